@@ -1,0 +1,1 @@
+"""Backup service for Liferay DXP sites: database and document library to S3 and back."""

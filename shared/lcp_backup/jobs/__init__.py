@@ -1,0 +1,1 @@
+"""The use cases: create, restore, cleanup; each readable from top to bottom."""

@@ -1,0 +1,266 @@
+"""The nouns of the service: ids, archives, segments, manifests and runs, as they lie in the bucket.
+
+All times are UTC and aware; all sizes are bytes. Every stored document carries a format number; a reader
+refuses a number it does not know.
+"""
+
+import re
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lcp_backup.errors import InvalidRequest, UnknownFormat
+
+FORMAT = 1
+"""The number written into every manifest, index and run record."""
+
+_NAME = r"[A-Za-z0-9_]+"
+_BACKUP_ID = re.compile(rf"(?P<project>{_NAME})-(?P<environment>{_NAME})-(?P<slot>\d{{12}})")
+_SLOT = "%Y%m%d%H%M"
+
+
+class Document(BaseModel):
+    """Base of everything that is stored: immutable, and tolerant of fields a later version added."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class BackupId(Document):
+    """Three strings and two dashes: project, environment and slot (`YYYYMMDDHHMM`, UTC).
+
+    Source of the form: the seed's service, e.g. `dxpcloud-lqgqnewltbexuewymq-201910031723`.
+    """
+
+    project: str = Field(pattern=f"^{_NAME}$")
+    environment: str = Field(pattern=f"^{_NAME}$")
+    slot: AwareDatetime
+
+    @classmethod
+    def of(cls, project: str, environment: str, moment: datetime) -> Self:
+        """The id of the backup whose schedule fired in the minute that holds `moment` (aware)."""
+        slot = moment.astimezone(UTC).replace(second=0, microsecond=0)
+        return cls(project=project, environment=environment, slot=slot)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Reads an id; raises InvalidRequest when it is none (so a path or a wildcard never passes)."""
+        match = _BACKUP_ID.fullmatch(text)
+        try:
+            if match is None:
+                raise ValueError
+            slot = datetime.strptime(match["slot"], _SLOT).replace(tzinfo=UTC)
+        except ValueError:
+            raise InvalidRequest(
+                f"{text[:100]!r} is not a backup id: expected <project>-<environment>-<YYYYMMDDHHMM>"
+            ) from None
+        return cls(project=match["project"], environment=match["environment"], slot=slot)
+
+    def __str__(self) -> str:
+        return f"{self.project}-{self.environment}-{self.slot.strftime(_SLOT)}"
+
+
+class ArchiveKind(StrEnum):
+    """Which half of a backup an archive holds; also the stem of its object's name."""
+
+    DATABASE = "database"
+    VOLUME = "volume"
+
+
+class BackupType(StrEnum):
+    """Who asked for a backup; spelled as the original service's console does."""
+
+    AUTO = "Auto"
+    MANUAL = "Manual"
+    UPLOADED = "Uploaded"
+
+
+class Section(StrEnum):
+    """What a database segment holds, in the order of a dump."""
+
+    HEAD = "head"
+    """Everything before the first table: session settings, DROP/CREATE DATABASE, USE."""
+    DEFINITION = "definition"
+    """One table's DROP and CREATE TABLE (or a view's stand-in table)."""
+    ROWS = "rows"
+    """Row statements of one table, with the LOCK/UNLOCK and key switches around them."""
+    TRIGGERS = "triggers"
+    """Triggers of one table."""
+    VIEW = "view"
+    """One view's final definition."""
+    ROUTINES = "routines"
+    EVENTS = "events"
+    TAIL = "tail"
+    """The settings put back at the end, and the trailer."""
+
+
+class Continuation(Document):
+    """A volume segment that starts inside a large file."""
+
+    name: str
+    offset: int
+    """Bytes of the file that earlier segments hold."""
+
+
+class Segment(Document):
+    """A run of bytes inside an archive that is a whole gzip member, so it can be inflated alone."""
+
+    offset: int
+    """First byte, counted from the start of the archive."""
+    size: int
+    """Bytes in the archive."""
+    raw_size: int
+    """Bytes once inflated."""
+    sha256: str
+    """Of the `size` bytes in the archive, hexadecimal."""
+    members: tuple[str, ...] = ()
+    """Volume: the names whose tar header starts in this segment."""
+    continues: Continuation | None = None
+    """Volume: set when the segment starts inside a large file."""
+    section: Section | None = None
+    """Database: what the segment holds."""
+    table: str | None = None
+    """Database: the table or view the segment belongs to."""
+
+
+class Archive(Document):
+    """One published `.tgz` object and its index, as the manifest lists them."""
+
+    name: str
+    """The object's name below the backup's folder, such as `database.tgz`."""
+    size: int
+    raw_size: int
+    sha256: str
+    """Of the whole object, hexadecimal: what `sha256sum database.tgz` prints."""
+    segments: int
+    index_name: str
+    index_size: int
+    index_sha256: str
+
+
+class DatabaseFacts(Document):
+    """What the manifest says of the database that was dumped."""
+
+    name: str
+    flavour: str
+    """`mysql` or `mariadb`."""
+    server_version: str
+    client_version: str
+    tables: int
+
+
+class VolumeFacts(Document):
+    """What the manifest says of the folder that was packed."""
+
+    files: int
+    folders: int
+    links: int
+    bytes: int
+    """Sum of the file sizes."""
+
+
+class Notice(Document):
+    """Something that a reader of the backup should know, and that did not stop it."""
+
+    code: str
+    """Stable: `file-changed`, `file-vanished`, `file-unreadable`, `special-file`, `client-mismatch`, ..."""
+    subject: str
+    """The file, table or variable it is about."""
+    detail: str = ""
+
+
+class Manifest(Document):
+    """What a backup is. It is written last, and never again: a backup exists if its manifest does."""
+
+    format: Literal[1] = FORMAT
+    id: str
+    type: BackupType
+    project: str
+    environment: str
+    slot: AwareDatetime
+    run_id: str
+    started_at: AwareDatetime
+    published_at: AwareDatetime
+    service_version: str
+    database: Archive
+    volume: Archive
+    database_facts: DatabaseFacts
+    volume_facts: VolumeFacts
+    warnings: tuple[Notice, ...] = ()
+    warnings_left_out: int = 0
+    """How many more warnings there were; the list is cut so that a manifest stays small."""
+
+    @property
+    def size(self) -> int:
+        """Stored bytes of both archives."""
+        return self.database.size + self.volume.size
+
+    @classmethod
+    def read(cls, body: bytes) -> Self:
+        """Reads a stored manifest; raises UnknownFormat when this version cannot."""
+        return read_document(cls, body, "manifest")
+
+
+class RunKind(StrEnum):
+    CREATE = "create"
+    RESTORE = "restore"
+    CLEANUP = "cleanup"
+    UPLOAD = "upload"
+
+
+class RunState(StrEnum):
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class RunError(Document):
+    """Why a run failed: the class of the error and its sentence (never a secret)."""
+
+    type: str
+    message: str
+
+
+class Run(Document):
+    """One execution of a job, kept also when it failed."""
+
+    format: Literal[1] = FORMAT
+    id: str
+    kind: RunKind
+    state: RunState
+    backup_id: str | None = None
+    started_at: AwareDatetime
+    updated_at: AwareDatetime
+    finished_at: AwareDatetime | None = None
+    step: str = ""
+    """What the run is doing now, in words."""
+    progress: dict[str, int] = Field(default_factory=dict)
+    """Bytes so far, by archive: `database`, `volume`."""
+    result: dict[str, str | int | bool | list[str] | None] = Field(default_factory=dict)
+    warnings: tuple[Notice, ...] = ()
+    error: RunError | None = None
+
+    @model_validator(mode="after")
+    def _finished_runs_have_an_end(self) -> Self:
+        if (self.state is RunState.RUNNING) != (self.finished_at is None):
+            raise ValueError("a run has finished_at if and only if it is not running")
+        return self
+
+    @classmethod
+    def read(cls, body: bytes) -> Self:
+        """Reads a stored run record; raises UnknownFormat when this version cannot."""
+        return read_document(cls, body, "run record")
+
+
+def read_document[T: Document](model: type[T], body: bytes, what: str) -> T:
+    """Reads a stored document; raises UnknownFormat, which says what was found, when it cannot."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "document"
+        raise UnknownFormat(
+            f"this version of the service reads {what} format {FORMAT} and cannot read this one:"
+            f" {where}: {first['msg']}"
+        ) from None

@@ -1,0 +1,1 @@
+"""The document library folder: scanning, packing, unpacking, swapping."""
