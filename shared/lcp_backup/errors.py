@@ -1,7 +1,8 @@
 """Everything this service raises on purpose, in families by what the caller can do about it.
 
-No class here knows HTTP, S3 or a database driver: library errors are mapped at the edge that owns the library.
-Every message is one sentence or two that name the thing and the way out, and never holds a secret.
+No class here knows HTTP, S3 or a database driver: library errors are mapped at the edge that owns
+the library. Every message is one sentence or two that name the thing and the way out,
+and never holds a secret.
 """
 
 
@@ -9,7 +10,7 @@ class BackupError(Exception):
     """Base of every error this service raises on purpose."""
 
 
-# --- the caller has to change something ----------------------------------------------------------
+# --- the caller has to change something ---------------------------------------
 
 
 class SettingsError(BackupError):
@@ -39,7 +40,7 @@ class UnknownFormat(BackupError):
     """A manifest, index or record was written by a version of the service this one cannot read."""
 
 
-# --- come back later -----------------------------------------------------------------------------
+# --- come back later ----------------------------------------------------------
 
 
 class Conflict(BackupError):
@@ -58,7 +59,7 @@ class OutOfTime(Conflict):
     """The run stopped cleanly because the function's time was about to end."""
 
 
-# --- the storage -----------------------------------------------------------------------------------
+# --- the storage --------------------------------------------------------------
 
 
 class StorageError(BackupError):
@@ -73,7 +74,7 @@ class PreconditionFailed(StorageError):
     """A conditional write lost: the object exists already, or is no longer what it was."""
 
 
-# --- an archive ------------------------------------------------------------------------------------
+# --- an archive ---------------------------------------------------------------
 
 
 class ArchiveError(BackupError):
@@ -88,7 +89,7 @@ class ArchiveRefused(ArchiveError):
     """An archive holds something this service will not restore (outside paths, devices, a bomb)."""
 
 
-# --- the database ------------------------------------------------------------------------------------
+# --- the database -------------------------------------------------------------
 
 
 class DatabaseError(BackupError):
@@ -108,14 +109,14 @@ class TableChangedDuringDump(DumpFailed):
 
 
 class FlavourMismatch(DatabaseError):
-    """The dump program and the server are of different flavours and the dump could not be restored."""
+    """Dump program and server are of different flavours, and the dump could not be restored."""
 
 
 class LoadFailed(DatabaseError):
     """A statement of the dump failed; names it by its number and head, never by row data."""
 
 
-# --- the volume -----------------------------------------------------------------------------------
+# --- the volume ---------------------------------------------------------------
 
 
 class VolumeError(BackupError):

@@ -1,19 +1,19 @@
 """The nouns of the service: ids, archives, segments, manifests and runs, as they lie in the bucket.
 
-All times are UTC and aware; all sizes are bytes. Every stored document carries a format number; a reader
-refuses a number it does not know.
+All times are UTC and aware; all sizes are bytes. Every stored document carries a format number;
+a reader refuses a number it does not know.
 """
 
 import re
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lcp_backup.errors import InvalidRequest, UnknownFormat
 
-FORMAT = 1
+FORMAT: Final = 1
 """The number written into every manifest, index and run record."""
 
 _NAME = r"[A-Za-z0-9_]+"
@@ -22,7 +22,7 @@ _SLOT = "%Y%m%d%H%M"
 
 
 class Document(BaseModel):
-    """Base of everything that is stored: immutable, and tolerant of fields a later version added."""
+    """Base of what is stored: immutable, and tolerant of fields that a later version added."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -45,7 +45,7 @@ class BackupId(Document):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Reads an id; raises InvalidRequest when it is none (so a path or a wildcard never passes)."""
+        """Reads an id; raises InvalidRequest when it is none, so a path never passes for one."""
         match = _BACKUP_ID.fullmatch(text)
         try:
             if match is None:
@@ -53,7 +53,7 @@ class BackupId(Document):
             slot = datetime.strptime(match["slot"], _SLOT).replace(tzinfo=UTC)
         except ValueError:
             raise InvalidRequest(
-                f"{text[:100]!r} is not a backup id: expected <project>-<environment>-<YYYYMMDDHHMM>"
+                f"{text[:100]!r} is not a backup id: <project>-<environment>-<YYYYMMDDHHMM>"
             ) from None
         return cls(project=match["project"], environment=match["environment"], slot=slot)
 
@@ -164,14 +164,14 @@ class Notice(Document):
     """Something that a reader of the backup should know, and that did not stop it."""
 
     code: str
-    """Stable: `file-changed`, `file-vanished`, `file-unreadable`, `special-file`, `client-mismatch`, ..."""
+    """Stable, such as `file-changed`, `file-vanished`, `special-file`, `client-mismatch`."""
     subject: str
     """The file, table or variable it is about."""
     detail: str = ""
 
 
 class Manifest(Document):
-    """What a backup is. It is written last, and never again: a backup exists if its manifest does."""
+    """What a backup is. Written last, and only once: a backup exists if its manifest does."""
 
     format: Literal[1] = FORMAT
     id: str

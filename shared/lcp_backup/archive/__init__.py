@@ -1,1 +1,1 @@
-"""Segmented `.tgz` archives: written by all cores, in order; read back checked, whole or in part."""
+"""Segmented `.tgz` archives: written by all cores, in order; read back checked."""
