@@ -50,6 +50,13 @@ class Conflict(BackupError):
 class LeaseHeld(Conflict):
     """The right to write is held by another run, which the message names."""
 
+    def __init__(
+        self, message: str, *, kind: str | None = None, backup_id: str | None = None
+    ) -> None:
+        self.kind = kind
+        self.backup_id = backup_id
+        super().__init__(message)
+
 
 class LeaseLost(Conflict):
     """This run's right to write was taken over; it stopped before changing anything more."""
@@ -59,11 +66,15 @@ class OutOfTime(Conflict):
     """The run stopped cleanly because the function's time was about to end."""
 
 
-# --- the storage --------------------------------------------------------------
+# --- AWS --------------------------------------------------------------
 
 
 class StorageError(BackupError):
     """S3 refused or kept failing after all retries."""
+
+
+class AwsError(BackupError):
+    """An AWS service other than S3 refused or kept failing after all retries."""
 
 
 class ObjectNotFound(StorageError):

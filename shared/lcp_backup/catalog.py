@@ -1,0 +1,297 @@
+"""What lies in the bucket: backups, runs and the lease; no other module knows a key.
+
+    <prefix>/backups/<id>/database.tgz  volume.tgz  database.index  volume.index  manifest.json
+    <prefix>/runs/<run id>.json
+    <prefix>/lease.json
+
+A backup exists if and only if its manifest does: that is published last and unpublished first.
+"""
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from pydantic import AwareDatetime
+
+from lcp_backup.errors import (
+    Conflict,
+    InvalidRequest,
+    LeaseHeld,
+    LeaseLost,
+    NotFound,
+    ObjectNotFound,
+    PreconditionFailed,
+)
+from lcp_backup.model import (
+    FORMAT,
+    ArchiveKind,
+    BackupId,
+    Document,
+    Manifest,
+    Run,
+    RunKind,
+    read_document,
+)
+from lcp_backup.objects import ObjectReader, ObjectStore, ObjectWriter, OpenUpload
+
+type Clock = Callable[[], datetime]
+"""The time now, aware and in UTC."""
+
+MANIFEST = "manifest.json"
+
+
+def utc_now() -> datetime:
+    """The clock of a real run."""
+    return datetime.now(UTC)
+
+
+def archive_name(kind: ArchiveKind) -> str:
+    """The name of an archive's object below its backup."""
+    return f"{kind}.tgz"
+
+
+def index_name(kind: ArchiveKind) -> str:
+    """The name of an index's object below its backup."""
+    return f"{kind}.index"
+
+
+class Lease(Document):
+    """The right to write, as it lies in the bucket."""
+
+    format: Literal[1] = FORMAT
+    run_id: str
+    kind: RunKind
+    backup_id: str | None
+    acquired_at: AwareDatetime
+    expires_at: AwareDatetime
+
+
+class HeldLease:
+    """The right to write while a run has it; may be renewed from several threads."""
+
+    def __init__(self, catalog: "Catalog", lease: Lease, etag: str, term: timedelta) -> None:
+        self._catalog = catalog
+        self._lease = lease
+        self._etag = etag
+        self._term = term
+        self._lock = threading.Lock()
+
+    def renew(self) -> None:
+        """Moves the expiry ahead; raises LeaseLost when another run has taken it over."""
+        with self._lock:
+            expires_at = self._catalog.now() + self._term
+            lease = self._lease.model_copy(update={"expires_at": expires_at})
+            try:
+                self._etag = self._catalog.store.put_over(
+                    self._catalog.lease_key, lease.model_dump_json().encode(), self._etag
+                )
+            except (PreconditionFailed, ObjectNotFound) as error:
+                raise LeaseLost(
+                    f"run {lease.run_id} no longer holds the right to write: it was not renewed in"
+                    " time and another run took it over; nothing more was changed"
+                ) from error
+            self._lease = lease
+
+    def release(self) -> None:
+        """Gives it back; does nothing when another run has taken it over."""
+        with self._lock, suppress(PreconditionFailed, ObjectNotFound):
+            self._catalog.store.delete_if(self._catalog.lease_key, self._etag)
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """What a run that died left below an id that was never published; `newest` is UTC."""
+
+    backup_id: str
+    keys: tuple[str, ...]
+    newest: datetime
+
+
+class Catalog:
+    """The backups, runs and lease of one environment: one prefix of one bucket.
+
+    Arguments: `prefix` without a slash at either end, may be empty; `clock` answers aware UTC.
+    """
+
+    def __init__(self, store: ObjectStore, prefix: str, clock: Clock = utc_now) -> None:
+        self.store = store
+        self.now = clock
+        self._root = f"{prefix}/" if prefix else ""
+        self._backups_root = f"{self._root}backups/"
+        self._runs_root = f"{self._root}runs/"
+        self.lease_key = f"{self._root}lease.json"
+
+    @property
+    def location(self) -> str:
+        """Where this catalog lies, for messages."""
+        return f"s3://{self.store.bucket}/{self._root}"
+
+    # --- backups -------------------------------------------------------------------------------
+
+    def _key(self, backup_id: str, name: str) -> str:
+        return f"{self._backups_root}{backup_id}/{name}"
+
+    def find(self, backup_id: str) -> Manifest | None:
+        """The manifest of a backup, or None when it does not exist; raises UnknownFormat."""
+        try:
+            return Manifest.read(self.store.get(self._key(backup_id, MANIFEST)).body)
+        except ObjectNotFound:
+            return None
+
+    def get(self, backup_id: str) -> Manifest:
+        """The manifest of a backup; raises NotFound, InvalidRequest, UnknownFormat."""
+        BackupId.parse(backup_id)
+        manifest = self.find(backup_id)
+        if manifest is None:
+            raise NotFound(f"there is no backup {backup_id} in {self.location}")
+        return manifest
+
+    def ids(self) -> list[str]:
+        """The ids of everything below the backups' folder, newest slot first, published or not."""
+        found: list[tuple[datetime, str]] = []
+        for name in self.store.folders(self._backups_root):
+            # A folder that is no backup was put there by somebody else, and stays untouched.
+            with suppress(InvalidRequest):
+                found.append((BackupId.parse(name).slot, name))
+        return [name for _, name in sorted(found, reverse=True)]
+
+    def backups(self) -> Iterator[Manifest]:
+        """Every backup, newest slot first."""
+        return (manifest for name in self.ids() if (manifest := self.find(name)) is not None)
+
+    def latest(self) -> Manifest:
+        """The newest backup; raises NotFound when there is none."""
+        newest = next(self.backups(), None)
+        if newest is None:
+            raise NotFound(f"there is no backup in {self.location}")
+        return newest
+
+    def archive_writer(self, backup_id: str, kind: ArchiveKind) -> ObjectWriter:
+        """Where a new archive's bytes go."""
+        return self.store.writer(self._key(backup_id, archive_name(kind)))
+
+    def index_writer(self, backup_id: str, kind: ArchiveKind) -> ObjectWriter:
+        """Where a new index's bytes go."""
+        return self.store.writer(self._key(backup_id, index_name(kind)), threads=1)
+
+    def open(self, backup_id: str, name: str) -> ObjectReader:
+        """An archive or index of a backup, to be read; raises ObjectNotFound."""
+        return self.store.reader(self._key(backup_id, name))
+
+    def publish(self, manifest: Manifest) -> None:
+        """Makes the backup exist; raises Conflict when one with its id does already."""
+        body = manifest.model_dump_json(indent=1).encode()
+        try:
+            self.store.put_new(self._key(manifest.id, MANIFEST), body)
+        except PreconditionFailed as error:
+            raise Conflict(
+                f"backup {manifest.id} was published by another run meanwhile"
+            ) from error
+
+    def unpublish(self, backup_id: str) -> None:
+        """Makes the backup not exist, then deletes what it was made of; may be called again."""
+        self.store.delete([self._key(backup_id, MANIFEST)])
+        self.store.delete([entry.key for entry in self.store.entries(self._key(backup_id, ""))])
+
+    def clear_unpublished(self, backup_id: str) -> None:
+        """Deletes what a dead run left below an id; call it under the lease, before writing there.
+
+        Raises Conflict when the backup exists.
+        """
+        if self.find(backup_id) is not None:
+            raise Conflict(f"backup {backup_id} exists; a published backup is never rewritten")
+        for upload in list(self.store.open_uploads(self._key(backup_id, ""))):
+            self.store.abort_upload(upload)
+        self.store.delete([entry.key for entry in self.store.entries(self._key(backup_id, ""))])
+
+    def leftovers(self) -> Iterator[Leftover]:
+        """Objects below ids that have no manifest, newest slot first."""
+        for backup_id in self.ids():
+            entries = list(self.store.entries(self._key(backup_id, "")))
+            if not entries or any(entry.key.endswith(f"/{MANIFEST}") for entry in entries):
+                continue
+            newest = max(entry.modified for entry in entries)
+            yield Leftover(backup_id, tuple(entry.key for entry in entries), newest)
+
+    def delete_leftover(self, leftover: Leftover) -> None:
+        """Deletes exactly the objects that were found; what was written since stays."""
+        self.store.delete(leftover.keys)
+
+    def open_uploads(self) -> Iterator[OpenUpload]:
+        """Multipart uploads below the backups' folder that were never ended."""
+        return self.store.open_uploads(self._backups_root)
+
+    # --- runs ----------------------------------------------------------------------------------
+
+    def new_run_id(self, kind: RunKind) -> str:
+        """An id that sorts by time and is not met twice."""
+        return f"{self.now():%Y%m%dT%H%M%S}-{kind}-{secrets.token_hex(4)}"
+
+    def _run_key(self, run_id: str) -> str:
+        return f"{self._runs_root}{run_id}.json"
+
+    def write_run(self, run: Run) -> None:
+        """Stores a run's record, over the one it had."""
+        self.store.put(self._run_key(run.id), run.model_dump_json(indent=1).encode())
+
+    def get_run(self, run_id: str) -> Run:
+        """A run's record; raises NotFound, UnknownFormat."""
+        try:
+            return Run.read(self.store.get(self._run_key(run_id)).body)
+        except ObjectNotFound as error:
+            raise NotFound(f"there is no run {run_id[:100]!r} in {self.location}") from error
+
+    def run_ids(self) -> list[str]:
+        """The ids of all runs, newest first."""
+        keys = (entry.key for entry in self.store.entries(self._runs_root))
+        names = (key.removeprefix(self._runs_root).removesuffix(".json") for key in keys)
+        return sorted(names, reverse=True)
+
+    def runs(self) -> Iterator[Run]:
+        """Every run, newest first."""
+        for run_id in self.run_ids():
+            with suppress(NotFound):  # cleanup may delete one while they are read
+                yield self.get_run(run_id)
+
+    def delete_runs(self, run_ids: list[str]) -> None:
+        """Deletes runs' records."""
+        self.store.delete([self._run_key(run_id) for run_id in run_ids])
+
+    # --- the lease -----------------------------------------------------------------------------
+
+    def acquire(
+        self, run_id: str, kind: RunKind, backup_id: str | None, term: timedelta
+    ) -> HeldLease:
+        """Takes the right to write for `term`; raises LeaseHeld, which says who has it.
+
+        One that has expired is taken over: its run is dead, or will meet LeaseLost when it renews.
+        """
+        now = self.now()
+        lease = Lease(
+            run_id=run_id, kind=kind, backup_id=backup_id, acquired_at=now, expires_at=now + term
+        )
+        body = lease.model_dump_json().encode()
+        try:
+            return HeldLease(self, lease, self.store.put_new(self.lease_key, body), term)
+        except PreconditionFailed:
+            pass
+        try:
+            stored = self.store.get(self.lease_key)
+            holder = read_document(Lease, stored.body, "lease")
+            if holder.expires_at <= now:
+                etag = self.store.put_over(self.lease_key, body, stored.etag)
+                return HeldLease(self, lease, etag, term)
+        except (PreconditionFailed, ObjectNotFound) as error:
+            raise LeaseHeld("the right to write changed hands just now; try again") from error
+        what = f" of backup {holder.backup_id}" if holder.backup_id else ""
+        raise LeaseHeld(
+            f"{holder.kind} run {holder.run_id}{what} holds the right to write since"
+            f" {holder.acquired_at:%Y-%m-%d %H:%M:%S} UTC; it is free when that run ends, or at"
+            f" {holder.expires_at:%H:%M:%S} UTC should it have died",
+            kind=holder.kind,
+            backup_id=holder.backup_id,
+        )

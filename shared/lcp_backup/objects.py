@@ -1,0 +1,387 @@
+"""S3: objects put and read whole, streamed in parts, read by ranges, listed and deleted.
+
+This is the one place that knows the S3 client. Its errors leave as StorageError and its kinds;
+requests that S3 answers with 500, 503 or a dropped connection have by then been tried again by the
+client (see aws.py).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import batched
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
+
+from lcp_backup.errors import ObjectNotFound, PreconditionFailed, StorageError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+MIB = 1024 * 1024
+FIRST_PART_SIZE = 8 * MIB
+PARTS_PER_DOUBLING = 1000
+MAX_PARTS = 10_000
+"""S3's limit on the parts of one upload."""
+_READ_ATTEMPTS = 5
+
+
+def part_size(number: int) -> int:
+    """Bytes of part `number` (from 1): doubles every 1,000 parts, so that 10,000 reach past 5 TiB.
+
+    A fixed 8 MiB would end at 80 GB, found out hours into an upload.
+    """
+    return FIRST_PART_SIZE << ((number - 1) // PARTS_PER_DOUBLING)
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """A small object read whole, with the tag that a conditional write compares."""
+
+    body: bytes
+    etag: str
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """What a listing says of an object; `modified` is UTC."""
+
+    key: str
+    size: int
+    modified: datetime
+
+
+@dataclass(frozen=True)
+class OpenUpload:
+    """A multipart upload that was neither completed nor aborted; `started` is UTC."""
+
+    key: str
+    upload_id: str
+    started: datetime
+
+
+@contextmanager
+def _errors_for(action: str, bucket: str, key: str) -> Iterator[None]:
+    where = f"s3://{bucket}/{key}"
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code in {"NoSuchKey", "404", "NotFound"}:
+            raise ObjectNotFound(f"nothing lies at {where}") from error
+        if code in {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}:
+            raise PreconditionFailed(f"{where} was written by somebody else meanwhile") from error
+        message = error.response.get("Error", {}).get("Message", "")
+        raise StorageError(f"S3 refused to {action} {where}: {code} {message}".strip()) from error
+    except (BotoCoreError, HTTPError) as error:
+        raise StorageError(f"S3 failed to {action} {where}: {type(error).__name__}") from error
+
+
+def _abort(client: S3Client, bucket: str, key: str, upload_id: str) -> None:
+    with _errors_for("abort the upload of", bucket, key):
+        try:
+            client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
+        except client.exceptions.NoSuchUpload:
+            return
+
+
+class ObjectStore:
+    """One bucket. Every method raises StorageError or the kind of it that is named, only that."""
+
+    def __init__(
+        self, client: S3Client, bucket: str, *, pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._client = client
+        self.bucket = bucket
+        self._pause = pause
+
+    def get(self, key: str) -> StoredObject:
+        """Reads a small object whole; raises ObjectNotFound."""
+
+        def read() -> StoredObject:
+            answer = self._client.get_object(Bucket=self.bucket, Key=key)
+            return StoredObject(answer["Body"].read(), answer["ETag"])
+
+        return self._again("read", key, read)
+
+    def put(self, key: str, body: bytes, *, content_type: str = "application/json") -> None:
+        """Writes a small object, over whatever lies there."""
+        with _errors_for("write", self.bucket, key):
+            self._client.put_object(
+                Bucket=self.bucket, Key=key, Body=body, ContentType=content_type
+            )
+
+    def put_new(self, key: str, body: bytes, *, content_type: str = "application/json") -> str:
+        """Writes a small object where none lies, and answers its tag; raises PreconditionFailed."""
+        with _errors_for("write", self.bucket, key):
+            return self._client.put_object(
+                Bucket=self.bucket, Key=key, Body=body, ContentType=content_type, IfNoneMatch="*"
+            )["ETag"]
+
+    def put_over(self, key: str, body: bytes, etag: str) -> str:
+        """Replaces exactly the object with this tag; raises PreconditionFailed, ObjectNotFound."""
+        with _errors_for("write", self.bucket, key):
+            return self._client.put_object(
+                Bucket=self.bucket,
+                Key=key,
+                Body=body,
+                ContentType="application/json",
+                IfMatch=etag,
+            )["ETag"]
+
+    def delete_if(self, key: str, etag: str) -> None:
+        """Deletes exactly the object with this tag; raises PreconditionFailed, ObjectNotFound."""
+        with _errors_for("delete", self.bucket, key):
+            self._client.delete_object(Bucket=self.bucket, Key=key, IfMatch=etag)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Deletes objects; one that is gone already counts as deleted."""
+        for some in batched(keys, 1000, strict=False):
+            with _errors_for("delete", self.bucket, some[0]):
+                answer = self._client.delete_objects(
+                    Bucket=self.bucket,
+                    Delete={"Objects": [{"Key": key} for key in some], "Quiet": True},
+                )
+            for failed in answer.get("Errors", []):
+                raise StorageError(
+                    f"S3 refused to delete s3://{self.bucket}/{failed.get('Key')}:"
+                    f" {failed.get('Code')} {failed.get('Message')}"
+                )
+
+    def entries(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Every object whose key starts with `prefix`, in the order of their keys."""
+        with _errors_for("list", self.bucket, prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=prefix
+            )
+            for page in pages:
+                for entry in page.get("Contents", []):
+                    yield ObjectInfo(entry["Key"], entry["Size"], entry["LastModified"])
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The names directly below `prefix` (which ends in a slash), in their order."""
+        with _errors_for("list", self.bucket, prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=prefix, Delimiter="/"
+            )
+            for page in pages:
+                for entry in page.get("CommonPrefixes", []):
+                    yield entry["Prefix"].removeprefix(prefix).rstrip("/")
+
+    def open_uploads(self, prefix: str) -> Iterator[OpenUpload]:
+        """The multipart uploads below `prefix` that were neither completed nor aborted."""
+        with _errors_for("list the uploads of", self.bucket, prefix):
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self.bucket, Prefix=prefix
+            )
+            for page in pages:
+                for entry in page.get("Uploads", []):
+                    yield OpenUpload(entry["Key"], entry["UploadId"], entry["Initiated"])
+
+    def abort_upload(self, upload: OpenUpload) -> None:
+        """Ends a multipart upload and frees its parts; one that is gone already counts as ended."""
+        _abort(self._client, self.bucket, upload.key, upload.upload_id)
+
+    def reader(self, key: str) -> ObjectReader:
+        """A RangeSource over one object as it is now; raises ObjectNotFound."""
+        with _errors_for("read", self.bucket, key):
+            head = self._client.head_object(Bucket=self.bucket, Key=key)
+        return ObjectReader(self, key, head["ContentLength"], head["ETag"])
+
+    def writer(
+        self, key: str, *, content_type: str = "application/gzip", threads: int = 4
+    ) -> ObjectWriter:
+        """A ByteSink for one new object of any size; nothing is sent before a part is full."""
+        return ObjectWriter(self._client, self.bucket, key, content_type, threads)
+
+    def read_range(self, key: str, etag: str, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes (at least 1) of the object that has this tag."""
+
+        def read() -> bytes:
+            answer = self._client.get_object(
+                Bucket=self.bucket,
+                Key=key,
+                Range=f"bytes={offset}-{offset + length - 1}",
+                IfMatch=etag,
+            )
+            return answer["Body"].read()
+
+        body = self._again("read", key, read)
+        if len(body) != length:
+            raise StorageError(
+                f"s3://{self.bucket}/{key} ends at byte {offset + len(body)},"
+                f" before {offset + length}"
+            )
+        return body
+
+    def _again[T](self, action: str, key: str, read: Callable[[], T]) -> T:
+        """Reads again when a body breaks off: the client's own retries end at the answer's head."""
+        with _errors_for(action, self.bucket, key):
+            for attempt in range(1, _READ_ATTEMPTS):
+                try:
+                    return read()
+                except HTTPError:
+                    self._pause(0.2 * 2**attempt)
+                except BotoCoreError as error:
+                    if not isinstance(error.__cause__ or error.__context__, HTTPError):
+                        raise
+                    self._pause(0.2 * 2**attempt)
+            return read()
+
+
+class ObjectReader:
+    """A RangeSource over one object; it is the same object for as long as the reader is used."""
+
+    def __init__(self, store: ObjectStore, key: str, size: int, etag: str) -> None:
+        self._store = store
+        self._key = key
+        self._etag = etag
+        self._size = size
+
+    @property
+    def size(self) -> int:
+        """Bytes in the object."""
+        return self._size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes from `offset`; raises StorageError when they cannot be had."""
+        if length == 0:
+            return b""
+        return self._store.read_range(self._key, self._etag, offset, length)
+
+
+class ObjectWriter:
+    """A ByteSink that streams into one new object: parts of growing size, uploaded in parallel.
+
+    The first part is held back, because a database archive's tar header is known last and stands
+    in front. At most `threads` parts are in memory beside the one that fills and the first. The
+    object must not exist: `complete` raises PreconditionFailed when it does, so that nothing
+    published is ever rewritten.
+    """
+
+    def __init__(
+        self, client: S3Client, bucket: str, key: str, content_type: str, threads: int
+    ) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._key = key
+        self._content_type = content_type
+        self._threads = threads
+        self._pool: ThreadPoolExecutor | None = None
+        self._places = threading.BoundedSemaphore(threads)
+        self._upload_id: str | None = None
+        self._first = b""
+        self._buffer: list[bytes] = []
+        self._buffered = 0
+        self._number = 1
+        self._parts: list[Future[CompletedPartTypeDef]] = []
+        self._failure: StorageError | None = None
+        self._closed = False
+
+    def write(self, data: bytes) -> None:
+        """Appends; blocks while `threads` parts are travelling; raises a part's StorageError."""
+        if self._closed:
+            raise StorageError(f"the upload of s3://{self._bucket}/{self._key} has ended")
+        self._buffer.append(data)
+        self._buffered += len(data)
+        if self._buffered >= part_size(self._number):
+            self._cut()
+
+    def complete(self, head: bytes = b"") -> None:
+        """Makes the object visible, `head` in front; raises PreconditionFailed, StorageError."""
+        if self._closed:
+            raise StorageError(f"the upload of s3://{self._bucket}/{self._key} has ended")
+        if self._upload_id is None:
+            self._closed = True
+            body = b"".join([head, self._first, *self._buffer])
+            with _errors_for("write", self._bucket, self._key):
+                self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=self._key,
+                    Body=body,
+                    ContentType=self._content_type,
+                    IfNoneMatch="*",
+                )
+            return
+        if self._buffered:
+            self._send(self._number, b"".join(self._buffer))
+        self._send(1, head + self._first)
+        parts = sorted((part.result() for part in self._parts), key=lambda p: p["PartNumber"])
+        with _errors_for("complete", self._bucket, self._key):
+            self._client.complete_multipart_upload(
+                Bucket=self._bucket,
+                Key=self._key,
+                UploadId=self._upload_id,
+                MultipartUpload={"Parts": parts},
+                IfNoneMatch="*",
+            )
+        self._close()
+
+    def abort(self) -> None:
+        """Leaves nothing behind; does nothing once the object is complete or was aborted."""
+        if self._closed:
+            return
+        self._close()
+        if self._upload_id is None:
+            return
+        # Only once no part travels: one that lands after the abort would be kept, and billed.
+        _abort(self._client, self._bucket, self._key, self._upload_id)
+
+    def _close(self) -> None:
+        self._closed = True
+        self._buffer.clear()
+        self._first = b""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _cut(self) -> None:
+        body = b"".join(self._buffer)
+        self._buffer.clear()
+        self._buffered = 0
+        if self._number == 1:
+            self._first = body
+        else:
+            self._send(self._number, body)
+        self._number += 1
+        if self._number > MAX_PARTS:
+            raise StorageError(
+                f"s3://{self._bucket}/{self._key} would need more than {MAX_PARTS} parts"
+            )
+
+    def _send(self, number: int, body: bytes) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._upload_id is None:
+            with _errors_for("start the upload of", self._bucket, self._key):
+                self._upload_id = self._client.create_multipart_upload(
+                    Bucket=self._bucket, Key=self._key, ContentType=self._content_type
+                )["UploadId"]
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="s3-part")
+        self._places.acquire()
+        self._parts.append(self._pool.submit(self._upload, self._upload_id, number, body))
+
+    def _upload(self, upload_id: str, number: int, body: bytes) -> CompletedPartTypeDef:
+        try:
+            with _errors_for(f"write part {number} of", self._bucket, self._key):
+                answer = self._client.upload_part(
+                    Bucket=self._bucket,
+                    Key=self._key,
+                    UploadId=upload_id,
+                    PartNumber=number,
+                    Body=body,
+                )
+            return {"PartNumber": number, "ETag": answer["ETag"]}
+        except StorageError as error:
+            self._failure = error
+            raise
+        finally:
+            self._places.release()

@@ -1,0 +1,283 @@
+"""Every variable the service knows, its default and its check; nothing else reads the environment.
+
+A plain pydantic model with `from_env`: importing pydantic-settings cost 240 ms more per cold start.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from lcp_backup.cron import CronExpression, is_seed_default
+from lcp_backup.errors import InvalidCron, SettingsError
+from lcp_backup.model import Notice
+
+MASTER_TOKEN_VARIABLE = "LCP_PROJECT_MASTER_TOKEN"  # noqa: S105 -- the variable's name, no secret
+MAX_RETENTION_DAYS = 30
+"""The seed: "The maximum retention period is 30 days, even if you set this to a longer period"."""
+
+
+class RestoreStrategy(StrEnum):
+    """How a database restore treats the live data."""
+
+    PREPARE_AND_SWAP = "PREPARE_AND_SWAP"
+    """Load beside the live data, switch when complete."""
+    OVERWRITE = "OVERWRITE"
+    """Do as the dump says, in place: less space, no way back."""
+
+
+def _schedule(value: object) -> CronExpression:
+    try:
+        return CronExpression.parse(str(value))
+    except InvalidCron as error:
+        raise ValueError(str(error)) from error
+
+
+def _create_schedule(value: object) -> CronExpression | None:
+    # The seed's spelling of its default is no cron; it reads "a time drawn once".
+    return None if is_seed_default(str(value)) else _schedule(value)
+
+
+def _retention(value: object) -> int:
+    text = str(value).strip()
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) < 1:
+        raise ValueError(f"a whole number of days from 1 to {MAX_RETENTION_DAYS} is allowed")
+    return int(text)
+
+
+def _folder(value: object) -> str:
+    text = str(value).rstrip("/")
+    if not text.startswith("/") or ".." in text.split("/") or "\0" in text:
+        raise ValueError("an absolute path below / without '..' is allowed")
+    return text
+
+
+def _flag(value: object) -> bool:
+    text = str(value).strip().lower()
+    if text not in {"true", "false"}:
+        raise ValueError("true or false is allowed")
+    return text == "true"
+
+
+def _strategy(value: object) -> RestoreStrategy:
+    try:
+        return RestoreStrategy(str(value).strip().upper())
+    except ValueError:
+        allowed = " or ".join(RestoreStrategy)
+        raise ValueError(f"{allowed} is allowed") from None
+
+
+def _level(value: object) -> str:
+    text = str(value).strip().upper()
+    if text not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
+        raise ValueError("DEBUG, INFO, WARNING, ERROR or CRITICAL is allowed")
+    return text
+
+
+def _name(value: object) -> str:
+    # Two dashes part a backup id into its three strings, so a name can hold none.
+    text = str(value).strip()
+    if not re.fullmatch(r"[A-Za-z0-9_]{1,64}", text):
+        raise ValueError("1 to 64 letters, digits and underscores are allowed (no dash)")
+    return text
+
+
+def _database_name(value: object) -> str:
+    text = str(value)
+    # MySQL's limit is 64 characters; the staging schema's suffix needs some of them.
+    if not re.fullmatch(r"[A-Za-z0-9_$-]{1,48}", text):
+        raise ValueError("1 to 48 letters, digits, '_', '$' and '-' are allowed")
+    return text
+
+
+def _prefix(value: object) -> str:
+    text = str(value).strip("/")
+    if not re.fullmatch(r"[A-Za-z0-9!_.*'()/-]{0,512}", text):
+        raise ValueError("an S3 key prefix of letters, digits and !_.*'()/- is allowed")
+    return text
+
+
+_Required = StringConstraints(min_length=1, strip_whitespace=True)
+
+
+class Settings(BaseModel):
+    """The service's configuration, checked; each field's alias is its variable's name."""
+
+    model_config = ConfigDict(
+        frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True, extra="ignore"
+    )
+
+    backup_create_schedule: Annotated[CronExpression | None, BeforeValidator(_create_schedule)] = (
+        Field(None, alias="LCP_BACKUP_CREATE_SCHEDULE")
+    )
+    """When a backup is made; None means that a time is drawn once per stack."""
+    backup_cleanup_schedule: Annotated[CronExpression, BeforeValidator(_schedule)] = Field(
+        default_factory=lambda: _schedule("0 1 * * *"), alias="LCP_BACKUP_CLEANUP_SCHEDULE"
+    )
+    """When expired backups go."""
+    backup_restore_schedule: Annotated[CronExpression | None, BeforeValidator(_schedule)] = Field(
+        None, alias="LCP_BACKUP_RESTORE_SCHEDULE"
+    )
+    """When a DR environment restores; set, it takes the place of the create schedule."""
+    backup_retention_days: Annotated[int, BeforeValidator(_retention)] = Field(
+        30, alias="LCP_BACKUP_RETENTION_PERIOD"
+    )
+    """Days a backup is kept, 1 to 30."""
+    backup_folder: Annotated[str, BeforeValidator(_folder)] = Field(
+        "/opt/liferay/data", alias="LCP_BACKUP_FOLDER"
+    )
+    """The folder whose content is the volume; a Lambda function sees EFS only below /mnt."""
+    backup_restore_strategy: Annotated[RestoreStrategy, BeforeValidator(_strategy)] = Field(
+        RestoreStrategy.PREPARE_AND_SWAP, alias="LCP_BACKUP_RESTORE_STRATEGY"
+    )
+    backup_restore_source_bucket: str | None = Field(None, alias="LCP_BACKUP_RESTORE_SOURCE_BUCKET")
+    """The bucket restores read from; None means this environment's own."""
+    backup_restore_source_prefix: Annotated[str | None, BeforeValidator(_prefix)] = Field(
+        None, alias="LCP_BACKUP_RESTORE_SOURCE_PREFIX"
+    )
+    backup_bucket: Annotated[str, _Required] | None = Field(None, alias="LCP_BACKUP_BUCKET")
+    """The bucket backups lie in; only the schedules function does without."""
+    backup_prefix_given: Annotated[str | None, BeforeValidator(_prefix)] = Field(
+        None, alias="LCP_BACKUP_PREFIX"
+    )
+    database_service: Annotated[str, _Required] = Field("database", alias="LCP_DATABASE_SERVICE")
+    """Id of an RDS instance or cluster, or `host[:port]`."""
+    dbname: Annotated[str, BeforeValidator(_database_name)] = Field("lportal", alias="LCP_DBNAME")
+    master_user_name: Annotated[str, _Required] = Field("dxpcloud", alias="LCP_MASTER_USER_NAME")
+    master_user_password: SecretStr = Field(
+        SecretStr(MASTER_TOKEN_VARIABLE), alias="LCP_MASTER_USER_PASSWORD"
+    )
+    """The password or a Secrets Manager ARN; the default means the project master token's value."""
+    project_master_token: SecretStr | None = Field(None, alias="LCP_PROJECT_MASTER_TOKEN")
+    """The token or a Secrets Manager ARN."""
+    project_id: Annotated[str, BeforeValidator(_name)] = Field("dxpcloud", alias="LCP_PROJECT_ID")
+    environment_id: Annotated[str, BeforeValidator(_name)] = Field(
+        "dev", alias="LCP_ENVIRONMENT_ID"
+    )
+    environment_type: Annotated[str, BeforeValidator(lambda v: str(v).strip().lower())] = Field(
+        "development", alias="LCP_ENVIRONMENT_TYPE"
+    )
+    """Only an environment of type `production` may restore on a schedule."""
+    service_log_level: Annotated[str, BeforeValidator(_level)] = Field(
+        "INFO", alias="LCP_SERVICE_LOG_LEVEL"
+    )
+    debug_log: Annotated[bool, BeforeValidator(_flag)] = Field(False, alias="LCP_DEBUG_LOG")
+
+    notices: tuple[Notice, ...] = ()
+    """Values that were accepted but mean something else than they say."""
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """Reads the variables; one that is empty counts as not set.
+
+        Raises SettingsError, which names the first wrong variable, its value (never a secret's) and
+        what is allowed.
+        """
+        given = {name: value for name, value in env.items() if value.strip()}
+        fields = {field.alias: field for field in cls.model_fields.values() if field.alias}
+        known: dict[str, Any] = {name: given[name] for name in fields if name in given}
+        try:
+            settings = cls.model_validate(known)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            variable = str(first["loc"][0]) if first["loc"] else ""
+            field = fields.get(variable)
+            secret = field is not None and "SecretStr" in str(field.annotation)
+            raise SettingsError(
+                variable,
+                "(a secret)" if secret else given.get(variable),
+                first["msg"].removeprefix("Value error, "),
+            ) from None
+        if settings.backup_retention_days <= MAX_RETENTION_DAYS:
+            return settings
+        asked = settings.backup_retention_days
+        notice = Notice(
+            code="retention-cut",
+            subject="LCP_BACKUP_RETENTION_PERIOD",
+            detail=f"{asked} days is more than the maximum; backups are kept for 30 days",
+        )
+        return settings.model_copy(
+            update={"backup_retention_days": MAX_RETENTION_DAYS, "notices": (notice,)}
+        )
+
+    @model_validator(mode="after")
+    def _check_disaster_recovery(self) -> Self:
+        if self.backup_restore_schedule is None:
+            return self
+        if self.environment_type != "production":
+            raise SettingsError(
+                "LCP_ENVIRONMENT_TYPE",
+                self.environment_type,
+                "LCP_BACKUP_RESTORE_SCHEDULE is set, and only an environment of type production"
+                " may restore on a schedule: a restore replaces the live data",
+            )
+        if (self.source_bucket, self.source_prefix) == (self.backup_bucket, self.backup_prefix):
+            raise SettingsError(
+                "LCP_BACKUP_RESTORE_SOURCE_BUCKET",
+                self.backup_restore_source_bucket,
+                "LCP_BACKUP_RESTORE_SCHEDULE is set, so the bucket and prefix of the environment"
+                " to follow are needed, and they must not be this environment's own",
+            )
+        return self
+
+    @property
+    def backup_prefix(self) -> str:
+        """Where this environment's objects lie, without a slash at either end."""
+        if self.backup_prefix_given is not None:
+            return self.backup_prefix_given
+        return f"{self.project_id}/{self.environment_id}"
+
+    @property
+    def source_bucket(self) -> str | None:
+        """The bucket that restores read from."""
+        return self.backup_restore_source_bucket or self.backup_bucket
+
+    @property
+    def source_prefix(self) -> str:
+        """The prefix that restores read from."""
+        if self.backup_restore_source_prefix is not None:
+            return self.backup_restore_source_prefix
+        return self.backup_prefix
+
+    @property
+    def log_level(self) -> str:
+        """The level the loggers use."""
+        return "DEBUG" if self.debug_log else self.service_log_level
+
+    def required_bucket(self) -> str:
+        """The bucket backups lie in; raises SettingsError when the variable is not set."""
+        if self.backup_bucket is None:
+            raise SettingsError("LCP_BACKUP_BUCKET", None, "name the bucket that backups lie in")
+        return self.backup_bucket
+
+    def database_password(self) -> SecretStr:
+        """The password, or the ARN of its secret, after the seed's default is followed.
+
+        Source: the seed's table, where the default `LCP_PROJECT_MASTER_TOKEN` names a variable.
+        """
+        if self.master_user_password.get_secret_value() != MASTER_TOKEN_VARIABLE:
+            return self.master_user_password
+        if self.project_master_token is None:
+            raise SettingsError(
+                "LCP_MASTER_USER_PASSWORD",
+                None,
+                "set it, or set LCP_PROJECT_MASTER_TOKEN, whose value is its default",
+            )
+        return self.project_master_token
+
+
+def load() -> Settings:
+    """The settings of this process; raises SettingsError."""
+    return Settings.from_env(os.environ)
