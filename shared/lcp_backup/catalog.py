@@ -42,6 +42,7 @@ type Clock = Callable[[], datetime]
 """The time now, aware and in UTC."""
 
 MANIFEST = "manifest.json"
+_RUN_TIME = "%Y%m%dT%H%M%S"
 
 
 def utc_now() -> datetime:
@@ -57,6 +58,14 @@ def archive_name(kind: ArchiveKind) -> str:
 def index_name(kind: ArchiveKind) -> str:
     """The name of an index's object below its backup."""
     return f"{kind}.index"
+
+
+def started_at(run_id: str) -> datetime | None:
+    """When a run of this id began (UTC), or None when it is no run id."""
+    try:
+        return datetime.strptime(run_id.partition("-")[0], _RUN_TIME).replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 class Lease(Document):
@@ -229,7 +238,7 @@ class Catalog:
 
     def new_run_id(self, kind: RunKind) -> str:
         """An id that sorts by time and is not met twice."""
-        return f"{self.now():%Y%m%dT%H%M%S}-{kind}-{secrets.token_hex(4)}"
+        return f"{self.now():{_RUN_TIME}}-{kind}-{secrets.token_hex(4)}"
 
     def _run_key(self, run_id: str) -> str:
         return f"{self._runs_root}{run_id}.json"
@@ -295,3 +304,11 @@ class Catalog:
             kind=holder.kind,
             backup_id=holder.backup_id,
         )
+
+    def backup_in_use(self) -> str | None:
+        """The backup that the run which holds the lease is at work on, if any."""
+        try:
+            lease = read_document(Lease, self.store.get(self.lease_key).body, "lease")
+        except ObjectNotFound:
+            return None
+        return lease.backup_id if lease.expires_at > self.now() else None

@@ -73,16 +73,16 @@ class StorageError(BackupError):
     """S3 refused or kept failing after all retries."""
 
 
-class AwsError(BackupError):
-    """An AWS service other than S3 refused or kept failing after all retries."""
-
-
 class ObjectNotFound(StorageError):
     """No object lies at the key."""
 
 
 class PreconditionFailed(StorageError):
     """A conditional write lost: the object exists already, or is no longer what it was."""
+
+
+class AwsError(BackupError):
+    """An AWS service other than S3 refused or kept failing after all retries."""
 
 
 # --- an archive ---------------------------------------------------------------

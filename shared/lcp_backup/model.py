@@ -208,6 +208,11 @@ class RunKind(StrEnum):
     CLEANUP = "cleanup"
     UPLOAD = "upload"
 
+    @property
+    def takes_lease(self) -> bool:
+        """Whether such a run needs the right to write; cleanup touches only what nobody writes."""
+        return self is not RunKind.CLEANUP
+
 
 class RunState(StrEnum):
     RUNNING = "running"

@@ -1,0 +1,201 @@
+"""A run while it is under way: its lease, its record, its heartbeat and its end."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Self
+
+from lcp_backup.catalog import Catalog, HeldLease
+from lcp_backup.errors import BackupError, LeaseLost, OutOfTime, StorageError
+from lcp_backup.model import Notice, Run, RunError, RunKind, RunState
+from lcp_backup.telemetry import Telemetry
+
+LEASE_TERM = timedelta(minutes=2)
+"""How long a dead run's lease stands. Lambda tries an asynchronous event again after one minute and
+two more minutes later, so the second retry finds the lease free."""
+HEARTBEAT = timedelta(seconds=15)
+"""How often lease and record are renewed; several may fail before the lease expires."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a run keeps its lease, and when it must have ended (None: whenever it likes)."""
+
+    deadline: datetime | None = None
+    lease_term: timedelta = LEASE_TERM
+    heartbeat: timedelta = HEARTBEAT
+
+
+class ActiveRun:
+    """One execution, used as a context: holds the lease and keeps the record while the block runs.
+
+    Entering raises LeaseHeld (the record then tells of the refusal) and StorageError. Leaving ends
+    the record as succeeded or failed, whatever ended the block, and gives the lease back. Methods
+    may be called from several threads.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        telemetry: Telemetry,
+        kind: RunKind,
+        backup_id: str | None,
+        pace: Pace,
+    ) -> None:
+        now = catalog.now()
+        self._catalog = catalog
+        self._log = telemetry.log
+        self._pace = pace
+        self._record = Run(
+            id=catalog.new_run_id(kind),
+            kind=kind,
+            state=RunState.RUNNING,
+            backup_id=backup_id,
+            started_at=now,
+            updated_at=now,
+        )
+        self._lease: HeldLease | None = None
+        self._lost: LeaseLost | None = None
+        self._renewed_at = now
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._heart = threading.Thread(target=self._beat, daemon=True)
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self._record.id
+
+    @property
+    def started_at(self) -> datetime:
+        """When the run began, UTC."""
+        return self._record.started_at
+
+    def __enter__(self) -> Self:
+        record = self._record
+        self._log.append_keys(run_id=record.id, backup_id=record.backup_id)
+        if record.kind.takes_lease:
+            try:
+                self._lease = self._catalog.acquire(
+                    record.id, record.kind, record.backup_id, self._pace.lease_term
+                )
+            except BackupError as error:
+                self._finish(RunState.FAILED, describe(error))
+                raise
+        try:
+            self._catalog.write_run(record)
+        except StorageError:
+            self._release()
+            raise
+        self._heart.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        self._ended.set()
+        self._heart.join()
+        if error is None:
+            self._finish(RunState.SUCCEEDED, None)
+        else:
+            self._finish(RunState.FAILED, describe(error))
+        self._release()
+
+    def step(self, text: str) -> None:
+        """Says in words what the run does now."""
+        self._log.info(text)
+        self._change(step=text)
+
+    def progress_of(self, what: str) -> Callable[[int], None]:
+        """A callable that sets how many bytes of `what` are done so far."""
+
+        def report(done: int) -> None:
+            with self._lock:
+                progress = {**self._record.progress, what: done}
+                self._record = self._record.model_copy(update={"progress": progress})
+
+        return report
+
+    def note(self, warnings: tuple[Notice, ...]) -> None:
+        """Keeps what a reader of the record should know."""
+        with self._lock:
+            kept = (*self._record.warnings, *warnings)
+            self._record = self._record.model_copy(update={"warnings": kept})
+
+    def set_result(self, **result: str | int | bool | list[str] | None) -> None:
+        """What the record says of a run that succeeds."""
+        self._change(result=result)
+
+    def check(self) -> None:
+        """Call it often, it is cheap; raises LeaseLost or OutOfTime when the run has to stop."""
+        if self._lost is not None:
+            raise self._lost
+        now = self._catalog.now()
+        if now >= self._renewed_at + self._pace.lease_term:
+            raise LeaseLost(
+                f"run {self.id} could not renew its right to write in time; it changed nothing more"
+            )
+        if self._pace.deadline is not None and now >= self._pace.deadline:
+            raise OutOfTime(
+                f"run {self.id} stopped at {now:%H:%M:%S} UTC because the function's time was about"
+                " to end; raise the function's timeout or memory"
+            )
+
+    def confirm(self) -> None:
+        """Makes sure that this run still may write; for just before a step that counts.
+
+        Raises LeaseLost, OutOfTime, StorageError.
+        """
+        self.check()
+        self._renew()
+
+    def _renew(self) -> None:
+        asked_at = self._catalog.now()
+        try:
+            if self._lease is not None:
+                self._lease.renew()
+        except LeaseLost as error:
+            self._lost = error
+            raise
+        self._renewed_at = asked_at
+
+    def _release(self) -> None:
+        if self._lease is None:
+            return
+        try:
+            self._lease.release()
+        except StorageError as error:
+            self._log.warning("the lease stands until it expires", reason=str(error))
+
+    def _change(self, **update: object) -> None:
+        with self._lock:
+            changed = {"updated_at": self._catalog.now(), **update}
+            self._record = self._record.model_copy(update=changed)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(self._pace.heartbeat.total_seconds()):
+            try:
+                self._renew()
+                self._change()
+                self._catalog.write_run(self._record)
+            except LeaseLost:
+                return
+            except StorageError as error:
+                # The next beat may succeed; until then `check` knows how long the lease stands.
+                self._log.warning("a heartbeat failed", reason=str(error))
+
+    def _finish(self, state: RunState, error: RunError | None) -> None:
+        self._change(state=state, finished_at=self._catalog.now(), error=error)
+        try:
+            self._catalog.write_run(self._record)
+        except StorageError as failure:
+            # What the run did stands; a record that cannot be kept must not change its outcome.
+            self._log.error("the run's record could not be kept", reason=str(failure))
+
+
+def describe(error: BaseException) -> RunError:
+    """What a run record says of an error: our own sentences, and no foreign text."""
+    if isinstance(error, BackupError):
+        return RunError(type=type(error).__name__, message=str(error))
+    return RunError(type=type(error).__name__, message="unexpected; see the function's log")

@@ -1,0 +1,159 @@
+"""Cleanup: expired backups go, the newest never does; what crashes left goes after a day."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from lcp_backup.catalog import Catalog, started_at
+from lcp_backup.errors import NotFound, UnknownFormat
+from lcp_backup.jobs.active_run import ActiveRun, Pace
+from lcp_backup.model import Run, RunError, RunKind, RunState
+from lcp_backup.settings import Settings
+from lcp_backup.telemetry import Telemetry
+
+GRACE = timedelta(days=1)
+"""How long something unpublished is left alone: it may belong to a run that is under way."""
+DEAD_AFTER = timedelta(hours=1)
+"""A run that is under way renews its record every few seconds, and lasts 15 minutes at most."""
+RUNS_KEPT = timedelta(days=90)
+"""How long records of runs stay: they outlive every backup, so that its story can be told."""
+
+
+@dataclass(frozen=True)
+class CleanupResult:
+    """What went (or, in a dry run, would go), and what stays."""
+
+    dry_run: bool
+    expired: list[str]
+    """Ids of backups, newest first."""
+    kept: list[str]
+    leftovers: list[str]
+    """Ids whose unpublished objects went."""
+    uploads: int
+    """Multipart uploads that were never ended."""
+    runs: list[str]
+    """Records of old runs."""
+    died: list[str]
+    """Runs that never ended, now marked as failed."""
+    freed_bytes: int
+
+
+def clean_up(
+    settings: Settings, catalog: Catalog, telemetry: Telemetry, pace: Pace, *, dry_run: bool
+) -> CleanupResult:
+    """Deletes what is past the retention period, and what dead runs left.
+
+    The newest backup is never deleted, however old: retention must not take the only good backup
+    of a site whose backups have failed for a month. Backups this version cannot read are kept.
+    Needs no lease: it touches only what is expired, or unpublished for more than a day.
+
+    Arguments: `dry_run` deletes nothing and answers what would go. Raises StorageError; what was
+    deleted until then stays deleted, and the next run goes on.
+    """
+    if dry_run:
+        return _sweep(settings, catalog, telemetry, dry_run=True)
+    with ActiveRun(catalog, telemetry, RunKind.CLEANUP, None, pace) as run:
+        run.note(settings.notices)
+        result = _sweep(settings, catalog, telemetry, dry_run=False)
+        run.set_result(expired=result.expired, leftovers=result.leftovers)
+    telemetry.count(CleanupSuccess=1, CleanupFreedBytes=result.freed_bytes)
+    return result
+
+
+def _sweep(
+    settings: Settings, catalog: Catalog, telemetry: Telemetry, *, dry_run: bool
+) -> CleanupResult:
+    now = catalog.now()
+    expired, kept, freed = _expire(settings, catalog, telemetry, now, dry_run=dry_run)
+    leftovers: list[str] = []
+    for leftover in catalog.leftovers():
+        if now - leftover.newest < GRACE:
+            continue
+        leftovers.append(leftover.backup_id)
+        if not dry_run:
+            catalog.delete_leftover(leftover)
+    stale = [upload for upload in catalog.open_uploads() if now - upload.started >= GRACE]
+    if not dry_run:
+        for upload in stale:
+            catalog.store.abort_upload(upload)
+    old, died = _settle_runs(catalog, telemetry, now, dry_run=dry_run)
+    result = CleanupResult(
+        dry_run=dry_run,
+        expired=expired,
+        kept=kept,
+        leftovers=leftovers,
+        uploads=len(stale),
+        runs=old,
+        died=died,
+        freed_bytes=freed,
+    )
+    telemetry.log.info("cleanup", **vars(result))
+    return result
+
+
+def _expire(
+    settings: Settings, catalog: Catalog, telemetry: Telemetry, now: datetime, *, dry_run: bool
+) -> tuple[list[str], list[str], int]:
+    limit = now - timedelta(days=settings.backup_retention_days)
+    # A backup that is being restored right now is left for the next cleanup.
+    in_use = catalog.backup_in_use()
+    expired: list[str] = []
+    kept: list[str] = []
+    freed = 0
+    newest = True
+    for backup_id in catalog.ids():
+        try:
+            manifest = catalog.find(backup_id)
+        except UnknownFormat as error:
+            telemetry.log.warning("kept", backup_id=backup_id, reason=str(error))
+            kept.append(backup_id)
+            continue
+        if manifest is None:
+            continue
+        if newest or manifest.slot > limit or backup_id == in_use:
+            newest = False
+            kept.append(backup_id)
+            continue
+        expired.append(backup_id)
+        freed += manifest.size
+        if not dry_run:
+            catalog.unpublish(backup_id)
+    return expired, kept, freed
+
+
+def _settle_runs(
+    catalog: Catalog, telemetry: Telemetry, now: datetime, *, dry_run: bool
+) -> tuple[list[str], list[str]]:
+    old: list[str] = []
+    died: list[str] = []
+    for run_id in catalog.run_ids():
+        started = started_at(run_id)
+        if started is None or started > now - DEAD_AFTER:
+            continue
+        if started < now - RUNS_KEPT:
+            old.append(run_id)
+            continue
+        # Only the records of the last two days are opened: older ones were settled by then.
+        if started < now - 2 * GRACE:
+            continue
+        try:
+            run = catalog.get_run(run_id)
+        except (UnknownFormat, NotFound) as error:
+            telemetry.log.warning("a record was passed over", run=run_id, reason=str(error))
+            continue
+        if run.state is RunState.RUNNING and run.updated_at <= now - DEAD_AFTER:
+            died.append(run_id)
+            if not dry_run:
+                catalog.write_run(_buried(run, now))
+    if not dry_run:
+        catalog.delete_runs(old)
+    return old, died
+
+
+def _buried(run: Run, now: datetime) -> Run:
+    error = RunError(
+        type="Died",
+        message=f"the run's function ended without a word after {run.updated_at:%Y-%m-%d %H:%M} UTC"
+        " (killed, out of memory or out of time); a backup it was making was not published, and a"
+        " restore it was doing is finished or undone by the next restore",
+    )
+    return run.model_copy(update={"state": RunState.FAILED, "finished_at": now, "error": error})
