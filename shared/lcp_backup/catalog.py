@@ -92,23 +92,26 @@ class HeldLease:
     def renew(self) -> None:
         """Moves the expiry ahead; raises LeaseLost when another run has taken it over."""
         with self._lock:
-            expires_at = self._catalog.now() + self._term
-            lease = self._lease.model_copy(update={"expires_at": expires_at})
             try:
-                self._etag = self._catalog.store.put_over(
-                    self._catalog.lease_key, lease.model_dump_json().encode(), self._etag
-                )
+                self._move_expiry(self._catalog.now() + self._term)
             except (PreconditionFailed, ObjectNotFound) as error:
                 raise LeaseLost(
-                    f"run {lease.run_id} no longer holds the right to write: it was not renewed in"
-                    " time and another run took it over; nothing more was changed"
+                    f"run {self._lease.run_id} no longer holds the right to write: it was not renewed"
+                    " in time and another run took it over; nothing more was changed"
                 ) from error
-            self._lease = lease
 
     def release(self) -> None:
         """Gives it back; does nothing when another run has taken it over."""
+        # An expiry in the past, and no deletion: conditional writes are older than conditional
+        # deletes, and this way the bucket tells who wrote last.
         with self._lock, suppress(PreconditionFailed, ObjectNotFound):
-            self._catalog.store.delete_if(self._catalog.lease_key, self._etag)
+            self._move_expiry(self._catalog.now())
+
+    def _move_expiry(self, to: datetime) -> None:
+        lease = self._lease.model_copy(update={"expires_at": to})
+        self._etag = self._catalog.store.put_over(
+            self._catalog.lease_key, lease.model_dump_json().encode(), self._etag
+        )
 
 
 @dataclass(frozen=True)

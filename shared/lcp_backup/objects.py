@@ -17,7 +17,12 @@ from datetime import datetime
 from itertools import batched
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+)
 from urllib3.exceptions import HTTPError
 
 from lcp_backup.errors import ObjectNotFound, PreconditionFailed, StorageError
@@ -137,11 +142,6 @@ class ObjectStore:
                 IfMatch=etag,
             )["ETag"]
 
-    def delete_if(self, key: str, etag: str) -> None:
-        """Deletes exactly the object with this tag; raises PreconditionFailed, ObjectNotFound."""
-        with _errors_for("delete", self.bucket, key):
-            self._client.delete_object(Bucket=self.bucket, Key=key, IfMatch=etag)
-
     def delete(self, keys: Iterable[str]) -> None:
         """Deletes objects; one that is gone already counts as deleted."""
         for some in batched(keys, 1000, strict=False):
@@ -228,11 +228,7 @@ class ObjectStore:
             for attempt in range(1, _READ_ATTEMPTS):
                 try:
                     return read()
-                except HTTPError:
-                    self._pause(0.2 * 2**attempt)
-                except BotoCoreError as error:
-                    if not isinstance(error.__cause__ or error.__context__, HTTPError):
-                        raise
+                except (HTTPError, HTTPClientError, IncompleteReadError):
                     self._pause(0.2 * 2**attempt)
             return read()
 

@@ -1,0 +1,66 @@
+"""Fixtures that build on each other: credentials, a mocked S3, a bucket, a catalog."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from lcp_backup.catalog import Catalog
+from lcp_backup.objects import ObjectStore
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+BUCKET = "backups"
+
+
+class SettableClock:
+    """A clock that moves only when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 23, 0, 15, 30, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_by(self, span: timedelta) -> None:
+        """Moves ahead."""
+        self.now += span
+
+
+@pytest.fixture
+def clock() -> SettableClock:
+    return SettableClock()
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Mocked AWS, and credentials that are good for nothing else."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def s3(aws: None) -> "S3Client":  # noqa: ARG001 -- the mock has to be there first
+    client = boto3.client("s3")
+    client.create_bucket(
+        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+    )
+    return client
+
+
+@pytest.fixture
+def store(s3: "S3Client") -> ObjectStore:
+    return ObjectStore(s3, BUCKET, pause=lambda _: None)
+
+
+@pytest.fixture
+def catalog(store: ObjectStore, clock: SettableClock) -> Catalog:
+    return Catalog(store, "acme/prd", clock)

@@ -1,0 +1,232 @@
+"""What lies in the bucket: publishing, unpublishing, leftovers, runs, and the lease."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from lcp_backup.catalog import Catalog, archive_name, index_name, started_at
+from lcp_backup.errors import (
+    Conflict,
+    InvalidRequest,
+    LeaseHeld,
+    LeaseLost,
+    NotFound,
+    UnknownFormat,
+)
+from lcp_backup.model import (
+    Archive,
+    ArchiveKind,
+    BackupId,
+    BackupType,
+    DatabaseFacts,
+    Manifest,
+    Run,
+    RunKind,
+    RunState,
+    VolumeFacts,
+)
+from lcp_backup.objects import ObjectStore
+from tests.unit.conftest import SettableClock
+
+TERM = timedelta(minutes=2)
+
+
+def a_manifest(slot: datetime) -> Manifest:
+    def archive(kind: ArchiveKind) -> Archive:
+        return Archive(
+            name=archive_name(kind),
+            size=100,
+            raw_size=1000,
+            sha256="0" * 64,
+            segments=1,
+            index_name=index_name(kind),
+            index_size=10,
+            index_sha256="1" * 64,
+        )
+
+    backup_id = BackupId.of("acme", "prd", slot)
+    return Manifest(
+        id=str(backup_id),
+        type=BackupType.AUTO,
+        project="acme",
+        environment="prd",
+        slot=backup_id.slot,
+        run_id="r",
+        started_at=slot,
+        published_at=slot,
+        service_version="0",
+        database=archive(ArchiveKind.DATABASE),
+        volume=archive(ArchiveKind.VOLUME),
+        database_facts=DatabaseFacts(
+            name="lportal", flavour="mysql", server_version="9", client_version="9", tables=1
+        ),
+        volume_facts=VolumeFacts(files=1, folders=0, links=0, bytes=1),
+    )
+
+
+def publish(catalog: Catalog, slot: datetime) -> str:
+    """A whole backup: archives, indexes, manifest."""
+    manifest = a_manifest(slot)
+    for kind in ArchiveKind:
+        for writer in (
+            catalog.archive_writer(manifest.id, kind),
+            catalog.index_writer(manifest.id, kind),
+        ):
+            writer.write(b"x" * 100)
+            writer.complete()
+    catalog.publish(manifest)
+    return manifest.id
+
+
+def test_an_id_is_three_strings_and_two_dashes_and_reads_back(clock: SettableClock) -> None:
+    backup_id = BackupId.of("dxpcloud", "lqgqnewltbexuewymq", clock())
+    assert str(backup_id) == "dxpcloud-lqgqnewltbexuewymq-202611230015"
+    assert BackupId.parse(str(backup_id)) == backup_id
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "latest",
+        "a-b-c",
+        "a-b-209913010000",
+        "a-b-2026112300151",
+        "../a-b-202611230015",
+        "a/b-c-202611230015",
+        "a-b-202611230015\n",
+        "a-b-٢٠٢٦١١٢٣٠٠١٥",
+    ],
+)
+def test_what_is_no_id_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="is not a backup id"):
+        BackupId.parse(text)
+
+
+def test_a_backup_exists_if_and_only_if_its_manifest_does(
+    catalog: Catalog, clock: SettableClock
+) -> None:
+    manifest = a_manifest(clock())
+    writer = catalog.archive_writer(manifest.id, ArchiveKind.DATABASE)
+    writer.write(b"x")
+    writer.complete()
+    assert list(catalog.backups()) == []
+    with pytest.raises(NotFound, match="acme-prd-202611230015"):
+        catalog.get(manifest.id)
+    catalog.publish(manifest)
+    assert catalog.get(manifest.id) == manifest
+    assert list(catalog.backups()) == [manifest]
+
+
+def test_a_published_backup_is_never_rewritten(catalog: Catalog, clock: SettableClock) -> None:
+    backup_id = publish(catalog, clock())
+    with pytest.raises(Conflict, match=backup_id):
+        catalog.publish(a_manifest(clock()))
+    with pytest.raises(Conflict, match=backup_id):
+        catalog.clear_unpublished(backup_id)
+    assert catalog.open(backup_id, "database.tgz").size == 100
+
+
+def test_backups_are_listed_newest_first_whatever_their_names(
+    catalog: Catalog, clock: SettableClock
+) -> None:
+    old = publish(catalog, clock())
+    clock.pass_by(timedelta(days=1))
+    new = publish(catalog, clock())
+    catalog.store.put("acme/prd/backups/zzz-notes/readme.txt", b"put here by hand")
+    assert [manifest.id for manifest in catalog.backups()] == [new, old]
+    assert catalog.latest().id == new
+
+
+def test_unpublish_leaves_nothing_and_may_be_called_again(
+    catalog: Catalog, store: ObjectStore, clock: SettableClock
+) -> None:
+    backup_id = publish(catalog, clock())
+    catalog.unpublish(backup_id)
+    catalog.unpublish(backup_id)
+    assert list(store.entries("")) == []
+    with pytest.raises(NotFound, match="no backup in s3://backups/acme/prd/"):
+        catalog.latest()
+
+
+def test_what_a_dead_run_left_is_cleared_before_its_id_is_used_again(
+    catalog: Catalog, store: ObjectStore, clock: SettableClock
+) -> None:
+    backup_id = a_manifest(clock()).id
+    done = catalog.archive_writer(backup_id, ArchiveKind.VOLUME)
+    done.write(b"x")
+    done.complete()
+    broken_off = catalog.archive_writer(backup_id, ArchiveKind.DATABASE)
+    for _ in range(3):
+        broken_off.write(bytes(8 * 1024 * 1024))
+    assert len(list(catalog.open_uploads())) == 1
+    catalog.clear_unpublished(backup_id)
+    assert list(store.entries("")) == []
+    assert list(catalog.open_uploads()) == []
+
+
+def test_a_manifest_of_an_unknown_format_is_refused_and_says_so(
+    catalog: Catalog, store: ObjectStore, clock: SettableClock
+) -> None:
+    body = a_manifest(clock()).model_dump_json().replace('"format":1', '"format":2')
+    store.put("acme/prd/backups/acme-prd-202611230015/manifest.json", body.encode())
+    with pytest.raises(UnknownFormat, match="reads manifest format 1 and cannot read this one"):
+        catalog.get("acme-prd-202611230015")
+
+
+def test_a_run_record_outlives_its_updates_and_is_found_by_id(
+    catalog: Catalog, clock: SettableClock
+) -> None:
+    run = Run(
+        id=catalog.new_run_id(RunKind.CREATE),
+        kind=RunKind.CREATE,
+        state=RunState.RUNNING,
+        started_at=clock(),
+        updated_at=clock(),
+    )
+    catalog.write_run(run)
+    ended = run.model_copy(update={"state": RunState.SUCCEEDED, "finished_at": clock()})
+    catalog.write_run(ended)
+    assert catalog.get_run(run.id) == ended
+    assert list(catalog.runs()) == [ended]
+    assert started_at(run.id) == clock().replace(microsecond=0)
+    assert started_at("nonsense") is None
+    catalog.delete_runs([run.id])
+    with pytest.raises(NotFound, match=run.id):
+        catalog.get_run(run.id)
+
+
+def test_the_lease_has_one_holder_and_says_who(catalog: Catalog) -> None:
+    held = catalog.acquire("run-1", RunKind.RESTORE, "acme-prd-202611230015", TERM)
+    with pytest.raises(LeaseHeld, match="restore run run-1 of backup acme-prd-202611230015") as e:
+        catalog.acquire("run-2", RunKind.CREATE, None, TERM)
+    assert e.value.backup_id == "acme-prd-202611230015"
+    assert catalog.backup_in_use() == "acme-prd-202611230015"
+    held.release()
+    assert catalog.backup_in_use() is None
+    catalog.acquire("run-2", RunKind.CREATE, None, TERM)
+
+
+def test_a_dead_runs_lease_is_taken_over_after_it_expires_and_its_run_finds_out(
+    catalog: Catalog, clock: SettableClock
+) -> None:
+    dead = catalog.acquire("dead", RunKind.CREATE, None, TERM)
+    clock.pass_by(TERM - timedelta(seconds=1))
+    with pytest.raises(LeaseHeld):
+        catalog.acquire("next", RunKind.CREATE, None, TERM)
+    clock.pass_by(timedelta(seconds=1))
+    catalog.acquire("next", RunKind.CREATE, None, TERM)
+    with pytest.raises(LeaseLost, match="run dead no longer holds the right to write"):
+        dead.renew()
+    dead.release()
+    with pytest.raises(LeaseHeld, match="run next"):
+        catalog.acquire("third", RunKind.CREATE, None, TERM)
+
+
+def test_a_renewed_lease_stands(catalog: Catalog, clock: SettableClock) -> None:
+    held = catalog.acquire("long", RunKind.CREATE, None, TERM)
+    for _ in range(5):
+        clock.pass_by(TERM / 2)
+        held.renew()
+    with pytest.raises(LeaseHeld, match="run long"):
+        catalog.acquire("other", RunKind.CREATE, None, TERM)

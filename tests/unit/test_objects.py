@@ -1,0 +1,158 @@
+"""The S3 edge: parts, conditional writes, ranges, and what a failure leaves behind."""
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+from urllib3.exceptions import ProtocolError
+
+from lcp_backup.errors import ObjectNotFound, PreconditionFailed, StorageError
+from lcp_backup.objects import FIRST_PART_SIZE, MAX_PARTS, ObjectStore, part_size
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+MIB = 1024 * 1024
+
+
+def test_ten_thousand_parts_reach_past_the_largest_object_s3_takes() -> None:
+    sizes = [part_size(number) for number in range(1, MAX_PARTS + 1)]
+    assert sum(sizes) >= 5 * 1024**4
+    assert min(sizes) >= 5 * MIB
+    assert max(sizes) <= 5 * 1024**3
+
+
+def test_a_small_object_is_one_request_and_holds_its_head_in_front(store: ObjectStore) -> None:
+    writer = store.writer("a/b.tgz")
+    writer.write(b"body")
+    writer.complete(head=b"head ")
+    assert store.get("a/b.tgz").body == b"head body"
+    assert list(store.open_uploads("")) == []
+
+
+def test_a_large_object_is_its_head_and_all_parts_in_order(store: ObjectStore) -> None:
+    data = random.Random(1).randbytes(2 * FIRST_PART_SIZE + 12345)
+    writer = store.writer("big.tgz")
+    for start in range(0, len(data), MIB):
+        writer.write(data[start : start + MIB])
+    writer.complete(head=b"x" * 700)
+    assert store.get("big.tgz").body == b"x" * 700 + data
+    assert list(store.open_uploads("")) == []
+
+
+def test_nothing_is_visible_before_complete_and_nothing_is_left_after_abort(
+    store: ObjectStore,
+) -> None:
+    writer = store.writer("half.tgz")
+    writer.write(bytes(3 * FIRST_PART_SIZE))
+    writer.write(bytes(FIRST_PART_SIZE))
+    assert list(store.open_uploads("")) != []
+    assert list(store.entries("")) == []
+    writer.abort()
+    writer.abort()
+    assert list(store.open_uploads("")) == []
+    assert list(store.entries("")) == []
+    with pytest.raises(StorageError):
+        writer.write(b"more")
+
+
+@pytest.mark.parametrize("size", [10, 2 * FIRST_PART_SIZE + 1])
+def test_an_object_that_exists_is_never_rewritten(store: ObjectStore, size: int) -> None:
+    store.put("done.tgz", b"published")
+    writer = store.writer("done.tgz")
+    for _ in range(0, size, FIRST_PART_SIZE):
+        writer.write(bytes(min(size, FIRST_PART_SIZE)))
+    with pytest.raises(PreconditionFailed):
+        writer.complete()
+    writer.abort()
+    assert store.get("done.tgz").body == b"published"
+    assert list(store.open_uploads("")) == []
+
+
+def test_a_part_that_s3_refuses_for_good_fails_the_object_and_leaves_nothing(
+    store: ObjectStore, s3: "S3Client", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = s3.upload_part
+
+    def refuse(**kwargs: Any) -> Any:
+        if kwargs["PartNumber"] == 3:
+            raise ClientError(
+                {"Error": {"Code": "SlowDown", "Message": "Reduce your request rate"}}, "UploadPart"
+            )
+        return real(**kwargs)
+
+    monkeypatch.setattr(s3, "upload_part", refuse)
+    writer = store.writer("refused.tgz", threads=1)
+    with pytest.raises(StorageError, match="part 3 of s3://backups/refused.tgz: SlowDown"):
+        for _ in range(8):
+            writer.write(bytes(FIRST_PART_SIZE))
+    writer.abort()
+    assert list(store.entries("")) == []
+    assert list(store.open_uploads("")) == []
+
+
+def test_ranges_are_exact_and_of_one_and_the_same_object(store: ObjectStore) -> None:
+    store.put("r", bytes(range(200)))
+    reader = store.reader("r")
+    assert reader.size == 200
+    assert reader.read(10, 5) == bytes(range(10, 15))
+    assert reader.read(0, 0) == b""
+    with pytest.raises(StorageError, match="ends at byte 200"):
+        reader.read(190, 20)
+    store.put("r", bytes(200))
+    with pytest.raises(PreconditionFailed):
+        reader.read(0, 1)
+
+
+def test_a_body_that_breaks_off_is_read_again(
+    store: ObjectStore, s3: "S3Client", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("k", b"whole")
+    real = s3.get_object
+    broken = 2
+
+    class Broken:
+        def read(self) -> bytes:
+            raise ProtocolError("Connection broken")
+
+    def flaky(**kwargs: Any) -> Any:
+        nonlocal broken
+        answer: Any = real(**kwargs)
+        if broken:
+            broken -= 1
+            answer["Body"] = Broken()
+        return answer
+
+    monkeypatch.setattr(s3, "get_object", flaky)
+    assert store.get("k").body == b"whole"
+    broken = 99
+    with pytest.raises(StorageError, match="ProtocolError"):
+        store.get("k")
+
+
+def test_conditional_writes_let_exactly_one_through(store: ObjectStore) -> None:
+    etag = store.put_new("lease", b"1")
+    with pytest.raises(PreconditionFailed):
+        store.put_new("lease", b"2")
+    newer = store.put_over("lease", b"3", etag)
+    with pytest.raises(PreconditionFailed):
+        store.put_over("lease", b"4", etag)
+    assert store.get("lease").body == b"3"
+    assert store.get("lease").etag == newer
+
+
+def test_a_missing_object_is_named(store: ObjectStore) -> None:
+    with pytest.raises(ObjectNotFound, match="s3://backups/nowhere"):
+        store.get("nowhere")
+    with pytest.raises(ObjectNotFound, match="s3://backups/nowhere"):
+        store.reader("nowhere")
+    store.delete(["nowhere"])
+
+
+def test_more_objects_than_one_request_takes_are_deleted(store: ObjectStore) -> None:
+    keys = [f"many/{number:04}" for number in range(1003)]
+    for key in keys:
+        store.put(key, b"")
+    store.delete(keys)
+    assert list(store.entries("many/")) == []
