@@ -96,7 +96,7 @@ class HeldLease:
                 self._move_expiry(self._catalog.now() + self._term)
             except (PreconditionFailed, ObjectNotFound) as error:
                 raise LeaseLost(
-                    f"run {self._lease.run_id} no longer holds the right to write: it was not renewed"
+                    f"run {self._lease.run_id} lost the right to write: it was not renewed"
                     " in time and another run took it over; nothing more was changed"
                 ) from error
 

@@ -216,7 +216,7 @@ def test_a_dead_runs_lease_is_taken_over_after_it_expires_and_its_run_finds_out(
         catalog.acquire("next", RunKind.CREATE, None, TERM)
     clock.pass_by(timedelta(seconds=1))
     catalog.acquire("next", RunKind.CREATE, None, TERM)
-    with pytest.raises(LeaseLost, match="run dead no longer holds the right to write"):
+    with pytest.raises(LeaseLost, match="run dead lost the right to write"):
         dead.renew()
     dead.release()
     with pytest.raises(LeaseHeld, match="run next"):

@@ -1,0 +1,14 @@
+"""Cleanup: deletes what is past its time, on its schedule or by hand."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from lcp_backup.service import deadline, service
+
+from lcp_backup.requests import CleanupRequest
+
+
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Runs the job; raises what it raises, so that Lambda counts a failure as one."""
+    request = CleanupRequest.read(event)
+    return service().cleanup(request, deadline(context.get_remaining_time_in_millis()))
