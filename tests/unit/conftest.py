@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
+from lcp_backup.aws import EventBus
 from lcp_backup.catalog import Catalog
 from lcp_backup.objects import ObjectStore
+from lcp_backup.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -64,3 +66,20 @@ def store(s3: "S3Client") -> ObjectStore:
 @pytest.fixture
 def catalog(store: ObjectStore, clock: SettableClock) -> Catalog:
     return Catalog(store, "acme/prd", clock)
+
+
+@pytest.fixture
+def announced() -> list[tuple[str, dict[str, Any]]]:
+    """The events that were put on the bus."""
+    return []
+
+
+@pytest.fixture
+def telemetry(announced: list[tuple[str, dict[str, Any]]]) -> Telemetry:
+    class Bus(EventBus):
+        def __init__(self) -> None: ...
+
+        def publish(self, detail_type: str, detail: dict[str, Any]) -> None:
+            announced.append((detail_type, detail))
+
+    return Telemetry(Bus(), level="INFO", project="acme", environment="prd")

@@ -1,0 +1,163 @@
+"""A run under way: what its record and its lease look like, whatever ends it."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from lcp_backup.catalog import Catalog
+from lcp_backup.errors import DumpFailed, LeaseHeld, LeaseLost, OutOfTime, StorageError
+from lcp_backup.jobs.active_run import ActiveRun, Pace
+from lcp_backup.model import RunKind, RunState
+from lcp_backup.telemetry import Telemetry
+from tests.unit.conftest import SettableClock
+
+IDLE = Pace(heartbeat=timedelta(hours=1))
+BEATING = Pace(heartbeat=timedelta(milliseconds=20))
+
+
+def test_a_run_that_succeeds_leaves_its_record_and_a_free_lease(
+    catalog: Catalog, telemetry: Telemetry
+) -> None:
+    with ActiveRun(catalog, telemetry, RunKind.CREATE, "acme-prd-202611230015", IDLE) as run:
+        run.step("at work")
+        run.progress_of("volume")(123)
+        run.set_result(size=5)
+        assert catalog.get_run(run.id).state is RunState.RUNNING
+        with pytest.raises(LeaseHeld, match=run.id):
+            catalog.acquire("other", RunKind.RESTORE, None, timedelta(minutes=1))
+    record = catalog.get_run(run.id)
+    assert record.state is RunState.SUCCEEDED
+    assert record.finished_at is not None
+    assert record.progress == {"volume": 123}
+    assert record.result == {"size": 5}
+    assert record.backup_id == "acme-prd-202611230015"
+    catalog.acquire("other", RunKind.RESTORE, None, timedelta(minutes=1))
+
+
+def test_a_run_that_fails_says_why_and_gives_the_lease_back(
+    catalog: Catalog, telemetry: Telemetry
+) -> None:
+    with pytest.raises(DumpFailed):
+        with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE) as run:
+            raise DumpFailed("mysqldump was killed by SIGKILL")
+    record = catalog.get_run(run.id)
+    assert record.state is RunState.FAILED
+    assert record.error is not None
+    assert (record.error.type, record.error.message) == (
+        "DumpFailed",
+        "mysqldump was killed by SIGKILL",
+    )
+    catalog.acquire("other", RunKind.CREATE, None, timedelta(minutes=1))
+
+
+def test_a_foreign_errors_text_never_reaches_the_record(
+    catalog: Catalog, telemetry: Telemetry
+) -> None:
+    with pytest.raises(RuntimeError):
+        with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE) as run:
+            raise RuntimeError("mysql://root:hunter2@host")
+    record = catalog.get_run(run.id)
+    assert "hunter2" not in record.model_dump_json()
+    assert record.error is not None
+    assert record.error.type == "RuntimeError"
+
+
+def test_a_refused_run_is_recorded_and_names_the_holder(
+    catalog: Catalog, telemetry: Telemetry
+) -> None:
+    with ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE) as first:
+        with pytest.raises(LeaseHeld, match=first.id):
+            with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE):
+                raise AssertionError("two runs hold the lease")
+    refused, *_ = (run for run in catalog.runs() if run.kind is RunKind.CREATE)
+    assert refused.state is RunState.FAILED
+    assert refused.error is not None
+    assert refused.error.type == "LeaseHeld"
+
+
+def test_the_heartbeat_keeps_the_lease_and_shows_progress(
+    catalog: Catalog, telemetry: Telemetry, clock: SettableClock
+) -> None:
+    with ActiveRun(catalog, telemetry, RunKind.CREATE, None, BEATING) as run:
+        run.progress_of("database")(42)
+        clock.pass_by(timedelta(seconds=119))
+        _until(lambda: catalog.get_run(run.id).progress == {"database": 42})
+        clock.pass_by(timedelta(seconds=119))
+        with pytest.raises(LeaseHeld, match=run.id):
+            catalog.acquire("other", RunKind.CREATE, None, timedelta(minutes=1))
+        run.check()
+
+
+def test_a_run_whose_lease_was_taken_over_stops_before_a_step_that_counts(
+    catalog: Catalog, telemetry: Telemetry, clock: SettableClock
+) -> None:
+    with pytest.raises(LeaseLost):
+        with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE) as run:
+            clock.pass_by(timedelta(minutes=1))
+            run.check()
+            clock.pass_by(timedelta(minutes=1))
+            taker = catalog.acquire("taker", RunKind.CREATE, None, timedelta(minutes=2))
+            run.confirm()
+    taker.renew()
+
+
+def test_a_run_that_cannot_renew_stops_by_itself_before_its_lease_ends(
+    catalog: Catalog,
+    telemetry: Telemetry,
+    clock: SettableClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unreachable(*_: Any) -> str:
+        raise StorageError("S3 failed")
+
+    with pytest.raises(LeaseLost, match="could not renew"):
+        with ActiveRun(catalog, telemetry, RunKind.CREATE, None, BEATING) as run:
+            monkeypatch.setattr(catalog.store, "put_over", unreachable)
+            time.sleep(0.1)
+            clock.pass_by(timedelta(minutes=2))
+            run.check()
+
+
+def test_a_run_stops_cleanly_when_the_functions_time_ends(
+    catalog: Catalog, telemetry: Telemetry, clock: SettableClock
+) -> None:
+    pace = Pace(deadline=clock() + timedelta(minutes=1), heartbeat=timedelta(hours=1))
+    with pytest.raises(OutOfTime, match="raise the function's timeout"):
+        with ActiveRun(catalog, telemetry, RunKind.CREATE, None, pace) as run:
+            run.check()
+            clock.pass_by(timedelta(minutes=1))
+            run.check()
+    record = catalog.get_run(run.id)
+    assert record.error is not None
+    assert record.error.type == "OutOfTime"
+
+
+def test_a_record_that_cannot_be_kept_does_not_hide_how_the_run_went(
+    catalog: Catalog, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_: Any, **__: Any) -> None:
+        raise StorageError("S3 failed")
+
+    with pytest.raises(DumpFailed, match="the real reason"):
+        with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE):
+            monkeypatch.setattr(catalog.store, "put", unreachable)
+            raise DumpFailed("the real reason")
+
+
+def test_cleanup_runs_beside_a_run_that_holds_the_lease(
+    catalog: Catalog, telemetry: Telemetry
+) -> None:
+    with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE):
+        with ActiveRun(catalog, telemetry, RunKind.CLEANUP, None, IDLE) as cleanup:
+            cleanup.confirm()
+    assert catalog.get_run(cleanup.id).state is RunState.SUCCEEDED
+
+
+def _until(condition: Any) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came true")
