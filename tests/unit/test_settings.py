@@ -1,0 +1,122 @@
+"""Settings: every variable of the seed, its default, and what a wrong value says."""
+
+import pytest
+
+from lcp_backup.errors import SettingsError
+from lcp_backup.settings import RestoreStrategy, Settings
+
+DR = {
+    "LCP_BACKUP_RESTORE_SCHEDULE": "35 * * * *",
+    "LCP_ENVIRONMENT_TYPE": "production",
+    "LCP_BACKUP_BUCKET": "here",
+    "LCP_BACKUP_RESTORE_SOURCE_BUCKET": "there",
+}
+
+
+def test_the_defaults_are_those_of_the_seed() -> None:
+    settings = Settings.from_env({})
+    assert settings.backup_create_schedule is None  # a time is drawn once per stack
+    assert settings.backup_cleanup_schedule.source == "0 1 * * *"
+    assert settings.backup_restore_schedule is None
+    assert settings.backup_folder == "/opt/liferay/data"
+    assert settings.backup_retention_days == 30
+    assert settings.database_service == "database"
+    assert settings.dbname == "lportal"
+    assert settings.master_user_name == "dxpcloud"
+    assert settings.backup_restore_strategy is RestoreStrategy.PREPARE_AND_SWAP
+    assert settings.log_level == "INFO"
+    assert settings.backup_prefix == "dxpcloud/dev"
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert Settings.from_env({"LCP_DBNAME": " ", "LCP_BACKUP_RESTORE_SCHEDULE": ""}) == (
+        Settings.from_env({})
+    )
+
+
+def test_the_passwords_default_is_the_project_master_tokens_value() -> None:
+    settings = Settings.from_env({"LCP_PROJECT_MASTER_TOKEN": "t0ken"})
+    assert settings.database_password().get_secret_value() == "t0ken"
+    own = Settings.from_env({"LCP_MASTER_USER_PASSWORD": "own", "LCP_PROJECT_MASTER_TOKEN": "t"})
+    assert own.database_password().get_secret_value() == "own"
+    with pytest.raises(SettingsError, match="LCP_MASTER_USER_PASSWORD is not set"):
+        Settings.from_env({}).database_password()
+
+
+def test_the_seeds_spelling_of_the_default_schedule_means_the_default() -> None:
+    settings = Settings.from_env({"LCP_BACKUP_CREATE_SCHEDULE": "[5-55][0-1] * * *"})
+    assert settings.backup_create_schedule is None
+
+
+def test_more_than_thirty_days_are_thirty_and_a_warning() -> None:
+    settings = Settings.from_env({"LCP_BACKUP_RETENTION_PERIOD": "90"})
+    assert settings.backup_retention_days == 30
+    assert [notice.code for notice in settings.notices] == ["retention-cut"]
+    assert Settings.from_env({"LCP_BACKUP_RETENTION_PERIOD": "7"}).notices == ()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "allowed"),
+    [
+        ("LCP_BACKUP_RETENTION_PERIOD", "0", "1 to 30"),
+        ("LCP_BACKUP_RETENTION_PERIOD", "-3", "1 to 30"),
+        ("LCP_BACKUP_RETENTION_PERIOD", "a month", "1 to 30"),
+        ("LCP_BACKUP_RETENTION_PERIOD", "7.5", "1 to 30"),
+        ("LCP_BACKUP_FOLDER", "data", "absolute path"),
+        ("LCP_BACKUP_FOLDER", "/", "absolute path"),
+        ("LCP_BACKUP_FOLDER", "/mnt/../etc", "absolute path"),
+        ("LCP_BACKUP_RESTORE_STRATEGY", "MERGE", "PREPARE_AND_SWAP or OVERWRITE"),
+        ("LCP_BACKUP_CREATE_SCHEDULE", "0 0 * *", "field"),
+        ("LCP_BACKUP_CREATE_SCHEDULE", "99 0 * * *", "99"),
+        ("LCP_BACKUP_CLEANUP_SCHEDULE", "@reboot", "@reboot"),
+        ("LCP_BACKUP_RESTORE_SCHEDULE", "[5-55][0-1] * * *", ""),
+        ("LCP_ENVIRONMENT_ID", "a-b", "no dash"),
+        ("LCP_PROJECT_ID", "a/b", "no dash"),
+        ("LCP_DBNAME", "l`portal", "1 to 48"),
+        ("LCP_DBNAME", "x" * 49, "1 to 48"),
+        ("LCP_SERVICE_LOG_LEVEL", "LOUD", "DEBUG, INFO"),
+        ("LCP_DEBUG_LOG", "yes", "true or false"),
+        ("LCP_BACKUP_PREFIX", "a b", "S3 key prefix"),
+    ],
+)
+def test_a_wrong_value_names_its_variable_the_value_and_what_is_allowed(
+    variable: str, value: str, allowed: str
+) -> None:
+    with pytest.raises(SettingsError) as raised:
+        Settings.from_env({variable: value})
+    assert str(raised.value).startswith(f"{variable} is {value!r}: ")
+    assert allowed in raised.value.allowed
+
+
+def test_a_restore_schedule_is_for_production_environments_only() -> None:
+    assert Settings.from_env(DR).backup_restore_schedule is not None
+    with pytest.raises(SettingsError, match="LCP_ENVIRONMENT_TYPE is 'development'"):
+        Settings.from_env({**DR, "LCP_ENVIRONMENT_TYPE": "development"})
+
+
+def test_an_environment_never_follows_itself() -> None:
+    with pytest.raises(SettingsError, match="must not be this environment's own"):
+        Settings.from_env({**DR, "LCP_BACKUP_RESTORE_SOURCE_BUCKET": "here"})
+    same_bucket = {
+        **DR,
+        "LCP_BACKUP_RESTORE_SOURCE_BUCKET": "here",
+        "LCP_BACKUP_RESTORE_SOURCE_PREFIX": "acme/prd",
+    }
+    assert Settings.from_env(same_bucket).source_prefix == "acme/prd"
+
+
+def test_no_secret_is_shown_by_settings_or_their_errors() -> None:
+    settings = Settings.from_env(
+        {"LCP_MASTER_USER_PASSWORD": "hunter2", "LCP_PROJECT_MASTER_TOKEN": "t0ken"}
+    )
+    assert "hunter2" not in repr(settings)
+    assert "t0ken" not in str(settings.model_dump())
+
+
+def test_debug_log_turns_the_level_down() -> None:
+    assert Settings.from_env({"LCP_DEBUG_LOG": "TRUE"}).log_level == "DEBUG"
+
+
+def test_a_bucket_is_asked_for_by_name() -> None:
+    with pytest.raises(SettingsError, match="LCP_BACKUP_BUCKET is not set"):
+        Settings.from_env({}).required_bucket()
