@@ -1,0 +1,76 @@
+"""What the functions are asked, by a rule or by hand."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from lcp_backup.errors import InvalidRequest
+from lcp_backup.model import BackupType
+from lcp_backup.requests import CleanupRequest, CreateRequest, RestoreRequest
+
+SCHEDULED = {
+    "version": "0",
+    "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
+    "detail-type": "Scheduled Event",
+    "source": "aws.events",
+    "account": "123456789012",
+    "time": "2026-11-23T00:15:00Z",
+    "region": "eu-central-1",
+    "resources": ["arn:aws:events:eu-central-1:123456789012:rule/lcp-create-1"],
+    "detail": {},
+}
+
+
+def test_a_scheduled_create_is_automatic_and_has_the_minute_it_fired_for() -> None:
+    request = CreateRequest.read(SCHEDULED)
+    assert request.type is BackupType.AUTO
+    assert request.time == datetime(2026, 11, 23, 0, 15, tzinfo=UTC)
+
+
+def test_a_create_by_hand_is_manual_and_of_now_or_of_the_time_it_names() -> None:
+    before = datetime.now(UTC)
+    request = CreateRequest.read({})
+    assert request.type is BackupType.MANUAL
+    assert before <= request.time <= datetime.now(UTC)
+    named = CreateRequest.read({"time": "2026-11-23T00:15:00+01:00"})
+    assert named.time == datetime(2026, 11, 22, 23, 15, tzinfo=UTC)
+
+
+def test_a_restore_by_hand_says_what_it_restores() -> None:
+    assert RestoreRequest.read({"backup_id": "latest"}).backup_id == "latest"
+    assert RestoreRequest.read({"backup_id": "a-b-202611230015"}).only_if_new is False
+    with pytest.raises(InvalidRequest, match="a restore needs"):
+        RestoreRequest.read({})
+
+
+def test_a_scheduled_restore_takes_the_latest_and_only_once() -> None:
+    request = RestoreRequest.read(SCHEDULED)
+    assert (request.backup_id, request.only_if_new) == ("latest", True)
+
+
+def test_a_cleanup_deletes_unless_it_is_told_not_to() -> None:
+    assert CleanupRequest.read(SCHEDULED).dry_run is False
+    assert CleanupRequest.read({}).dry_run is False
+    assert CleanupRequest.read({"dry_run": True}).dry_run is True
+
+
+@pytest.mark.parametrize(
+    ("model", "event", "named"),
+    [
+        (CreateRequest, {"time": "yesterday"}, "time"),
+        (CreateRequest, {"time": "2026-11-23T00:15:00"}, "time"),
+        (CreateRequest, {"type": "Uploaded"}, "type"),
+        (CreateRequest, {"tpye": "Manual"}, "tpye"),
+        (RestoreRequest, {"backup_id": "../../etc"}, "backup_id"),
+        (RestoreRequest, {"backup_id": ["a-b-202611230015"]}, "backup_id"),
+        (RestoreRequest, {"backup_id": "latest", "force": True}, "force"),
+        (CleanupRequest, {"dryrun": True}, "dryrun"),
+        (CleanupRequest, {"dry_run": "perhaps"}, "dry_run"),
+    ],
+)
+def test_what_is_not_understood_is_refused_by_name(
+    model: Any, event: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=f"^{named}: "):
+        model.read(event)
