@@ -1,0 +1,162 @@
+"""Archives read back: fetched ahead and in parallel, checked before a byte is handed out."""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from lcp_backup.archive.deflate import inflate_member, inflate_stream
+from lcp_backup.archive.index import read_index
+from lcp_backup.archive.streams import RangeSource
+from lcp_backup.archive.write import SEGMENT_SIZE, WrittenArchive
+from lcp_backup.errors import ArchiveDamaged
+from lcp_backup.model import Archive, Segment
+
+
+def read_segments(
+    source: RangeSource, segments: Iterable[Segment], *, name: str, threads: int
+) -> Iterator[tuple[Segment, bytes]]:
+    """The raw bytes of segments, in the order asked for; all of an archive's or only some.
+
+    A segment is handed out only once its SHA-256 held and it inflated to exactly its raw size.
+    At most about `threads + 2` segments are in memory.
+
+    Args:
+        source: the archive.
+        segments: from its index.
+        name: what to call the archive in an error.
+        threads: how many segments are fetched and inflated at once.
+
+    Raises ArchiveDamaged, which names the archive, the segment's place among those asked for
+    (counted from 1) and its offset; StorageError from the source.
+    """
+
+    def fetch(numbered: tuple[int, Segment]) -> bytes:
+        number, segment = numbered
+        data = _checked(source, segment, name, number)
+        try:
+            return inflate_member(data, segment.raw_size)
+        except ArchiveDamaged as error:
+            raise ArchiveDamaged(f"{_place(name, number, segment)} {error}") from None
+
+    pieces = _in_order(
+        enumerate(segments, 1),
+        fetch,
+        size_of=lambda numbered: numbered[1].raw_size + numbered[1].size,
+        threads=threads,
+    )
+    for (_, segment), raw in pieces:
+        yield segment, raw
+
+
+def read_stream(
+    source: RangeSource, *, name: str, limit: int | None, threads: int
+) -> Iterator[bytes]:
+    """Inflates an archive that has no index, such as an upload, piece by piece.
+
+    Args:
+        source: any gzip file, of one member or many.
+        name: what to call it in an error.
+        limit: bytes it may inflate to, because nothing else says how large it is.
+        threads: how many ranges are fetched ahead; inflating is one thread's work.
+
+    Raises ArchiveDamaged, ArchiveRefused (beyond `limit`), StorageError from the source.
+    """
+    return inflate_stream(_whole(source, threads), name=name, limit=limit)
+
+
+def verify(
+    written: WrittenArchive, source: RangeSource, index_source: RangeSource, *, threads: int
+) -> Archive:
+    """Reads a written archive back once and describes it for the manifest.
+
+    Every segment is checked against the index, and the SHA-256 of the whole object is taken on the
+    way: what `sha256sum` prints. The one way to that figure for an archive whose head was written
+    last; for any other it is a proof that the storage holds what the writer wrote.
+
+    Raises ArchiveDamaged, StorageError.
+    """
+    name = written.name
+    if (source.size, index_source.size) != (written.size, written.index_size):
+        raise ArchiveDamaged(
+            f"{name} has {source.size} bytes and its index {index_source.size};"
+            f" {written.size} and {written.index_size} were written"
+        )
+    digest = hashlib.sha256()
+    at = 0
+
+    def fetch(numbered: tuple[int, Segment]) -> bytes:
+        return _checked(source, numbered[1], name, numbered[0])
+
+    segments = read_index(index_source, archive_name=name, sha256=written.index_sha256)
+    pieces = _in_order(
+        enumerate(segments, 1), fetch, size_of=lambda item: item[1].size, threads=threads
+    )
+    for (_, segment), data in pieces:
+        if segment.offset > at:
+            digest.update(source.read(at, segment.offset - at))
+        digest.update(data)
+        at = segment.offset + segment.size
+    if at < source.size:
+        digest.update(source.read(at, source.size - at))
+    if written.sha256 not in (None, digest.hexdigest()):
+        raise ArchiveDamaged(f"{name} is not what was written: its SHA-256 differs")
+    return written.described(digest.hexdigest())
+
+
+def _place(name: str, number: int, segment: Segment) -> str:
+    return f"{name}: segment {number}, {segment.size} bytes at byte {segment.offset},"
+
+
+def _checked(source: RangeSource, segment: Segment, name: str, number: int) -> bytes:
+    if segment.offset + segment.size > source.size:
+        raise ArchiveDamaged(
+            f"{_place(name, number, segment)} is not there: the object has {source.size} bytes"
+        )
+    data = source.read(segment.offset, segment.size)
+    if hashlib.sha256(data).hexdigest() != segment.sha256:
+        raise ArchiveDamaged(
+            f"{_place(name, number, segment)} is not what was written: its SHA-256 differs"
+        )
+    return data
+
+
+def _whole(source: RangeSource, threads: int) -> Iterator[bytes]:
+    size = source.size
+    spans = ((at, min(SEGMENT_SIZE, size - at)) for at in range(0, size, SEGMENT_SIZE))
+    pieces = _in_order(
+        spans, lambda span: source.read(*span), size_of=lambda span: span[1], threads=threads
+    )
+    for _, data in pieces:
+        yield data
+
+
+def _in_order[T, R](
+    items: Iterable[T],
+    work: Callable[[T], R],
+    *,
+    size_of: Callable[[T], int],
+    threads: int,
+) -> Iterator[tuple[T, R]]:
+    """Does `work` on several items at once and gives the results in the items' order.
+
+    No more is taken in than `threads + 2` times two segments' bytes, or one item that is larger.
+    """
+    most = (threads + 2) * 2 * SEGMENT_SIZE
+    waiting: deque[tuple[T, Future[R]]] = deque()
+    held = 0
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="read archive")
+    try:
+        for item in items:
+            size = size_of(item)
+            while waiting and held + size > most:
+                done, future = waiting.popleft()
+                held -= size_of(done)
+                yield done, future.result()
+            waiting.append((item, pool.submit(work, item)))
+            held += size
+        while waiting:
+            done, future = waiting.popleft()
+            yield done, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)

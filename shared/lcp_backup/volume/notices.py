@@ -1,0 +1,33 @@
+"""The notices of a volume: a short list, whatever happens to a million files."""
+
+from typing import Final
+
+from lcp_backup.model import Notice
+from lcp_backup.volume.names import shown
+
+MOST_NOTICES: Final = 100
+
+
+class Notices:
+    """Collects notices; beyond MOST_NOTICES it only counts them."""
+
+    def __init__(self) -> None:
+        self._listed: list[Notice] = []
+        self.left_out = 0
+        """How many more there were."""
+
+    @property
+    def listed(self) -> tuple[Notice, ...]:
+        return tuple(self._listed)
+
+    def add(self, code: str, name: str, detail: str) -> None:
+        """Notes something about a member; `name` is relative to the folder."""
+        if len(self._listed) < MOST_NOTICES:
+            self._listed.append(Notice(code=code, subject=shown(name), detail=detail))
+        else:
+            self.left_out += 1
+
+    def add_error(self, name: str, error: OSError) -> None:
+        """Notes that a member could not be read because of `error`."""
+        code = "file-vanished" if isinstance(error, FileNotFoundError) else "file-unreadable"
+        self.add(code, name, error.strerror or type(error).__name__)

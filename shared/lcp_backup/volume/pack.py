@@ -1,0 +1,197 @@
+"""Packs the folder's content into an archive: a tar file, cut into segments at files."""
+
+import os
+import stat
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from lcp_backup.archive import tar
+from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
+from lcp_backup.model import Continuation, Notice, VolumeFacts
+from lcp_backup.volume.names import shown
+from lcp_backup.volume.notices import Notices
+from lcp_backup.volume.scan import Entry, Found, note_unreadable, scan
+
+# A pipe that took a file's place must not hang the open; a link that did must not be followed.
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+_MOST_MEMBERS = 4096
+"""Members that may start in one segment, so that a line of the index stays small."""
+
+
+class Packed(NamedTuple):
+    """What was packed, and what could not be packed as it lay there."""
+
+    facts: VolumeFacts
+    notices: tuple[Notice, ...]
+    notices_left_out: int
+
+
+def pack(
+    folder: Path,
+    writer: ArchiveWriter,
+    *,
+    progress: Callable[[int], None],
+    check: Callable[[], None],
+) -> Packed:
+    """Writes the folder's content as a whole tar file; the caller finishes the writer.
+
+    Names are relative to the folder. Kept: names of any bytes, modes, owners as numbers, times to
+    the nanosecond, empty folders, symbolic links as links. A file of several names (hard links) is
+    stored once per name. Not kept: extended attributes and access lists; holes become zeros.
+
+    The folder may be in use. A file that vanishes, changes or cannot be read becomes a notice
+    (`file-vanished`, `file-changed`, `file-unreadable`), and the tar file is valid all the same: a
+    file has the size it had when it was opened, cut, or filled up with zeros.
+
+    Args:
+        folder: LCP_BACKUP_FOLDER.
+        writer: without an `only_file`.
+        progress: told the raw bytes of every segment as it is handed to the writer.
+        check: called before every entry and every segment; what it raises ends the packing.
+
+    Raises VolumeError when the folder itself cannot be read, and what writer and check raise.
+    """
+    packing = _Packing(writer, progress, check)
+    with closing(scan(folder, packing.notices)) as entries:
+        for entry in entries:
+            check()
+            packing.take(entry)
+    packing.end()
+    facts = VolumeFacts(
+        files=packing.files, folders=packing.folders, links=packing.links, bytes=packing.bytes
+    )
+    return Packed(facts, packing.notices.listed, packing.notices.left_out)
+
+
+class _Packing:
+    """The segment that fills, and the counts."""
+
+    def __init__(
+        self,
+        writer: ArchiveWriter,
+        progress: Callable[[int], None],
+        check: Callable[[], None],
+    ) -> None:
+        self._writer = writer
+        self._progress = progress
+        self._check = check
+        self.notices = Notices()
+        self.files = self.folders = self.links = self.bytes = 0
+        self._start(None)
+
+    def take(self, entry: Entry) -> None:
+        if entry.found is Found.FILE:
+            self._take_file(entry)
+        elif entry.status is not None:
+            is_folder = entry.found is Found.FOLDER
+            kind = tar.Kind.FOLDER if is_folder else tar.Kind.LINK
+            self._place(entry.name, _header(entry, kind, entry.status), 0)
+            self.folders += is_folder
+            self.links += not is_folder
+
+    def end(self) -> None:
+        self._put(tar.END)
+        self._hand_over(None)
+
+    def _start(self, continues: Continuation | None) -> None:
+        # A fresh buffer every time: the writer still reads the last one.
+        self._buffer = memoryview(bytearray(SEGMENT_SIZE))
+        self._used = 0
+        self._members: list[str] = []
+        self._continues = continues
+
+    def _hand_over(self, continues: Continuation | None) -> None:
+        """Gives the segment to the writer and starts the next."""
+        self._check()
+        raw = self._buffer[: self._used]
+        self._writer.add([raw], members=tuple(self._members), continues=self._continues)
+        self._progress(len(raw))
+        self._start(continues)
+
+    def _place(self, name: str, head: bytes, size: int) -> None:
+        """Starts a member, in a new segment when it fits whole only there, or is large."""
+        need = len(head) + size + -size % tar.BLOCK
+        if self._used and (
+            (self._used + need > SEGMENT_SIZE and (need <= SEGMENT_SIZE or self._half_full))
+            or len(self._members) >= _MOST_MEMBERS
+        ):
+            self._hand_over(None)
+        self._members.append(shown(name))
+        self._put(head)
+
+    @property
+    def _half_full(self) -> bool:
+        return self._used > SEGMENT_SIZE // 2
+
+    def _put(self, data: bytes) -> None:
+        """Appends what belongs together; makes room in a segment that is all but full."""
+        if self._used + len(data) > SEGMENT_SIZE:
+            self._hand_over(None)
+        end = self._used + len(data)
+        self._buffer[self._used : end] = data
+        self._used = end
+
+    def _take_file(self, entry: Entry) -> None:
+        try:
+            descriptor = os.open(entry.base, _OPEN_FILE, dir_fd=entry.folder_fd)
+        except OSError as error:
+            note_unreadable(self.notices, entry.name, error)
+            return
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                self.notices.add("special-file", entry.name, "no longer a file when it was opened")
+                return
+            size = status.st_size
+            self._place(entry.name, _header(entry, tar.Kind.FILE, status), size)
+            self._copy(descriptor, entry.name, size)
+            self._put(tar.padding(size))
+            self.files += 1
+            self.bytes += size
+            after = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        if (after.st_size, after.st_mtime_ns) != (size, status.st_mtime_ns):
+            detail = f"{size} bytes when it was opened, {after.st_size} once it was read"
+            self.notices.add("file-changed", entry.name, detail)
+
+    def _copy(self, descriptor: int, name: str, size: int) -> None:
+        """Appends exactly `size` bytes of the file, over as many segments as they take."""
+        done = 0
+        at_end = False
+        while done < size:
+            if self._used == SEGMENT_SIZE:
+                self._hand_over(Continuation(name=shown(name), offset=done))
+            room = self._buffer[self._used : self._used + size - done]
+            if at_end:
+                # The buffer is new, so what is skipped is zeros.
+                count = len(room)
+            else:
+                count = self._read(descriptor, room, name)
+                at_end = not count
+            self._used += count
+            done += count
+
+    def _read(self, descriptor: int, room: memoryview, name: str) -> int:
+        """How many bytes of `room` were filled; 0 at the file's end and where it is unreadable."""
+        try:
+            return os.readv(descriptor, [room])
+        except OSError as error:
+            note_unreadable(self.notices, name, error)
+            return 0
+
+
+def _header(entry: Entry, kind: tar.Kind, status: os.stat_result) -> bytes:
+    return tar.header(
+        os.fsencode(entry.name),
+        kind,
+        size=status.st_size if kind is tar.Kind.FILE else 0,
+        mode=stat.S_IMODE(status.st_mode),
+        uid=status.st_uid,
+        gid=status.st_gid,
+        mtime_ns=status.st_mtime_ns,
+        target=os.fsencode(entry.target),
+    )

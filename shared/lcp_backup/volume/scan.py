@@ -1,0 +1,139 @@
+"""Walks the folder in a fixed order, without following links and without holding the whole tree."""
+
+import errno
+import os
+import stat
+from collections.abc import Generator, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import NamedTuple
+
+from lcp_backup.errors import VolumeError
+from lcp_backup.volume.names import is_staging, link_stays_inside
+from lcp_backup.volume.notices import Notices
+
+_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NOT_OF_ONE_FILE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT, errno.EHOSTDOWN}
+"""What says that the machine or the file system is in trouble, not this one file."""
+
+
+class Found(Enum):
+    """What an entry is."""
+
+    FOLDER = "folder"
+    FILE = "file"
+    LINK = "link"
+    OTHER = "other"
+
+
+class Entry(NamedTuple):
+    """One thing in the folder; what it needs of the file system is good until the next one."""
+
+    name: str
+    """Relative to the folder, `/` between its parts."""
+    found: Found
+    folder_fd: int
+    """The open folder it lies in: opening `base` from there, no link on the way can be followed."""
+    base: str
+    status: os.stat_result | None
+    """Given for folders and links; a file's is taken once it is open."""
+    target: str = ""
+    """Where a link points."""
+
+
+def scan(folder: Path, notices: Notices) -> Generator[Entry]:
+    """Everything in the folder but the folder itself: sorted, a folder before its content.
+
+    Holds the names of one folder per level, and one open descriptor per level. What vanishes or
+    cannot be read on the way becomes a notice, and so does what is not taken: a socket, pipe or
+    device (`special-file`), and a link that leads out of the folder (`link-outside`), which a
+    restore would refuse. A staging folder that a killed restore left is passed over.
+
+    Raises VolumeError when the folder itself is missing, no folder or not readable, or the file
+    system fails as a whole.
+    """
+    try:
+        root = os.open(folder, _OPEN_FOLDER)
+    except OSError as error:
+        raise _unusable(folder, error) from error
+    try:
+        top = [(base, found) for base, found in _listed(root) if not is_staging(base)]
+    except OSError as error:
+        os.close(root)
+        raise _unusable(folder, error) from error
+    levels = [(root, "", iter(top))]
+    try:
+        while levels:
+            folder_fd, prefix, bases = levels[-1]
+            for base, found in bases:
+                name = prefix + base
+                try:
+                    if found is Found.FOLDER:
+                        level = _open_level(name, base, folder_fd)
+                        levels.append(level)
+                        yield Entry(name, found, folder_fd, base, os.fstat(level[0]))
+                        break
+                    entry = _entry(name, found, folder_fd, base)
+                except OSError as error:
+                    note_unreadable(notices, name, error)
+                    continue
+                if entry.found is Found.OTHER:
+                    notices.add("special-file", name, "neither a file, a folder nor a link")
+                elif entry.found is Found.LINK and not link_stays_inside(name, entry.target):
+                    notices.add("link-outside", name, "leads out of the folder; not backed up")
+                else:
+                    yield entry
+            else:
+                levels.pop()
+                os.close(folder_fd)
+    finally:
+        for folder_fd, _, _ in levels:
+            os.close(folder_fd)
+
+
+def note_unreadable(notices: Notices, name: str, error: OSError) -> None:
+    """Makes a notice of what happened to one file; raises VolumeError when it is not about it."""
+    if error.errno in _NOT_OF_ONE_FILE:
+        raise VolumeError(f"reading the folder failed at {name!r}: {error.strerror}") from error
+    notices.add_error(name, error)
+
+
+def _unusable(folder: Path, error: OSError) -> VolumeError:
+    return VolumeError(
+        f"LCP_BACKUP_FOLDER is {str(folder)!r}, which cannot be backed up: {error.strerror}"
+    )
+
+
+def _open_level(
+    name: str, base: str, folder_fd: int
+) -> tuple[int, str, Iterator[tuple[str, Found]]]:
+    descriptor = os.open(base, _OPEN_FOLDER | os.O_NOFOLLOW, dir_fd=folder_fd)
+    try:
+        return descriptor, f"{name}/", iter(_listed(descriptor))
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _listed(descriptor: int) -> list[tuple[str, Found]]:
+    with os.scandir(descriptor) as entries:
+        listed = [(entry.name, _found(entry)) for entry in entries]
+    listed.sort(key=lambda item: item[0])
+    return listed
+
+
+def _found(entry: os.DirEntry[str]) -> Found:
+    if entry.is_file(follow_symlinks=False):
+        return Found.FILE
+    if entry.is_dir(follow_symlinks=False):
+        return Found.FOLDER
+    return Found.LINK if entry.is_symlink() else Found.OTHER
+
+
+def _entry(name: str, found: Found, folder_fd: int, base: str) -> Entry:
+    if found is not Found.LINK:
+        return Entry(name, found, folder_fd, base, None)
+    status = os.stat(base, dir_fd=folder_fd, follow_symlinks=False)
+    if not stat.S_ISLNK(status.st_mode):
+        raise FileNotFoundError(errno.ENOENT, "was replaced while the folder was read")
+    return Entry(name, found, folder_fd, base, status, os.readlink(base, dir_fd=folder_fd))
