@@ -108,10 +108,11 @@ class ActiveRun:
         self._change(step=text)
 
     def progress_of(self, what: str) -> Callable[[int], None]:
-        """A callable that sets how many bytes of `what` are done so far."""
+        """A callable that counts bytes of `what` as they get done."""
 
-        def report(done: int) -> None:
+        def report(more: int) -> None:
             with self._lock:
+                done = self._record.progress.get(what, 0) + more
                 progress = {**self._record.progress, what: done}
                 self._record = self._record.model_copy(update={"progress": progress})
 
