@@ -212,7 +212,7 @@ class CronExpression:
         the slot is the minute: two events are one backup.
 
         Written in the parts of the language on which all its readers agree: lists, ranges and `*`,
-        days of the week by name, no step. The longest has about 240 of the 256 characters a rule takes.
+        days of the week by name, no step. The longest has about 240 characters; a rule takes 256.
 
         Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cron-expressions.html
         """
