@@ -1,0 +1,121 @@
+"""A program for test_volume_staging: swaps and recovers, killed before every single step.
+
+`python volume_swap_killed.py <empty folder> beside|inside|fresh` prints how many kills it tried;
+it fails with a sentence when one of them left anything but exactly the old or the new tree.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lcp_backup.volume import staging
+
+OLD = {"document_library/1": "old 1", "same": "old", "only old": "x", ".hidden": "h"}
+NEW = {"document_library/1": "new 1", "document_library/2": "n", "same": "new", "fresh": "y"}
+STEPS = ("rename", "mkdir", "unlink", "rmdir", "open")
+
+
+def write_tree(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def tree(folder: Path) -> dict[str, str]:
+    paths = (path for path in folder.rglob("*") if not path.is_dir())
+    return {str(path.relative_to(folder)): path.read_text() for path in paths}
+
+
+def kill_before(step: int) -> None:
+    """Lets the process kill itself before its step-th change of the file system."""
+    left = step
+
+    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def changed(*args: Any, **kwargs: Any) -> Any:
+            nonlocal left
+            reads_only = call is real_open and not args[1] & os.O_CREAT
+            if not reads_only:
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                left -= 1
+            return call(*args, **kwargs)
+
+        return changed
+
+    real_open = os.open
+    for name in STEPS:
+        setattr(os, name, counted(getattr(os, name)))
+
+
+def in_child(work: Callable[[], None], step: int) -> bool:
+    """Whether the work came to its end before the step it was to be killed at."""
+    child = os.fork()
+    if child == 0:
+        kill_before(step)
+        work()
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    if status not in (0, signal.SIGKILL):
+        sys.exit(f"the work ended with status {status}")
+    return status == 0
+
+
+def restore(folder: Path) -> None:
+    with staging.stage(folder) as staged:
+        write_tree(staged.new, NEW)
+        staged.swap()
+
+
+def set_up(work: Path, mode: str, number: int) -> Path:
+    folder = work / str(number) / "data"
+    folder.parent.mkdir()
+    if mode != "fresh":
+        write_tree(folder, OLD)
+        (folder / "empty").mkdir()
+    staging._mount_points = lambda: {folder} if mode == "inside" else set()
+    return folder
+
+
+def judge(folder: Path, where: str) -> dict[str, str] | None:
+    """The tree that is there; fails when it is neither, or something was left over."""
+    leftovers = [str(path) for path in folder.parent.rglob(".lcp-restore*")]
+    if leftovers:
+        sys.exit(f"{where}: left over: {leftovers}")
+    found = tree(folder) if folder.exists() else None
+    if found not in (OLD, NEW, None):
+        sys.exit(f"{where}: neither the old nor the new tree: {found}")
+    return found
+
+
+def main(work: Path, mode: str) -> None:
+    before = None if mode == "fresh" else OLD
+    kills = number = 0
+    step = 0
+    ended = False
+    seen = []
+    while not ended:
+        again = 0
+        recovered = False
+        while not recovered:
+            folder = set_up(work, mode, number)
+            number += 1
+            ended = in_child(lambda folder=folder: restore(folder), step)  # type: ignore[misc]
+            recovered = in_child(lambda folder=folder: staging.recover(folder), again)  # type: ignore[misc]
+            staging.recover(folder)
+            found = judge(folder, f"{mode}, killed at {step}, then at {again} of the recovery")
+            if found is None and before is not None:
+                sys.exit(f"{mode}, killed at {step}: the folder is gone")
+            kills += 1
+            again += 1
+        seen.append(found)
+        step += 1
+    if seen != sorted(seen, key=lambda found: found == NEW) or seen[-1] != NEW or seen[0] != before:
+        sys.exit(f"{mode}: the old tree came back after the new one had been there")
+    print(kills)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
