@@ -54,7 +54,7 @@ class Archived:
             capture_output=True,
             check=True,
         )
-        # Names that are no text are announced as the standard says; GNU tar reads them all the same.
+        # Names that are no text are announced as the standard says; GNU tar reads them too.
         expected = (b"unknown extended header keyword 'hdrcharset'", b"implausibly old time stamp")
         surprises = [
             line for line in result.stderr.splitlines() if not any(e in line for e in expected)
