@@ -1,0 +1,52 @@
+"""Schedules: a CloudFormation custom resource that turns the cron variables into rules."""
+
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from lcp_backup import aws
+from lcp_backup.cloudformation import Resource, ResourceRequest, answer
+from lcp_backup.jobs.schedules import (
+    SchedulesRequest,
+    remove_schedules,
+    rule_prefix,
+    sync_schedules,
+)
+from lcp_backup.rules import ScheduleRules
+from lcp_backup.telemetry import SERVICE
+
+NONE = "none"
+"""The answer for a schedule that is not there; an output cannot be empty."""
+
+
+@cache
+def _log() -> Logger:
+    return Logger(service=SERVICE)
+
+
+@cache
+def _rules() -> ScheduleRules:
+    return ScheduleRules(aws.events_client())
+
+
+def handler(event: dict[str, Any], _context: LambdaContext) -> None:
+    """Does what CloudFormation asks and answers it; raises only when the answer cannot be sent."""
+    answer(ResourceRequest.read(event), _work, _log())
+
+
+def _work(request: ResourceRequest) -> Resource:
+    if request.request_type == "Delete":
+        remove_schedules(_rules(), request.resource_properties)
+        return Resource(request.physical_resource_id or request.logical_resource_id)
+    wanted = SchedulesRequest.read(request.resource_properties)
+    schedules = sync_schedules(_rules(), wanted, request.stack_id)
+    return Resource(
+        rule_prefix(wanted.rule_name_prefix),
+        {
+            "CreateSchedule": schedules.create.source if schedules.create else NONE,
+            "RestoreSchedule": schedules.restore.source if schedules.restore else NONE,
+            "CleanupSchedule": schedules.cleanup.source,
+        },
+    )

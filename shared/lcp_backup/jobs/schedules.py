@@ -1,0 +1,162 @@
+"""Schedules: the rules that the cron variables ask for, made, changed and removed at deployment."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic.alias_generators import to_pascal
+
+from lcp_backup.cron import CronExpression, default_create_schedule
+from lcp_backup.errors import InvalidRequest
+from lcp_backup.model import RunKind
+from lcp_backup.rules import ScheduleRule, ScheduleRules
+from lcp_backup.settings import Settings
+
+_SCHEDULED = (RunKind.CREATE, RunKind.RESTORE, RunKind.CLEANUP)
+_RULES_PER_SCHEDULE = 2
+"""A cron schedule becomes one or two EventBridge rules."""
+_LONGEST_RULE_NAME = 64  # EventBridge's limit
+_LONGEST_PREFIX = _LONGEST_RULE_NAME - len(f"-{RunKind.RESTORE}-{_RULES_PER_SCHEDULE}")
+_PREFIX = re.compile(r"[A-Za-z0-9._-]+")
+
+_Arn = Annotated[str, StringConstraints(pattern=r"^arn:[^:]+:lambda:")]
+
+
+class SchedulesRequest(BaseModel):
+    """The properties of the custom resource `Custom::Schedules`."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, alias_generator=to_pascal
+    )
+
+    variables: dict[str, str]
+    """The LCP_* variables of the deployment; one that is empty counts as not set."""
+    create_function_arn: _Arn
+    restore_function_arn: _Arn
+    cleanup_function_arn: _Arn
+    rule_name_prefix: Annotated[str, Field(pattern=rf"^{_PREFIX.pattern}$")]
+
+    @classmethod
+    def read(cls, properties: Mapping[str, Any]) -> Self:
+        """Reads the properties; raises InvalidRequest, which names the one that is wrong."""
+        try:
+            return cls.model_validate(properties)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise InvalidRequest(f"the resource's property {where}: {first['msg']}") from None
+
+    def function_arn(self, kind: RunKind) -> str:
+        """The function that does runs of this kind."""
+        arns = {
+            RunKind.CREATE: self.create_function_arn,
+            RunKind.RESTORE: self.restore_function_arn,
+            RunKind.CLEANUP: self.cleanup_function_arn,
+        }
+        return arns[kind]
+
+
+@dataclass(frozen=True)
+class Schedules:
+    """The cron schedules in force after a deployment; None where there is none."""
+
+    create: CronExpression | None
+    restore: CronExpression | None
+    cleanup: CronExpression
+
+    @classmethod
+    def of(cls, settings: Settings, stack_id: str) -> Self:
+        """What the settings ask for; with a restore schedule nothing is created on schedule.
+
+        Source: the seed's table. The default create time is drawn from the stack's id, so it stays
+        the same over updates and differs between stacks.
+        """
+        create = settings.backup_create_schedule or CronExpression.parse(
+            default_create_schedule(stack_id)
+        )
+        restore = settings.backup_restore_schedule
+        return cls(create if restore is None else None, restore, settings.backup_cleanup_schedule)
+
+    def of_kind(self, kind: RunKind) -> CronExpression | None:
+        """The schedule of runs of this kind."""
+        by_kind = {
+            RunKind.CREATE: self.create,
+            RunKind.RESTORE: self.restore,
+            RunKind.CLEANUP: self.cleanup,
+        }
+        return by_kind[kind]
+
+
+def sync_schedules(rules: ScheduleRules, request: SchedulesRequest, stack_id: str) -> Schedules:
+    """Makes the rules be what the variables say, whatever they were before; may be called again.
+
+    Everything is checked before the first rule is touched, and wanted rules are put before others
+    are removed: a failure half-way leaves the stack with too many rules, never without a backup.
+    Raises SettingsError (a variable), AwsError.
+    """
+    settings = Settings.from_env(request.variables)
+    schedules = Schedules.of(settings, stack_id)
+    prefix = rule_prefix(request.rule_name_prefix)
+    wanted = {
+        rule.name: rule for kind in _SCHEDULED for rule in _rules(kind, schedules, request, prefix)
+    }
+    for rule in wanted.values():
+        rules.put(rule)
+    for name in _possible_names(prefix):
+        if name not in wanted:
+            rules.remove(name)
+    return schedules
+
+
+def remove_schedules(rules: ScheduleRules, properties: Mapping[str, Any]) -> None:
+    """Removes every rule that `sync_schedules` can have made; that there is none is fine.
+
+    Properties without a usable prefix never made a rule, so there is nothing to remove: the
+    rollback of a deployment that failed on them must succeed. Raises AwsError.
+    """
+    prefix = properties.get("RuleNamePrefix")
+    if isinstance(prefix, str) and _PREFIX.fullmatch(prefix):
+        for name in _possible_names(rule_prefix(prefix)):
+            rules.remove(name)
+
+
+def rule_prefix(prefix: str) -> str:
+    """What rule names begin with: `prefix`, or its head and a hash when it leaves no room.
+
+    The head stays, so that a permission on `<head>*` covers it; the hash keeps two long names that
+    begin alike apart.
+    """
+    if len(prefix) <= _LONGEST_PREFIX:
+        return prefix
+    digest = hashlib.sha256(prefix.encode()).hexdigest()[:8]
+    return f"{prefix[: _LONGEST_PREFIX - len(digest) - 1]}-{digest}"
+
+
+def _possible_names(prefix: str) -> list[str]:
+    # The names are few and known, so that nothing has to be listed: a listing by prefix would also
+    # find the rules of a stack whose name begins with this one's.
+    return [
+        f"{prefix}-{kind}-{number}"
+        for kind in _SCHEDULED
+        for number in range(1, _RULES_PER_SCHEDULE + 1)
+    ]
+
+
+def _rules(
+    kind: RunKind, schedules: Schedules, request: SchedulesRequest, prefix: str
+) -> list[ScheduleRule]:
+    schedule = schedules.of_kind(kind)
+    if schedule is None:
+        return []
+    return [
+        ScheduleRule(
+            name=f"{prefix}-{kind}-{number}",
+            expression=expression,
+            function_arn=request.function_arn(kind),
+            description=f"LCP Backup: {kind} at {schedule.source} (UTC)"[:512],
+        )
+        for number, expression in enumerate(schedule.eventbridge(), start=1)
+    ]
