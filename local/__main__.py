@@ -1,0 +1,50 @@
+"""`python -m local up|down|demo`: the commands behind the Makefile's targets of these names."""
+
+import os
+import sys
+
+from local import demo
+from local.stack import PROJECT, Stack, stop, variables_from
+
+_STATE = PROJECT / ".local" / "up"
+_DESCRIPTION = PROJECT / ".local" / "stack.json"
+
+
+def _up() -> None:
+    stack = Stack.start(
+        _STATE,
+        database_url=os.environ.get("STACK_DATABASE_URL"),
+        folder=os.environ.get("STACK_FOLDER"),
+    )
+    print("sam build", flush=True)
+    stack.build()
+    print("sam deploy", flush=True)
+    stack.deploy(variables_from(os.environ))
+    stack.write_description(_DESCRIPTION)
+    print(f"up; {_DESCRIPTION} says how to reach it, `make down` stops it")
+
+
+def _down() -> None:
+    stop(_STATE)
+    _DESCRIPTION.unlink(missing_ok=True)
+    print("down")
+
+
+def _demo() -> None:
+    state = demo.default_state()
+    try:
+        demo.run(state)
+    finally:
+        stop(state)
+
+
+def main() -> None:
+    """Runs the command that the first argument names."""
+    commands = {"up": _up, "down": _down, "demo": _demo}
+    if len(sys.argv) != 2 or sys.argv[1] not in commands:  # the program's name and one command
+        raise SystemExit("usage: python -m local up|down|demo")
+    commands[sys.argv[1]]()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""MiniStack, an AWS emulator without Docker, on the loopback address and with IAM enforced."""
+
+import os
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from urllib.error import URLError
+
+from local import processes
+
+NAME = "ministack"
+REGION = "eu-central-1"
+CREDENTIALS = {"access_key_id": "test", "secret_access_key": "test"}
+
+
+def start(state: Path) -> str:
+    """Starts the emulator, its objects below `state`; answers its endpoint URL."""
+    port = processes.free_port()
+    objects = state / "objects"
+    objects.mkdir(parents=True, exist_ok=True)
+    # Settings of the caller's own AWS account must not leak into the functions' processes.
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "LCP_", "STACK_"))
+    }
+    processes.start(
+        NAME,
+        [str(Path(sys.executable).parent / "ministack")],
+        state,
+        env={
+            **inherited,
+            "GATEWAY_PORT": str(port),
+            "BIND_HOST": "127.0.0.1",
+            # It starts an SFTP server on all addresses, and an MQTT one, unless told not to.
+            "SFTP_ENABLED": "0",
+            "IOT_MTLS_ENABLED": "0",
+            "AUTH": "true",
+            "MINISTACK_REGION": REGION,
+            "S3_PERSIST": "1",
+            "S3_DATA_DIR": str(objects),
+        },
+    )
+    endpoint = f"http://127.0.0.1:{port}"
+    for _ in range(300):
+        try:
+            with urllib.request.urlopen(f"{endpoint}/_ministack/health", timeout=2):  # noqa: S310 -- a loopback address made above
+                return endpoint
+        except (URLError, ConnectionError):
+            if not processes.is_running(NAME, state):
+                break
+            time.sleep(0.1)
+    raise SystemExit(f"MiniStack did not start; see {state / 'ministack.log'}")
+
+
+def stop(state: Path) -> None:
+    """Stops the emulator and the functions it runs."""
+    processes.stop(NAME, state)

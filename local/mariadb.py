@@ -1,0 +1,92 @@
+"""A private MariaDB server: own data folder, own port, own users; never one that already runs."""
+
+import getpass
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pymysql
+
+from local import processes
+
+NAME = "mariadb"
+MASTER_USER = "dxpcloud"
+# What RDS gives its master user: no SUPER, no FILE, no SYSTEM_USER.
+_RDS_RIGHTS = (
+    "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, RELOAD, PROCESS, REFERENCES, INDEX, ALTER,"
+    " SHOW DATABASES, CREATE TEMPORARY TABLES, LOCK TABLES, EXECUTE, REPLICATION SLAVE,"
+    " REPLICATION CLIENT, CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, CREATE USER,"
+    " EVENT, TRIGGER"
+)
+
+
+def start(state: Path, password: str) -> int:
+    """Makes and starts a server below `state` with one user of RDS's rights; answers its port."""
+    data = state / "mariadb"
+    port = processes.free_port()
+    user = getpass.getuser()
+    subprocess.run(
+        [
+            "mariadb-install-db",
+            "--no-defaults",
+            f"--datadir={data}",
+            f"--user={user}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+        ],
+        check=True,
+        capture_output=True,
+    )
+    # A socket's path may have 107 bytes at most, and a project may lie deep.
+    sockets = Path(tempfile.mkdtemp(prefix="lcp-"))
+    (state / "mariadb.socket").write_text(str(sockets))
+    processes.start(
+        NAME,
+        [
+            shutil.which("mariadbd", path="/usr/sbin:/usr/local/sbin:/usr/bin") or "mariadbd",
+            "--no-defaults",
+            f"--datadir={data}",
+            f"--user={user}",
+            f"--port={port}",
+            "--bind-address=127.0.0.1",
+            f"--socket={sockets / 'sock'}",
+            "--max-allowed-packet=1G",
+            "--event-scheduler=OFF",
+            "--innodb-buffer-pool-size=256M",
+            # A toy's data need not survive a power cut.
+            "--innodb-flush-log-at-trx-commit=0",
+            "--skip-log-bin",
+        ],
+        state,
+    )
+    root_password = secrets.token_hex(16)
+    with _wait_for(port, state) as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE USER '{MASTER_USER}'@'%%' IDENTIFIED BY %s", (password,))
+        cursor.execute(f"GRANT {_RDS_RIGHTS} ON *.* TO '{MASTER_USER}'@'%' WITH GRANT OPTION")
+        cursor.execute("DELETE FROM mysql.global_priv WHERE User = ''")
+        cursor.execute("ALTER USER 'root'@'localhost' IDENTIFIED BY %s", (root_password,))
+        cursor.execute("FLUSH PRIVILEGES")
+    return port
+
+
+def stop(state: Path) -> None:
+    """Stops the server; its data stays until the state folder goes."""
+    processes.stop(NAME, state)
+    note = state / "mariadb.socket"
+    if note.exists():
+        shutil.rmtree(note.read_text(), ignore_errors=True)
+        note.unlink()
+
+
+def _wait_for(port: int, state: Path) -> "pymysql.Connection[pymysql.cursors.Cursor]":
+    for _ in range(300):
+        try:
+            return pymysql.connect(host="127.0.0.1", port=port, user="root", autocommit=True)
+        except pymysql.err.OperationalError:
+            if not processes.is_running(NAME, state):
+                break
+            time.sleep(0.1)
+    raise SystemExit(f"MariaDB did not start; see {state / 'mariadb.log'}")

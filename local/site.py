@@ -1,0 +1,199 @@
+"""A sample Liferay-like site, and what a whole site looks like: every row, object and file."""
+
+import hashlib
+import os
+import random
+import re
+import shutil
+import stat
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pymysql
+
+_MIB = 1024 * 1024
+_SCHEMA = """
+CREATE TABLE Group_ (
+  groupId BIGINT NOT NULL PRIMARY KEY, uuid_ VARCHAR(75), groupKey VARCHAR(150),
+  active_ TINYINT, typeSettings LONGTEXT, UNIQUE KEY IX_754FBB1C (groupKey)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
+CREATE TABLE User_ (
+  userId BIGINT NOT NULL PRIMARY KEY, screenName VARCHAR(75), greeting VARCHAR(255),
+  createDate DATETIME(6), lockout TINYINT, KEY IX_740C4D0C (screenName)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
+CREATE TABLE DLFileEntry (
+  fileEntryId BIGINT NOT NULL PRIMARY KEY, groupId BIGINT NOT NULL, title VARCHAR(255),
+  size_ BIGINT, extraSettings LONGTEXT, modifiedDate DATETIME(6),
+  titleLength INT AS (char_length(title)) STORED,
+  KEY IX_4CB1B2B4 (groupId),
+  CONSTRAINT FK_group FOREIGN KEY (groupId) REFERENCES Group_ (groupId)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
+CREATE TABLE JournalArticle (
+  id_ BIGINT NOT NULL PRIMARY KEY, articleId VARCHAR(75), content LONGTEXT,
+  createDate DATETIME(6), indexable TINYINT, KEY IX_17806804 (articleId)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
+CREATE TABLE Image_ (
+  imageId BIGINT NOT NULL PRIMARY KEY, data_ LONGBLOB, flags BIT(4)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
+CREATE TABLE Audit_ (auditId BIGINT AUTO_INCREMENT PRIMARY KEY, what VARCHAR(100)) ENGINE=InnoDB;
+CREATE TABLE Lock_ (lockId BIGINT PRIMARY KEY) ENGINE=InnoDB;
+CREATE VIEW ActiveGroup AS SELECT groupId, groupKey FROM Group_ WHERE active_ = 1;
+CREATE TRIGGER GroupAudit AFTER DELETE ON Group_
+  FOR EACH ROW INSERT INTO Audit_ (what) VALUES (CONCAT('gone: ', OLD.groupKey));
+CREATE PROCEDURE CountFiles(OUT total BIGINT) SELECT COUNT(*) INTO total FROM DLFileEntry;
+CREATE FUNCTION Shout(word VARCHAR(50)) RETURNS VARCHAR(60) DETERMINISTIC
+  RETURN CONCAT(UPPER(word), '; -- no end of a statement');
+CREATE EVENT ForgetAudit ON SCHEDULE EVERY 1 YEAR STARTS '2030-01-01 00:00:00' DO DELETE FROM Audit_
+"""
+
+
+def seed_database(connection: "pymysql.Connection[Any]", name: str) -> None:
+    """Makes the sample database: Liferay's ways with names, types, texts and objects."""
+    chance = random.Random(20261123)
+    when = datetime(2026, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
+        cursor.execute(f"USE `{name}`")
+        for statement in re.split(r";\n(?=CREATE)", _SCHEMA.strip()):
+            cursor.execute(statement)
+        rows: dict[str, list[tuple[Any, ...]]] = {
+            "Group_": [
+                (n, f"uuid-{n}", f"Guest's group {n} 🎉", n % 2, "a=1\nb=\\n\t'\"`;--")
+                for n in range(1, 200)
+            ],
+            "User_": [
+                (n, f"üser.{n}", "Grüße, 世界 🚀", when + timedelta(microseconds=n * 7919), 0)
+                for n in range(1, 3000)
+            ],
+            "JournalArticle": [
+                (
+                    n,
+                    f"ARTICLE-{n}",
+                    "<?xml version='1.0'?><root>"
+                    + "".join(f"<p>{chance.getrandbits(64):x} it''s; \\' </p>" for _ in range(90))
+                    + "</root>",
+                    when,
+                    n % 2,
+                )
+                for n in range(1, 2500)
+            ],
+            "Image_": [
+                (n, chance.randbytes(chance.randrange(10, 60_000)), n % 16) for n in range(1, 120)
+            ],
+        }
+        for table, values in rows.items():
+            marks = ", ".join(["%s"] * len(values[0]))
+            cursor.executemany(f"INSERT INTO {table} VALUES ({marks})", values)
+        cursor.executemany(
+            "INSERT INTO DLFileEntry (fileEntryId, groupId, title, size_, extraSettings,"
+            " modifiedDate) VALUES (%s, %s, %s, %s, %s, %s)",
+            [(n, n % 199 + 1, f"Bericht {n}.pdf", n * 1000, None, when) for n in range(1, 2000)],
+        )
+
+
+def seed_folder(folder: Path) -> None:
+    """Makes the sample document library: odd names, modes, times, links and an empty folder."""
+    chance = random.Random(20261123)
+    library = folder / "document_library" / "20097" / "20123"
+    for number in range(60):
+        place = library / str(number % 7) / f"{number}.pdf"
+        place.mkdir(parents=True)
+        (place / "1.0").write_bytes(chance.randbytes(chance.randrange(1, 400_000)))
+    (library / "large.bin").write_bytes(chance.randbytes(9 * _MIB) + bytes(3 * _MIB))
+    (library / "text.xml").write_text("<root>Grüße 🎉</root>\n" * 20_000)
+    (library / "Übersicht – 世界 🚀.txt").write_text("non-ASCII")
+    (library / ("long-" * 45 + "name.txt")).write_text("a name of 233 bytes")
+    (library / "empty-file").touch()
+    (library / "empty-folder").mkdir()
+    (library / "readable-by-all.sh").write_text("#!/bin/sh\n")
+    (library / "readable-by-all.sh").chmod(0o755)
+    (library / "private").write_text("mode 600")
+    (library / "private").chmod(0o600)
+    (library / "latest").symlink_to("large.bin")
+    for age, path in enumerate(sorted(folder.rglob("*"), reverse=True)):
+        moment = 1_700_000_000_123_456_789 + age * 1_000_000_007
+        os.utime(path, ns=(moment, moment), follow_symlinks=False)
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Everything a restore has to bring back, by name, in a form that can be compared."""
+
+    database: dict[str, str]
+    """Tables with their rows, views, triggers, routines and events."""
+    files: dict[str, str]
+    """Files, folders and links: kind, mode, time, size, content."""
+
+    def differences(self, other: "Fingerprint") -> list[str]:
+        """The names that are missing, new or not the same."""
+        found: list[str] = []
+        for mine, theirs in ((self.database, other.database), (self.files, other.files)):
+            names = mine.keys() | theirs.keys()
+            found += sorted(name for name in names if mine.get(name) != theirs.get(name))
+        return found
+
+
+def fingerprint(connection: "pymysql.Connection[Any]", name: str, folder: Path) -> Fingerprint:
+    """What the site holds now."""
+    return Fingerprint(_fingerprint_database(connection, name), _fingerprint_folder(folder))
+
+
+def _fingerprint_database(connection: "pymysql.Connection[Any]", name: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(f"USE `{name}`")
+
+        def column(query: str, at: int = 0) -> list[str]:
+            cursor.execute(query)
+            return [row[at] for row in cursor.fetchall()]
+
+        for table in column("SHOW FULL TABLES WHERE Table_type = 'BASE TABLE'"):
+            (definition,) = column(f"SHOW CREATE TABLE `{table}`", 1)
+            cursor.execute(f"SELECT * FROM `{table}`")
+            rows = sorted(repr(row) for row in cursor.fetchall())
+            digest = hashlib.sha256("\n".join([definition, *rows]).encode()).hexdigest()
+            found[f"table {table}"] = f"{len(rows)} rows {digest}"
+        objects = {
+            "view": (column("SHOW FULL TABLES WHERE Table_type = 'VIEW'"), 1),
+            "trigger": (column("SHOW TRIGGERS"), 2),
+            "procedure": (column(f"SHOW PROCEDURE STATUS WHERE Db = '{name}'", 1), 2),
+            "function": (column(f"SHOW FUNCTION STATUS WHERE Db = '{name}'", 1), 2),
+            "event": (column("SHOW EVENTS", 1), 3),
+        }
+        for kind, (names, at) in objects.items():
+            for item in names:
+                (text,) = column(f"SHOW CREATE {kind.upper()} `{item}`", at)
+                # Who defined it is not restored on purpose: RDS lets nobody define for others.
+                found[f"{kind} {item}"] = re.sub(r"DEFINER=\S+", "", text)
+    return found
+
+
+def _fingerprint_folder(folder: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for path in sorted(folder.rglob("*")):
+        status = path.lstat()
+        common = f"{stat.filemode(status.st_mode)} {status.st_mtime_ns}"
+        if path.is_symlink():
+            found[f"link {path.relative_to(folder)}"] = f"{common} -> {path.readlink()}"
+        elif path.is_dir():
+            found[f"folder {path.relative_to(folder)}"] = common
+        else:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            found[f"file {path.relative_to(folder)}"] = f"{common} {status.st_size} {digest}"
+    return found
+
+
+def destroy(connection: "pymysql.Connection[Any]", name: str, folder: Path) -> None:
+    """What a bad night does: half the tables gone, the others changed, the library deleted."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"USE `{name}`")
+        cursor.execute("SET foreign_key_checks = 0")
+        cursor.execute("DROP TABLE JournalArticle, Group_")
+        cursor.execute("DROP VIEW ActiveGroup")
+        cursor.execute("DROP PROCEDURE CountFiles")
+        cursor.execute("UPDATE User_ SET greeting = 'pwned'")
+        cursor.execute("CREATE TABLE Ransom_ (note TEXT)")
+    shutil.rmtree(folder / "document_library")
+    (folder / "README-ransom.txt").write_text("pay")

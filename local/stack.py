@@ -1,0 +1,294 @@
+"""The whole stack: emulator, database, site, and the real template built and deployed onto it."""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import boto3
+import pymysql
+
+from local import emulator, mariadb, site
+
+PROJECT = Path(__file__).resolve().parent.parent
+STACK_NAME = "lcp-backup"
+_SECRETS = {"LCP_MASTER_USER_PASSWORD", "LCP_PROJECT_MASTER_TOKEN"}
+
+
+@dataclass(frozen=True)
+class Database:
+    """Where the site's database is."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    name: str
+    flavour: str = ""
+
+    @classmethod
+    def parse(cls, url: str) -> "Database":
+        """Reads `mysql://user:password@host:port/name`."""
+        parts = urlsplit(url)
+        name = parts.path.strip("/")
+        if parts.scheme not in {"mysql", "mariadb"} or not parts.hostname or not name:
+            raise SystemExit("STACK_DATABASE_URL must read mysql://user:password@host:port/name")
+        return cls(
+            host=parts.hostname,
+            port=parts.port or 3306,
+            user=unquote(parts.username or ""),
+            password=unquote(parts.password or ""),
+            name=name,
+        )
+
+    def connect(self) -> "pymysql.Connection[Any]":
+        """A connection to the server, no database chosen."""
+        return pymysql.connect(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=self.password,
+            charset="utf8mb4",
+            autocommit=True,
+        )
+
+
+class Stack:
+    """One embedded stack, all of it below `state`; several may live side by side."""
+
+    def __init__(self, state: Path, endpoint_url: str, database: Database, folder: Path) -> None:
+        self.state = state
+        self.endpoint_url = endpoint_url
+        self.database = database
+        self.folder = folder
+        self.token = secrets.token_hex(16)
+        self._secret_arns: dict[str, str] = {}
+
+    @classmethod
+    def start(
+        cls, state: Path, *, database_url: str | None = None, folder: str | None = None
+    ) -> "Stack":
+        """Starts the emulator, and a private database and sample site where none is given."""
+        stop(state)
+        shutil.rmtree(state, ignore_errors=True)
+        state.mkdir(parents=True)
+        # Passwords and tokens of the stack lie in there.
+        state.chmod(0o700)
+        endpoint = emulator.start(state)
+        if database_url:
+            database = Database.parse(database_url)
+        else:
+            password = secrets.token_urlsafe(12)
+            port = mariadb.start(state, password)
+            database = Database(
+                "127.0.0.1",
+                port,
+                mariadb.MASTER_USER,
+                password,
+                os.environ.get("LCP_DBNAME") or "lportal",
+            )
+            with database.connect() as connection:
+                site.seed_database(connection, database.name)
+        with database.connect() as connection:
+            flavour = "mariadb" if "MariaDB" in connection.get_server_info() else "mysql"
+        place = Path(folder).resolve() if folder else state / "site" / "data"
+        if not folder:
+            site.seed_folder(place)
+        known = Database(**{**vars(database), "flavour": flavour})
+        return cls(state, endpoint, known, place)
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of the emulator's account."""
+        make: Callable[..., Any] = boto3.client
+        return make(
+            service,
+            endpoint_url=self.endpoint_url,
+            region_name=emulator.REGION,
+            aws_access_key_id=emulator.CREDENTIALS["access_key_id"],
+            aws_secret_access_key=emulator.CREDENTIALS["secret_access_key"],
+        )
+
+    def build(self) -> None:
+        """`sam build` of the real template."""
+        self._sam(
+            "build",
+            f"--build-dir={self.state / 'build'}",
+            "--cached",
+            f"--cache-dir={PROJECT / '.local' / 'build-cache'}",
+            f"--template={PROJECT / 'template.yaml'}",
+        )
+
+    def deploy(self, variables: Mapping[str, str], *, stack_name: str = STACK_NAME) -> None:
+        """`sam deploy`, new or over the one there is.
+
+        `variables` are LCP_* variables, which become the parameters of their names. Raises
+        SystemExit with the end of SAM's output when the deployment fails.
+        """
+        given = {
+            "LCP_DATABASE_SERVICE": f"{self.database.host}:{self.database.port}",
+            "LCP_DBNAME": self.database.name,
+            "LCP_MASTER_USER_NAME": self.database.user,
+            "LCP_MASTER_USER_PASSWORD": self.database.password,
+            "LCP_PROJECT_MASTER_TOKEN": self.token,
+            "LCP_BACKUP_FOLDER": str(self.folder),
+            **variables,
+        }
+        parameters = {"EndpointUrl": self.endpoint_url}
+        for variable, value in given.items():
+            # A command line is no place for a secret, so the deployment gets its ARN.
+            parameters[parameter_of(variable)] = (
+                self._secret(variable, value) if variable in _SECRETS else value
+            )
+        self._sam(
+            "deploy",
+            f"--template-file={self.state / 'build' / 'template.yaml'}",
+            f"--stack-name={stack_name}",
+            f"--region={emulator.REGION}",
+            "--resolve-s3",
+            "--capabilities=CAPABILITY_IAM",
+            "--no-confirm-changeset",
+            "--no-fail-on-empty-changeset",
+            "--no-progressbar",
+            "--parameter-overrides",
+            *(f"{name}={_quoted(value)}" for name, value in parameters.items()),
+        )
+
+    def delete(self, *, stack_name: str = STACK_NAME) -> None:
+        """`sam delete`."""
+        self._sam(
+            "delete", f"--stack-name={stack_name}", "--no-prompts", f"--region={emulator.REGION}"
+        )
+
+    def describe(self, *, stack_name: str = STACK_NAME) -> dict[str, Any]:
+        """What a client needs to know, as `.local/stack.json` holds it."""
+        (stack,) = self.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"]
+        outputs = {entry["OutputKey"]: entry["OutputValue"] for entry in stack["Outputs"]}
+        return {
+            "endpoint_url": self.endpoint_url,
+            "region": emulator.REGION,
+            "credentials": emulator.CREDENTIALS,
+            "stack_name": stack_name,
+            "api_url": None,
+            "bucket": outputs["BucketName"],
+            "prefix": outputs["Prefix"],
+            "functions": {
+                "create": outputs["CreateFunctionName"],
+                "restore": outputs["RestoreFunctionName"],
+                "cleanup": outputs["CleanupFunctionName"],
+                "schedules": outputs["SchedulesFunctionName"],
+                "api": None,
+            },
+            "database": vars(self.database),
+            "folder": str(self.folder),
+            "users": {"admin": None, "viewer": None},
+            "master_token": self.token,
+        }
+
+    def write_description(self, path: Path) -> None:
+        """Writes what `describe` says as JSON, for its owner's eyes only: secrets are in it."""
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(self.describe(), indent=2) + "\n")
+
+    def invoke(self, function: str, event: Mapping[str, Any]) -> Any:
+        """Invokes one of the stack's functions and waits; raises FunctionError when it fails."""
+        name = self.describe()["functions"][function]
+        answer = self.client("lambda").invoke(FunctionName=name, Payload=json.dumps(event).encode())
+        payload = json.loads(answer["Payload"].read() or b"null")
+        if "FunctionError" in answer:
+            raise FunctionError(payload.get("errorType", ""), payload.get("errorMessage", ""))
+        return payload
+
+    def _secret(self, variable: str, value: str) -> str:
+        if value.startswith("arn:"):
+            return value
+        client = self.client("secretsmanager")
+        if variable not in self._secret_arns:
+            created = client.create_secret(Name=variable, SecretString=value)
+            self._secret_arns[variable] = created["ARN"]
+        else:
+            client.put_secret_value(SecretId=self._secret_arns[variable], SecretString=value)
+        return self._secret_arns[variable]
+
+    def _sam(self, *arguments: str) -> None:
+        tools = Path(sys.executable).parent
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "SAM_"))}
+        done = subprocess.run(
+            [str(tools / "sam"), *arguments],
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            env={
+                **inherited,
+                # `sam build` takes the interpreter of the template's runtime from PATH.
+                "PATH": f"{tools}:{inherited.get('PATH', '')}",
+                "SAM_CLI_TELEMETRY": "0",
+                "AWS_ENDPOINT_URL": self.endpoint_url,
+                "AWS_DEFAULT_REGION": emulator.REGION,
+                "AWS_ACCESS_KEY_ID": emulator.CREDENTIALS["access_key_id"],
+                "AWS_SECRET_ACCESS_KEY": emulator.CREDENTIALS["secret_access_key"],
+            },
+        )
+        (self.state / f"sam-{arguments[0]}.log").write_text(done.stdout)
+        if done.returncode:
+            raise SystemExit(f"sam {arguments[0]} failed:\n{done.stdout[-4000:]}")
+
+
+class FunctionError(Exception):
+    """A function raised; `kind` is the error's class."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        self.kind = kind
+        super().__init__(f"{kind}: {message}")
+
+
+def stop(state: Path) -> None:
+    """Stops what a stack with this state started, and nothing else."""
+    emulator.stop(state)
+    mariadb.stop(state)
+
+
+def parameter_of(variable: str) -> str:
+    """The template's parameter of an LCP_* variable: LCP_BACKUP_FOLDER is BackupFolder."""
+    return "".join(part.capitalize() for part in variable.removeprefix("LCP_").split("_"))
+
+
+def variables_from(env: Mapping[str, str]) -> dict[str, str]:
+    """The LCP_* variables of an environment that the template has a parameter for.
+
+    Others are named on standard error and left out.
+    """
+    parameters = template_parameters()
+    found: dict[str, str] = {}
+    for name, value in env.items():
+        if not name.startswith("LCP_") or name.startswith("LCP_TEST_"):
+            continue
+        if parameter_of(name) in parameters:
+            found[name] = value
+        else:
+            print(f"{name} is no variable of this service and was left out", file=sys.stderr)
+    return found
+
+
+def template_parameters() -> set[str]:
+    """The names of the template's parameters."""
+    text = (PROJECT / "template.yaml").read_text()
+    section = text.partition("\nParameters:\n")[2]
+    return set(re.findall(r"^  (\w+):$", re.split(r"\n\n\w", section)[0], re.MULTILINE))
+
+
+def _quoted(value: str) -> str:
+    """A value as SAM's `Key="value"` takes it."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
