@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -281,3 +282,8 @@ class Settings(BaseModel):
 def load() -> Settings:
     """The settings of this process; raises SettingsError."""
     return Settings.from_env(os.environ)
+
+
+def program_folders() -> list[Path]:
+    """Where dump programs are looked for: the client layer's folder, then those of PATH."""
+    return [Path("/opt/bin"), *map(Path, os.get_exec_path())]

@@ -1,0 +1,298 @@
+"""Create: one database and one volume captured together, and published only when both are whole."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lcp_backup import VERSION
+from lcp_backup.archive.read import verify
+from lcp_backup.archive.write import ArchiveWriter, OnlyFile, WrittenArchive
+from lcp_backup.catalog import Catalog, archive_name, index_name
+from lcp_backup.database.dump import check_flavours, find_program, start_dump
+from lcp_backup.database.endpoint import (
+    DatabaseEndpoint,
+    ask_server,
+    connect,
+    generated_columns,
+)
+from lcp_backup.database.sections import Cut, SectionCutter
+from lcp_backup.errors import (
+    Conflict,
+    LeaseHeld,
+    LeaseLost,
+    StorageError,
+    TableChangedDuringDump,
+)
+from lcp_backup.jobs.active_run import ActiveRun, Pace, describe
+from lcp_backup.jobs.side_by_side import Check, side_by_side
+from lcp_backup.model import (
+    Archive,
+    ArchiveKind,
+    BackupId,
+    BackupType,
+    DatabaseFacts,
+    Manifest,
+    Notice,
+    RunKind,
+    Section,
+)
+from lcp_backup.requests import CreateRequest
+from lcp_backup.settings import Settings
+from lcp_backup.telemetry import Telemetry
+from lcp_backup.volume.pack import Packed, pack
+
+_TWIN_POLL_SECONDS = 3.0
+_THREADS = os.process_cpu_count() or 1
+"""How many segments of each archive are compressed at once. Compression is what costs most."""
+
+
+@dataclass(frozen=True)
+class CreateResult:
+    """What a create answers; `created` is False when the backup had been published before."""
+
+    backup_id: str
+    created: bool
+    run_id: str
+    bytes: int
+    """Stored bytes of both archives."""
+    warnings: int
+
+
+def create_backup(
+    request: CreateRequest,
+    *,
+    settings: Settings,
+    catalog: Catalog,
+    telemetry: Telemetry,
+    locate: Callable[[], DatabaseEndpoint],
+    programs: Sequence[Path],
+    pace: Pace,
+    pause: Callable[[float], None] = time.sleep,
+) -> CreateResult:
+    """Makes the backup of the request's slot, or answers the one that exists.
+
+    Two deliveries of one event have one slot: the second waits for the first while that lives, and
+    makes the backup itself when the first has died. Nothing is published unless both archives are
+    whole; whatever is raised, no upload stays open and the live data is not touched.
+
+    Arguments: `locate` finds the database, anew for every run; `programs` are the folders to look
+    for dump programs in, the first one first; `pause` takes seconds. Raises
+    LeaseHeld, OutOfTime, DatabaseError, VolumeError, StorageError, AwsError and their kinds.
+    """
+    backup_id = BackupId.of(settings.project_id, settings.environment_id, request.time)
+    if (twin := _wait_for_twin(catalog, str(backup_id), pace, pause)) is not None:
+        telemetry.log.info("published already", backup_id=twin.id)
+        return _result(twin, created=False)
+    try:
+        with ActiveRun(catalog, telemetry, RunKind.CREATE, str(backup_id), pace) as run:
+            run.note(settings.notices)
+            manifest = _Capture(
+                run=run,
+                backup_id=backup_id,
+                backup_type=request.type,
+                folder=Path(settings.backup_folder),
+                catalog=catalog,
+                locate=locate,
+                programs=programs,
+            ).manifest()
+            run.step("publishing")
+            run.confirm()
+            catalog.publish(manifest)
+            run.set_result(bytes=manifest.size, warnings=len(manifest.warnings))
+    except BaseException as error:
+        telemetry.count(CreateFailure=1)
+        reason = describe(error)
+        detail = {"backupId": str(backup_id), "error": reason.type, "reason": reason.message}
+        telemetry.announce("Backup Failed", detail)
+        raise
+    telemetry.count(
+        CreateSuccess=1,
+        CreateStoredBytes=manifest.size,
+        CreateRawBytes=manifest.database.raw_size + manifest.volume.raw_size,
+        CreateSeconds=(manifest.published_at - manifest.started_at).total_seconds(),
+    )
+    telemetry.announce(
+        "Backup Created",
+        {"backupId": manifest.id, "type": manifest.type, "bytes": manifest.size, "runId": run.id},
+    )
+    return _result(manifest, created=True)
+
+
+def _result(manifest: Manifest, *, created: bool) -> CreateResult:
+    return CreateResult(
+        backup_id=manifest.id,
+        created=created,
+        run_id=manifest.run_id,
+        bytes=manifest.size,
+        warnings=len(manifest.warnings) + manifest.warnings_left_out,
+    )
+
+
+def _wait_for_twin(
+    catalog: Catalog, backup_id: str, pace: Pace, pause: Callable[[float], None]
+) -> Manifest | None:
+    """The backup once it is published, or None when nobody who lives is making it."""
+    while True:
+        if (manifest := catalog.find(backup_id)) is not None:
+            return manifest
+        if catalog.backup_in_use() != backup_id:
+            return None
+        if pace.deadline is not None and catalog.now() >= pace.deadline:
+            raise LeaseHeld(f"backup {backup_id} is still being made by another run")
+        pause(_TWIN_POLL_SECONDS)
+
+
+@dataclass(frozen=True)
+class _DumpedDatabase:
+    """The database's half, whole in the bucket but not published."""
+
+    archive: Archive
+    facts: DatabaseFacts
+    notices: tuple[Notice, ...]
+
+
+@dataclass(frozen=True)
+class _PackedVolume:
+    """The volume's half, whole in the bucket but not published."""
+
+    archive: Archive
+    packed: Packed
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Capture:
+    """Both halves of one backup, written below its id; `manifest` publishes nothing."""
+
+    run: ActiveRun
+    backup_id: BackupId
+    backup_type: BackupType
+    folder: Path
+    catalog: Catalog
+    locate: Callable[[], DatabaseEndpoint]
+    programs: Sequence[Path]
+
+    def manifest(self) -> Manifest:
+        """Captures; when a table was altered meanwhile, captures once more from the start.
+
+        The volume is captured again too: its files must not be older than the rows that name them.
+        """
+        try:
+            try:
+                database, volume = self._attempt()
+            except TableChangedDuringDump as error:
+                self.run.step(f"capturing once more: {error}")
+                database, volume = self._attempt()
+        except LeaseLost:
+            # What lies below the id may by now be another run's.
+            raise
+        except BaseException:
+            # A half that was whole is of no use alone; cleanup would take it away tomorrow.
+            with suppress(StorageError, Conflict):
+                self.catalog.clear_unpublished(str(self.backup_id))
+            raise
+        return Manifest(
+            id=str(self.backup_id),
+            type=self.backup_type,
+            project=self.backup_id.project,
+            environment=self.backup_id.environment,
+            slot=self.backup_id.slot,
+            run_id=self.run.id,
+            started_at=self.run.started_at,
+            published_at=self.catalog.now(),
+            service_version=VERSION,
+            database=database.archive,
+            volume=volume.archive,
+            database_facts=database.facts,
+            volume_facts=volume.packed.facts,
+            warnings=(*database.notices, *volume.packed.notices),
+            warnings_left_out=volume.packed.notices_left_out,
+        )
+
+    def _attempt(self) -> tuple[_DumpedDatabase, _PackedVolume]:
+        self.run.confirm()
+        self.catalog.clear_unpublished(str(self.backup_id))
+        snapshot = threading.Event()
+        self.run.step("dumping the database, and packing the volume once its snapshot stands")
+        return side_by_side(
+            lambda check: self._dump(snapshot, check),
+            lambda check: self._pack(snapshot, check),
+            self.run.check,
+        )
+
+    def _dump(self, snapshot: threading.Event, check: Check) -> _DumpedDatabase:
+        endpoint = self.locate()
+        with closing(connect(endpoint, database=endpoint.name)) as connection:
+            server = ask_server(connection)
+            generated = generated_columns(connection, endpoint.name)
+        program = find_program(self.programs, server.flavour)
+        notices = check_flavours(server, program, generated)
+        counted = self.run.progress_of("database")
+        tables: set[str] = set()
+        with (
+            self._writer(
+                ArchiveKind.DATABASE, OnlyFile(f"{endpoint.name}.sql", self.catalog.now())
+            ) as writer,
+            start_dump(endpoint, program, server, snapshot_stands=snapshot) as dump,
+        ):
+            cutter = SectionCutter()
+
+            def store(cuts: Iterable[Cut]) -> None:
+                for cut in cuts:
+                    check()
+                    if cut.section is Section.DEFINITION and cut.table is not None:
+                        tables.add(cut.table)
+                    writer.add(cut.chunks, section=cut.section, table=cut.table)
+                    counted(sum(len(chunk) for chunk in cut.chunks))
+
+            for chunk in dump.chunks():
+                check()
+                store(cutter.feed(chunk))
+            store(cutter.close())
+            dump.finish()
+            check()
+            written = writer.finish()
+        facts = DatabaseFacts(
+            name=endpoint.name,
+            flavour=server.flavour,
+            server_version=server.version,
+            client_version=program.version,
+            tables=len(tables),
+        )
+        return _DumpedDatabase(self._verified(written), facts, notices)
+
+    def _pack(self, snapshot: threading.Event, check: Check) -> _PackedVolume:
+        while not snapshot.wait(0.05):
+            check()
+        with self._writer(ArchiveKind.VOLUME, None) as writer:
+            packed = pack(
+                self.folder,
+                writer,
+                progress=self.run.progress_of("volume"),
+                check=check,
+            )
+            written = writer.finish()
+        assert written.sha256 is not None, "a volume is written from front to back"
+        return _PackedVolume(written.described(written.sha256), packed)
+
+    def _writer(self, kind: ArchiveKind, only_file: OnlyFile | None) -> ArchiveWriter:
+        return ArchiveWriter(
+            self.catalog.archive_writer(str(self.backup_id), kind),
+            self.catalog.index_writer(str(self.backup_id), kind),
+            name=archive_name(kind),
+            index_name=index_name(kind),
+            threads=_THREADS,
+            only_file=only_file,
+        )
+
+    def _verified(self, written: WrittenArchive) -> Archive:
+        """Reads the archive back: its head was written last, so nobody knows its SHA-256 yet."""
+        return verify(
+            written,
+            self.catalog.open(str(self.backup_id), written.name),
+            self.catalog.open(str(self.backup_id), written.index_name),
+            threads=_THREADS,
+        )

@@ -1,0 +1,43 @@
+"""The two halves of a backup at work at once, and stopped together."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+type Check = Callable[[], None]
+"""Called often by a job's workers; what it raises ends them."""
+
+
+class _StoppedError(Exception):
+    """The other half failed; never leaves this module."""
+
+
+def side_by_side[D, V](
+    database: Callable[[Check], D], volume: Callable[[Check], V], check: Check
+) -> tuple[D, V]:
+    """Runs both at once and answers both results.
+
+    When one fails, the other meets an exception at its next check, and the first failure is raised
+    once both have ended: nothing goes on behind the caller's back.
+    """
+    failed = threading.Event()
+    failures: list[BaseException] = []
+
+    def checked() -> None:
+        if failed.is_set():
+            raise _StoppedError
+        check()
+
+    def watched[T](work: Callable[[Check], T]) -> T:
+        try:
+            return work(checked)
+        except BaseException as error:
+            failures.append(error)
+            failed.set()
+            raise
+
+    with ThreadPoolExecutor(2, thread_name_prefix="half") as pool:
+        halves = pool.submit(watched, database), pool.submit(watched, volume)
+    if failures:
+        raise failures[0]
+    return halves[0].result(), halves[1].result()

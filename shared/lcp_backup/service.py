@@ -1,0 +1,106 @@
+"""Builds what the functions need, once per process and in this one place; nothing at import."""
+
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+from lcp_backup import aws, settings
+from lcp_backup.catalog import Catalog, utc_now
+from lcp_backup.database.endpoint import DatabaseEndpoint
+from lcp_backup.jobs.active_run import Pace
+from lcp_backup.jobs.cleanup import clean_up
+from lcp_backup.jobs.create import create_backup
+from lcp_backup.jobs.restore import restore_backup
+from lcp_backup.objects import ObjectStore
+from lcp_backup.requests import CleanupRequest, CreateRequest, RestoreRequest
+from lcp_backup.settings import Settings
+from lcp_backup.telemetry import Telemetry
+
+STOPPING_TIME = timedelta(seconds=20)
+"""What a run that has to stop needs: kill the dump, abort the uploads, write its record."""
+
+
+def deadline(remaining_milliseconds: int) -> datetime:
+    """When a run must stop so that it ends cleanly before Lambda kills it (UTC)."""
+    return utc_now() + timedelta(milliseconds=remaining_milliseconds) - STOPPING_TIME
+
+
+class Service:
+    """The jobs of one environment, with their collaborators."""
+
+    def __init__(self, config: Settings) -> None:
+        s3 = aws.s3_client()
+        self._settings = config
+        self._catalog = Catalog(ObjectStore(s3, config.required_bucket()), config.backup_prefix)
+        source_bucket = config.source_bucket or config.required_bucket()
+        self._source = Catalog(ObjectStore(s3, source_bucket), config.source_prefix)
+        self._telemetry = Telemetry(
+            aws.EventBus(aws.events_client()),
+            level=config.log_level,
+            project=config.project_id,
+            environment=config.environment_id,
+        )
+
+    def create(self, request: CreateRequest, until: datetime) -> dict[str, Any]:
+        """Makes a backup; `until` (UTC) is when the run must have stopped."""
+        return asdict(
+            create_backup(
+                request,
+                settings=self._settings,
+                catalog=self._catalog,
+                telemetry=self._telemetry,
+                locate=lambda: self._endpoint(for_reading=True),
+                programs=settings.program_folders(),
+                pace=Pace(until),
+            )
+        )
+
+    def restore(self, request: RestoreRequest, until: datetime) -> dict[str, Any]:
+        """Brings a backup back; `until` (UTC) is when the run must have stopped."""
+        return asdict(
+            restore_backup(
+                request,
+                settings=self._settings,
+                catalog=self._catalog,
+                source=self._source,
+                telemetry=self._telemetry,
+                locate=lambda: self._endpoint(for_reading=False),
+                pace=Pace(until),
+            )
+        )
+
+    def cleanup(self, request: CleanupRequest, until: datetime) -> dict[str, Any]:
+        """Deletes what is past its time; `until` (UTC) is when the run must have stopped."""
+        return asdict(
+            clean_up(
+                self._settings,
+                self._catalog,
+                self._telemetry,
+                Pace(until),
+                dry_run=request.dry_run,
+            )
+        )
+
+    def _endpoint(self, *, for_reading: bool) -> DatabaseEndpoint:
+        # Looked up by every run: a failover or a rotated secret must not wait for a cold start.
+        host, port = aws.locate_database(
+            self._settings.database_service, for_reading=for_reading, client=aws.rds_client
+        )
+        return DatabaseEndpoint(
+            host=host,
+            port=port,
+            user=self._settings.master_user_name,
+            password=aws.resolve_secret(
+                self._settings.database_password(),
+                "LCP_MASTER_USER_PASSWORD",
+                aws.secrets_client,
+            ),
+            name=self._settings.dbname,
+        )
+
+
+@cache
+def service() -> Service:
+    """This process's service; raises SettingsError."""
+    return Service(settings.load())

@@ -1,0 +1,194 @@
+"""The main job on the deployed stack: what an operator's events, rules and tools meet."""
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local import site
+from local.stack import FunctionError
+from tests.e2e.conftest import NEVER, Deployed
+
+
+def scheduled(time_: str) -> dict[str, Any]:
+    """EventBridge's scheduled event."""
+    return {
+        "version": "0",
+        "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
+        "detail-type": "Scheduled Event",
+        "source": "aws.events",
+        "account": "000000000000",
+        "time": time_,
+        "region": "eu-central-1",
+        "resources": [],
+        "detail": {},
+    }
+
+
+def fingerprint(deployed: Deployed) -> site.Fingerprint:
+    stack = deployed.stack
+    with stack.database.connect() as connection:
+        return site.fingerprint(connection, stack.database.name, stack.folder)
+
+
+def test_one_event_delivered_twice_at_once_is_one_backup(deployed: Deployed) -> None:
+    event = scheduled("2026-11-20T00:15:00Z")
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: deployed.stack.invoke("create", event), range(2))
+    assert first["backup_id"] == second["backup_id"] == "acme-dev-202611200015"
+    assert sorted([first["created"], second["created"]]) == [False, True]
+    again = deployed.stack.invoke("create", event)
+    assert (again["created"], again["run_id"]) == (False, first["run_id"])
+    mine = [m for m in deployed.manifests() if m["id"] == "acme-dev-202611200015"]
+    assert [m["type"] for m in mine] == ["Auto"]
+
+
+def test_the_archives_open_with_gnu_tar_and_load_with_the_stock_client(
+    deployed: Deployed, tmp_path: Path
+) -> None:
+    stack, described = deployed.stack, deployed.described
+    backup_id = stack.invoke("create", {"time": "2026-11-20T01:00:00Z"})["backup_id"]
+    before = fingerprint(deployed)
+    for name in ("database.tgz", "volume.tgz"):
+        subprocess.run(
+            [
+                Path(sys.executable).parent / "aws",
+                "s3",
+                "cp",
+                "--quiet",
+                f"s3://{described['bucket']}/{described['prefix']}/backups/{backup_id}/{name}",
+                tmp_path / name,
+            ],
+            check=True,
+            env={
+                **os.environ,
+                "AWS_ENDPOINT_URL": described["endpoint_url"],
+                "AWS_DEFAULT_REGION": described["region"],
+                "AWS_ACCESS_KEY_ID": described["credentials"]["access_key_id"],
+                "AWS_SECRET_ACCESS_KEY": described["credentials"]["secret_access_key"],
+            },
+        )
+        subprocess.run(["tar", "xzf", tmp_path / name, "-C", tmp_path], check=True)
+    (tmp_path / "volume").mkdir()
+    subprocess.run(["tar", "xzf", tmp_path / "volume.tgz", "-C", tmp_path / "volume"], check=True)
+    dump = tmp_path / "lportal.sql"
+    with stack.database.connect() as connection, dump.open("rb") as content:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP DATABASE lportal")
+        subprocess.run(
+            ["mariadb", "-h127.0.0.1", f"-P{stack.database.port}", f"-u{stack.database.user}"],
+            stdin=content,
+            check=True,
+            env={**os.environ, "MYSQL_PWD": stack.database.password},
+        )
+        after = site.fingerprint(connection, "lportal", tmp_path / "volume")
+    assert before.differences(after) == []
+
+
+def test_a_destroyed_site_comes_back_with_every_row_and_file(deployed: Deployed) -> None:
+    stack = deployed.stack
+    before = fingerprint(deployed)
+    backup_id = stack.invoke("create", {"time": "2026-11-20T02:00:00Z"})["backup_id"]
+    with stack.database.connect() as connection:
+        site.destroy(connection, stack.database.name, stack.folder)
+    assert before.differences(fingerprint(deployed)) != []
+    answer = stack.invoke("restore", {"backup_id": backup_id})
+    assert (answer["backup_id"], answer["restored"]) == (backup_id, True)
+    assert before.differences(fingerprint(deployed)) == []
+    names = {path.name for path in stack.folder.parent.iterdir()}
+    assert names == {"data"}, "a restore leaves nothing beside the folder"
+
+
+def test_cleanup_does_what_its_dry_run_said(deployed: Deployed) -> None:
+    old = deployed.stack.invoke("create", {"time": "2020-01-01T00:00:00Z"})["backup_id"]
+    newest = deployed.stack.invoke("create", {"time": "2026-11-20T03:00:00Z"})["backup_id"]
+    would = deployed.stack.invoke("cleanup", {"dry_run": True})
+    assert old in would["expired"]
+    assert old in {m["id"] for m in deployed.manifests()}
+    did = deployed.stack.invoke("cleanup", {})
+    assert did["expired"] == would["expired"]
+    assert newest in did["kept"]
+    assert [key for key in deployed.keys("backups/") if old in key] == []
+
+
+def test_what_is_wrong_reaches_the_caller_by_name(deployed: Deployed) -> None:
+    with pytest.raises(FunctionError, match="NotFound.*acme-dev-209901010000"):
+        deployed.stack.invoke("restore", {"backup_id": "acme-dev-209901010000"})
+    with pytest.raises(FunctionError, match="InvalidRequest.*backup_id"):
+        deployed.stack.invoke("restore", {"backup_id": "../../etc/passwd"})
+    with pytest.raises(FunctionError, match="InvalidRequest"):
+        deployed.stack.invoke("restore", {})
+
+
+def test_a_rule_made_from_the_cron_variable_fires_and_a_backup_appears(
+    deployed: Deployed,
+) -> None:
+    known = {m["id"] for m in deployed.manifests()}
+    base = {"LCP_PROJECT_ID": "acme"}
+    deployed.stack.deploy({**base, "LCP_BACKUP_CREATE_SCHEDULE": "* * * * *"})
+    try:
+        for _ in range(150):
+            new = [m for m in deployed.manifests() if m["id"] not in known]
+            if new:
+                break
+            time.sleep(1)
+        assert new[0]["type"] == "Auto"
+        assert new[0]["warnings"] == []
+    finally:
+        deployed.stack.deploy({**base, "LCP_BACKUP_CREATE_SCHEDULE": NEVER})
+
+
+def test_a_wrong_cron_fails_the_deployment_and_names_its_variable(deployed: Deployed) -> None:
+    before = deployed.rules()
+    with pytest.raises(SystemExit, match="LCP_BACKUP_CREATE_SCHEDULE"):
+        deployed.stack.deploy(
+            {"LCP_PROJECT_ID": "acme", "LCP_BACKUP_CREATE_SCHEDULE": "0 99 * * *"}
+        )
+    assert deployed.rules() == before
+
+
+def test_a_restore_schedule_takes_the_place_of_the_create_schedule(deployed: Deployed) -> None:
+    base = {"LCP_PROJECT_ID": "acme"}
+    dr = {
+        **base,
+        "LCP_BACKUP_RESTORE_SCHEDULE": "0 0 1 1 *",
+        "LCP_BACKUP_RESTORE_SOURCE_BUCKET": "production",
+    }
+    with pytest.raises(SystemExit, match="LCP_ENVIRONMENT_TYPE"):
+        deployed.stack.deploy(dr)
+    deployed.stack.deploy({**dr, "LCP_ENVIRONMENT_TYPE": "production"})
+    assert {name.split("-")[-2] for name in deployed.rules()} == {"restore", "cleanup"}
+    deployed.stack.deploy({**base, "LCP_BACKUP_CREATE_SCHEDULE": NEVER})
+    assert {name.split("-")[-2] for name in deployed.rules()} == {"create", "cleanup"}
+
+
+def test_a_second_stack_leaves_no_rule_when_it_is_deleted(deployed: Deployed) -> None:
+    first = deployed.rules()
+    deployed.stack.deploy({"LCP_PROJECT_ID": "other"}, stack_name="second")
+    drawn = deployed.rules("second")
+    deployed.stack.deploy(
+        {"LCP_PROJECT_ID": "other", "LCP_BACKUP_RETENTION_PERIOD": "7"}, stack_name="second"
+    )
+    assert deployed.rules("second") == drawn, "a drawn default stays the same over updates"
+    deployed.stack.delete(stack_name="second")
+    assert deployed.rules("second") == {}
+    assert deployed.rules() == first
+
+
+def test_every_built_function_imports_with_nothing_but_what_was_built(deployed: Deployed) -> None:
+    built = deployed.stack.state / "build"
+    layer = built / "ServiceLayer" / "python"
+    for name in ("CreateFunction", "RestoreFunction", "CleanupFunction", "SchedulesFunction"):
+        code = (
+            "import sys, sysconfig;"
+            f"sys.path[:] = [{str(built / name)!r}, {str(layer)!r},"
+            " *(p for p in sys.path if 'site-packages' not in p)];"
+            "import app; assert callable(app.handler);"
+            "assert 'fastapi' not in sys.modules"
+        )
+        subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True, cwd="/")
