@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Callable
 from contextlib import closing
+from mmap import mmap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,8 +98,9 @@ class _Packing:
         self._hand_over(None)
 
     def _start(self, continues: Continuation | None) -> None:
-        # A fresh buffer every time: the writer still reads the last one.
-        self._buffer = memoryview(bytearray(SEGMENT_SIZE))
+        # A fresh buffer every time: the writer still reads the last one. Mapped, so that it goes
+        # back to the system when the writer is done: on the heap it would leave holes.
+        self._buffer = memoryview(mmap(-1, SEGMENT_SIZE))
         self._used = 0
         self._members: list[str] = []
         self._continues = continues
