@@ -15,7 +15,7 @@ _PATIENCE = 150
 
 
 def run(state: Path) -> None:
-    """Deploys, lets the rule fire, destroys the site, restores it, compares; raises when it differs.
+    """Deploys, lets the rule fire, destroys the site, restores it and compares every byte.
 
     Leaves the stack running: whoever called it stops it.
     """

@@ -5,12 +5,13 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Final
 from urllib.error import URLError
 
 from local import processes
 
 NAME = "ministack"
-REGION = "eu-central-1"
+REGION: Final = "eu-central-1"
 CREDENTIALS = {"access_key_id": "test", "secret_access_key": "test"}
 
 

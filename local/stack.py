@@ -97,8 +97,9 @@ class Stack:
             )
             with database.connect() as connection:
                 site.seed_database(connection, database.name)
-        with database.connect() as connection:
-            flavour = "mariadb" if "MariaDB" in connection.get_server_info() else "mysql"
+        with database.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT VERSION()")
+            flavour = "mariadb" if "MariaDB" in cursor.fetchall()[0][0] else "mysql"
         place = Path(folder).resolve() if folder else state / "site" / "data"
         if not folder:
             site.seed_folder(place)

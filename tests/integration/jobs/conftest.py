@@ -1,0 +1,210 @@
+"""A whole site under the real service: real database, real folder, a real S3 API over HTTP."""
+
+import itertools
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pymysql
+import pytest
+
+from lcp_backup import aws
+from lcp_backup.catalog import Catalog
+from lcp_backup.model import Manifest
+from lcp_backup.objects import ObjectStore
+from lcp_backup.requests import CleanupRequest, CreateRequest, RestoreRequest
+from lcp_backup.service import Service, deadline
+from lcp_backup.settings import Settings
+from local import emulator, site
+from tests.integration.conftest import DatabaseServer
+
+SLOT = "2026-11-20T00:15:00Z"
+BACKUP_ID = "acme-prd-202611200015"
+_NUMBERS = itertools.count(1)
+_QUARTER_HOUR = 15 * 60 * 1000  # milliseconds
+_HANDLER = """
+import importlib.util, json, sys
+spec = importlib.util.spec_from_file_location("app", sys.argv[1])
+app = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(app)
+class Context:
+    def get_remaining_time_in_millis(self): return 900000
+print(json.dumps(app.handler(json.loads(sys.argv[2]), Context())))
+"""
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An S3 API that outlives a killed process."""
+    state = tmp_path_factory.mktemp("s3")
+    try:
+        yield emulator.start(state)
+    finally:
+        emulator.stop(state)
+
+
+class JobSite:
+    """One site with its bucket; jobs run as the functions run them."""
+
+    def __init__(self, server: DatabaseServer, folder: Path, endpoint_url: str) -> None:
+        number = next(_NUMBERS)
+        self.server = server
+        self.name = f"site{number}"
+        self.folder = folder
+        self.env = {
+            "LCP_PROJECT_ID": "acme",
+            "LCP_ENVIRONMENT_ID": "prd",
+            "LCP_BACKUP_BUCKET": f"bucket-{number}",
+            "LCP_BACKUP_FOLDER": str(folder),
+            "LCP_DATABASE_SERVICE": f"127.0.0.1:{server.port}",
+            "LCP_DBNAME": self.name,
+            "LCP_MASTER_USER_NAME": "root",
+            # PyMySQL and the dump programs both take an empty password, settings do not.
+            "LCP_MASTER_USER_PASSWORD": "site",
+        }
+        self.aws_env = {
+            "AWS_ENDPOINT_URL": endpoint_url,
+            "AWS_DEFAULT_REGION": emulator.REGION,
+            "AWS_ACCESS_KEY_ID": emulator.CREDENTIALS["access_key_id"],
+            "AWS_SECRET_ACCESS_KEY": emulator.CREDENTIALS["secret_access_key"],
+        }
+        self.path = f"{server.programs}:{os.environ['PATH']}"
+
+    @property
+    def catalog(self) -> Catalog:
+        return Catalog(ObjectStore(aws.s3_client(), self.env["LCP_BACKUP_BUCKET"]), "acme/prd")
+
+    def connect(self) -> "pymysql.Connection[Any]":
+        return pymysql.connect(
+            host="127.0.0.1", port=self.server.port, user="root", charset="utf8mb4", autocommit=True
+        )
+
+    def seed(self) -> None:
+        """The sample database, and a folder of more than two S3 parts."""
+        with self.connect() as connection:
+            site.seed_database(connection, self.name)
+            with connection.cursor() as cursor:
+                cursor.execute("CREATE USER IF NOT EXISTS 'lcp'@'%' IDENTIFIED BY 'site'")
+                cursor.execute("GRANT ALL PRIVILEGES ON *.* TO 'lcp'@'%' WITH GRANT OPTION")
+        self.env["LCP_MASTER_USER_NAME"] = "lcp"
+        library = self.folder / "document_library"
+        library.mkdir(parents=True)
+        (library / "large.bin").write_bytes(random.Random(1).randbytes(24 << 20))
+        (library / "Übersicht.txt").write_text("small")
+        (library / "empty").mkdir()
+
+    def drop(self) -> None:
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS `{self.name}`")
+
+    def service(self) -> Service:
+        return Service(Settings.from_env(self.env))
+
+    def create(self, time: str = SLOT) -> dict[str, Any]:
+        return self.service().create(CreateRequest.read({"time": time}), deadline(_QUARTER_HOUR))
+
+    def restore(self, backup_id: str = BACKUP_ID) -> dict[str, Any]:
+        request = RestoreRequest.read({"backup_id": backup_id})
+        return self.service().restore(request, deadline(_QUARTER_HOUR))
+
+    def cleanup(self) -> dict[str, Any]:
+        return self.service().cleanup(CleanupRequest.read({}), deadline(_QUARTER_HOUR))
+
+    def start(self, function: str, event: dict[str, Any]) -> "subprocess.Popen[str]":
+        """Runs the real handler in a process of its own, so that it can be killed."""
+        handler = Path("functions", function, "app.py").resolve()
+        return subprocess.Popen(
+            [sys.executable, "-c", _HANDLER, str(handler), json.dumps(event)],
+            env={
+                **self.env,
+                **self.aws_env,
+                "PATH": self.path,
+                "PYTHONPATH": str(Path("shared").resolve()),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wrap_dump(self, folder: Path, script: str) -> None:
+        """Puts a shell script in the dump program's place; `$REAL` is the real one."""
+        folder.mkdir()
+        for name in ("mysqldump", "mariadb-dump"):
+            real = self.server.programs / name
+            if not real.exists():
+                continue
+            program = folder / name
+            program.write_text(
+                f"#!/bin/bash\nREAL={real}\n"
+                'case "$*" in *--version*) exec "$REAL" "$@" ;; esac\n'
+                f"{script}\n"
+            )
+            program.chmod(0o755)
+        self.path = f"{folder}:{self.path}"
+        os.environ["PATH"] = self.path
+
+    def fingerprint(self) -> site.Fingerprint:
+        with self.connect() as connection:
+            return site.fingerprint(connection, self.name, self.folder)
+
+    def schemas(self) -> set[str]:
+        """The schemas of this site: its own, and what a restore may have left beside it."""
+        rows = self.server.execute("SELECT schema_name FROM information_schema.schemata")
+        return {str(row[0]) for row in rows if str(row[0]).startswith(self.name)}
+
+    def expire_lease(self) -> None:
+        """What two minutes do to the lease of a dead run."""
+        store = self.catalog.store
+        stored = store.get(self.catalog.lease_key)
+        lease = json.loads(stored.body)
+        lease["expires_at"] = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
+        store.put_over(self.catalog.lease_key, json.dumps(lease).encode(), stored.etag)
+
+    def assert_nothing_published(self) -> None:
+        """No backup, no open upload, nothing below the backups' folder."""
+        assert list(self.catalog.backups()) == []
+        assert list(self.catalog.open_uploads()) == []
+        assert list(self.catalog.store.entries("acme/prd/backups/")) == []
+
+    def manifest(self) -> Manifest:
+        return self.catalog.get(BACKUP_ID)
+
+
+@pytest.fixture
+def job_site(
+    server: DatabaseServer, s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[JobSite]:
+    made = JobSite(server, tmp_path / "liferay" / "data", s3_endpoint)
+    for name, value in made.aws_env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", made.path)
+    boto3.client("s3").create_bucket(
+        Bucket=made.env["LCP_BACKUP_BUCKET"],
+        CreateBucketConfiguration={"LocationConstraint": emulator.REGION},
+    )
+    made.seed()
+    yield made
+    made.drop()
+
+
+@pytest.fixture
+def s3_faults(monkeypatch: pytest.MonkeyPatch) -> list[Callable[..., Any]]:
+    """Functions that see every request for a part, and may answer in S3's place."""
+    faults: list[Callable[..., Any]] = []
+    real = aws.s3_client
+
+    def with_faults() -> Any:
+        client = real()
+        for fault in faults:
+            client.meta.events.register("before-send.s3.UploadPart", fault)
+        return client
+
+    monkeypatch.setattr(aws, "s3_client", with_faults)
+    return faults

@@ -1,0 +1,268 @@
+"""Things broken on purpose: nothing half-made is published, and the live site stays as it was."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSResponse, HeadersDict
+
+from lcp_backup.errors import (
+    ArchiveDamaged,
+    DatabaseUnreachable,
+    DumpFailed,
+    LeaseHeld,
+    StorageError,
+    TableChangedDuringDump,
+    VolumeError,
+)
+from lcp_backup.model import RunKind, RunState
+from lcp_backup.objects import MIB
+from lcp_backup.volume.pack import pack
+from tests.integration.jobs.conftest import BACKUP_ID, SLOT, JobSite
+
+
+def test_a_dump_that_is_killed_half_way_publishes_nothing(
+    job_site: JobSite, tmp_path: Path
+) -> None:
+    job_site.wrap_dump(tmp_path / "fake", '"$REAL" "$@" | head -c 300000; kill -9 $$')
+    before = job_site.fingerprint()
+    with pytest.raises(DumpFailed, match="SIGKILL"):
+        job_site.create()
+    job_site.assert_nothing_published()
+    assert before.differences(job_site.fingerprint()) == []
+    (run,) = job_site.catalog.runs()
+    assert run.state is RunState.FAILED
+    assert run.error is not None
+    assert run.error.type == "DumpFailed"
+
+
+def test_a_dump_without_its_trailer_publishes_nothing_though_it_exits_with_0(
+    job_site: JobSite, tmp_path: Path
+) -> None:
+    job_site.wrap_dump(tmp_path / "fake", '"$REAL" "$@" | sed "/^-- Dump completed/d"')
+    with pytest.raises(DumpFailed, match="Dump completed"):
+        job_site.create()
+    job_site.assert_nothing_published()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("LCP_MASTER_USER_PASSWORD", "wrong-and-secret"),
+        ("LCP_DBNAME", "nowhere"),
+        ("LCP_DATABASE_SERVICE", "127.0.0.1:1"),
+    ],
+)
+def test_a_wrong_login_database_or_host_is_named_and_publishes_nothing(
+    job_site: JobSite, variable: str, value: str
+) -> None:
+    job_site.env[variable] = value
+    with pytest.raises(DatabaseUnreachable, match=variable) as raised:
+        job_site.create()
+    assert "wrong-and-secret" not in str(raised.value)
+    job_site.assert_nothing_published()
+
+
+_ALTER = """
+set -o pipefail
+first={folder}/first
+if {always} || [ ! -e $first ]; then
+  touch $first
+  "$REAL" "$@" | {{
+    head -c 65536
+    {client} -e "ALTER TABLE {name}.User_ ADD COLUMN c$RANDOM INT"
+    cat
+  }}
+else
+  exec "$REAL" "$@"
+fi
+"""
+
+
+@pytest.mark.parametrize("always", [False, True])
+def test_a_table_altered_during_the_dump_is_dumped_once_more_or_fails(
+    job_site: JobSite, tmp_path: Path, *, always: bool
+) -> None:
+    script = _ALTER.format(
+        folder=tmp_path,
+        always=str(always).lower(),
+        client=" ".join(job_site.server.client()),
+        name=job_site.name,
+    )
+    job_site.wrap_dump(tmp_path / "fake", script)
+    if always:
+        with pytest.raises(TableChangedDuringDump):
+            job_site.create()
+        job_site.assert_nothing_published()
+    else:
+        assert job_site.create()["created"] is True
+        assert list(job_site.catalog.open_uploads()) == []
+        altered = job_site.fingerprint()
+        job_site.restore()
+        assert altered.differences(job_site.fingerprint()) == []
+
+
+def _refusing(status: int, times: int) -> Callable[..., Any]:
+    """Answers so many requests for part 2 in S3's place."""
+    left = times
+
+    def fault(request: Any, **_: Any) -> Any:
+        nonlocal left
+        if "partNumber=2&" not in request.url or left == 0:
+            return None
+        left -= 1
+        code = {500: "InternalError", 503: "SlowDown"}[status]
+        body = f"<Error><Code>{code}</Code><Message>injected</Message></Error>".encode()
+        raw = SimpleNamespace(stream=lambda *_a, **_k: iter([body]), close=lambda: None)
+        headers: Any = HeadersDict({"content-type": "application/xml"})
+        return AWSResponse(request.url, status, headers, raw)
+
+    return fault
+
+
+@pytest.fixture
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client's retries without their pauses."""
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
+
+
+@pytest.mark.usefixtures("no_backoff")
+@pytest.mark.parametrize("status", [500, 503])
+def test_s3_that_recovers_costs_nothing_but_time(
+    job_site: JobSite, s3_faults: list[Callable[..., Any]], status: int
+) -> None:
+    s3_faults.append(_refusing(status, 3))
+    assert job_site.create()["created"] is True
+    before = job_site.fingerprint()
+    job_site.restore()
+    assert before.differences(job_site.fingerprint()) == []
+
+
+@pytest.mark.usefixtures("no_backoff")
+@pytest.mark.parametrize("status", [500, 503])
+def test_s3_that_stays_broken_publishes_nothing(
+    job_site: JobSite, s3_faults: list[Callable[..., Any]], status: int
+) -> None:
+    s3_faults.append(_refusing(status, 10_000))
+    with pytest.raises(StorageError, match="part 2 of s3://"):
+        job_site.create()
+    job_site.assert_nothing_published()
+
+
+def _kill_when(condition: Callable[[], bool], process: Any) -> None:
+    for _ in range(3000):
+        if condition() or process.poll() is not None:
+            break
+        time.sleep(0.01)
+    assert process.poll() is None, f"it ended before it was killed: {process.communicate()}"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def test_a_create_that_is_killed_is_made_by_the_next_delivery(job_site: JobSite) -> None:
+    process = job_site.start("create", {"time": SLOT})
+    _kill_when(lambda: bool(list(job_site.catalog.open_uploads())), process)
+    assert list(job_site.catalog.backups()) == []
+    job_site.expire_lease()
+    assert job_site.create()["created"] is True
+    assert list(job_site.catalog.open_uploads()) == []
+    before = job_site.fingerprint()
+    job_site.restore()
+    assert before.differences(job_site.fingerprint()) == []
+
+
+def test_a_restore_that_is_killed_leaves_the_site_and_the_next_one_brings_it_back(
+    job_site: JobSite,
+) -> None:
+    job_site.create()
+    backed_up = job_site.fingerprint()
+    with job_site.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {job_site.name}.User_ SET greeting = 'later'")
+    (job_site.folder / "later.txt").write_text("later")
+    live = job_site.fingerprint()
+
+    process = job_site.start("restore", {"backup_id": BACKUP_ID})
+    _kill_when(lambda: len(job_site.schemas()) > 1, process)
+    assert live.differences(job_site.fingerprint()) == []
+    job_site.expire_lease()
+    job_site.restore()
+    assert backed_up.differences(job_site.fingerprint()) == []
+    assert job_site.schemas() == {job_site.name}
+    assert [path.name for path in job_site.folder.parent.iterdir()] == ["data"]
+
+
+def test_the_same_event_twice_at_once_is_one_backup(job_site: JobSite) -> None:
+    answers: list[dict[str, Any]] = []
+    threads = [threading.Thread(target=lambda: answers.append(job_site.create())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answer["created"] for answer in answers) == [False, True]
+    assert len(list(job_site.catalog.backups())) == 1
+
+
+def test_a_create_while_a_restore_runs_is_refused_and_says_who_holds_the_lease(
+    job_site: JobSite,
+) -> None:
+    lease = job_site.catalog.acquire("r-1", RunKind.RESTORE, "a-b-202601010000", timedelta(hours=1))
+    with pytest.raises(LeaseHeld, match="restore run r-1 of backup a-b-202601010000 holds"):
+        job_site.create()
+    job_site.assert_nothing_published()
+    lease.release()
+    assert job_site.create()["created"] is True
+
+
+@pytest.mark.parametrize("name", ["database.tgz", "volume.tgz"])
+def test_a_flipped_byte_is_refused_by_segment_and_leaves_the_live_site(
+    job_site: JobSite, name: str
+) -> None:
+    job_site.create()
+    store = job_site.catalog.store
+    key = f"acme/prd/backups/{BACKUP_ID}/{name}"
+    body = bytearray(store.get(key).body)
+    body[len(body) // 2] ^= 1
+    store.put(key, bytes(body))
+    (job_site.folder / "later.txt").write_text("later")
+    live = job_site.fingerprint()
+    with pytest.raises(ArchiveDamaged, match=rf"{name}.*segment \d+"):
+        job_site.restore()
+    assert live.differences(job_site.fingerprint()) == []
+    assert job_site.schemas() == {job_site.name}
+    assert [path.name for path in job_site.folder.parent.iterdir()] == ["data"]
+
+
+def test_files_that_change_or_vanish_while_they_are_read_become_warnings(
+    job_site: JobSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = pack
+
+    def busy(folder: Path, *arguments: Any, **named: Any) -> Any:
+        check = named["check"]
+
+        def meanwhile() -> None:
+            (folder / "document_library" / "Übersicht.txt").unlink(missing_ok=True)
+            with (folder / "document_library" / "large.bin").open("ab") as grown:
+                grown.write(bytes(MIB))
+            check()
+
+        return real(folder, *arguments, **{**named, "check": meanwhile})
+
+    monkeypatch.setattr("lcp_backup.jobs.create.pack", busy)
+    job_site.create()
+    warnings = {(notice.code, notice.subject) for notice in job_site.manifest().warnings}
+    assert ("file-changed", "document_library/large.bin") in warnings
+    job_site.restore()
+
+
+def test_a_missing_folder_fails_the_backup_and_names_the_variable(job_site: JobSite) -> None:
+    job_site.env["LCP_BACKUP_FOLDER"] = str(job_site.folder / "nowhere")
+    with pytest.raises(VolumeError, match="LCP_BACKUP_FOLDER"):
+        job_site.create()
+    job_site.assert_nothing_published()
