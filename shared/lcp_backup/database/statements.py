@@ -1,0 +1,191 @@
+"""Cuts SQL text into statements as the stock clients do, whatever is in strings and comments."""
+
+import re
+from typing import Final, NamedTuple
+
+_FEW: Final = 16
+"""No token that has to be seen whole is longer, a DELIMITER line and a delimiter set apart."""
+
+_BLANKS = re.compile(rb"[ \t\n\v\f\r]*+")
+_DASHES = re.compile(rb"--(?:[\x00-\x20\x7f]|\Z)")
+_VERSIONED = re.compile(rb"/\*M?!")
+_DELIMITER_LINE = re.compile(rb"delimiter[ \t]++(\S++)[^\n]*+\n?", re.IGNORECASE)
+_DELIMITER_WORD = re.compile(rb"delimiter[ \t]", re.IGNORECASE)
+
+_LITERAL_REST = {
+    b"'": re.compile(rb"[^'\\]*+(?:\\.[^'\\]*+)*+", re.DOTALL),
+    b'"': re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL),
+    b"`": re.compile(rb"[^`]*+"),
+}
+"""What may follow an opening quote up to the closing one. A doubled quote reads as two literals
+side by side, which comes to the same."""
+_COMMENT_END = {b"#": b"\n", b"--": b"\n", b"/*": b"*/"}
+
+
+class Statement(NamedTuple):
+    """One statement of a text."""
+
+    raw: bytes
+    """Its exact bytes, with the blanks and comments before it and its delimiter: all `raw`s joined
+    are the text."""
+    text: bytes
+    """What a server is to be sent: without the blanks and comments before it (versioned comments
+    stay) and without the delimiter. Empty for a DELIMITER line and for a rest that holds nothing
+    but blanks and comments."""
+    line: int
+    """Where `text` starts, from 1."""
+
+
+class StatementSplitter:
+    r"""Cuts a text that arrives in chunks; how it is chunked makes no difference.
+
+    Follows the `mysql` and `mariadb` programs: quotes with backslash escapes, backquoted names,
+    `-- `, `#` and `/* */` comments, DELIMITER lines; versioned comments (`/*! */`, `/*M! */`) are
+    plain text, so a delimiter inside one ends the statement there. Nothing is ever executed:
+    `\!`, `system` and `source` are text like any other.
+
+    Memory: the statement under way and one chunk. Time: linear, also for one endless statement.
+
+    Does not know the SQL mode NO_BACKSLASH_ESCAPES; dump programs never write under it.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._at = 0
+        """Up to here the buffer was read."""
+        self._text_at: int | None = None
+        """Where the text of the statement under way starts; None while only blanks were seen."""
+        self._literal: bytes | None = None
+        """The quote that opened the literal under way."""
+        self._comment: bytes | None = None
+        """The end of the comment under way."""
+        self._line = 1
+        self._set_delimiter(b";")
+
+    def feed(self, chunk: bytes) -> list[Statement]:
+        """The statements that end in this chunk, or ended before and were not certain."""
+        self._buffer += chunk
+        return self._statements(final=False)
+
+    def close(self) -> list[Statement]:
+        """What was left: a last statement without its delimiter, or only blanks and comments."""
+        statements = self._statements(final=True)
+        if self._buffer:
+            text_at = len(self._buffer) if self._text_at is None else self._text_at
+            statements.append(self._statement(0, text_at, len(self._buffer), len(self._buffer)))
+            self._buffer.clear()
+        return statements
+
+    def _set_delimiter(self, delimiter: bytes) -> None:
+        self._delimiter = delimiter
+        first = re.escape(delimiter[:1])
+        self._plain = re.compile(
+            rb"""[^'"`#/\-%(first)s]*+
+            (?:(?:'[^'\\]*+(?:\\.[^'\\]*+)*+'|"[^"\\]*+(?:\\.[^"\\]*+)*+"|`[^`]*+`)
+               [^'"`#/\-%(first)s]*+)*+"""
+            % {b"first": first},
+            re.DOTALL | re.VERBOSE,
+        )
+
+    def _statements(self, *, final: bool) -> list[Statement]:
+        found: list[Statement] = []
+        start = 0
+        while (end := self._next_end(final=final)) is not None:
+            text_end, raw_end = end
+            text_at = text_end if self._text_at is None else self._text_at
+            found.append(self._statement(start, text_at, text_end, raw_end))
+            start = self._at = raw_end
+            self._text_at = None
+        # Once per chunk: taking each statement off by itself would move the rest every time.
+        del self._buffer[:start]
+        self._at -= start
+        if self._text_at is not None:
+            self._text_at -= start
+        return found
+
+    def _statement(self, start: int, text_at: int, text_end: int, raw_end: int) -> Statement:
+        raw = bytes(self._buffer[start:raw_end])
+        line = self._line + raw.count(b"\n", 0, text_at - start)
+        self._line += raw.count(b"\n")
+        return Statement(raw, raw[text_at - start : text_end - start], line)
+
+    def _next_end(self, *, final: bool) -> tuple[int, int] | None:
+        """Where the next statement's text and its raw bytes end; None when more is needed."""
+        buffer = self._buffer
+        while True:
+            if self._literal is not None or self._comment is not None:
+                if not self._leave():
+                    return None
+                continue
+            pattern = _BLANKS if self._text_at is None else self._plain
+            skipped = pattern.match(buffer, self._at)
+            assert skipped is not None
+            self._at = at = skipped.end()
+            left = len(buffer) - at
+            if not left:
+                return None
+            if buffer.startswith(self._delimiter, at):
+                return at, at + len(self._delimiter)
+            if left < max(_FEW, len(self._delimiter)) and not final and self._could_grow(at):
+                return None
+            if self._text_at is None and _DELIMITER_WORD.match(buffer, at):
+                if buffer.find(b"\n", at) < 0 and not final:
+                    return None
+                if command := _DELIMITER_LINE.match(buffer, at):
+                    self._set_delimiter(command[1])
+                    return at, command.end()
+            if not self._enters_comment(at):
+                self._enter_text(at)
+
+    def _enter_text(self, at: int) -> None:
+        if self._text_at is None:
+            self._text_at = at
+        first = bytes(self._buffer[at : at + 1])
+        if first in _LITERAL_REST:
+            self._literal = first
+        self._at = at + 1
+
+    def _could_grow(self, at: int) -> bool:
+        """Whether the few bytes left may be the beginning of a token."""
+        rest = bytes(self._buffer[at:])
+        if self._delimiter.startswith(rest):
+            return True
+        if rest[:1] in (b"-", b"/"):
+            return len(rest) < len(b"/*M!")
+        return self._text_at is None and b"delimiter".startswith(rest.lower())
+
+    def _enters_comment(self, at: int) -> bool:
+        buffer = self._buffer
+        if buffer.startswith(b"#", at):
+            opening = b"#"
+        elif _DASHES.match(buffer, at):
+            opening = b"--"
+        elif buffer.startswith(b"/*", at) and not _VERSIONED.match(buffer, at):
+            opening = b"/*"
+        else:
+            return False
+        self._comment = _COMMENT_END[opening]
+        self._at = at + len(opening)
+        return True
+
+    def _leave(self) -> bool:
+        """Reads on to the end of the literal or comment under way; False when it is not there."""
+        buffer = self._buffer
+        if self._literal is not None:
+            rest = _LITERAL_REST[self._literal].match(buffer, self._at)
+            assert rest is not None
+            self._at = rest.end()
+            if not buffer.startswith(self._literal, self._at):
+                return False
+            self._at += 1
+            self._literal = None
+            return True
+        assert self._comment is not None
+        end = buffer.find(self._comment, self._at)
+        if end < 0:
+            # The last byte may be the first half of the end.
+            self._at = max(self._at, len(buffer) - len(self._comment) + 1)
+            return False
+        self._at = end + len(self._comment)
+        self._comment = None
+        return True
