@@ -95,8 +95,8 @@ def _replace(
     run.step("finishing or undoing what an earlier restore left")
     folder = Path(settings.backup_folder)
     endpoint = locate()
+    # (Of the database, `stage` and `overwrite` do the same first.)
     staging.recover(folder)
-    load.recover(endpoint)
     dumped = manifest.database_facts.name
     in_place = settings.backup_restore_strategy is RestoreStrategy.OVERWRITE
 
