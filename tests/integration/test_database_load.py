@@ -1,0 +1,417 @@
+"""Dumps loaded beside a live schema and swapped in, on real servers."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from lcp_backup.database import load
+from lcp_backup.database.endpoint import Flavour
+from lcp_backup.database.load import Loaded, StagedDatabase
+from lcp_backup.errors import ArchiveRefused, Conflict, DatabaseError, LoadFailed
+from tests.integration.conftest import DatabaseServer
+
+_FLAGS = [
+    "--databases",
+    "--add-drop-database",
+    "--routines",
+    "--triggers",
+    "--events",
+    "--hex-blob",
+    "--skip-dump-date",
+    "--default-character-set=utf8mb4",
+]
+
+_SITE = """
+SET NAMES utf8mb4;
+SET sql_mode = '';
+CREATE DATABASE `site` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
+USE `site`;
+SET foreign_key_checks = 0;
+CREATE TABLE Parent (
+  id bigint PRIMARY KEY, child bigint, name varchar(80),
+  made datetime DEFAULT '0000-00-00 00:00:00', precise datetime(6), flags bit(5),
+  pick enum('x', 'y''z'), picks set('p', 'q'), doc json, raw longblob,
+  twice bigint GENERATED ALWAYS AS (id * 2) STORED,
+  more bigint GENERATED ALWAYS AS (id + 1) VIRTUAL,
+  KEY by_name (name),
+  CONSTRAINT to_child FOREIGN KEY (child) REFERENCES Child (id));
+CREATE TABLE Child (
+  id bigint PRIMARY KEY, parent bigint,
+  CONSTRAINT to_parent FOREIGN KEY (parent) REFERENCES Parent (id) ON DELETE CASCADE);
+SET foreign_key_checks = 1;
+CREATE TABLE `odd ``name; -- x` (`c o` int PRIMARY KEY) COMMENT 'it''s; /* odd */';
+CREATE TABLE `Käse😀x` (i int) CHARACTER SET latin1;
+CREATE TABLE counter (n int) ENGINE=MyISAM;
+INSERT INTO counter VALUES (0);
+INSERT INTO Parent (id, name, precise, flags, pick, picks, doc, raw) VALUES
+ (1, 'hé😀 it''s; DEFINER=`x`@`y` \\\\ /* no */ -- no', '2024-01-02 03:04:05.678901', b'101',
+  'y''z', 'p,q', '{"a": "ü"}', 0x00ff27225c0a1a), (2, NULL, NULL, NULL, NULL, '', NULL, '');
+INSERT INTO Child VALUES (1, 1);
+UPDATE Parent SET child = 1 WHERE id = 1;
+CREATE VIEW base AS SELECT id, name FROM Parent;
+CREATE VIEW a_first AS SELECT count(*) AS c FROM base;
+DELIMITER ;;
+CREATE FUNCTION plus(x int) RETURNS int DETERMINISTIC RETURN x + 1;;
+CREATE PROCEDURE plus() BEGIN SELECT count(*) FROM site.Parent; END;;
+CREATE VIEW calls AS SELECT plus(id) AS p FROM Parent;;
+CREATE TRIGGER one BEFORE INSERT ON Parent FOR EACH ROW
+ BEGIN UPDATE counter SET n = n + 1; SET NEW.name = concat(NEW.name, ';'); END;;
+CREATE TRIGGER two BEFORE INSERT ON Parent FOR EACH ROW SET NEW.name = concat(NEW.name, 'é');;
+CREATE EVENT yearly ON SCHEDULE EVERY 1 YEAR STARTS '2020-01-01 00:00:00' DO
+ UPDATE counter SET n = 0;;
+DELIMITER ;
+"""
+
+_OLD = """
+CREATE DATABASE `site` CHARACTER SET latin1;
+USE `site`;
+CREATE TABLE Parent (id int PRIMARY KEY, t varchar(9));
+CREATE TABLE gone (id int PRIMARY KEY, p int, CONSTRAINT f FOREIGN KEY (p) REFERENCES Parent (id));
+INSERT INTO Parent VALUES (7, 'old');
+INSERT INTO gone VALUES (1, 7);
+CREATE VIEW old_view AS SELECT * FROM gone;
+CREATE VIEW base AS SELECT 1 AS was;
+DELIMITER ;;
+CREATE TRIGGER first_old BEFORE INSERT ON Parent FOR EACH ROW SET NEW.t = concat(NEW.t, '1');;
+CREATE TRIGGER an_old BEFORE INSERT ON Parent FOR EACH ROW SET NEW.t = concat(NEW.t, '2');;
+CREATE TRIGGER other AFTER DELETE ON gone FOR EACH ROW SET @x = 1;;
+CREATE PROCEDURE plus() SELECT 'old';;
+CREATE FUNCTION gone() RETURNS int DETERMINISTIC RETURN 1;;
+CREATE EVENT old_event ON SCHEDULE EVERY 1 YEAR STARTS '2020-01-01 00:00:00' DO SET @x = 1;;
+DELIMITER ;
+"""
+
+_SCHEMAS = ("site", "site_lcp_staging", "site_lcp_previous", "other")
+
+
+@pytest.fixture
+def clean(server: DatabaseServer) -> Iterator[DatabaseServer]:
+    """The server without any of this module's schemas."""
+
+    def drop() -> None:
+        for schema in _SCHEMAS:
+            server.execute(f"DROP DATABASE IF EXISTS `{schema}`")
+
+    drop()
+    yield server
+    drop()
+
+
+def dump(server: DatabaseServer, schema: str = "site") -> bytes:
+    """What the server's own dump program makes of a schema."""
+    mysql = server.flavour is Flavour.MYSQL
+    program = "mysqldump" if mysql else "mariadb-dump"
+    extra = ["--no-tablespaces", "--set-gtid-purged=OFF"] if mysql else []
+    login = server.client()[1:6]
+    done = subprocess.run(
+        [str(server.programs / program), *login, *_FLAGS, *extra, schema],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
+def chunks(raw: bytes, size: int = 777) -> Iterator[bytes]:
+    return (raw[at : at + size] for at in range(0, len(raw), size))
+
+
+def stage(server: DatabaseServer, raw: bytes, name: str = "site") -> StagedDatabase:
+    return load.stage(
+        server.endpoint(name),
+        chunks(raw),
+        dumped_name="site",
+        progress=lambda _: None,
+        check=lambda: None,
+    )
+
+
+def schemas(server: DatabaseServer) -> set[object]:
+    return {name for (name,) in server.execute("SHOW DATABASES")} & set(_SCHEMAS)
+
+
+@pytest.fixture
+def site(clean: DatabaseServer) -> bytes:
+    """The dump of a site that holds one of everything; the server is clean again."""
+    clean.load(_SITE.encode())
+    made = dump(clean)
+    clean.execute("DROP DATABASE site")
+    return made
+
+
+@pytest.fixture
+def old(clean: DatabaseServer, site: bytes) -> bytes:  # noqa: ARG001 -- its schema comes first
+    """The dump of the old site, which is live now."""
+    clean.load(_OLD.encode())
+    return dump(clean)
+
+
+def test_a_site_comes_back_exactly_where_there_was_none(clean: DatabaseServer, site: bytes) -> None:
+    staged = stage(clean, site)
+    assert schemas(clean) == {"site_lcp_staging"}
+    loaded = staged.swap()
+    assert set(loaded.tables) == {"Parent", "Child", "odd `name; -- x", "Käse😀x", "counter"} or (
+        clean.flavour is Flavour.MYSQL
+    )
+    assert dump(clean) == site
+    assert schemas(clean) == {"site"}
+
+
+def test_a_restored_site_is_exactly_the_dump_whatever_was_live(
+    clean: DatabaseServer, site: bytes, old: bytes
+) -> None:
+    staged = stage(clean, site)
+    assert dump(clean) == old
+    staged.swap()
+    staged.discard()
+    assert dump(clean) == site
+    assert schemas(clean) == {"site"}
+
+
+def test_foreign_keys_hold_in_the_swapped_schema(
+    clean: DatabaseServer,
+    site: bytes,
+    old: bytes,  # noqa: ARG001
+) -> None:
+    stage(clean, site).swap()
+    with pytest.raises(Exception, match="foreign key constraint fails"):
+        clean.execute("INSERT INTO site.Child VALUES (9, 99)")
+    clean.execute("UPDATE site.Parent SET child = NULL")
+    clean.execute("DELETE FROM site.Parent WHERE id = 1")
+    assert clean.execute("SELECT count(*) FROM site.Child") == ((0,),)
+
+
+def test_a_dump_is_restored_under_another_name(clean: DatabaseServer, site: bytes) -> None:
+    stage(clean, site, "other").swap()
+    assert schemas(clean) == {"other"}
+    assert clean.execute("SELECT id FROM other.Parent ORDER BY id") == ((1,), (2,))
+    assert clean.execute("SELECT c FROM other.a_first") == ((2,),)
+
+
+def test_overwrite_leaves_exactly_the_dump(
+    clean: DatabaseServer,
+    site: bytes,
+    old: bytes,  # noqa: ARG001
+) -> None:
+    told: list[int] = []
+    loaded = load.overwrite(
+        clean.endpoint("site"),
+        chunks(site),
+        dumped_name="site",
+        progress=told.append,
+        check=lambda: None,
+    )
+    assert isinstance(loaded, Loaded)
+    assert sum(told) == len(site)
+    assert dump(clean) == site
+
+
+@pytest.mark.parametrize(
+    ("added", "error"),
+    [
+        (b"INSERT INTO `counter` VALUES (1),('secret');\n", LoadFailed),
+        (b"INSERT INTO `counter` VALUES (1,'secret');\n", LoadFailed),
+        (b"CREATE VIEW `bad` AS SELECT * FROM nowhere;\n", LoadFailed),
+        (b"CREATE PROCEDURE bad() BEGIN nonsense END;\n", LoadFailed),
+        (b"CREATE TRIGGER bad BEFORE INSERT ON nowhere FOR EACH ROW SET @x = 1;\n", LoadFailed),
+        (b"INSERT INTO `other`.`t` VALUES (1);\n", ArchiveRefused),
+        (b"/*!50001 GRANT ALL ON *.* TO root */;\n", ArchiveRefused),
+        (b"USE mysql;\n", ArchiveRefused),
+        (b"\\! touch /tmp/hostile\n;\n", ArchiveRefused),
+        (b"system touch /tmp/hostile\n;\n", ArchiveRefused),
+        (b"INSERT INTO `counter` VALUES (1); DROP DATABASE mysql;\n", ArchiveRefused),
+        (b"DROP TABLE lcp_backup_object;\n", ArchiveRefused),
+    ],
+)
+def test_a_dump_that_fails_half_way_leaves_the_live_site_alone(
+    clean: DatabaseServer, site: bytes, old: bytes, added: bytes, error: type[Exception]
+) -> None:
+    head, mark, tail = site.partition(b"-- Dumping events")
+    with pytest.raises(error) as failed:
+        stage(clean, head + added + mark + tail)
+    assert "secret" not in str(failed.value)
+    assert dump(clean) == old
+    assert schemas(clean) == {"site"}
+
+
+def test_an_empty_dump_does_not_empty_the_site(clean: DatabaseServer, old: bytes) -> None:
+    with pytest.raises(LoadFailed, match="creates no table"):
+        stage(clean, b"-- nothing\n")
+    assert dump(clean) == old
+
+
+def test_a_statement_larger_than_the_server_takes_is_named(
+    clean: DatabaseServer, site: bytes, old: bytes
+) -> None:
+    ((packet,),) = clean.execute("SELECT @@global.max_allowed_packet")
+    clean.execute("SET GLOBAL max_allowed_packet = 1048576")
+    try:
+        large = b"INSERT INTO `counter` VALUES (1" + b" " * 1048576 + b");\n"
+        head, mark, tail = site.partition(b"-- Dumping events")
+        with pytest.raises(LoadFailed, match="max_allowed_packet"):
+            stage(clean, head + large + mark + tail)
+    finally:
+        clean.execute(f"SET GLOBAL max_allowed_packet = {packet}")
+    assert dump(clean) == old
+
+
+def test_a_failure_before_the_tables_move_puts_the_live_triggers_back(
+    clean: DatabaseServer, site: bytes, old: bytes
+) -> None:
+    staged = stage(clean, site)
+
+    def break_the_rename(step: str) -> None:
+        if step == "rename":
+            # A table that cannot leave its schema.
+            clean.execute("CREATE TRIGGER late AFTER DELETE ON site.Parent FOR EACH ROW SET @x = 1")
+
+    with pytest.raises(LoadFailed, match="as it was"):
+        staged.swap(break_the_rename)
+    clean.execute("DROP TRIGGER site.late")
+    assert dump(clean) == old
+    assert schemas(clean) == {"site"}
+
+
+def test_a_second_restore_is_refused_while_one_works(
+    clean: DatabaseServer, site: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lcp_backup.database.swap._LOCK_WAIT_SECONDS", 0)
+    staged = stage(clean, site)
+    refused: list[str] = []
+
+    def restore_again(_step: str) -> None:
+        with pytest.raises(Conflict):
+            load.recover(clean.endpoint("site"))
+        refused.append(_step)
+
+    staged.swap(restore_again)
+    assert refused
+    assert dump(clean) == site
+
+
+def in_process(work: Callable[[], None]) -> int:
+    """Runs the work in a process of its own; answers its exit code."""
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def test_a_swap_killed_at_any_step_is_the_old_site_or_the_new_one(
+    clean: DatabaseServer, site: bytes
+) -> None:
+    steps: list[str] = []
+    clean.load(_OLD.encode())
+    stage(clean, site).swap(steps.append)
+    assert dump(clean) == site
+    clean.execute("DROP DATABASE site")
+    outcomes: dict[str, str] = {}
+    for number, step in enumerate(steps):
+        clean.load(_OLD.encode())
+        old = dump(clean)
+
+        def killed(number: int = number) -> None:
+            seen: list[str] = []
+
+            def between(name: str) -> None:
+                if len(seen) == number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                seen.append(name)
+
+            stage(clean, site).swap(between)
+
+        assert in_process(killed) == -signal.SIGKILL, step
+        outcome = load.recover(clean.endpoint("site"))
+        expected = site if outcome == "finished" else old
+        assert dump(clean) == expected, (step, outcome)
+        assert schemas(clean) == {"site"}, step
+        assert load.recover(clean.endpoint("site")) == "nothing"
+        outcomes[step] = outcome
+        clean.execute("DROP DATABASE site")
+    assert outcomes["rename"] == "undone"
+    assert outcomes["drop old objects"] == "finished"
+    assert outcomes["drop staging"] == "finished"
+
+
+def test_a_swap_into_nothing_that_is_killed_before_it_moves_leaves_nothing(
+    clean: DatabaseServer, site: bytes
+) -> None:
+    def between(step: str) -> None:
+        if step == "rename":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert in_process(lambda: _ignore(stage(clean, site).swap(between))) == -signal.SIGKILL
+    assert load.recover(clean.endpoint("site")) == "undone"
+    assert schemas(clean) == set()
+
+
+def _ignore(_value: object) -> None:
+    """Makes a call into a procedure."""
+
+
+def test_a_load_killed_half_way_is_cleared_and_can_be_done_again(
+    clean: DatabaseServer, site: bytes, old: bytes
+) -> None:
+    def dying() -> Iterator[bytes]:
+        for number, chunk in enumerate(chunks(site)):
+            if number == 5:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield chunk
+
+    def work() -> None:
+        load.stage(
+            clean.endpoint("site"),
+            dying(),
+            dumped_name="site",
+            progress=lambda _: None,
+            check=lambda: None,
+        )
+
+    assert in_process(work) == -signal.SIGKILL
+    assert "site_lcp_staging" in schemas(clean)
+    assert dump(clean) == old
+    stage(clean, site).swap()
+    assert dump(clean) == site
+
+
+def test_an_error_of_the_source_stops_the_load(clean: DatabaseServer, old: bytes) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"CREATE TABLE `t` (i int);\n"
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        load.stage(
+            clean.endpoint("site"),
+            broken(),
+            dumped_name="site",
+            progress=lambda _: None,
+            check=lambda: None,
+        )
+    assert dump(clean) == old
+    assert schemas(clean) == {"site"}
+
+
+def test_a_lost_connection_is_a_failed_load(clean: DatabaseServer, site: bytes, old: bytes) -> None:
+    def losing() -> Iterator[bytes]:
+        for number, chunk in enumerate(chunks(site)):
+            if number == 5:
+                for (thread,) in clean.execute(
+                    "SELECT id FROM information_schema.processlist WHERE db = 'site_lcp_staging'"
+                ):
+                    clean.execute(f"KILL {thread}")
+            yield chunk
+
+    with pytest.raises(DatabaseError, match="connection was lost"):
+        load.stage(
+            clean.endpoint("site"),
+            losing(),
+            dumped_name="site",
+            progress=lambda _: None,
+            check=lambda: None,
+        )
+    assert dump(clean) == old
