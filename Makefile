@@ -1,0 +1,47 @@
+# `make help` lists the targets. `make demo` and `make test` are each enough on a fresh Debian or Ubuntu machine.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down test check bench build lock clean
+PATH := $(CURDIR)/.venv/bin:$(PATH)
+export SAM_CLI_TELEMETRY = 0
+code = shared functions local bench tests
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
+
+setup: ## Install what is missing: MariaDB, pigz, the locked Python packages
+	@sh local/setup.sh
+
+demo: setup ## Back up, destroy and restore a sample site on the embedded stack
+	@.venv/bin/python -m local demo
+
+up: setup ## Start the embedded stack and leave it running; .local/stack.json says where
+	@.venv/bin/python -m local up
+
+down: ## Stop what `make up` started
+	@.venv/bin/python -m local down
+
+test: setup ## Run every test
+	@.venv/bin/python -m pytest
+
+check: setup ## Lint, types, template checks
+	ruff check $(code)
+	ruff format --check $(code)
+	mypy
+	cfn-lint template.yaml
+	sam validate --lint --region eu-central-1 --template template.yaml
+
+bench: setup ## Measure against what a user would pick instead; writes .local/bench.json
+	@.venv/bin/python -m bench
+
+build: setup ## sam build
+	sam build
+
+lock: setup ## Resolve the requirement files anew, with hashes
+	.venv/bin/python -m pip install --quiet uv
+	uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command "make lock" requirements-dev.in -o requirements-dev.txt
+	uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command "make lock" -c requirements-dev.txt shared/requirements.in -o shared/requirements.txt
+
+clean: down ## Stop the stack and delete what was built, installed and measured
+	rm -rf .local .aws-sam .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
