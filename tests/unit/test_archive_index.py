@@ -81,6 +81,12 @@ def test_an_index_that_lost_its_last_lines_is_refused(kept: int) -> None:
         read_lines(lines[:kept])
 
 
+def test_an_index_whose_last_line_has_no_end_is_refused() -> None:
+    lines = lines_of(segments_of([1, 2, 3]))
+    with pytest.raises(ArchiveDamaged, match="its last line has no end"):
+        read_lines([*lines[:-1], lines[-1][:-1]])
+
+
 def test_an_index_cut_at_any_byte_is_refused() -> None:
     data = index_of(segments_of([1, 2, 3]))[0].data
     for length in range(1, len(data)):

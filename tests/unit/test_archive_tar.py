@@ -57,6 +57,14 @@ def test_a_header_says_to_tarfile_what_it_was_made_from(
     assert sign * whole == mtime_ns
 
 
+def test_a_name_beyond_ascii_is_announced_as_the_standard_says() -> None:
+    blocks = tar.header("ü".encode(), tar.Kind.FILE, mode=0o644, mtime_ns=0)
+    assert "11 path=ü\n".encode() in blocks
+    assert b"hdrcharset" not in blocks
+    blocks = tar.header(b"\xff", tar.Kind.FILE, mode=0o644, mtime_ns=0)
+    assert b"21 hdrcharset=BINARY\n9 path=\xff\n" in blocks
+
+
 @pytest.mark.parametrize("size", [0, 1, 8**11 - 1, 8**11, 2**50])
 def test_a_file_of_any_size_is_announced(size: int) -> None:
     blocks = tar.header(b"x", tar.Kind.FILE, size=size, mode=0o644, mtime_ns=0)
