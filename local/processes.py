@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -21,20 +20,26 @@ def free_port() -> int:
 def start(
     name: str, command: Sequence[str], state: Path, *, env: Mapping[str, str] | None = None
 ) -> None:
-    """Starts a program in a session of its own; its output goes to `<state>/<name>.log`."""
-    with (state / f"{name}.log").open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=dict(env) if env is not None else None,
-            start_new_session=True,
-        )
-    started = _started_at(process.pid)
+    """Starts a program in a session of its own; its output goes to `<state>/<name>.log`.
+
+    Spawned without a Popen object, which would complain that the program outlives it.
+    """
+    log = str(state / f"{name}.log")
+    pid = os.posix_spawnp(
+        command[0],
+        list(command),
+        os.environ if env is None else env,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+    )
+    started = _started_at(pid)
     if started is None:
         raise SystemExit(f"{name} ended at once; see {state / f'{name}.log'}")
-    _note(state, name).write_text(f"{process.pid} {started}\n")
+    _note(state, name).write_text(f"{pid} {started}\n")
 
 
 def is_running(name: str, state: Path) -> bool:

@@ -131,7 +131,7 @@ class Stack:
         """`sam deploy`, new or over the one there is.
 
         `variables` are LCP_* variables, which become the parameters of their names. Raises
-        SystemExit with the end of SAM's output when the deployment fails.
+        DeploymentFailed with the reasons that CloudFormation gives.
         """
         given = {
             "LCP_DATABASE_SERVICE": f"{self.database.host}:{self.database.port}",
@@ -148,6 +148,12 @@ class Stack:
             parameters[parameter_of(variable)] = (
                 self._secret(variable, value) if variable in _SECRETS else value
             )
+        try:
+            self._sam_deploy(parameters, stack_name)
+        except SystemExit as error:
+            raise DeploymentFailed(self._reasons(stack_name) or str(error)) from None
+
+    def _sam_deploy(self, parameters: Mapping[str, str], stack_name: str) -> None:
         self._sam(
             "deploy",
             f"--template-file={self.state / 'build' / 'template.yaml'}",
@@ -160,6 +166,14 @@ class Stack:
             "--no-progressbar",
             "--parameter-overrides",
             *(f"{name}={_quoted(value)}" for name, value in parameters.items()),
+        )
+
+    def _reasons(self, stack_name: str) -> str:
+        events = self.client("cloudformation").describe_stack_events(StackName=stack_name)
+        return "\n".join(
+            f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
+            for event in events["StackEvents"]
+            if event["ResourceStatus"].endswith("_FAILED") and event.get("ResourceStatusReason")
         )
 
     def delete(self, *, stack_name: str = STACK_NAME) -> None:
@@ -244,6 +258,10 @@ class Stack:
         (self.state / f"sam-{arguments[0]}.log").write_text(done.stdout)
         if done.returncode:
             raise SystemExit(f"sam {arguments[0]} failed:\n{done.stdout[-4000:]}")
+
+
+class DeploymentFailed(SystemExit):
+    """The stack could not be created or updated, for the reasons in the message."""
 
 
 class FunctionError(Exception):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from local import site
-from local.stack import FunctionError
+from local.stack import DeploymentFailed, FunctionError
 from tests.e2e.conftest import NEVER, Deployed
 
 
@@ -143,25 +143,33 @@ def test_a_rule_made_from_the_cron_variable_fires_and_a_backup_appears(
         deployed.stack.deploy({**base, "LCP_BACKUP_CREATE_SCHEDULE": NEVER})
 
 
-def test_a_wrong_cron_fails_the_deployment_and_names_its_variable(deployed: Deployed) -> None:
-    before = deployed.rules()
-    with pytest.raises(SystemExit, match="LCP_BACKUP_CREATE_SCHEDULE"):
-        deployed.stack.deploy(
-            {"LCP_PROJECT_ID": "acme", "LCP_BACKUP_CREATE_SCHEDULE": "0 99 * * *"}
-        )
-    assert deployed.rules() == before
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("LCP_BACKUP_CREATE_SCHEDULE", "0 99 * * *", "hour '99' is not possible"),
+        ("LCP_BACKUP_RETENTION_PERIOD", "a month", "1 to 30"),
+        ("LCP_BACKUP_RESTORE_SCHEDULE", "0 * * * *", "LCP_ENVIRONMENT_TYPE is 'development'"),
+    ],
+)
+def test_a_wrong_value_fails_the_deployment_with_a_sentence(
+    deployed: Deployed, variable: str, value: str, says: str
+) -> None:
+    with pytest.raises(DeploymentFailed, match=f"{variable}.*{says}|{says}.*{variable}"):
+        deployed.stack.deploy({variable: value}, stack_name="wrong")
+    assert deployed.rules("wrong") == {}
+    deployed.stack.delete(stack_name="wrong")
 
 
 def test_a_restore_schedule_takes_the_place_of_the_create_schedule(deployed: Deployed) -> None:
     base = {"LCP_PROJECT_ID": "acme"}
-    dr = {
-        **base,
-        "LCP_BACKUP_RESTORE_SCHEDULE": "0 0 1 1 *",
-        "LCP_BACKUP_RESTORE_SOURCE_BUCKET": "production",
-    }
-    with pytest.raises(SystemExit, match="LCP_ENVIRONMENT_TYPE"):
-        deployed.stack.deploy(dr)
-    deployed.stack.deploy({**dr, "LCP_ENVIRONMENT_TYPE": "production"})
+    deployed.stack.deploy(
+        {
+            **base,
+            "LCP_BACKUP_RESTORE_SCHEDULE": "0 0 1 1 *",
+            "LCP_BACKUP_RESTORE_SOURCE_BUCKET": "production",
+            "LCP_ENVIRONMENT_TYPE": "production",
+        }
+    )
     assert {name.split("-")[-2] for name in deployed.rules()} == {"restore", "cleanup"}
     deployed.stack.deploy({**base, "LCP_BACKUP_CREATE_SCHEDULE": NEVER})
     assert {name.split("-")[-2] for name in deployed.rules()} == {"create", "cleanup"}
