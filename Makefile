@@ -31,7 +31,7 @@ check: setup ## Lint, types, template checks
 	sam validate --lint --region eu-central-1 --template template.yaml
 
 bench: setup ## Measure against what a user would pick instead; writes .local/bench.json
-	@.venv/bin/python -m bench
+	@PYTHONPATH=shared:. .venv/bin/python -m bench
 
 build: setup ## sam build
 	sam build

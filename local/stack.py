@@ -177,9 +177,11 @@ class Stack:
         )
 
     def delete(self, *, stack_name: str = STACK_NAME) -> None:
-        """`sam delete`."""
-        self._sam(
-            "delete", f"--stack-name={stack_name}", "--no-prompts", f"--region={emulator.REGION}"
+        """Deletes a stack and waits; `sam delete` asks for a field that the emulator has not."""
+        client = self.client("cloudformation")
+        client.delete_stack(StackName=stack_name)
+        client.get_waiter("stack_delete_complete").wait(
+            StackName=stack_name, WaiterConfig={"Delay": 1, "MaxAttempts": 120}
         )
 
     def describe(self, *, stack_name: str = STACK_NAME) -> dict[str, Any]:
