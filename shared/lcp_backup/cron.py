@@ -108,7 +108,7 @@ class _Field:
         start = self._value(first, item)
         if last is not None:
             end = self._last(last, item)
-            if start >= end or start == self._value(last, item):
+            if start > end or start == self._value(last, item):
                 raise self._refusal(item, "a range goes from a lower value to a higher one")
         else:
             if step and not self.steps_to_end:

@@ -412,3 +412,8 @@ def test_next_fire_times_are_strictly_later_and_in_utc() -> None:
         datetime(2027, 5, 1, 1, 30, tzinfo=UTC)
     ]
     assert expression.next_fire_times(east, 0) == []
+
+
+def test_either_of_two_restricted_day_fields_is_a_fire_time() -> None:
+    times = CronExpression.parse("0 0 13 * FRI").next_fire_times(FIRST, 4)
+    assert [moment.day for moment in times] == [8, 13, 15, 22]
