@@ -31,7 +31,9 @@ _FIRST_LINE_SIZE: Final = 200
 _SNAPSHOT_SIGN = re.compile(rb"^-- [A-Z][a-z ]+ structure for ", re.MULTILINE)
 _TRAILER = re.compile(rb"(?:\A|\n)-- Dump completed(?: on [^\n]*)?\n\Z")
 _TAIL_SIZE: Final = 200
-_TABLE_CHANGED = re.compile(r"(?:Error |\()1412\b")
+_TABLE_CHANGED = re.compile(r"(?:Error |\()1412\b|Error in field count for table")
+"""MySQL's error for a table that was altered since the snapshot; and its program's own words when
+a column was added by an instant ALTER, which MySQL 9 does not answer with that error."""
 
 
 @dataclass(frozen=True)
