@@ -1,0 +1,198 @@
+"""What the cutter promises, on text as `mysqldump` 9 and `mariadb-dump` 10.11 write it."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lcp_backup.archive.write import SEGMENT_SIZE
+from lcp_backup.database.sections import Cut, SectionCutter
+from lcp_backup.model import Section
+
+HEAD = b"""-- MySQL dump 10.13  Distrib 9.7.4, for Linux (x86_64)
+
+/*!40101 SET @OLD_CHARACTER_SET_CLIENT=@@CHARACTER_SET_CLIENT */;
+/*!50503 SET NAMES utf8mb4 */;
+/*!40014 SET @OLD_UNIQUE_CHECKS=@@UNIQUE_CHECKS, UNIQUE_CHECKS=0 */;
+/*M!100616 SET @OLD_NOTE_VERBOSITY=@@NOTE_VERBOSITY, NOTE_VERBOSITY=0 */;
+
+/*!40000 DROP DATABASE IF EXISTS `s`*/;
+
+CREATE DATABASE /*!32312 IF NOT EXISTS*/ `s` /*!40100 DEFAULT CHARACTER SET utf8mb4 */;
+
+USE `s`;
+"""
+SEQUENCE = b"""
+DROP SEQUENCE IF EXISTS `sq`;
+CREATE SEQUENCE `sq` start with 1 ENGINE=InnoDB;
+DO SETVAL(`sq`, 1, 0);
+"""
+DEFINITION = b"""
+--
+-- Table structure for table `a``b;`
+--
+
+DROP TABLE IF EXISTS `a``b;`;
+/*!40101 SET @saved_cs_client     = @@character_set_client */;
+/*!50503 SET character_set_client = utf8mb4 */;
+CREATE TABLE `a``b;` (
+  `id` int NOT NULL COMMENT 'CREATE TABLE `x`;\nDROP TABLE `x`;\n'
+) ENGINE=InnoDB;
+/*!40101 SET character_set_client = @saved_cs_client */;
+"""
+ROWS = rb"""
+LOCK TABLES `a``b;` WRITE;
+/*!40000 ALTER TABLE `a``b;` DISABLE KEYS */;
+INSERT INTO `a``b;` (`id`) VALUES
+(1,'x;\n-- Dump completed\nCREATE TABLE `y` (a int);\n'),
+(2,'DELIMITER ;;');
+INSERT INTO `a``b;` VALUES (3,0xFF),(4,'it\'s');
+/*!40000 ALTER TABLE `a``b;` ENABLE KEYS */;
+UNLOCK TABLES;
+"""
+TRIGGER = b"""ALTER DATABASE `s` CHARACTER SET latin1 COLLATE latin1_swedish_ci ;
+/*!50003 SET @saved_cs_client      = @@character_set_client */ ;
+/*!50003 SET character_set_client  = utf8mb4 */ ;
+/*!50003 SET @saved_sql_mode       = @@sql_mode */ ;
+DELIMITER ;;
+/*!50003 CREATE*/ /*!50017 DEFINER=`it's; a``user`@`%`*/ /*!50003 trigger t before insert
+on other for each row begin
+INSERT INTO `a` VALUES (1);
+CREATE TABLE `z` (a int);
+end */;;
+DELIMITER ;
+/*!50003 SET sql_mode              = @saved_sql_mode */ ;
+/*!50003 SET character_set_client  = @saved_cs_client */ ;
+ALTER DATABASE `s` CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_ai_ci ;
+"""
+STAND_IN = b"""
+DROP TABLE IF EXISTS `v`;
+/*!50001 DROP VIEW IF EXISTS `v`*/;
+SET @saved_cs_client     = @@character_set_client;
+/*!50503 SET character_set_client = utf8mb4 */;
+/*!50001 CREATE VIEW `v` AS SELECT
+ 1 AS `id`*/;
+SET character_set_client = @saved_cs_client;
+"""
+EVENTS = b"""
+/*!50106 SET @save_time_zone= @@TIME_ZONE */ ;
+/*!50106 DROP EVENT IF EXISTS `e` */;
+DELIMITER ;;
+/*!50003 SET @saved_cs_client      = @@character_set_client */ ;;
+/*!50106 CREATE*/ /*!50117 DEFINER=`root`@`%`*/ /*!50106 EVENT `e` ON SCHEDULE EVERY 1 DAY DO
+begin select 1; end */ ;;
+/*!50003 SET character_set_client  = @saved_cs_client */ ;;
+DELIMITER ;
+/*!50106 SET TIME_ZONE= @save_time_zone */ ;
+"""
+ROUTINES = b"""
+/*!50003 SET @saved_sql_mode       = @@sql_mode */ ;
+/*!50003 SET sql_mode              = 'STRICT_TRANS_TABLES' */ ;
+/*!50003 DROP FUNCTION IF EXISTS `f` */;
+DELIMITER ;;
+CREATE DEFINER=`root`@`%` FUNCTION `f`() RETURNS int(11)
+return 1
+;;
+DELIMITER ;
+/*!50003 SET sql_mode              = @saved_sql_mode */ ;
+/*!50003 DROP PROCEDURE IF EXISTS `p` */;
+/*!50003 SET @saved_sql_mode       = @@sql_mode */ ;
+DELIMITER ;;
+CREATE DEFINER=`root`@`%` PROCEDURE `p`()
+begin drop table if exists `q`; end ;;
+DELIMITER ;
+/*!50003 SET sql_mode              = @saved_sql_mode */ ;
+"""
+VIEW = b"""
+USE `s`;
+
+/*!50001 DROP VIEW IF EXISTS `v`*/;
+/*!50001 SET @saved_cs_client          = @@character_set_client */;
+/*!50001 SET character_set_client      = utf8mb4 */;
+/*!50001 CREATE ALGORITHM=UNDEFINED */
+/*!50013 DEFINER=`root`@`localhost` SQL SECURITY DEFINER */
+/*!50001 VIEW `v` AS select 1 AS `id` */;
+/*!50001 SET character_set_client      = @saved_cs_client */;
+"""
+TAIL = b"""/*!40103 SET TIME_ZONE=@OLD_TIME_ZONE */;
+/*!40014 SET UNIQUE_CHECKS=@OLD_UNIQUE_CHECKS */;
+
+-- Dump completed on 2026-11-23  7:20:32
+"""
+
+PARTS = [
+    Cut([HEAD], Section.HEAD, None),
+    Cut([SEQUENCE], Section.DEFINITION, "sq"),
+    Cut([DEFINITION], Section.DEFINITION, "a`b;"),
+    Cut([ROWS], Section.ROWS, "a`b;"),
+    Cut([TRIGGER], Section.TRIGGERS, "a`b;"),
+    Cut([STAND_IN], Section.DEFINITION, "v"),
+    Cut([EVENTS], Section.EVENTS, None),
+    Cut([ROUTINES], Section.ROUTINES, None),
+    Cut([VIEW], Section.VIEW, "v"),
+    Cut([TAIL], Section.TAIL, None),
+]
+
+
+def cut(text: bytes, places: list[int] | None = None) -> list[Cut]:
+    """The cuts, each with its bytes joined."""
+    cutter = SectionCutter()
+    edges = [0, *sorted(min(place, len(text)) for place in places or []), len(text)]
+    found = [one for start, end in pairwise(edges) for one in cutter.feed(text[start:end])]
+    found += cutter.close()
+    return [one._replace(chunks=[b"".join(one.chunks)]) for one in found]
+
+
+def trimmed(cuts: list[Cut]) -> list[Cut]:
+    """Without the blanks between two statements, which belong to the later one."""
+    return [one._replace(chunks=[one.chunks[0].strip()]) for one in cuts]
+
+
+def test_every_section_holds_its_statements_and_no_other() -> None:
+    text = b"".join(part.chunks[0] for part in PARTS)
+    assert trimmed(cut(text)) == trimmed(PARTS)
+
+
+@given(st.lists(st.integers(0, sum(len(part.chunks[0]) for part in PARTS)), max_size=30))
+def test_how_the_dump_arrives_makes_no_difference(places: list[int]) -> None:
+    text = b"".join(part.chunks[0] for part in PARTS)
+    found = cut(text, places)
+    assert found == cut(text)
+    assert b"".join(one.chunks[0] for one in found) == text
+
+
+@pytest.mark.parametrize("left_out", range(1, len(PARTS)))
+def test_what_a_schema_does_not_have_changes_nothing_else(left_out: int) -> None:
+    parts = [part for place, part in enumerate(PARTS) if place != left_out]
+    if PARTS[left_out] == PARTS[5]:
+        parts = [part for part in parts if part.table != "v"]
+    if PARTS[left_out] == PARTS[3]:
+        parts = [part for part in parts if part.section is not Section.TRIGGERS]
+    assert trimmed(cut(b"".join(part.chunks[0] for part in parts))) == trimmed(parts)
+
+
+def test_many_rows_become_segments_that_start_at_a_statement() -> None:
+    insert = b"INSERT INTO `t` VALUES (1,'%s');\n" % (b"x;" * 500_000)
+    found = cut(HEAD + insert * 20 + TAIL)
+    rows = [one for one in found if one.section is Section.ROWS]
+    assert len(rows) == 3
+    for one in rows:
+        assert one.table == "t"
+        assert one.chunks[0].lstrip().startswith(b"INSERT INTO `t`")
+        assert len(one.chunks[0]) <= SEGMENT_SIZE
+
+
+def test_a_statement_larger_than_a_segment_stays_whole() -> None:
+    small = b"INSERT INTO `t` VALUES (1);\n"
+    large = b"INSERT INTO `t` VALUES (1,'%s');\n" % (b"x" * SEGMENT_SIZE)
+    found = cut(small + large + small)
+    assert [one.chunks[0].strip() for one in found[:3]] == [
+        statement.strip() for statement in (small, large, small)
+    ]
+
+
+def test_a_dump_that_breaks_off_loses_no_byte() -> None:
+    text = HEAD + DEFINITION + ROWS + TRIGGER
+    for end in range(len(text)):
+        assert b"".join(one.chunks[0] for one in cut(text[:end])) == text[:end]
