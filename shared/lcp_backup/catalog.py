@@ -287,18 +287,21 @@ class Catalog:
             run_id=run_id, kind=kind, backup_id=backup_id, acquired_at=now, expires_at=now + term
         )
         body = lease.model_dump_json().encode()
-        try:
-            return HeldLease(self, lease, self.store.put_new(self.lease_key, body), term)
-        except PreconditionFailed:
-            pass
-        try:
-            stored = self.store.get(self.lease_key)
-            holder = read_document(Lease, stored.body, "lease")
-            if holder.expires_at <= now:
+        while True:
+            try:
+                stored = self.store.get(self.lease_key)
+                holder = read_document(Lease, stored.body, "lease")
+                if holder.expires_at > now:
+                    break
                 etag = self.store.put_over(self.lease_key, body, stored.etag)
                 return HeldLease(self, lease, etag, term)
-        except (PreconditionFailed, ObjectNotFound) as error:
-            raise LeaseHeld("the right to write changed hands just now; try again") from error
+            except ObjectNotFound:
+                with suppress(PreconditionFailed):
+                    etag = self.store.put_new(self.lease_key, body)
+                    return HeldLease(self, lease, etag, term)
+            except PreconditionFailed:
+                # It changed hands just now; the next look tells whose it is.
+                continue
         what = f" of backup {holder.backup_id}" if holder.backup_id else ""
         raise LeaseHeld(
             f"{holder.kind} run {holder.run_id}{what} holds the right to write since"

@@ -5,14 +5,14 @@ encodes row data. The dump's own SET NAMES tells the server what they mean.
 """
 
 from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 import pymysql
 from pymysql.constants import ER
 
-from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, connect
+from lcp_backup.database.endpoint import Connection, DatabaseEndpoint
 from lcp_backup.database.policy import OBJECTS, Kind, Policy, Ruling, head
 from lcp_backup.database.statements import Statement, StatementSplitter
 from lcp_backup.database.swap import (
@@ -32,6 +32,7 @@ from lcp_backup.database.swap import (
     tables_of,
     text,
     try_objects,
+    working,
 )
 from lcp_backup.errors import LoadFailed
 
@@ -113,7 +114,7 @@ def stage(
     with controlled(endpoint) as control:
         try:
             create_staging(control, endpoint)
-            with closing(connect(endpoint, database=staging)) as connection:
+            with working(endpoint, staging) as connection:
                 target = _Staging(
                     connection, staging, lambda it: journal_object(control, endpoint, it)
                 )
@@ -146,7 +147,7 @@ def overwrite(
     with controlled(endpoint) as control:
         try:
             execute(control, f"CREATE DATABASE IF NOT EXISTS {quote(endpoint.name)}")
-            with closing(connect(endpoint, database=endpoint.name)) as connection:
+            with working(endpoint, endpoint.name) as connection:
                 loaded = _load(
                     _InPlace(connection, endpoint.name), raw, dumped_name, progress, check
                 )
@@ -222,7 +223,7 @@ class _Session:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._uncommitted = 0
-        execute(connection, "SET SESSION foreign_key_checks = 0, unique_checks = 0")
+        execute(connection, "SET SESSION unique_checks = 0")
         # A dump's row statements are about 1 MB: one commit, with its flush to disk, for many.
         execute(connection, "SET SESSION autocommit = 0")
         ((packet,),) = execute(connection, "SELECT @@max_allowed_packet")

@@ -103,15 +103,25 @@ def controlled(endpoint: DatabaseEndpoint) -> Iterator[Connection]:
     The server keeps the lock until the connection is gone on its side too: a statement that a
     killed restore left running there is never overtaken. Raises Conflict when it is still held.
     """
-    with closing(connect(endpoint, database=None)) as connection:
-        execute(connection, f"SET SESSION lock_wait_timeout = {_TABLE_WAIT_SECONDS}")
-        execute(connection, "SET SESSION foreign_key_checks = 0")
+    with working(endpoint, None) as connection:
         lock = f"lcp:{endpoint.name}"
         ((got,),) = execute(connection, "SELECT GET_LOCK(%s, %s)", lock, _LOCK_WAIT_SECONDS)
         if got != 1:
             raise Conflict(
                 f"another restore still works on the database {endpoint.name!r}: try again later"
             )
+        yield connection
+
+
+@contextmanager
+def working(endpoint: DatabaseEndpoint, schema: str | None) -> Iterator[Connection]:
+    """A connection that checks no foreign keys and gives up on a table that others hold.
+
+    By itself a server would wait a day (MariaDB) or a year (MySQL) for it.
+    """
+    with closing(connect(endpoint, database=schema)) as connection:
+        execute(connection, f"SET SESSION lock_wait_timeout = {_TABLE_WAIT_SECONDS}")
+        execute(connection, "SET SESSION foreign_key_checks = 0")
         yield connection
 
 
@@ -353,7 +363,7 @@ def _undo(control: Connection, endpoint: DatabaseEndpoint) -> None:
             for trigger in journaled(control, endpoint, live=True)
             if trigger.name not in there
         ]
-        with closing(connect(endpoint, database=live)) as connection:
+        with working(endpoint, live) as connection:
             for trigger in missing:
                 _create_again(connection, live, trigger)
         created = execute(
@@ -406,7 +416,7 @@ def create_objects(
     """
     kept = list(objects)
     failures: list[tuple[SchemaObject, pymysql.MySQLError]] = []
-    with closing(connect(endpoint, database=schema)) as connection:
+    with working(endpoint, schema) as connection:
         for kind in _ORDER:
             waiting = [found for found in kept if found.kind is kind]
             while waiting:
@@ -504,7 +514,7 @@ def _drop_objects(control: Connection, schema: str) -> None:
 
 def _live_triggers(endpoint: DatabaseEndpoint) -> list[SchemaObject]:
     """The live schema's triggers, in the order in which they have to be created again."""
-    with closing(connect(endpoint, database=endpoint.name)) as connection:
+    with working(endpoint, endpoint.name) as connection:
         names = execute(
             connection,
             "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = %s"

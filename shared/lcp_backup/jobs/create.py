@@ -84,9 +84,31 @@ def create_backup(
     LeaseHeld, OutOfTime, DatabaseError, VolumeError, StorageError, AwsError and their kinds.
     """
     backup_id = BackupId.of(settings.project_id, settings.environment_id, request.time)
-    if (twin := _wait_for_twin(catalog, str(backup_id), pace, pause)) is not None:
-        telemetry.log.info("published already", backup_id=twin.id)
-        return _result(twin, created=False)
+    while (twin := _wait_for_twin(catalog, str(backup_id), pace, pause)) is None:
+        try:
+            manifest = _make(
+                request, backup_id, settings, catalog, telemetry, locate, programs, pace
+            )
+        except LeaseHeld as held:
+            if held.backup_id != str(backup_id):
+                raise
+            # The other delivery was faster by a moment: it is waited for like any other.
+        else:
+            return _result(manifest, created=True)
+    telemetry.log.info("published already", backup_id=twin.id)
+    return _result(twin, created=False)
+
+
+def _make(  # noqa: PLR0917 -- what `create_backup` was given, handed on
+    request: CreateRequest,
+    backup_id: BackupId,
+    settings: Settings,
+    catalog: Catalog,
+    telemetry: Telemetry,
+    locate: Callable[[], DatabaseEndpoint],
+    programs: Sequence[Path],
+    pace: Pace,
+) -> Manifest:
     try:
         with ActiveRun(catalog, telemetry, RunKind.CREATE, str(backup_id), pace) as run:
             run.note(settings.notices)
@@ -104,6 +126,8 @@ def create_backup(
             catalog.publish(manifest)
             run.set_result(bytes=manifest.size, warnings=len(manifest.warnings))
     except BaseException as error:
+        if isinstance(error, LeaseHeld) and error.backup_id == str(backup_id):
+            raise  # no failure: the same backup is being made
         telemetry.count(CreateFailure=1)
         reason = describe(error)
         detail = {"backupId": str(backup_id), "error": reason.type, "reason": reason.message}
@@ -119,7 +143,7 @@ def create_backup(
         "Backup Created",
         {"backupId": manifest.id, "type": manifest.type, "bytes": manifest.size, "runId": run.id},
     )
-    return _result(manifest, created=True)
+    return manifest
 
 
 def _result(manifest: Manifest, *, created: bool) -> CreateResult:

@@ -1,5 +1,6 @@
 """Things broken on purpose: nothing half-made is published, and the live site stays as it was."""
 
+import re
 import signal
 import threading
 import time
@@ -76,10 +77,11 @@ if {always} || [ ! -e $first ]; then
   touch $first
   "$REAL" "$@" | {{
     head -c 65536
-    {client} -e "ALTER TABLE {name}.User_ ADD COLUMN c$RANDOM INT"
+    {client} -e "ALTER TABLE {name}.User_ FORCE"
     cat
   }}
 else
+  touch {folder}/retried
   exec "$REAL" "$@"
 fi
 """
@@ -102,28 +104,30 @@ def test_a_table_altered_during_the_dump_is_dumped_once_more_or_fails(
         job_site.assert_nothing_published()
     else:
         assert job_site.create()["created"] is True
+        assert (tmp_path / "retried").exists(), "nothing was altered during the dump"
         assert list(job_site.catalog.open_uploads()) == []
         altered = job_site.fingerprint()
         job_site.restore()
         assert altered.differences(job_site.fingerprint()) == []
 
 
-def _refusing(status: int, times: int) -> Callable[..., Any]:
+class Refusing:
     """Answers so many requests for part 2 in S3's place."""
-    left = times
 
-    def fault(request: Any, **_: Any) -> Any:
-        nonlocal left
-        if "partNumber=2&" not in request.url or left == 0:
+    def __init__(self, status: int, times: int) -> None:
+        self._status = status
+        self._times = times
+        self.answered = 0
+
+    def __call__(self, request: Any, **_: Any) -> Any:
+        if not re.search(r"partNumber=2\b", request.url) or self.answered == self._times:
             return None
-        left -= 1
-        code = {500: "InternalError", 503: "SlowDown"}[status]
+        self.answered += 1
+        code = {500: "InternalError", 503: "SlowDown"}[self._status]
         body = f"<Error><Code>{code}</Code><Message>injected</Message></Error>".encode()
         raw = SimpleNamespace(stream=lambda *_a, **_k: iter([body]), close=lambda: None)
         headers: Any = HeadersDict({"content-type": "application/xml"})
-        return AWSResponse(request.url, status, headers, raw)
-
-    return fault
+        return AWSResponse(request.url, self._status, headers, raw)
 
 
 @pytest.fixture
@@ -137,8 +141,10 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_s3_that_recovers_costs_nothing_but_time(
     job_site: JobSite, s3_faults: list[Callable[..., Any]], status: int
 ) -> None:
-    s3_faults.append(_refusing(status, 3))
+    refusing = Refusing(status, 3)
+    s3_faults.append(refusing)
     assert job_site.create()["created"] is True
+    assert refusing.answered == 3
     before = job_site.fingerprint()
     job_site.restore()
     assert before.differences(job_site.fingerprint()) == []
@@ -149,7 +155,7 @@ def test_s3_that_recovers_costs_nothing_but_time(
 def test_s3_that_stays_broken_publishes_nothing(
     job_site: JobSite, s3_faults: list[Callable[..., Any]], status: int
 ) -> None:
-    s3_faults.append(_refusing(status, 10_000))
+    s3_faults.append(Refusing(status, 10_000))
     with pytest.raises(StorageError, match="part 2 of s3://"):
         job_site.create()
     job_site.assert_nothing_published()
