@@ -139,8 +139,15 @@ def schemas(server: DatabaseServer) -> set[object]:
 
 @pytest.fixture
 def site(clean: DatabaseServer) -> bytes:
-    """The dump of a site that holds one of everything; the server is clean again."""
+    """The dump of a site that holds one of everything; the server is clean again.
+
+    It went through the stock client once: MySQL then spells out a column's character set that it
+    left unsaid before, whoever loads the dump.
+    """
     clean.load(_SITE.encode())
+    made = dump(clean)
+    clean.execute("DROP DATABASE site")
+    clean.load(made)
     made = dump(clean)
     clean.execute("DROP DATABASE site")
     return made
