@@ -18,11 +18,22 @@ _ROWS_HEAD = re.compile(
 )
 _ROWS_END: Final = b");\n"
 
-_LITERAL_REST = {
-    b"'": re.compile(rb"[^'\\]*+(?:\\.[^'\\]*+)*+", re.DOTALL),
-    b'"': re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL),
-    b"`": re.compile(rb"[^`]*+"),
-}
+
+def _any_but(characters: bytes) -> bytes:
+    """A class of all other bytes, spelled out: `re` runs it twice as fast as a negated one."""
+    others = (byte for byte in range(256) if byte not in characters)
+    return b"[%s]" % b"".join(b"\\x%02x" % byte for byte in others)
+
+
+def _rest_of(quote: bytes) -> bytes:
+    if quote == b"`":
+        return _any_but(quote) + b"*+"
+    plain = _any_but(quote + b"\\")
+    return rb"%(plain)s*+(?:\\.%(plain)s*+)*+" % {b"plain": plain}
+
+
+_QUOTES: Final = (b"'", b'"', b"`")
+_LITERAL_REST = {quote: re.compile(_rest_of(quote), re.DOTALL) for quote in _QUOTES}
 """What may follow an opening quote up to the closing one. A doubled quote reads as two literals
 side by side, which comes to the same."""
 _COMMENT_END = {b"#": b"\n", b"--": b"\n", b"/*": b"*/"}
@@ -95,13 +106,11 @@ class StatementSplitter:
 
     def _set_delimiter(self, delimiter: bytes) -> None:
         self._delimiter = delimiter
-        first = re.escape(delimiter[:1])
+        plain = _any_but(b"'\"`#/-" + delimiter[:1])
+        literal = b"|".join(quote + _rest_of(quote) + quote for quote in _QUOTES)
         self._plain = re.compile(
-            rb"""[^'"`#/\-%(first)s]*+
-            (?:(?:'[^'\\]*+(?:\\.[^'\\]*+)*+'|"[^"\\]*+(?:\\.[^"\\]*+)*+"|`[^`]*+`)
-               [^'"`#/\-%(first)s]*+)*+"""
-            % {b"first": first},
-            re.DOTALL | re.VERBOSE,
+            b"%(plain)s*+(?:(?:%(literal)s)%(plain)s*+)*+" % {b"plain": plain, b"literal": literal},
+            re.DOTALL,
         )
 
     def _statements(self, *, final: bool) -> list[Statement]:
