@@ -1,9 +1,12 @@
-# `make help` lists the targets. `make demo` and `make test` are each enough on a fresh Debian or Ubuntu machine.
+# `make help` lists the targets. `make demo` and `make test` are each enough on a fresh Debian or
+# Ubuntu machine.
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up down test check bench build lock clean
 PATH := $(CURDIR)/.venv/bin:$(PATH)
 export SAM_CLI_TELEMETRY = 0
 code = shared functions local bench tests
+lock_options = --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url \
+  --no-emit-find-links --custom-compile-command "make lock"
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
@@ -17,8 +20,9 @@ demo: setup ## Back up, destroy and restore a sample site on the embedded stack
 up: setup ## Start the embedded stack and leave it running; .local/stack.json says where
 	@.venv/bin/python -m local up
 
+# Without a .venv nothing can have been started, and `make clean` has to work on a clean clone too.
 down: ## Stop what `make up` started
-	@.venv/bin/python -m local down
+	@if [ -x .venv/bin/python ]; then .venv/bin/python -m local down; fi
 
 test: setup ## Run every test
 	@.venv/bin/python -m pytest
@@ -38,10 +42,8 @@ build: setup ## sam build
 
 lock: setup ## Resolve the requirement files anew, with hashes
 	.venv/bin/python -m pip install --quiet uv
-	uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command "make lock" requirements-dev.in -o requirements-dev.txt
-	uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command "make lock" -c requirements-dev.txt shared/requirements.in -o shared/requirements.txt
+	uv pip compile $(lock_options) requirements-dev.in -o requirements-dev.txt
+	uv pip compile $(lock_options) -c requirements-dev.txt shared/requirements.in -o shared/requirements.txt
 
 clean: down ## Stop the stack and delete what was built, installed and measured
 	rm -rf .local .aws-sam .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Makes this machine ready for `make demo` and `make test`: Debian's database server and tools where they are missing, and the
-# locked Python packages in .venv. Tells what it installs; does nothing when all is there.
+# Makes this machine ready for `make demo` and `make test`: Debian's database server and tools where
+# they are missing, and the locked Python packages in .venv. Tells what it installs; does nothing
+# when all is there.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -9,19 +10,27 @@ missing=
 command -v mariadb-dump >/dev/null 2>&1 || missing="$missing mariadb-client"
 command -v pigz >/dev/null 2>&1 || missing="$missing pigz"
 if [ -n "$missing" ]; then
-  command -v apt-get >/dev/null 2>&1 || { echo "install these first:$missing (this is no Debian or Ubuntu)" >&2; exit 1; }
+  command -v apt-get >/dev/null 2>&1 || {
+    echo "install these first:$missing (this is no Debian or Ubuntu)" >&2
+    exit 1
+  }
   sudo=
   [ "$(id -u)" = 0 ] || sudo=sudo
   echo "installing with apt-get:$missing"
   $sudo apt-get -qq update
-  $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing >/dev/null
+  # Unquoted on purpose: a list of names.
+  $sudo env DEBIAN_FRONTEND=noninteractive \
+    apt-get -qq install -y --no-install-recommends $missing >/dev/null
 fi
 
 if [ ! -x .venv/bin/python ]; then
   wanted=$(cat .python-version)
   python=
-  for candidate in "python$wanted" "$HOME/.pyenv/versions/$wanted"*/bin/python3 python3; do
-    # A pyenv shim may be there without the version behind it, so every candidate is asked.
+  versions=${PYENV_ROOT:-$HOME/.pyenv}/versions
+  # A pyenv shim may be there without the version behind it, so every candidate is asked; of pyenv's
+  # own versions the newest comes first.
+  for candidate in "python$wanted" \
+    $(ls -d "$versions/$wanted".*/bin/python3 2>/dev/null | sort -rV) python3; do
     if command -v "$candidate" >/dev/null 2>&1 &&
       "$candidate" -c "import sys, venv, ensurepip; sys.exit('%d.%d' % sys.version_info[:2] != '$wanted')" 2>/dev/null; then
       python=$candidate
@@ -29,7 +38,8 @@ if [ ! -x .venv/bin/python ]; then
     fi
   done
   if [ -z "$python" ]; then
-    echo "Python $wanted with venv is needed and was not found: install it (apt: python$wanted-venv; or pyenv, or uv)" >&2
+    echo "Python $wanted with venv is needed and was not found:" \
+      "install it (apt: python$wanted-venv; or pyenv)" >&2
     exit 1
   fi
   echo "making .venv with $("$python" --version)"
@@ -39,6 +49,7 @@ fi
 stamp=$(cat requirements-dev.txt shared/requirements.txt | sha256sum | cut -d' ' -f1)
 if [ "$(cat .venv/installed 2>/dev/null)" != "$stamp" ]; then
   echo "installing the locked Python packages into .venv (a minute or two)"
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+    --require-hashes -r requirements-dev.txt
   echo "$stamp" > .venv/installed
 fi
