@@ -3,9 +3,9 @@
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from lcp_backup.service import deadline, service
 
 from lcp_backup.requests import RestoreRequest
+from lcp_backup.service import deadline, service
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer
     """A private MariaDB."""
     folder = tmp_path_factory.mktemp("mariadb")
     subprocess.run(
-        [  # noqa: S607 -- where the distribution puts it is its own affair
+        [
             "mariadb-install-db",
             "--no-defaults",
             f"--datadir={folder / 'data'}",
