@@ -1,47 +1,20 @@
-"""One job in a process of its own, which then prints its peak memory in megabytes.
-
-`python -m bench.memory_probe pack|unpack <folder>` packs `<folder>/data` into `<folder>`, or
-restores that archive into `<folder>/out`.
-"""
+"""`python -m bench.memory_probe create|restore`: one function's job, then its peak memory in MB."""
 
 import sys
 from pathlib import Path
 
-from bench.sinks import FileSink, FileSource
-from lcp_backup.archive.index import read_index
-from lcp_backup.archive.read import read_segments
-from lcp_backup.archive.write import ArchiveWriter
-from lcp_backup.volume.pack import pack
-from lcp_backup.volume.unpack import unpack
+from lcp_backup.requests import CreateRequest, RestoreRequest
+from lcp_backup.service import deadline, service
 
-_ARCHIVE = "volume.tgz"
-_INDEX = "volume.index"
-_THREADS = 2
+_QUARTER_HOUR = 15 * 60 * 1000
 
 
-def _pack(folder: Path) -> None:
-    with ArchiveWriter(
-        FileSink(folder / _ARCHIVE),
-        FileSink(folder / _INDEX),
-        name=_ARCHIVE,
-        index_name=_INDEX,
-        threads=_THREADS,
-    ) as writer:
-        pack(folder / "data", writer, progress=lambda _: None, check=lambda: None)
-        writer.finish()
+def _create() -> None:
+    service().create(CreateRequest.read({}), deadline(_QUARTER_HOUR))
 
 
-def _unpack(folder: Path) -> None:
-    segments = read_index(FileSource(folder / _INDEX), archive_name=_ARCHIVE)
-    pairs = read_segments(FileSource(folder / _ARCHIVE), segments, name=_ARCHIVE, threads=_THREADS)
-    with unpack(
-        (raw for _, raw in pairs),
-        folder / "out",
-        owner=None,
-        progress=lambda _: None,
-        check=lambda: None,
-    ) as staged:
-        staged.swap()
+def _restore() -> None:
+    service().restore(RestoreRequest.read({"backup_id": "latest"}), deadline(_QUARTER_HOUR))
 
 
 def _peak_megabytes() -> int:
@@ -53,5 +26,5 @@ def _peak_megabytes() -> int:
 
 
 if __name__ == "__main__":
-    {"pack": _pack, "unpack": _unpack}[sys.argv[1]](Path(sys.argv[2]))
+    {"create": _create, "restore": _restore}[sys.argv[1]]()
     print(_peak_megabytes())

@@ -7,11 +7,12 @@ client (see aws.py).
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import batched
@@ -125,22 +126,48 @@ class ObjectStore:
             )
 
     def put_new(self, key: str, body: bytes, *, content_type: str = "application/json") -> str:
-        """Writes a small object where none lies, and answers its tag; raises PreconditionFailed."""
-        with _errors_for("write", self.bucket, key):
-            return self._client.put_object(
+        """Writes a small object where none lies, and answers its tag; raises PreconditionFailed.
+
+        `body` must be the writer's alone: it is how a write is known again whose answer was lost.
+        """
+        return self._unless_written(
+            key,
+            body,
+            lambda: self._client.put_object(
                 Bucket=self.bucket, Key=key, Body=body, ContentType=content_type, IfNoneMatch="*"
-            )["ETag"]
+            )["ETag"],
+        )
 
     def put_over(self, key: str, body: bytes, etag: str) -> str:
-        """Replaces exactly the object with this tag; raises PreconditionFailed, ObjectNotFound."""
-        with _errors_for("write", self.bucket, key):
-            return self._client.put_object(
+        """Replaces exactly the object with this tag; raises PreconditionFailed, ObjectNotFound.
+
+        `body` must be the writer's alone: it is how a write is known again whose answer was lost.
+        """
+        return self._unless_written(
+            key,
+            body,
+            lambda: self._client.put_object(
                 Bucket=self.bucket,
                 Key=key,
                 Body=body,
                 ContentType="application/json",
                 IfMatch=etag,
-            )["ETag"]
+            )["ETag"],
+        )
+
+    def _unless_written(self, key: str, body: bytes, write: Callable[[], str]) -> str:
+        """Writes on a condition; a write that S3 took but whose answer was lost counts as done.
+
+        The client sends such a request again, and the second one fails on what the first wrote.
+        """
+        try:
+            with _errors_for("write", self.bucket, key):
+                return write()
+        except PreconditionFailed:
+            stored = self.get(key)
+            if stored.body != body:
+                raise
+            return stored.etag
 
     def delete(self, keys: Iterable[str]) -> None:
         """Deletes objects; one that is gone already counts as deleted."""
@@ -270,6 +297,7 @@ class ObjectWriter:
         self._bucket = bucket
         self._key = key
         self._content_type = content_type
+        self._mark = {"writer": secrets.token_hex(8)}
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None
         self._places = threading.BoundedSemaphore(threads)
@@ -298,12 +326,13 @@ class ObjectWriter:
         if self._upload_id is None:
             self._closed = True
             body = b"".join([head, self._first, *self._buffer])
-            with _errors_for("write", self._bucket, self._key):
+            with self._unless_complete(), _errors_for("write", self._bucket, self._key):
                 self._client.put_object(
                     Bucket=self._bucket,
                     Key=self._key,
                     Body=body,
                     ContentType=self._content_type,
+                    Metadata=self._mark,
                     IfNoneMatch="*",
                 )
             return
@@ -311,7 +340,7 @@ class ObjectWriter:
             self._send(self._number, b"".join(self._buffer))
         self._send(1, head + self._first)
         parts = sorted((part.result() for part in self._parts), key=lambda p: p["PartNumber"])
-        with _errors_for("complete", self._bucket, self._key):
+        with self._unless_complete(), _errors_for("complete", self._bucket, self._key):
             self._client.complete_multipart_upload(
                 Bucket=self._bucket,
                 Key=self._key,
@@ -330,6 +359,21 @@ class ObjectWriter:
             return
         # Only once no part travels: one that lands after the abort would be kept, and billed.
         _abort(self._client, self._bucket, self._key, self._upload_id)
+
+    @contextmanager
+    def _unless_complete(self) -> Iterator[None]:
+        """An object that S3 completed but whose answer was lost counts as complete.
+
+        The client sends such a request again, and the second one finds the first one's object.
+        """
+        try:
+            yield
+        except StorageError:
+            with suppress(ClientError, BotoCoreError):
+                found = self._client.head_object(Bucket=self._bucket, Key=self._key)
+                if found["Metadata"] == self._mark:
+                    return
+            raise
 
     def _close(self) -> None:
         self._closed = True
@@ -358,7 +402,10 @@ class ObjectWriter:
         if self._upload_id is None:
             with _errors_for("start the upload of", self._bucket, self._key):
                 self._upload_id = self._client.create_multipart_upload(
-                    Bucket=self._bucket, Key=self._key, ContentType=self._content_type
+                    Bucket=self._bucket,
+                    Key=self._key,
+                    ContentType=self._content_type,
+                    Metadata=self._mark,
                 )["UploadId"]
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="s3-part")

@@ -121,7 +121,7 @@ def test_a_backup_exists_if_and_only_if_its_manifest_does(
 def test_a_published_backup_is_never_rewritten(catalog: Catalog, clock: SettableClock) -> None:
     backup_id = publish(catalog, clock())
     with pytest.raises(Conflict, match=backup_id):
-        catalog.publish(a_manifest(clock()))
+        catalog.publish(a_manifest(clock()).model_copy(update={"run_id": "another"}))
     with pytest.raises(Conflict, match=backup_id):
         catalog.clear_unpublished(backup_id)
     assert catalog.open(backup_id, "database.tgz").size == 100

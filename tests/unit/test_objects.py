@@ -156,3 +156,41 @@ def test_more_objects_than_one_request_takes_are_deleted(store: ObjectStore) -> 
         store.put(key, b"")
     store.delete(keys)
     assert list(store.entries("many/")) == []
+
+
+def _losing_answers(monkeypatch: pytest.MonkeyPatch, s3: "S3Client", method: str) -> None:
+    """Every request is carried out twice, as the client does when the first answer was lost."""
+    real = getattr(s3, method)
+
+    def twice(**kwargs: Any) -> Any:
+        real(**kwargs)
+        return real(**kwargs)
+
+    monkeypatch.setattr(s3, method, twice)
+
+
+def test_a_conditional_write_whose_answer_was_lost_is_known_again(
+    store: ObjectStore, s3: "S3Client", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _losing_answers(monkeypatch, s3, "put_object")
+    etag = store.put_new("lease", b"mine 1")
+    assert store.put_over("lease", b"mine 2", etag) == store.get("lease").etag
+    with pytest.raises(PreconditionFailed):
+        store.put_over("lease", b"theirs", etag)
+
+
+@pytest.mark.parametrize(("method", "parts"), [("put_object", 0), ("complete_multipart_upload", 3)])
+def test_an_object_whose_completion_was_answered_too_late_is_complete(
+    store: ObjectStore,
+    s3: "S3Client",
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    parts: int,
+) -> None:
+    _losing_answers(monkeypatch, s3, method)
+    writer = store.writer("late.tgz")
+    writer.write(b"start")
+    for _ in range(parts):
+        writer.write(bytes(FIRST_PART_SIZE))
+    writer.complete()
+    assert store.reader("late.tgz").size == 5 + parts * FIRST_PART_SIZE
