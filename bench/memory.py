@@ -64,6 +64,7 @@ def _environment(endpoint: str, database: Database) -> dict[str, str]:
         "LCP_DATABASE_SERVICE": f"{database.host}:{database.port}",
         "LCP_MASTER_USER_PASSWORD": database.password,
         "LCP_SERVICE_LOG_LEVEL": "CRITICAL",
+        "MALLOC_MMAP_THRESHOLD_": "1000000",  # as the template sets it
     }
 
 
