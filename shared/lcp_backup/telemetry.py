@@ -2,8 +2,8 @@
 
 from typing import Any, Literal
 
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from lcp_backup.aws import EventBus
 from lcp_backup.errors import AwsError
@@ -22,7 +22,8 @@ class Telemetry:
     def __init__(self, bus: EventBus, *, level: str, project: str, environment: str) -> None:
         self.log = Logger(service=SERVICE, level=level)
         self._bus = bus
-        self._metrics = Metrics(namespace=NAMESPACE, service=SERVICE)
+        # Not the library's shared one: two environments in a process (as in tests) must not mix.
+        self._metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
         self._metrics.set_default_dimensions(project=project, environment=environment)
 
     def count(self, **values: float) -> None:

@@ -181,7 +181,22 @@ class JobSite:
 def job_site(
     server: DatabaseServer, s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[JobSite]:
-    made = JobSite(server, tmp_path / "liferay" / "data", s3_endpoint)
+    """The site on each database server in turn."""
+    yield from _job_site(server, s3_endpoint, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def mariadb_site(
+    mariadb: DatabaseServer, s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[JobSite]:
+    """The site on MariaDB, for what has nothing to do with the kind of server."""
+    yield from _job_site(mariadb, s3_endpoint, tmp_path, monkeypatch)
+
+
+def _job_site(
+    server: DatabaseServer, s3_endpoint: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[JobSite]:
+    made = JobSite(server, folder / "liferay" / "data", s3_endpoint)
     for name, value in made.aws_env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PATH", made.path)

@@ -61,13 +61,13 @@ def test_a_dump_without_its_trailer_publishes_nothing_though_it_exits_with_0(
     ],
 )
 def test_a_wrong_login_database_or_host_is_named_and_publishes_nothing(
-    job_site: JobSite, variable: str, value: str
+    mariadb_site: JobSite, variable: str, value: str
 ) -> None:
-    job_site.env[variable] = value
+    mariadb_site.env[variable] = value
     with pytest.raises(DatabaseUnreachable, match=variable) as raised:
-        job_site.create()
+        mariadb_site.create()
     assert "wrong-and-secret" not in str(raised.value)
-    job_site.assert_nothing_published()
+    mariadb_site.assert_nothing_published()
 
 
 _ALTER = """
@@ -139,26 +139,26 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("status", [500, 503])
 def test_s3_that_recovers_costs_nothing_but_time(
-    job_site: JobSite, s3_faults: list[Callable[..., Any]], status: int
+    mariadb_site: JobSite, s3_faults: list[Callable[..., Any]], status: int
 ) -> None:
     refusing = Refusing(status, 3)
     s3_faults.append(refusing)
-    assert job_site.create()["created"] is True
+    assert mariadb_site.create()["created"] is True
     assert refusing.answered == 3
-    before = job_site.fingerprint()
-    job_site.restore()
-    assert before.differences(job_site.fingerprint()) == []
+    before = mariadb_site.fingerprint()
+    mariadb_site.restore()
+    assert before.differences(mariadb_site.fingerprint()) == []
 
 
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("status", [500, 503])
 def test_s3_that_stays_broken_publishes_nothing(
-    job_site: JobSite, s3_faults: list[Callable[..., Any]], status: int
+    mariadb_site: JobSite, s3_faults: list[Callable[..., Any]], status: int
 ) -> None:
     s3_faults.append(Refusing(status, 10_000))
     with pytest.raises(StorageError, match="part 2 of s3://"):
-        job_site.create()
-    job_site.assert_nothing_published()
+        mariadb_site.create()
+    mariadb_site.assert_nothing_published()
 
 
 def _kill_when(condition: Callable[[], bool], process: Any) -> None:
@@ -203,49 +203,53 @@ def test_a_restore_that_is_killed_leaves_the_site_and_the_next_one_brings_it_bac
     assert [path.name for path in job_site.folder.parent.iterdir()] == ["data"]
 
 
-def test_the_same_event_twice_at_once_is_one_backup(job_site: JobSite) -> None:
+def test_the_same_event_twice_at_once_is_one_backup(mariadb_site: JobSite) -> None:
     answers: list[dict[str, Any]] = []
-    threads = [threading.Thread(target=lambda: answers.append(job_site.create())) for _ in range(2)]
+    threads = [
+        threading.Thread(target=lambda: answers.append(mariadb_site.create())) for _ in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert sorted(answer["created"] for answer in answers) == [False, True]
-    assert len(list(job_site.catalog.backups())) == 1
+    assert len(list(mariadb_site.catalog.backups())) == 1
 
 
 def test_a_create_while_a_restore_runs_is_refused_and_says_who_holds_the_lease(
-    job_site: JobSite,
+    mariadb_site: JobSite,
 ) -> None:
-    lease = job_site.catalog.acquire("r-1", RunKind.RESTORE, "a-b-202601010000", timedelta(hours=1))
+    lease = mariadb_site.catalog.acquire(
+        "r-1", RunKind.RESTORE, "a-b-202601010000", timedelta(hours=1)
+    )
     with pytest.raises(LeaseHeld, match="restore run r-1 of backup a-b-202601010000 holds"):
-        job_site.create()
-    job_site.assert_nothing_published()
+        mariadb_site.create()
+    mariadb_site.assert_nothing_published()
     lease.release()
-    assert job_site.create()["created"] is True
+    assert mariadb_site.create()["created"] is True
 
 
 @pytest.mark.parametrize("name", ["database.tgz", "volume.tgz"])
 def test_a_flipped_byte_is_refused_by_segment_and_leaves_the_live_site(
-    job_site: JobSite, name: str
+    mariadb_site: JobSite, name: str
 ) -> None:
-    job_site.create()
-    store = job_site.catalog.store
+    mariadb_site.create()
+    store = mariadb_site.catalog.store
     key = f"acme/prd/backups/{BACKUP_ID}/{name}"
     body = bytearray(store.get(key).body)
     body[len(body) // 2] ^= 1
     store.put(key, bytes(body))
-    (job_site.folder / "later.txt").write_text("later")
-    live = job_site.fingerprint()
+    (mariadb_site.folder / "later.txt").write_text("later")
+    live = mariadb_site.fingerprint()
     with pytest.raises(ArchiveDamaged, match=rf"{name}.*segment \d+"):
-        job_site.restore()
-    assert live.differences(job_site.fingerprint()) == []
-    assert job_site.schemas() == {job_site.name}
-    assert [path.name for path in job_site.folder.parent.iterdir()] == ["data"]
+        mariadb_site.restore()
+    assert live.differences(mariadb_site.fingerprint()) == []
+    assert mariadb_site.schemas() == {mariadb_site.name}
+    assert [path.name for path in mariadb_site.folder.parent.iterdir()] == ["data"]
 
 
 def test_files_that_change_or_vanish_while_they_are_read_become_warnings(
-    job_site: JobSite, monkeypatch: pytest.MonkeyPatch
+    mariadb_site: JobSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = pack
 
@@ -261,14 +265,14 @@ def test_files_that_change_or_vanish_while_they_are_read_become_warnings(
         return real(folder, *arguments, **{**named, "check": meanwhile})
 
     monkeypatch.setattr("lcp_backup.jobs.create.pack", busy)
-    job_site.create()
-    warnings = {(notice.code, notice.subject) for notice in job_site.manifest().warnings}
+    mariadb_site.create()
+    warnings = {(notice.code, notice.subject) for notice in mariadb_site.manifest().warnings}
     assert ("file-changed", "document_library/large.bin") in warnings
-    job_site.restore()
+    mariadb_site.restore()
 
 
-def test_a_missing_folder_fails_the_backup_and_names_the_variable(job_site: JobSite) -> None:
-    job_site.env["LCP_BACKUP_FOLDER"] = str(job_site.folder / "nowhere")
+def test_a_missing_folder_fails_the_backup_and_names_the_variable(mariadb_site: JobSite) -> None:
+    mariadb_site.env["LCP_BACKUP_FOLDER"] = str(mariadb_site.folder / "nowhere")
     with pytest.raises(VolumeError, match="LCP_BACKUP_FOLDER"):
-        job_site.create()
-    job_site.assert_nothing_published()
+        mariadb_site.create()
+    mariadb_site.assert_nothing_published()

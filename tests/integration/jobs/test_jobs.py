@@ -1,0 +1,72 @@
+"""The jobs when nothing goes wrong: what they bring back, and what they leave alone."""
+
+from typing import Any
+
+from lcp_backup.model import ArchiveKind, RunKind
+from lcp_backup.requests import RestoreRequest
+from lcp_backup.service import deadline
+from tests.integration.jobs.conftest import BACKUP_ID, JobSite
+
+SCHEDULED = {"detail-type": "Scheduled Event", "time": "2026-11-20T00:35:00Z"}
+
+
+def _scheduled_restore(site: JobSite) -> dict[str, Any]:
+    return site.service().restore(RestoreRequest.read(SCHEDULED), deadline(900_000))
+
+
+def test_a_scheduled_restore_takes_the_newest_backup_and_takes_it_once(
+    mariadb_site: JobSite,
+) -> None:
+    mariadb_site.create()
+    first = _scheduled_restore(mariadb_site)
+    assert (first["backup_id"], first["restored"]) == (BACKUP_ID, True)
+    again = _scheduled_restore(mariadb_site)
+    assert (again["backup_id"], again["restored"]) == (BACKUP_ID, False)
+    newer = mariadb_site.create("2026-11-20T01:15:00Z")["backup_id"]
+    third = _scheduled_restore(mariadb_site)
+    assert (third["backup_id"], third["restored"]) == (newer, True)
+
+
+def test_a_disaster_recovery_environment_restores_from_the_sources_bucket(
+    mariadb_site: JobSite,
+) -> None:
+    mariadb_site.create()
+    before = mariadb_site.fingerprint()
+    (mariadb_site.folder / "document_library" / "large.bin").unlink()
+    mariadb_site.env.update(
+        LCP_ENVIRONMENT_ID="dr",
+        LCP_ENVIRONMENT_TYPE="production",
+        LCP_BACKUP_PREFIX="acme/dr",
+        LCP_BACKUP_RESTORE_SCHEDULE="35 * * * *",
+        LCP_BACKUP_RESTORE_SOURCE_BUCKET=mariadb_site.env["LCP_BACKUP_BUCKET"],
+        LCP_BACKUP_RESTORE_SOURCE_PREFIX="acme/prd",
+    )
+    assert _scheduled_restore(mariadb_site)["backup_id"] == BACKUP_ID
+    assert before.differences(mariadb_site.fingerprint()) == []
+    store = mariadb_site.catalog.store
+    assert [e.key for e in store.entries("acme/dr/runs/")] != []
+    assert list(store.entries("acme/dr/backups/")) == []
+
+
+def test_overwrite_brings_back_database_and_folder_too(job_site: JobSite) -> None:
+    job_site.create()
+    before = job_site.fingerprint()
+    with job_site.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE {job_site.name}.Image_")
+    (job_site.folder / "document_library" / "large.bin").unlink()
+    job_site.env["LCP_BACKUP_RESTORE_STRATEGY"] = "OVERWRITE"
+    job_site.restore()
+    assert before.differences(job_site.fingerprint()) == []
+
+
+def test_a_run_tells_what_it_did_in_bytes(mariadb_site: JobSite) -> None:
+    mariadb_site.create()
+    mariadb_site.restore()
+    manifest = mariadb_site.manifest()
+    runs = {run.kind: run for run in mariadb_site.catalog.runs()}
+    created = runs[RunKind.CREATE]
+    assert created.progress[ArchiveKind.VOLUME] == manifest.volume.raw_size
+    # The tar header around the one .sql file is not part of the dump.
+    assert 0 < manifest.database.raw_size - created.progress[ArchiveKind.DATABASE] < 8192
+    assert runs[RunKind.RESTORE].progress == created.progress
+    assert created.result["bytes"] == manifest.size
