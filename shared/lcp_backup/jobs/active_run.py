@@ -68,6 +68,11 @@ class ActiveRun:
         return self._record.id
 
     @property
+    def backup_id(self) -> str | None:
+        """The backup it is at work on."""
+        return self._record.backup_id
+
+    @property
     def started_at(self) -> datetime:
         """When the run began, UTC."""
         return self._record.started_at

@@ -84,53 +84,51 @@ def create_backup(
     LeaseHeld, OutOfTime, DatabaseError, VolumeError, StorageError, AwsError and their kinds.
     """
     backup_id = BackupId.of(settings.project_id, settings.environment_id, request.time)
+
+    def capture(run: ActiveRun) -> Manifest:
+        run.note(settings.notices)
+        return _Capture(
+            run=run,
+            backup_id=backup_id,
+            backup_type=request.type,
+            folder=Path(settings.backup_folder),
+            catalog=catalog,
+            locate=locate,
+            programs=programs,
+        ).manifest()
+
     while (twin := _wait_for_twin(catalog, str(backup_id), pace, pause)) is None:
+        active = ActiveRun(catalog, telemetry, RunKind.CREATE, str(backup_id), pace)
         try:
-            manifest = _make(
-                request, backup_id, settings, catalog, telemetry, locate, programs, pace
-            )
+            return _result(_publish(active, capture, catalog, telemetry), created=True)
         except LeaseHeld as held:
             if held.backup_id != str(backup_id):
                 raise
             # The other delivery was faster by a moment: it is waited for like any other.
-        else:
-            return _result(manifest, created=True)
     telemetry.log.info("published already", backup_id=twin.id)
     return _result(twin, created=False)
 
 
-def _make(  # noqa: PLR0917 -- what `create_backup` was given, handed on
-    request: CreateRequest,
-    backup_id: BackupId,
-    settings: Settings,
+def _publish(
+    active: ActiveRun,
+    capture: Callable[[ActiveRun], Manifest],
     catalog: Catalog,
     telemetry: Telemetry,
-    locate: Callable[[], DatabaseEndpoint],
-    programs: Sequence[Path],
-    pace: Pace,
 ) -> Manifest:
+    """One run from lease to event."""
     try:
-        with ActiveRun(catalog, telemetry, RunKind.CREATE, str(backup_id), pace) as run:
-            run.note(settings.notices)
-            manifest = _Capture(
-                run=run,
-                backup_id=backup_id,
-                backup_type=request.type,
-                folder=Path(settings.backup_folder),
-                catalog=catalog,
-                locate=locate,
-                programs=programs,
-            ).manifest()
+        with active as run:
+            manifest = capture(run)
             run.step("publishing")
             run.confirm()
             catalog.publish(manifest)
             run.set_result(bytes=manifest.size, warnings=len(manifest.warnings))
     except BaseException as error:
-        if isinstance(error, LeaseHeld) and error.backup_id == str(backup_id):
+        if isinstance(error, LeaseHeld) and error.backup_id == active.backup_id:
             raise  # no failure: the same backup is being made
         telemetry.count(CreateFailure=1)
         reason = describe(error)
-        detail = {"backupId": str(backup_id), "error": reason.type, "reason": reason.message}
+        detail = {"backupId": active.backup_id, "error": reason.type, "reason": reason.message}
         telemetry.announce("Backup Failed", detail)
         raise
     telemetry.count(
