@@ -127,6 +127,10 @@ class LoadFailed(DatabaseError):
     """A statement of the dump failed; names it by its number and head, never by row data."""
 
 
+class RestoredInPart(LoadFailed):
+    """The dump's tables are live, but the server refused some of its views, routines or events."""
+
+
 # --- the volume ---------------------------------------------------------------
 
 

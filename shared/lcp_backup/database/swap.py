@@ -21,7 +21,7 @@ from pymysql.constants import ER
 
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, connect
 from lcp_backup.database.policy import Kind, Policy
-from lcp_backup.errors import Conflict, LoadFailed
+from lcp_backup.errors import Conflict, LoadFailed, RestoredInPart
 
 type Between = Callable[[str], None]
 
@@ -238,7 +238,7 @@ def swap(endpoint: DatabaseEndpoint, between: Between | None = None) -> None:
     """Makes the staged schema the live one; a failure before the tables move changes nothing.
 
     `between` is told each step's name before it is taken.
-    Raises LoadFailed, Conflict, DatabaseUnreachable.
+    Raises LoadFailed, RestoredInPart (after the tables moved), Conflict, DatabaseUnreachable.
     """
     step = between or _unwatched
     with controlled(endpoint) as control:
@@ -398,7 +398,7 @@ def _finish(control: Connection, endpoint: DatabaseEndpoint, step: Between) -> N
         said = "; ".join(
             f"{found.kind} {found.name}: {describe(error)}" for found, error in failures
         )
-        raise LoadFailed(f"all tables of the dump are live, but not all it holds: {said}")
+        raise RestoredInPart(f"all tables of the dump are live, but not all it holds: {said}")
 
 
 # --- views, triggers, routines and events -------------------------------------

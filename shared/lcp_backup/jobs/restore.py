@@ -12,6 +12,7 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.database import load
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.load import StagedDatabase
+from lcp_backup.errors import RestoredInPart
 from lcp_backup.jobs.active_run import ActiveRun, Pace, describe
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.model import Archive, Manifest, RunKind, RunState
@@ -153,6 +154,11 @@ def _replace(
                 check=run.check,
             )
         else:
-            result = database.swap()
+            try:
+                result = database.swap()
+            except RestoredInPart:
+                # The rows are the backup's now, so the files they name must be too.
+                volume.swap()
+                raise
         volume.swap()
     return list(result.left_out)

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import pytest
+
+from lcp_backup.errors import RestoredInPart
 from lcp_backup.model import ArchiveKind, RunKind
 from lcp_backup.requests import RestoreRequest
 from lcp_backup.service import deadline
@@ -57,6 +60,24 @@ def test_overwrite_brings_back_database_and_folder_too(job_site: JobSite) -> Non
     job_site.env["LCP_BACKUP_RESTORE_STRATEGY"] = "OVERWRITE"
     job_site.restore()
     assert before.differences(job_site.fingerprint()) == []
+
+
+def test_an_event_that_the_server_refuses_is_told_and_rows_and_files_match_all_the_same(
+    mariadb_site: JobSite,
+) -> None:
+    mariadb_site.create()
+    before = mariadb_site.fingerprint()
+    with mariadb_site.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE USER 'noevents'@'%' IDENTIFIED BY 'site'")
+        cursor.execute("GRANT ALL PRIVILEGES ON *.* TO 'noevents'@'%'")
+        cursor.execute("REVOKE EVENT ON *.* FROM 'noevents'@'%'")
+        cursor.execute(f"DROP EVENT {mariadb_site.name}.ForgetAudit")
+        cursor.execute(f"DROP TABLE {mariadb_site.name}.Image_")
+    (mariadb_site.folder / "document_library" / "large.bin").unlink()
+    mariadb_site.env["LCP_MASTER_USER_NAME"] = "noevents"
+    with pytest.raises(RestoredInPart, match="ForgetAudit"):
+        mariadb_site.restore()
+    assert before.differences(mariadb_site.fingerprint()) == ["event ForgetAudit"]
 
 
 def test_a_run_tells_what_it_did_in_bytes(mariadb_site: JobSite) -> None:
