@@ -9,7 +9,7 @@ from typing import Self
 from lcp_backup.catalog import Catalog, HeldLease
 from lcp_backup.errors import BackupError, LeaseLost, OutOfTime, StorageError
 from lcp_backup.model import Notice, Run, RunError, RunKind, RunState
-from lcp_backup.telemetry import Telemetry
+from lcp_backup.telemetry import EventName, Telemetry
 
 LEASE_TERM = timedelta(minutes=2)
 """How long a dead run's lease stands. Lambda tries an asynchronous event again after one minute and
@@ -205,3 +205,12 @@ def describe(error: BaseException) -> RunError:
     if isinstance(error, BackupError):
         return RunError(type=type(error).__name__, message=str(error))
     return RunError(type=type(error).__name__, message="unexpected; see the function's log")
+
+
+def announce_failure(
+    telemetry: Telemetry, event: EventName, backup_id: str | None, error: BaseException
+) -> None:
+    """Tells the event bus that a run failed, in the words of its record."""
+    reason = describe(error)
+    detail = {"backupId": backup_id, "error": reason.type, "reason": reason.message}
+    telemetry.announce(event, detail)

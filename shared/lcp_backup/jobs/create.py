@@ -27,7 +27,7 @@ from lcp_backup.errors import (
     StorageError,
     TableChangedDuringDump,
 )
-from lcp_backup.jobs.active_run import ActiveRun, Pace, describe
+from lcp_backup.jobs.active_run import ActiveRun, Pace, announce_failure
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.model import (
     Archive,
@@ -127,9 +127,7 @@ def _publish(
         if isinstance(error, LeaseHeld) and error.backup_id == active.backup_id:
             raise  # no failure: the same backup is being made
         telemetry.count(CreateFailure=1)
-        reason = describe(error)
-        detail = {"backupId": active.backup_id, "error": reason.type, "reason": reason.message}
-        telemetry.announce("Backup Failed", detail)
+        announce_failure(telemetry, "Backup Failed", active.backup_id, error)
         raise
     telemetry.count(
         CreateSuccess=1,

@@ -13,7 +13,7 @@ from lcp_backup.database import load
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.load import StagedDatabase
 from lcp_backup.errors import RestoredInPart
-from lcp_backup.jobs.active_run import ActiveRun, Pace, describe
+from lcp_backup.jobs.active_run import ActiveRun, Pace, announce_failure
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.model import Archive, Manifest, RunKind, RunState
 from lcp_backup.requests import LATEST, RestoreRequest
@@ -63,9 +63,7 @@ def restore_backup(
             run.set_result(statements_left_out=left_out)
     except BaseException as error:
         telemetry.count(RestoreFailure=1)
-        reason = describe(error)
-        detail = {"backupId": manifest.id, "error": reason.type, "reason": reason.message}
-        telemetry.announce("Restore Failed", detail)
+        announce_failure(telemetry, "Restore Failed", manifest.id, error)
         raise
     telemetry.count(
         RestoreSuccess=1, RestoreSeconds=(catalog.now() - run.started_at).total_seconds()
