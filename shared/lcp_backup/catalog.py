@@ -3,6 +3,7 @@
     <prefix>/backups/<id>/database.tgz  volume.tgz  database.index  volume.index  manifest.json
     <prefix>/runs/<run id>.json
     <prefix>/lease.json
+    <prefix>/restore-paused.json
 
 A backup exists if and only if its manifest does: that is published last and unpublished first.
 """
@@ -34,6 +35,7 @@ from lcp_backup.model import (
     Manifest,
     Run,
     RunKind,
+    RunState,
     read_document,
 )
 from lcp_backup.objects import ObjectReader, ObjectStore, ObjectWriter, OpenUpload
@@ -77,6 +79,19 @@ class Lease(Document):
     backup_id: str | None
     acquired_at: AwareDatetime
     expires_at: AwareDatetime
+
+
+class Pause(Document):
+    """Scheduled restores do not start while this lies in the bucket.
+
+    In an incident the DR site is the live one, and the next scheduled restore would overwrite it.
+    An object, so that it takes effect without a deployment and every function sees it.
+    """
+
+    format: Literal[1] = FORMAT
+    by: str
+    reason: str
+    since: AwareDatetime
 
 
 class HeldLease:
@@ -136,6 +151,7 @@ class Catalog:
         self._backups_root = f"{self._root}backups/"
         self._runs_root = f"{self._root}runs/"
         self.lease_key = f"{self._root}lease.json"
+        self._pause_key = f"{self._root}restore-paused.json"
 
     @property
     def location(self) -> str:
@@ -246,6 +262,21 @@ class Catalog:
     def _run_key(self, run_id: str) -> str:
         return f"{self._runs_root}{run_id}.json"
 
+    def queue_run(self, run_id: str, kind: RunKind, backup_id: str | None) -> Run:
+        """Stores the record of a run whose function was asked to start and has not yet."""
+        now = self.now()
+        run = Run(
+            id=run_id,
+            kind=kind,
+            state=RunState.QUEUED,
+            backup_id=backup_id,
+            started_at=now,
+            updated_at=now,
+            step="waiting for its function to start",
+        )
+        self.write_run(run)
+        return run
+
     def write_run(self, run: Run) -> None:
         """Stores a run's record, over the one it had."""
         self.store.put(self._run_key(run.id), run.model_dump_json(indent=1).encode())
@@ -311,10 +342,34 @@ class Catalog:
             backup_id=holder.backup_id,
         )
 
-    def backup_in_use(self) -> str | None:
-        """The backup that the run which holds the lease is at work on, if any."""
+    def lease_holder(self) -> Lease | None:
+        """The lease that stands now, if any."""
         try:
             lease = read_document(Lease, self.store.get(self.lease_key).body, "lease")
         except ObjectNotFound:
             return None
-        return lease.backup_id if lease.expires_at > self.now() else None
+        return lease if lease.expires_at > self.now() else None
+
+    def backup_in_use(self) -> str | None:
+        """The backup that the run which holds the lease is at work on, if any."""
+        holder = self.lease_holder()
+        return None if holder is None else holder.backup_id
+
+    # --- the pause of scheduled restores -------------------------------------------------------
+
+    def pause_restores(self, by: str, reason: str) -> Pause:
+        """Keeps scheduled restores from starting until they are resumed; may be called again."""
+        pause = Pause(by=by, reason=reason, since=self.now())
+        self.store.put(self._pause_key, pause.model_dump_json(indent=1).encode())
+        return pause
+
+    def resume_restores(self) -> None:
+        """Lets scheduled restores start again; does nothing when they may already."""
+        self.store.delete([self._pause_key])
+
+    def restores_paused(self) -> Pause | None:
+        """The pause that stands, if any; raises UnknownFormat rather than to overlook one."""
+        try:
+            return read_document(Pause, self.store.get(self._pause_key).body, "pause")
+        except ObjectNotFound:
+            return None

@@ -5,7 +5,7 @@ a reader refuses a number it does not know.
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final, Literal, Self
 
@@ -59,6 +59,10 @@ class BackupId(Document):
 
     def __str__(self) -> str:
         return f"{self.project}-{self.environment}-{self.slot.strftime(_SLOT)}"
+
+    def before(self) -> Self:
+        """The id of the minute before."""
+        return self.model_copy(update={"slot": self.slot - timedelta(minutes=1)})
 
 
 class ArchiveKind(StrEnum):
@@ -215,9 +219,16 @@ class RunKind(StrEnum):
 
 
 class RunState(StrEnum):
+    QUEUED = "queued"
+    """Asked for over HTTP; its function has not begun."""
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens in the run."""
+        return self in {RunState.SUCCEEDED, RunState.FAILED}
 
 
 class RunError(Document):
@@ -248,8 +259,8 @@ class Run(Document):
 
     @model_validator(mode="after")
     def _finished_runs_have_an_end(self) -> Self:
-        if (self.state is RunState.RUNNING) != (self.finished_at is None):
-            raise ValueError("a run has finished_at if and only if it is not running")
+        if self.state.ended != (self.finished_at is not None):
+            raise ValueError("a run has finished_at if and only if it has ended")
         return self
 
     @classmethod

@@ -1,14 +1,40 @@
 """What the functions are asked: EventBridge events and the small JSON of a manual invocation."""
 
+import re
 from datetime import UTC, datetime
-from typing import Any, Self
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from lcp_backup.errors import InvalidRequest
-from lcp_backup.model import BackupId, BackupType
+from lcp_backup.model import ArchiveKind, BackupId, BackupType, RunKind
 
 LATEST = "latest"
+_RUN_ID = re.compile(rf"\d{{8}}T\d{{6}}-({'|'.join(RunKind)})-[0-9a-f]{{8}}")
+MOST_SELECTED: Final = 1000
+"""Tables or paths of one partial restore; who wants more wants all."""
+
+
+def _is_run_id(value: str) -> str:
+    # It becomes part of a key in the bucket.
+    if not _RUN_ID.fullmatch(value):
+        raise ValueError("a run id is <YYYYMMDDTHHMMSS>-<kind>-<8 hexadecimal digits>")
+    return value
+
+
+RunId = Annotated[str, AfterValidator(_is_run_id)]
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
 
 def _is_scheduled(event: dict[str, Any]) -> bool:
@@ -38,6 +64,8 @@ class CreateRequest(_Request):
 
     time: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
     type: BackupType = BackupType.MANUAL
+    run_id: RunId | None = None
+    """The queued run that this is; None makes one."""
 
     @field_validator("type")
     @classmethod
@@ -55,9 +83,28 @@ class CreateRequest(_Request):
 
 
 class RestoreRequest(_Request):
-    """Restore a backup: an id, or `latest`."""
+    """Restore a backup (an id, or `latest`): whole, or the parts that are named.
+
+    `tables` alone leaves the volume as it is, `paths` alone leaves the database as it is.
+    """
 
     backup_id: str = LATEST
+    only: ArchiveKind | None = None
+    """Only the database, or only the volume."""
+    tables: Annotated[tuple[_Name, ...], Field(max_length=MOST_SELECTED)] = ()
+    """Only these tables of the database, with their triggers."""
+    paths: Annotated[tuple[_Name, ...], Field(max_length=MOST_SELECTED)] = ()
+    """Only these files or folders of the volume, relative to the data folder."""
+    into_database: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_$-]{1,48}$")] | None = (
+        None
+    )
+    """Another schema of the same server, which must not exist or be empty; the live one stays."""
+    into_folder: str | None = None
+    """Another folder, absolute, which must not exist or be empty; the live one stays."""
+    keep_previous: bool = False
+    """Whether what was live before is kept beside, to be dropped by hand."""
+    run_id: RunId | None = None
+    """The queued run that this is; None makes one."""
     only_if_new: bool = False
     """Whether a backup that was the last one restored is left alone; so it is when a rule fires."""
 
@@ -71,6 +118,48 @@ class RestoreRequest(_Request):
                 raise ValueError(str(error)) from error
         return value
 
+    @field_validator("into_folder")
+    @classmethod
+    def _is_absolute(cls, value: str | None) -> str | None:
+        if value is not None:
+            path = PurePosixPath(value)
+            if not path.is_absolute() or ".." in path.parts or len(path.parts) == 1:
+                raise ValueError("an absolute path without '..' is allowed")
+        return value
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.only is ArchiveKind.VOLUME and (self.tables or self.into_database):
+            raise ValueError("only the volume is asked for, and tables or into_database as well")
+        if self.only is ArchiveKind.DATABASE and (self.paths or self.into_folder):
+            raise ValueError("only the database is asked for, and paths or into_folder as well")
+        if self.into_database and not self.wants_database:
+            raise ValueError("into_database is given, but only paths of the volume are asked for")
+        if self.into_folder and not self.wants_volume:
+            raise ValueError("into_folder is given, but only tables of the database are asked for")
+        return self
+
+    @property
+    def wants_database(self) -> bool:
+        """Whether the database, or some of its tables, is restored."""
+        if self.only is not None:
+            return self.only is ArchiveKind.DATABASE
+        return bool(self.tables) or not self.paths
+
+    @property
+    def wants_volume(self) -> bool:
+        """Whether the volume, or some of its files, is restored."""
+        if self.only is not None:
+            return self.only is ArchiveKind.VOLUME
+        return bool(self.paths) or not self.tables
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether afterwards the live site is the backup."""
+        return not (
+            self.only or self.tables or self.paths or self.into_database or self.into_folder
+        )
+
     @classmethod
     def read(cls, event: dict[str, Any]) -> Self:
         """From a scheduled event, or `{"backup_id": ...}`; raises InvalidRequest."""
@@ -80,6 +169,18 @@ class RestoreRequest(_Request):
             # A restore replaces the live data: it must never start by an empty event's default.
             raise InvalidRequest('a restore needs {"backup_id": "<id>"} or {"backup_id": "latest"}')
         return cls._read(event)
+
+
+class PauseRequest(_Request):
+    """Keep scheduled restores from starting (with a reason), or let them start again."""
+
+    action: Literal["pause", "resume"]
+    reason: Annotated[str, Field(max_length=500)] = ""
+
+    @classmethod
+    def find(cls, event: dict[str, Any]) -> Self | None:
+        """From `{"action": "pause", "reason": ...}`; None for another event, or InvalidRequest."""
+        return cls._read(event) if "action" in event else None
 
 
 class CleanupRequest(_Request):

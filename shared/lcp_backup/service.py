@@ -13,7 +13,7 @@ from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.create import create_backup
 from lcp_backup.jobs.restore import restore_backup
 from lcp_backup.objects import ObjectStore
-from lcp_backup.requests import CleanupRequest, CreateRequest, RestoreRequest
+from lcp_backup.requests import CleanupRequest, CreateRequest, PauseRequest, RestoreRequest
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 
@@ -69,6 +69,14 @@ class Service:
                 pace=Pace(until),
             )
         )
+
+    def pause_restores(self, request: PauseRequest) -> dict[str, Any]:
+        """Keeps scheduled restores from starting, or lets them start again."""
+        if request.action == "pause":
+            self._catalog.pause_restores("the restore function", request.reason)
+        else:
+            self._catalog.resume_restores()
+        return {"restores_paused": self._catalog.restores_paused() is not None}
 
     def cleanup(self, request: CleanupRequest, until: datetime) -> dict[str, Any]:
         """Deletes what is past its time; `until` (UTC) is when the run must have stopped."""

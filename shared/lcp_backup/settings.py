@@ -171,6 +171,10 @@ class Settings(BaseModel):
         "development", alias="LCP_ENVIRONMENT_TYPE"
     )
     """Only an environment of type `production` may restore on a schedule."""
+    create_function: str | None = Field(None, alias="LCP_CREATE_FUNCTION")
+    """Names of the functions that the API starts; only the api function has them."""
+    restore_function: str | None = Field(None, alias="LCP_RESTORE_FUNCTION")
+    upload_function: str | None = Field(None, alias="LCP_UPLOAD_FUNCTION")
     service_log_level: Annotated[str, BeforeValidator(_level)] = Field(
         "INFO", alias="LCP_SERVICE_LOG_LEVEL"
     )

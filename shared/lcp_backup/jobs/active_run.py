@@ -1,13 +1,14 @@
 """A run while it is under way: its lease, its record, its heartbeat and its end."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
 
 from lcp_backup.catalog import Catalog, HeldLease
-from lcp_backup.errors import BackupError, LeaseLost, OutOfTime, StorageError
+from lcp_backup.errors import BackupError, LeaseLost, NotFound, OutOfTime, StorageError
 from lcp_backup.model import Notice, Run, RunError, RunKind, RunState
 from lcp_backup.telemetry import EventName, Telemetry
 
@@ -32,7 +33,7 @@ class ActiveRun:
 
     Entering raises LeaseHeld (the record then tells of the refusal) and StorageError. Leaving ends
     the record as succeeded or failed, whatever ended the block, and gives the lease back. Methods
-    may be called from several threads.
+    may be called from several threads. With the `run_id` of a queued run, the record is that run's.
     """
 
     def __init__(
@@ -42,13 +43,15 @@ class ActiveRun:
         kind: RunKind,
         backup_id: str | None,
         pace: Pace,
+        *,
+        run_id: str | None = None,
     ) -> None:
         now = catalog.now()
         self._catalog = catalog
         self._log = telemetry.log
         self._pace = pace
         self._record = Run(
-            id=catalog.new_run_id(kind),
+            id=run_id or catalog.new_run_id(kind),
             kind=kind,
             state=RunState.RUNNING,
             backup_id=backup_id,
@@ -198,6 +201,42 @@ class ActiveRun:
         except StorageError as failure:
             # What the run did stands; a record that cannot be kept must not change its outcome.
             self._log.error("the run's record could not be kept", reason=str(failure))
+
+
+@contextmanager
+def queued(catalog: Catalog, run_id: str | None) -> Iterator[None]:
+    """Around a job that a queued run asked for: that run ends also when the job never began.
+
+    An unknown backup, for one, is noticed before there is an ActiveRun. Does nothing without an id.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if run_id is not None:
+            _end_queued(catalog, run_id, RunState.FAILED, describe(error), {})
+        raise
+
+
+def end_queued(catalog: Catalog, run_id: str | None, **result: str | int | bool) -> None:
+    """A queued run whose work was found done already ends as succeeded; others stay as they are."""
+    if run_id is not None:
+        _end_queued(catalog, run_id, RunState.SUCCEEDED, None, result)
+
+
+def _end_queued(
+    catalog: Catalog,
+    run_id: str,
+    state: RunState,
+    error: RunError | None,
+    result: dict[str, str | int | bool],
+) -> None:
+    with suppress(NotFound, StorageError):
+        run = catalog.get_run(run_id)
+        if run.state is not RunState.QUEUED:
+            return
+        now = catalog.now()
+        end = {"state": state, "error": error, "result": result, "step": ""}
+        catalog.write_run(run.model_copy(update={**end, "updated_at": now, "finished_at": now}))
 
 
 def describe(error: BaseException) -> RunError:

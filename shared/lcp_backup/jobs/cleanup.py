@@ -140,7 +140,7 @@ def _settle_runs(
         except (UnknownFormat, NotFound) as error:
             telemetry.log.warning("a record was passed over", run=run_id, reason=str(error))
             continue
-        if run.state is RunState.RUNNING and run.updated_at <= now - DEAD_AFTER:
+        if not run.state.ended and run.updated_at <= now - DEAD_AFTER:
             died.append(run_id)
             if not dry_run:
                 catalog.write_run(_buried(run, now))

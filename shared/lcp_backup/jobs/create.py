@@ -27,7 +27,13 @@ from lcp_backup.errors import (
     StorageError,
     TableChangedDuringDump,
 )
-from lcp_backup.jobs.active_run import ActiveRun, Pace, announce_failure
+from lcp_backup.jobs.active_run import (
+    ActiveRun,
+    Pace,
+    announce_failure,
+    end_queued,
+    queued,
+)
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.model import (
     Archive,
@@ -83,30 +89,37 @@ def create_backup(
     for dump programs in, the first one first; `pause` takes seconds. Raises
     LeaseHeld, OutOfTime, DatabaseError, VolumeError, StorageError, AwsError and their kinds.
     """
-    backup_id = BackupId.of(settings.project_id, settings.environment_id, request.time)
+    with queued(catalog, request.run_id):
+        backup_id = BackupId.of(settings.project_id, settings.environment_id, request.time)
+        # An upload may have taken the id of this minute: it is no backup of this slot.
+        while (found := catalog.find(str(backup_id))) and found.type is BackupType.UPLOADED:
+            backup_id = backup_id.before()
 
-    def capture(run: ActiveRun) -> Manifest:
-        run.note(settings.notices)
-        return _Capture(
-            run=run,
-            backup_id=backup_id,
-            backup_type=request.type,
-            folder=Path(settings.backup_folder),
-            catalog=catalog,
-            locate=locate,
-            programs=programs,
-        ).manifest()
+        def capture(run: ActiveRun) -> Manifest:
+            run.note(settings.notices)
+            return _Capture(
+                run=run,
+                backup_id=backup_id,
+                backup_type=request.type,
+                folder=Path(settings.backup_folder),
+                catalog=catalog,
+                locate=locate,
+                programs=programs,
+            ).manifest()
 
-    while (twin := _wait_for_twin(catalog, str(backup_id), pace, pause)) is None:
-        active = ActiveRun(catalog, telemetry, RunKind.CREATE, str(backup_id), pace)
-        try:
-            return _result(_publish(active, capture, catalog, telemetry), created=True)
-        except LeaseHeld as held:
-            if held.backup_id != str(backup_id):
-                raise
-            # The other delivery was faster by a moment: it is waited for like any other.
-    telemetry.log.info("published already", backup_id=twin.id)
-    return _result(twin, created=False)
+        while (twin := _wait_for_twin(catalog, str(backup_id), pace, pause)) is None:
+            active = ActiveRun(
+                catalog, telemetry, RunKind.CREATE, str(backup_id), pace, run_id=request.run_id
+            )
+            try:
+                return _result(_publish(active, capture, catalog, telemetry), created=True)
+            except LeaseHeld as held:
+                if held.backup_id != str(backup_id):
+                    raise
+                # The other delivery was faster by a moment: it is waited for like any other.
+        telemetry.log.info("published already", backup_id=twin.id)
+        end_queued(catalog, request.run_id, created=False)
+        return _result(twin, created=False)
 
 
 def _publish(

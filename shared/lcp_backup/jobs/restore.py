@@ -13,7 +13,7 @@ from lcp_backup.database import load
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.load import StagedDatabase
 from lcp_backup.errors import RestoredInPart
-from lcp_backup.jobs.active_run import ActiveRun, Pace, announce_failure
+from lcp_backup.jobs.active_run import ActiveRun, Pace, announce_failure, queued
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.model import Archive, Manifest, RunKind, RunState
 from lcp_backup.requests import LATEST, RestoreRequest
@@ -24,9 +24,9 @@ from lcp_backup.volume import staging, unpack
 
 @dataclass(frozen=True)
 class RestoreResult:
-    """What a restore answers; `restored` is False when the backup was the last one restored."""
+    """What a restore answers; `restored` is False when it was paused or had been done before."""
 
-    backup_id: str
+    backup_id: str | None
     restored: bool
     run_id: str | None
     statements_left_out: list[str]
@@ -53,12 +53,30 @@ def restore_backup(
     `locate` finds the database. Raises NotFound, LeaseHeld, OutOfTime, ArchiveDamaged,
     ArchiveRefused, DatabaseError, VolumeError, StorageError, AwsError and their kinds.
     """
+    with queued(catalog, request.run_id):
+        return _restore(request, settings, catalog, source, telemetry, locate, pace)
+
+
+def _restore(
+    request: RestoreRequest,
+    settings: Settings,
+    catalog: Catalog,
+    source: Catalog,
+    telemetry: Telemetry,
+    locate: Callable[[], DatabaseEndpoint],
+    pace: Pace,
+) -> RestoreResult:
+    if request.only_if_new and (pause := catalog.restores_paused()):
+        telemetry.log.warning("restores are paused", by=pause.by, reason=pause.reason)
+        return RestoreResult(None, restored=False, run_id=None, statements_left_out=[])
     manifest = source.latest() if request.backup_id == LATEST else source.get(request.backup_id)
     if request.only_if_new and _last_restored(catalog) == manifest.id:
         telemetry.log.info("restored already", backup_id=manifest.id)
         return RestoreResult(manifest.id, restored=False, run_id=None, statements_left_out=[])
     try:
-        with ActiveRun(catalog, telemetry, RunKind.RESTORE, manifest.id, pace) as run:
+        with ActiveRun(
+            catalog, telemetry, RunKind.RESTORE, manifest.id, pace, run_id=request.run_id
+        ) as run:
             left_out = _replace(run, manifest, settings, source, locate)
             run.set_result(statements_left_out=left_out)
     except BaseException as error:
