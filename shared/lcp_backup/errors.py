@@ -40,7 +40,32 @@ class UnknownFormat(BackupError):
     """A manifest, index or record was written by a version of the service this one cannot read."""
 
 
+# --- who is calling -----------------------------------------------------------
+
+
+class Unauthenticated(BackupError):
+    """The credentials are missing or wrong. One sentence for all cases: it tells nobody which."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "credentials are missing or wrong: use basic authentication, or"
+            " 'dxpcloud-authorization: Bearer' with an access token of the user pool"
+        )
+
+
+class LoginRefused(BackupError):
+    """The user pool took no name and password; says why, for the log and never for the caller."""
+
+
+class Forbidden(BackupError):
+    """The caller is known and may not do this."""
+
+
 # --- come back later ----------------------------------------------------------
+
+
+class Throttled(BackupError):
+    """The user pool was asked too often and answers no more for a while."""
 
 
 class Conflict(BackupError):

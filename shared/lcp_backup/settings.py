@@ -103,6 +103,14 @@ def _database_name(value: object) -> str:
     return text
 
 
+def _user_pool_id(value: object) -> str:
+    # The pool's region is read from the part before the underscore.
+    text = str(value).strip()
+    if not re.fullmatch(r"[a-z0-9-]{1,30}_[0-9A-Za-z]{1,40}", text):
+        raise ValueError("the id of a Cognito user pool is allowed, like eu-central-1_AbCdEfGhI")
+    return text
+
+
 def _prefix(value: object) -> str:
     text = str(value).strip("/")
     if not re.fullmatch(r"[A-Za-z0-9!_.*'()/-]{0,512}", text):
@@ -175,6 +183,14 @@ class Settings(BaseModel):
     """Names of the functions that the API starts; only the api function has them."""
     restore_function: str | None = Field(None, alias="LCP_RESTORE_FUNCTION")
     upload_function: str | None = Field(None, alias="LCP_UPLOAD_FUNCTION")
+    user_pool_id: Annotated[str | None, BeforeValidator(_user_pool_id)] = Field(
+        None, alias="LCP_USER_POOL_ID"
+    )
+    """The Cognito user pool of those who may call the API; only the api function has it."""
+    user_pool_client_id: Annotated[str, _Required] | None = Field(
+        None, alias="LCP_USER_POOL_CLIENT_ID"
+    )
+    """The pool's app client: without a secret, and with USER_PASSWORD_AUTH allowed."""
     service_log_level: Annotated[str, BeforeValidator(_level)] = Field(
         "INFO", alias="LCP_SERVICE_LOG_LEVEL"
     )
@@ -266,6 +282,16 @@ class Settings(BaseModel):
         if self.backup_bucket is None:
             raise SettingsError("LCP_BACKUP_BUCKET", None, "name the bucket that backups lie in")
         return self.backup_bucket
+
+    def required_user_pool(self) -> tuple[str, str]:
+        """The ids of the user pool and of its app client; raises SettingsError without either."""
+        if self.user_pool_id is None:
+            raise SettingsError("LCP_USER_POOL_ID", None, "name the user pool of the API's callers")
+        if self.user_pool_client_id is None:
+            raise SettingsError(
+                "LCP_USER_POOL_CLIENT_ID", None, "name the user pool's app client for the API"
+            )
+        return self.user_pool_id, self.user_pool_client_id
 
     def database_password(self) -> SecretStr:
         """The password, or the ARN of its secret, after the seed's default is followed.

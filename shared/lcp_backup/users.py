@@ -1,0 +1,279 @@
+"""Who is calling: from the two headers of a request to a caller with a role.
+
+| header | credential |
+|---|---|
+| `dxpcloud-authorization: Bearer` | an access token of the user pool |
+| `Authorization: Bearer` | an access token of the user pool, or the project master token |
+| `Authorization: Basic` | name and password of a user of the pool |
+
+Every user of the pool is a viewer; the members of its group `admins` are admins, and so is who has
+the master token. A request has one credential: where `dxpcloud-authorization` is there, it alone
+decides, as `Authorization` may belong to a proxy in front. A wrong one is never made good by the
+other.
+
+An access token is good until it expires: that a user was disabled, or left the group, counts from
+the next token on, and for a name and password after a minute at most.
+"""
+
+import base64
+import hmac
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+from hashlib import sha256
+from threading import Lock
+from typing import Any, Literal
+
+import jwt
+from aws_lambda_powertools import Logger
+from pydantic import SecretStr
+
+from lcp_backup.aws import UserPool
+from lcp_backup.errors import AwsError, LoginRefused, Unauthenticated
+
+ADMIN_GROUP = "admins"
+MASTER_TOKEN_NAME = "project master token"  # noqa: S105 -- how its holder is named in logs
+
+_MAX_HEADER = 10_240
+"""Bytes; API Gateway passes no more in all headers together. More is refused unread.
+
+Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
+"""
+_MAX_NAME = 128  # characters; Cognito's UsernameType
+_MAX_PASSWORD = 256  # characters; Cognito's PasswordType
+_LEEWAY = timedelta(seconds=10)
+"""How far Cognito's clock and this one may differ."""
+_LOGIN_KEPT = timedelta(seconds=60)
+"""How long a right name and password is not asked for again: scripts send it with every call, and
+Cognito allows an account 120 logins a second in a region."""
+_LOGINS_KEPT = 256
+_MASTER_TOKEN_KEPT = timedelta(minutes=5)
+"""How long a rotated master token may still be the old one."""
+_KEYS_KEPT = timedelta(minutes=1)
+"""How long an unknown key id is believed to be unknown: made-up ones must not reach Cognito."""
+
+_CREDENTIAL = re.compile(r"(?P<scheme>[A-Za-z]+) +(?P<value>[!-~]+) *")
+_JWT = re.compile(r"[A-Za-z0-9_-]{1,1024}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{1,1024}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}(@[A-Za-z0-9.-]{1,63})?")
+
+type How = Literal["basic", "access token", "master token"]
+
+
+class Role(IntEnum):
+    """What a caller may do; a higher one may do all that a lower one may."""
+
+    VIEWER = 1
+    """List and download."""
+    ADMIN = 2
+    """Upload, create, restore and delete as well."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody whose credential was checked."""
+
+    name: str
+    """The pool's name for the user (an id where users log in by e-mail), for logs and records."""
+    role: Role
+    how: How
+
+
+class _Refused(Exception):
+    """Why a credential is not taken, in words for the log, which hold nothing secret.
+
+    Never leaves this module.
+    """
+
+
+class Users:
+    """Tells who is calling; made once per process, may be used by several threads."""
+
+    def __init__(
+        self,
+        pool: UserPool,
+        master_token: Callable[[], SecretStr | None],
+        log: Logger,
+        clock: Callable[[], datetime],
+    ) -> None:
+        """`master_token` looks the token up, afresh each time it is called (None: there is none);
+        it may raise AwsError. `clock` answers the time in UTC.
+        """
+        self._pool = pool
+        self._look_up_master_token = master_token
+        self._log = log
+        self._clock = clock
+        self._lock = Lock()
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._keys_read_at: datetime | None = None
+        self._master_token: tuple[datetime, SecretStr | None] | None = None
+        self._logins: dict[bytes, tuple[datetime, Caller]] = {}
+        # What is kept of a login is of no use outside this process.
+        self._login_key = secrets.token_bytes(32)
+
+    def identify(self, authorization: str | None, dxpcloud_authorization: str | None) -> Caller:
+        """The caller that the values of the two headers prove; None is a header that is not there.
+
+        Raises Unauthenticated, the same for whatever is wrong; a refused credential leaves one line
+        in the log. Raises Throttled and AwsError when it cannot be found out now: nobody is let in
+        then, and nobody is told that his password is wrong.
+        """
+        how = ""
+        try:
+            if dxpcloud_authorization is not None:
+                how = "dxpcloud-authorization"
+                return self._by_dxpcloud_authorization(dxpcloud_authorization)
+            if authorization is not None:
+                how = "Authorization"
+                return self._by_authorization(authorization)
+        except _Refused as refused:
+            self._log.warning("a credential was refused", header=how, reason=str(refused))
+        raise Unauthenticated
+
+    def _by_dxpcloud_authorization(self, header: str) -> Caller:
+        scheme, value = _parse(header)
+        if scheme != "bearer":
+            raise _Refused("the scheme is not Bearer")
+        return self._by_access_token(value)
+
+    def _by_authorization(self, header: str) -> Caller:
+        scheme, value = _parse(header)
+        if scheme == "basic":
+            return self._by_password(*_name_and_password(value))
+        if scheme != "bearer":
+            raise _Refused("the scheme is neither Basic nor Bearer")
+        try:
+            # First: a user's token must be good also while Secrets Manager does not answer.
+            return self._by_access_token(value)
+        except _Refused:
+            if not self._is_master_token(value):
+                raise
+        return Caller(MASTER_TOKEN_NAME, Role.ADMIN, "master token")
+
+    def _by_password(self, name: str, password: str) -> Caller:
+        # Refused before Cognito is asked: it would call them a wrong parameter, not a wrong login.
+        if not 0 < len(name) <= _MAX_NAME or not 0 < len(password) <= _MAX_PASSWORD:
+            raise _Refused("the name or the password is empty or too long")
+        if _CONTROL.search(name + password):
+            raise _Refused("the name or the password holds control characters")
+        key = hmac.digest(self._login_key, f"{name}\0{password}".encode(), "sha256")
+        now = self._clock()
+        with self._lock:
+            kept_until, caller = self._logins.get(key, (now, None))
+        if caller is not None and now < kept_until:
+            return caller
+        try:
+            token = self._pool.log_in(name, password)
+        except LoginRefused as refused:
+            shown = name if _NAME.fullmatch(name) else "(not shown)"
+            raise _Refused(f"login of {shown}: {refused}") from None
+        claims = self._verified(token)
+        caller = _caller(claims, "basic")
+        with self._lock:
+            if len(self._logins) >= _LOGINS_KEPT:
+                del self._logins[next(iter(self._logins))]
+            self._logins[key] = (now + _LOGIN_KEPT, caller)
+        return caller
+
+    def _by_access_token(self, token: str) -> Caller:
+        return _caller(self._verified(token), "access token")
+
+    def _verified(self, token: str) -> dict[str, Any]:
+        """The claims of an access token of the pool for its app client."""
+        # The form first: what is parsed before the signature is checked stays small and flat.
+        if not _JWT.fullmatch(token):
+            raise _Refused("no token of the user pool")
+        try:
+            header = jwt.get_unverified_header(token)
+            if header.get("alg") != "RS256":
+                raise _Refused("a token that is not signed by RS256")
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                self._key(header.get("kid")),
+                algorithms=["RS256"],
+                issuer=self._pool.issuer,
+                leeway=_LEEWAY,
+                # Cognito's access tokens have no audience; the client is in a claim of its own.
+                options={
+                    "require": ["exp", "iat", "iss", "token_use", "client_id", "username"],
+                    "verify_aud": False,
+                },
+            )
+        except jwt.InvalidTokenError as error:
+            raise _Refused(f"a token that does not hold ({type(error).__name__})") from None
+        if claims["token_use"] != "access":  # noqa: S105 -- the kind of a token, no secret
+            raise _Refused("a token of the user pool that is no access token")
+        if claims["client_id"] != self._pool.client_id:
+            raise _Refused("a token of another client of the user pool")
+        return claims
+
+    def _key(self, kid: object) -> jwt.PyJWK:
+        if not isinstance(kid, str):
+            raise _Refused("a token without the id of its key")
+        with self._lock:
+            now = self._clock()
+            recent = self._keys_read_at is not None and now < self._keys_read_at + _KEYS_KEPT
+            if kid not in self._keys and not recent:
+                # A failure is not remembered: the next call tries again, and no good token is
+                # refused because Cognito did not answer once.
+                self._keys = _usable(self._pool.fetch_keys())
+                self._keys_read_at = now
+            key = self._keys.get(kid)
+        if key is None:
+            raise _Refused("a token signed by a key that the user pool does not have")
+        return key
+
+    def _is_master_token(self, token: str) -> bool:
+        now = self._clock()
+        with self._lock:
+            if self._master_token is None or now >= self._master_token[0]:
+                self._master_token = (now + _MASTER_TOKEN_KEPT, self._look_up_master_token())
+            wanted = self._master_token[1]
+        if wanted is None:
+            return False
+        # Hashed, so that the time tells not even the length. Stripped: a secret made by `echo` ends
+        # in a line break, which no header can carry.
+        hashes = (sha256(it.encode()).digest() for it in (token, wanted.get_secret_value().strip()))
+        return hmac.compare_digest(*hashes)
+
+
+def _parse(header: str) -> tuple[str, str]:
+    """Scheme (lower case) and value of a credential (RFC 9110, 11.4)."""
+    if len(header) > _MAX_HEADER:
+        raise _Refused("the header is too long")
+    if (parts := _CREDENTIAL.fullmatch(header)) is None:
+        raise _Refused("the header is malformed")
+    return parts["scheme"].lower(), parts["value"]
+
+
+def _name_and_password(value: str) -> tuple[str, str]:
+    """Source: RFC 7617, section 2, with the charset UTF-8 that the challenge names."""
+    try:
+        text = base64.b64decode(value, validate=True).decode()
+    except ValueError:
+        raise _Refused("the basic credential is no UTF-8 in base64") from None
+    name, colon, password = text.partition(":")
+    if not colon:
+        raise _Refused("the basic credential has no colon")
+    return name, password
+
+
+def _usable(keys: list[dict[str, Any]]) -> dict[str, jwt.PyJWK]:
+    try:
+        return {
+            key["kid"]: jwt.PyJWK(key, algorithm="RS256")
+            for key in keys
+            if key.get("kty") == "RSA" and isinstance(key.get("kid"), str)
+        }
+    except jwt.PyJWTError as error:
+        raise AwsError(
+            f"the user pool's keys cannot be understood ({type(error).__name__})"
+        ) from error
+
+
+def _caller(claims: dict[str, Any], how: How) -> Caller:
+    is_admin = ADMIN_GROUP in claims.get("cognito:groups", ())
+    return Caller(claims["username"], Role.ADMIN if is_admin else Role.VIEWER, how)
