@@ -265,7 +265,7 @@ class UserPool:
                     f"the app client {self.client_id} of the user pool does not allow a login by"
                     " password: it must have no secret, and ALLOW_USER_PASSWORD_AUTH"
                 ) from None
-            raise AwsError(f"Cognito refused to check a login: {code}") from error
+            raise AwsError(f"Cognito refused to check a login: {code}") from None
         except BotoCoreError as error:
             raise AwsError(
                 f"Cognito could not be reached to check a login ({type(error).__name__}); in a VPC"

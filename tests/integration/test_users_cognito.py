@@ -1,0 +1,181 @@
+"""Callers against a real user pool: logins checked and tokens signed by MiniStack's Cognito."""
+
+import base64
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import boto3
+import jwt
+import pytest
+from aws_lambda_powertools import Logger
+from pydantic import SecretStr
+
+from lcp_backup import aws
+from lcp_backup.catalog import utc_now
+from lcp_backup.errors import AwsError, Unauthenticated
+from lcp_backup.users import Caller, Role, Users
+from local import emulator
+
+if TYPE_CHECKING:
+    from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
+    from mypy_boto3_cognito_idp.type_defs import AuthenticationResultTypeTypeDef
+
+PASSWORD = "Correct-Horse:9 ß"
+
+
+@dataclass(frozen=True)
+class TestPool:
+    """A user pool with an app client, as the template makes them."""
+
+    __test__ = False
+
+    id: str
+    client_id: str
+    cognito: "CognitoIdentityProviderClient"
+
+    def add(self, name: str, *groups: str, permanent: bool = True) -> None:
+        """A user of that name with PASSWORD, which has to be changed unless it is permanent."""
+        names = {"UserPoolId": self.id, "Username": name}
+        self.cognito.admin_create_user(**names, MessageAction="SUPPRESS")
+        self.cognito.admin_set_user_password(**names, Password=PASSWORD, Permanent=permanent)
+        for group in groups:
+            self.cognito.admin_add_user_to_group(**names, GroupName=group)
+
+    def tokens(self, name: str) -> "AuthenticationResultTypeTypeDef":
+        return self.cognito.initiate_auth(
+            ClientId=self.client_id,
+            AuthFlow="USER_PASSWORD_AUTH",
+            AuthParameters={"USERNAME": name, "PASSWORD": PASSWORD},
+        )["AuthenticationResult"]
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A private MiniStack; this process's clients lead to it, and have no credentials for it."""
+    state: Path = tmp_path_factory.mktemp("ministack")
+    with pytest.MonkeyPatch.context() as environment:
+        for name in list(os.environ):
+            if name.startswith("AWS_"):
+                environment.delenv(name)
+        # Its signing key lies here, and would else be shared by every MiniStack of the machine.
+        environment.setenv("STATE_DIR", str(state))
+        address = emulator.start(state)
+        environment.setenv("AWS_ENDPOINT_URL", address)
+        environment.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+        environment.setenv("AWS_CONFIG_FILE", os.devnull)
+        environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        try:
+            yield address
+        finally:
+            emulator.stop(state)
+
+
+def make_pool(endpoint: str) -> TestPool:
+    cognito = boto3.client(
+        "cognito-idp",
+        region_name=emulator.REGION,
+        endpoint_url=endpoint,
+        aws_access_key_id=emulator.CREDENTIALS["access_key_id"],
+        aws_secret_access_key=emulator.CREDENTIALS["secret_access_key"],
+    )
+    pool_id = cognito.create_user_pool(PoolName="backups")["UserPool"]["Id"]
+    client = cognito.create_user_pool_client(
+        UserPoolId=pool_id,
+        ClientName="api",
+        GenerateSecret=False,
+        ExplicitAuthFlows=["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"],
+        PreventUserExistenceErrors="ENABLED",
+    )["UserPoolClient"]
+    for group in ("admins", "readers"):
+        cognito.create_group(UserPoolId=pool_id, GroupName=group)
+    pool = TestPool(pool_id, client["ClientId"], cognito)
+    pool.add("ann@acme.com", "readers", "admins")
+    pool.add("bob@acme.com")
+    return pool
+
+
+@pytest.fixture(scope="module")
+def pool(endpoint: str) -> TestPool:
+    return make_pool(endpoint)
+
+
+@pytest.fixture
+def users(pool: TestPool) -> Users:
+    """As the api function makes them: without any right in AWS."""
+    user_pool = aws.UserPool(aws.cognito_client(pool.id), pool.id, pool.client_id)
+    log = Logger(service=f"users-{uuid4()}")
+    return Users(user_pool, lambda: SecretStr("master"), log, utc_now)
+
+
+def basic(name: str, password: str = PASSWORD) -> str:
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+
+
+def test_a_login_by_password_finds_the_users_role_without_any_right_in_aws(users: Users) -> None:
+    assert users.identify(basic("ann@acme.com"), None) == Caller(
+        "ann@acme.com", Role.ADMIN, "basic"
+    )
+    assert users.identify(basic("bob@acme.com"), None) == Caller(
+        "bob@acme.com", Role.VIEWER, "basic"
+    )
+
+
+@pytest.mark.parametrize("header", ["authorization", "dxpcloud_authorization"])
+def test_a_users_access_token_is_taken(users: Users, pool: TestPool, header: str) -> None:
+    headers: dict[str, str | None] = {"authorization": None, "dxpcloud_authorization": None}
+    for name, role in [("ann@acme.com", Role.ADMIN), ("bob@acme.com", Role.VIEWER)]:
+        headers[header] = f"Bearer {pool.tokens(name)['AccessToken']}"
+        assert users.identify(**headers) == Caller(name, role, "access token")
+
+
+def test_only_the_access_token_of_a_login_is_taken(users: Users, pool: TestPool) -> None:
+    tokens = pool.tokens("ann@acme.com")
+    for token in (tokens["IdToken"], tokens["RefreshToken"]):
+        with pytest.raises(Unauthenticated):
+            users.identify(f"Bearer {token}", None)
+
+
+def test_another_pools_user_is_nobody_here(users: Users, pool: TestPool, endpoint: str) -> None:
+    """MiniStack signs for all its pools by one key, so the signature alone would be good."""
+    other = make_pool(endpoint)
+    token = other.tokens("ann@acme.com")["AccessToken"]
+    mine = pool.tokens("ann@acme.com")["AccessToken"]
+    assert jwt.get_unverified_header(token)["kid"] == jwt.get_unverified_header(mine)["kid"]
+    with pytest.raises(Unauthenticated):
+        users.identify(f"Bearer {token}", None)
+
+
+def test_wrong_unknown_disabled_and_unfinished_users_get_one_answer(
+    users: Users, pool: TestPool
+) -> None:
+    pool.add("disabled@acme.com")
+    pool.cognito.admin_disable_user(UserPoolId=pool.id, Username="disabled@acme.com")
+    pool.add("new@acme.com", permanent=False)
+    answers = set()
+    for header in (
+        basic("ann@acme.com", "wrong"),
+        basic("nobody@acme.com"),
+        basic("disabled@acme.com"),
+        basic("new@acme.com"),
+        basic("ann@acme.com' OR '1'='1"),
+        basic("änn"),
+    ):
+        with pytest.raises(Unauthenticated) as caught:
+            users.identify(header, None)
+        answers.add(str(caught.value))
+    assert len(answers) == 1
+
+
+def test_a_pool_that_is_not_there_is_not_the_callers_fault(pool: TestPool) -> None:
+    missing = f"{emulator.REGION}_nowhere"
+    log = Logger(service=f"users-{uuid4()}")
+    user_pool = aws.UserPool(aws.cognito_client(missing), missing, "nobody")
+    users = Users(user_pool, lambda: None, log, utc_now)
+    with pytest.raises(AwsError):
+        users.identify(basic("ann@acme.com"), None)
+    with pytest.raises(AwsError, match="HTTP 4"):
+        users.identify(f"Bearer {pool.tokens('ann@acme.com')['AccessToken']}", None)

@@ -1,0 +1,198 @@
+"""The user pool's edge: what Cognito's answers mean, and where its keys lie."""
+
+import io
+import json
+import urllib.error
+from collections.abc import Iterator
+from email.message import Message
+from http.client import IncompleteRead
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from botocore.stub import Stubber
+
+from lcp_backup import aws as edge
+from lcp_backup.aws import UserPool, cognito_client
+from lcp_backup.errors import AwsError, LoginRefused, Throttled
+
+if TYPE_CHECKING:
+    from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
+
+POOL = "us-west-2_AbCdEfGhI"
+PASSWORD = "hunter2000"
+
+
+@pytest.fixture
+def client(aws: None) -> "CognitoIdentityProviderClient":  # noqa: ARG001 -- its credentials
+    return cognito_client(POOL)
+
+
+@pytest.fixture
+def pool(client: "CognitoIdentityProviderClient") -> UserPool:
+    return UserPool(client, POOL, "client")
+
+
+@pytest.fixture
+def cognito(client: "CognitoIdentityProviderClient") -> Iterator[Stubber]:
+    with Stubber(client) as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()
+
+
+def refuse(cognito: Stubber, code: str, message: str = "") -> None:
+    cognito.add_client_error("initiate_auth", code, message)
+
+
+def test_a_login_asks_for_the_users_access_token(pool: UserPool, cognito: Stubber) -> None:
+    cognito.add_response(
+        "initiate_auth",
+        {"AuthenticationResult": {"AccessToken": "a.b.c"}},
+        {
+            "ClientId": "client",
+            "AuthFlow": "USER_PASSWORD_AUTH",
+            "AuthParameters": {"USERNAME": "ann", "PASSWORD": PASSWORD},
+        },
+    )
+    assert pool.log_in("ann", PASSWORD) == "a.b.c"
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("NotAuthorizedException", "Incorrect username or password."),
+        ("NotAuthorizedException", "User is disabled."),
+        ("NotAuthorizedException", "Password attempts exceeded"),
+        ("UserNotFoundException", "User does not exist."),
+        ("UserNotConfirmedException", "User is not confirmed."),
+        ("PasswordResetRequiredException", "Password reset required for the user"),
+        ("UserLambdaValidationException", "PreAuthentication failed with error no"),
+        ("InvalidParameterException", f"Value {{PASSWORD={PASSWORD}}} at 'authParameters' failed"),
+    ],
+)
+def test_what_lies_in_the_user_refuses_the_login_and_quotes_nothing(
+    pool: UserPool, cognito: Stubber, code: str, message: str
+) -> None:
+    refuse(cognito, code, message)
+    with pytest.raises(LoginRefused) as caught:
+        pool.log_in("ann", PASSWORD)
+    assert str(caught.value) == code
+
+
+@pytest.mark.parametrize("challenge", ["NEW_PASSWORD_REQUIRED", "SOFTWARE_TOKEN_MFA", "SMS_MFA"])
+def test_a_challenge_refuses_the_login_and_is_named(
+    pool: UserPool, cognito: Stubber, challenge: str
+) -> None:
+    cognito.add_response("initiate_auth", {"ChallengeName": challenge, "Session": "s" * 20})
+    with pytest.raises(LoginRefused, match=challenge):
+        pool.log_in("ann", PASSWORD)
+
+
+@pytest.mark.parametrize("code", ["TooManyRequestsException", "LimitExceededException"])
+def test_a_throttled_pool_is_told_apart(pool: UserPool, cognito: Stubber, code: str) -> None:
+    refuse(cognito, code)
+    with pytest.raises(Throttled):
+        pool.log_in("ann", PASSWORD)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("InvalidParameterException", "USER_PASSWORD_AUTH flow not enabled for this client"),
+        (
+            "NotAuthorizedException",
+            "Client x is configured with secret but SECRET_HASH was not received",
+        ),
+        ("NotAuthorizedException", "Unable to verify secret hash for client x"),
+        ("ResourceNotFoundException", "User pool client x does not exist."),
+        ("InternalErrorException", ""),
+    ],
+)
+def test_what_the_operator_has_to_mend_is_not_the_callers_fault(
+    pool: UserPool, cognito: Stubber, code: str, message: str
+) -> None:
+    refuse(cognito, code, message)
+    with pytest.raises(AwsError):
+        pool.log_in("ann", PASSWORD)
+
+
+def test_an_unreachable_pool_is_not_the_callers_fault(
+    pool: UserPool, client: "CognitoIdentityProviderClient"
+) -> None:
+    def break_off(**_: Any) -> None:
+        raise EndpointConnectionError(endpoint_url="https://cognito")
+
+    client.meta.events.register("before-send.cognito-idp.InitiateAuth", break_off)
+    with pytest.raises(AwsError, match="interface endpoint"):
+        pool.log_in("ann", PASSWORD)
+
+
+# --- keys ---------------------------------------------------------------------
+
+
+class Web:
+    """Stands in for the network: answers every address with one thing."""
+
+    def __init__(self, answer: bytes | Exception) -> None:
+        self.answer = answer
+        self.asked: list[str] = []
+
+    def __call__(self, url: str, timeout: float) -> io.BytesIO:
+        assert timeout < 10
+        self.asked.append(url)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return io.BytesIO(self.answer)
+
+
+def test_the_keys_lie_where_aws_says(pool: UserPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the pool's own region, whatever the function's.
+
+    Source: https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-tokens-verifying-a-jwt.html
+    """
+    web = Web(b'{"keys": [{"kid": "k1"}]}')
+    monkeypatch.setattr(edge, "urlopen", web)
+    assert pool.fetch_keys() == [{"kid": "k1"}]
+    assert web.asked == [
+        "https://cognito-idp.us-west-2.amazonaws.com/us-west-2_AbCdEfGhI/.well-known/jwks.json"
+    ]
+    assert pool.issuer == "https://cognito-idp.us-west-2.amazonaws.com/us-west-2_AbCdEfGhI"
+
+
+@pytest.mark.usefixtures("aws")
+def test_an_emulators_keys_lie_at_its_endpoint_and_its_issuer_is_awss(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+    web = Web(b'{"keys": []}')
+    monkeypatch.setattr(edge, "urlopen", web)
+    pool = UserPool(cognito_client(POOL), POOL, "client")
+    pool.fetch_keys()
+    assert web.asked == [f"http://127.0.0.1:4566/{POOL}/.well-known/jwks.json"]
+    assert pool.issuer == f"https://cognito-idp.us-west-2.amazonaws.com/{POOL}"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"<html>",
+        b"",
+        b"[]",
+        b"{}",
+        b'{"keys": {}}',
+        b'{"keys": ["k1"]}',
+        b"\xff",
+        json.dumps({"keys": None}).encode(),
+        urllib.error.HTTPError("", 503, "", Message(), io.BytesIO()),
+        urllib.error.URLError("no route"),
+        TimeoutError(),
+        IncompleteRead(b""),
+    ],
+    ids=ascii,
+)
+def test_keys_that_do_not_come_are_an_error_of_aws(
+    pool: UserPool, monkeypatch: pytest.MonkeyPatch, answer: bytes | Exception
+) -> None:
+    monkeypatch.setattr(edge, "urlopen", Web(answer))
+    with pytest.raises(AwsError, match="keys could not be read"):
+        pool.fetch_keys()

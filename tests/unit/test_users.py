@@ -1,0 +1,496 @@
+"""Who is calling: what is taken, what is refused, and what the log says of it."""
+
+import base64
+import io
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import jwt
+import pytest
+from aws_lambda_powertools import Logger
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from lcp_backup.aws import UserPool
+from lcp_backup.errors import AwsError, LoginRefused, Throttled, Unauthenticated
+from lcp_backup.users import Caller, Role, Users
+from tests.unit.conftest import SettableClock
+
+CLIENT = "6fnt5mkq1client"
+ISSUER = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_Mine"
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+MASTER = "mAsTeR-0123456789"
+PASSWORD = "Pass:wörd 1"
+
+
+def jwk(key: rsa.RSAPrivateKey, kid: str) -> dict[str, Any]:
+    public: dict[str, Any] = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    return {**public, "kid": kid, "alg": "RS256", "use": "sig"}
+
+
+def claims(groups: list[str] | None = None, **changed: Any) -> dict[str, Any]:
+    """What Cognito writes into an access token; a claim changed to None is left out."""
+    now = int(time.time())
+    all_of_them = {
+        "sub": "7d1f8d0e-93b0-4b1e-a5d5-1e1f4c6f2c11",
+        "iss": ISSUER,
+        "client_id": CLIENT,
+        "token_use": "access",
+        "username": "ann@acme.com",
+        "cognito:groups": groups,
+        "iat": now,
+        "exp": now + 3600,
+        **changed,
+    }
+    return {name: value for name, value in all_of_them.items() if value is not None}
+
+
+def token(key: Any = KEY, *, alg: str = "RS256", kid: Any = "k1", **changed: Any) -> str:
+    headers = {} if kid is None else {"kid": kid}
+    return jwt.encode(claims(**changed), key, algorithm=alg, headers=headers)
+
+
+def by_hand(header: bytes, payload: dict[str, Any], signature: bytes = b"sig") -> str:
+    """A token that no library would make."""
+    parts = (header, json.dumps(payload).encode(), signature)
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+
+
+def basic(name: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+
+
+class Pool(UserPool):
+    """A user pool that counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.client_id = CLIENT
+        self.issuer = ISSUER
+        self.keys = [jwk(KEY, "k1")]
+        self.unreachable = False
+        self.groups = ["admins"]
+        self.keys_asked = 0
+        self.logins_asked: list[str] = []
+
+    def log_in(self, name: str, password: str) -> str:
+        self.logins_asked.append(name)
+        if name == "busy":
+            raise Throttled("the user pool is asked too often now")
+        if password != PASSWORD:
+            raise LoginRefused("NotAuthorizedException")
+        return token(username=name, groups=self.groups)
+
+    def fetch_keys(self) -> list[dict[str, Any]]:
+        self.keys_asked += 1
+        if self.unreachable:
+            raise AwsError("the user pool's keys could not be read")
+        return self.keys
+
+
+@dataclass
+class Secret:
+    """The master token's place; `failing` means that Secrets Manager does not answer."""
+
+    value: str | None = MASTER
+    failing: bool = False
+    asked: int = 0
+
+    def __call__(self) -> SecretStr | None:
+        self.asked += 1
+        if self.failing:
+            raise AwsError("AWS refused to read the secret")
+        return None if self.value is None else SecretStr(self.value)
+
+
+@dataclass
+class Door:
+    """The users of one process, and all that is around them."""
+
+    clock: SettableClock
+    pool: Pool = field(default_factory=Pool)
+    secret: Secret = field(default_factory=Secret)
+    written: io.StringIO = field(default_factory=io.StringIO)
+
+    def __post_init__(self) -> None:
+        # A name of its own: a logger is kept by name, with the stream it was first given.
+        log = Logger(service=f"users-{uuid4()}", level="DEBUG", stream=self.written)
+        self.users = Users(self.pool, self.secret, log, self.clock)
+
+    def refuses(self, authorization: str | None, dxpcloud: str | None = None) -> str:
+        """The sentence that the caller gets."""
+        with pytest.raises(Unauthenticated) as caught:
+            self.users.identify(authorization, dxpcloud)
+        return str(caught.value)
+
+    def admits(self, authorization: str | None, dxpcloud: str | None = None) -> Caller:
+        return self.users.identify(authorization, dxpcloud)
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.written.getvalue().splitlines()]
+
+
+@pytest.fixture
+def door(clock: SettableClock) -> Door:
+    return Door(clock)
+
+
+# --- access tokens ------------------------------------------------------------
+
+
+def test_an_access_token_is_taken_from_either_header(door: Door) -> None:
+    expected = Caller("ann@acme.com", Role.VIEWER, "access token")
+    assert door.admits(f"Bearer {token()}") == expected
+    assert door.admits(None, f"bearer {token()}") == expected
+    assert door.pool.keys_asked == 1
+    assert not door.secret.asked
+
+
+@pytest.mark.parametrize(
+    ("groups", "role"),
+    [
+        (None, Role.VIEWER),
+        ([], Role.VIEWER),
+        (["readers", "Admins", "admins2"], Role.VIEWER),
+        (["readers", "admins"], Role.ADMIN),
+    ],
+)
+def test_only_the_group_admins_makes_an_admin(
+    door: Door, groups: list[str] | None, role: Role
+) -> None:
+    assert door.admits(None, f"Bearer {token(groups=groups)}").role is role
+
+
+def _public_pem() -> bytes:
+    return KEY.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def _hs256_by_the_public_key() -> str:
+    # The library refuses to make such a token, so it is made by hand.
+    import hashlib  # noqa: PLC0415
+    import hmac  # noqa: PLC0415
+
+    unsigned = by_hand(b'{"alg":"HS256","kid":"k1"}', claims()).rpartition(".")[0]
+    signature = hmac.digest(_public_pem(), unsigned.encode(), hashlib.sha256)
+    return f"{unsigned}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+
+def _changed_after_signing() -> str:
+    header, _, signature = token().split(".")
+    forged = json.dumps(claims(groups=["admins"])).encode()
+    return f"{header}.{base64.urlsafe_b64encode(forged).rstrip(b'=').decode()}.{signature}"
+
+
+NOW = int(time.time())
+FORGED: dict[str, Callable[[], str]] = {
+    "no algorithm": lambda: token(None, alg="none"),
+    "no algorithm and a signature": lambda: by_hand(b'{"alg":"none","kid":"k1"}', claims()),
+    "HS256 by the public key": _hs256_by_the_public_key,
+    "RS512": lambda: token(alg="RS512"),
+    "another pool": lambda: token(iss=ISSUER + "2"),
+    "another pool's key": lambda: token(OTHER_KEY, kid="k2"),
+    "another key by this key's id": lambda: token(OTHER_KEY),
+    "claims changed after signing": _changed_after_signing,
+    "another client": lambda: token(client_id="another"),
+    "an id token": lambda: token(token_use="id", aud=CLIENT),
+    "an id token with a client": lambda: token(token_use="id"),
+    "expired": lambda: token(iat=NOW - 7200, exp=NOW - 3600),
+    "not yet valid": lambda: token(nbf=NOW + 3600),
+    "issued in the future": lambda: token(iat=NOW + 3600, exp=NOW + 7200),
+    "no expiry": lambda: token(exp=None),
+    "no issuer": lambda: token(iss=None),
+    "no client": lambda: token(client_id=None),
+    "no use": lambda: token(token_use=None),
+    "no key id": lambda: token(kid=None),
+    "a key id with a path": lambda: token(kid="../../../../etc/passwd"),
+    "a key id that is a URL": lambda: token(OTHER_KEY, kid="https://evil.example/jwks.json"),
+    "a key id that is a list": lambda: by_hand(b'{"alg":"RS256","kid":["k1"]}', claims()),
+    "a key of its own": lambda: jwt.encode(
+        claims(), OTHER_KEY, "RS256", headers={"kid": "k1", "jwk": jwk(OTHER_KEY, "k1")}
+    ),
+    "an unknown critical header": lambda: jwt.encode(
+        claims(), KEY, "RS256", headers={"kid": "k1", "crit": ["x"], "x": 1}
+    ),
+    "a header that is a list": lambda: by_hand(b"[]", claims()),
+    "a header nested deep": lambda: by_hand(b"[" * 700, claims()),
+    "a header of 8 kB": lambda: by_hand(b'{"alg":"RS256","a":"' + b"x" * 8000 + b'"}', claims()),
+    "not JSON": lambda: by_hand(b"\xff\xfe", claims()),
+    "two parts": lambda: token().rpartition(".")[0],
+    "five parts": lambda: token() + ".a.b",
+    "10 MB": lambda: "a" * 10_000_000,
+    "10 MB of a token": lambda: token() + "a" * 10_000_000,
+    "a line break": lambda: token() + "\n",
+}
+
+
+@pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED)
+def test_a_forged_or_foreign_token_is_refused_in_either_header(
+    door: Door, forged: Callable[[], str]
+) -> None:
+    said = door.refuses(f"Bearer {forged()}")
+    assert door.refuses(None, f"Bearer {forged()}") == said == str(Unauthenticated())
+    assert len(door.log_lines()) == 2
+    assert door.pool.keys_asked <= 1
+
+
+def test_a_key_that_came_after_the_process_began_is_found(door: Door) -> None:
+    door.admits(f"Bearer {token()}")
+    door.pool.keys.append(jwk(OTHER_KEY, "k2"))
+    door.clock.pass_by(timedelta(seconds=61))
+    door.admits(f"Bearer {token(OTHER_KEY, kid='k2')}")
+    assert door.pool.keys_asked == 2
+
+
+def test_made_up_key_ids_reach_the_pool_once_a_minute(door: Door) -> None:
+    for number in range(20):
+        door.refuses(f"Bearer {token(OTHER_KEY, kid=f'made-up-{number}')}")
+    assert door.pool.keys_asked == 1
+    door.clock.pass_by(timedelta(seconds=61))
+    door.refuses(f"Bearer {token(OTHER_KEY, kid='made-up')}")
+    assert door.pool.keys_asked == 2
+
+
+def test_without_the_pools_keys_nobody_is_let_in_or_called_wrong(door: Door) -> None:
+    door.pool.unreachable = True
+    for header in (f"Bearer {token()}", f"Bearer {token(OTHER_KEY)}", basic("ann", PASSWORD)):
+        with pytest.raises(AwsError):
+            door.admits(header)
+    door.pool.unreachable = False
+    assert door.admits(f"Bearer {token()}")
+
+
+def test_a_failing_search_for_a_new_key_leaves_the_known_ones_usable(door: Door) -> None:
+    door.admits(f"Bearer {token()}")
+    door.pool.unreachable = True
+    door.clock.pass_by(timedelta(seconds=61))
+    with pytest.raises(AwsError):
+        door.admits(f"Bearer {token(OTHER_KEY, kid='k2')}")
+    assert door.admits(f"Bearer {token()}")
+
+
+@pytest.mark.parametrize("broken", [{"n": "!"}, {"e": None}, {"n": ""}])
+def test_keys_that_are_no_keys_are_not_the_callers_fault(
+    door: Door, broken: dict[str, Any]
+) -> None:
+    door.pool.keys = [{**jwk(KEY, "k1"), **broken}]
+    with pytest.raises(AwsError):
+        door.admits(f"Bearer {token()}")
+
+
+# --- the master token ---------------------------------------------------------
+
+
+def test_the_master_token_makes_an_admin_in_authorization_only(door: Door) -> None:
+    assert door.admits(f"Bearer {MASTER}") == Caller(
+        "project master token", Role.ADMIN, "master token"
+    )
+    assert door.refuses(None, f"Bearer {MASTER}") == str(Unauthenticated())
+    door.refuses(basic("project master token", MASTER))
+
+
+@pytest.mark.parametrize("wrong", [MASTER[:-1], MASTER + "0", MASTER.lower(), "x"])
+def test_almost_the_master_token_is_refused(door: Door, wrong: str) -> None:
+    door.refuses(f"Bearer {wrong}")
+
+
+@pytest.mark.parametrize("value", [None, "", " ", "\n"])
+def test_without_a_master_token_none_is_taken(door: Door, value: str | None) -> None:
+    door.secret.value = value
+    for sent in ("Bearer ", "Bearer None", "Bearer x", "Bearer"):
+        door.refuses(sent)
+
+
+def test_a_master_token_made_with_a_line_break_is_taken(door: Door) -> None:
+    door.secret.value = MASTER + "\n"
+    assert door.admits(f"Bearer {MASTER}").role is Role.ADMIN
+
+
+def test_a_master_token_of_a_tokens_form_is_taken(door: Door) -> None:
+    door.secret.value = token(OTHER_KEY)
+    assert door.admits(f"Bearer {door.secret.value}").how == "master token"
+
+
+def test_a_rotated_master_token_is_taken_after_five_minutes_and_the_old_one_no_more(
+    door: Door,
+) -> None:
+    door.admits(f"Bearer {MASTER}")
+    door.secret.value = "rotated"
+    door.refuses("Bearer rotated")
+    assert door.secret.asked == 1
+    door.clock.pass_by(timedelta(minutes=5))
+    assert door.admits("Bearer rotated").role is Role.ADMIN
+    door.refuses(f"Bearer {MASTER}")
+    assert door.secret.asked == 2
+
+
+def test_users_come_in_while_the_master_token_cannot_be_read(door: Door) -> None:
+    door.secret.failing = True
+    assert door.admits(f"Bearer {token()}")
+    with pytest.raises(AwsError):
+        door.admits(f"Bearer {MASTER}")
+    door.secret.failing = False
+    assert door.admits(f"Bearer {MASTER}")
+
+
+# --- name and password --------------------------------------------------------
+
+
+def test_a_name_and_password_are_checked_by_the_pool(door: Door) -> None:
+    assert door.admits(basic("ann@acme.com", PASSWORD)) == Caller(
+        "ann@acme.com", Role.ADMIN, "basic"
+    )
+
+
+def test_a_right_password_is_asked_for_once_a_minute(door: Door) -> None:
+    for _ in range(5):
+        door.admits(basic("ann", PASSWORD))
+    assert door.pool.logins_asked == ["ann"]
+    door.pool.groups = []
+    door.clock.pass_by(timedelta(seconds=60))
+    assert door.admits(basic("ann", PASSWORD)).role is Role.VIEWER
+    assert door.pool.logins_asked == ["ann", "ann"]
+
+
+def test_a_wrong_password_is_asked_for_each_time_also_after_a_right_one(door: Door) -> None:
+    door.admits(basic("ann", PASSWORD))
+    door.refuses(basic("ann", "wrong"))
+    door.refuses(basic("ann", "wrong"))
+    assert door.pool.logins_asked == ["ann", "ann", "ann"]
+
+
+def test_one_users_password_is_not_anothers(door: Door) -> None:
+    assert door.admits(basic("ann", PASSWORD)).name == "ann"
+    assert door.admits(basic("bob", PASSWORD)).name == "bob"
+    # The same letters, parted elsewhere.
+    assert door.admits(basic("an", PASSWORD)).name == "an"
+    door.refuses(basic("an", "n:" + PASSWORD))
+
+
+def test_what_is_kept_of_logins_is_bounded(door: Door) -> None:
+    for number in range(257):
+        door.admits(basic(f"user{number}", PASSWORD))
+    door.admits(basic("user256", PASSWORD))
+    assert len(door.pool.logins_asked) == 257
+    door.admits(basic("user0", PASSWORD))
+    assert door.pool.logins_asked[-1] == "user0"
+
+
+def test_a_throttled_login_is_no_wrong_password(door: Door) -> None:
+    with pytest.raises(Throttled):
+        door.admits(basic("busy", PASSWORD))
+
+
+def encoded(raw: bytes) -> str:
+    return "Basic " + base64.b64encode(raw).decode()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Basic",
+        "Basic ",
+        "Basic YW5u",  # no colon
+        "Basic YW5uOnB3",
+        "Basic YW5uOnB3====",
+        "Basic YW5u OnB3",
+        "Basic ann:pw",
+        "BasicYW5uOnB3",
+        "Basic YW5uOnB3\n",
+        "Basic YW5uOnB3, Basic YW5uOnB3",
+        "Digest username=ann",
+        "Negotiate YW5uOnB3",
+        "",
+        " ",
+        "\0",
+        "Basic ä",
+        "Bäsic YW5uOnB3",
+        encoded(b":pw"),
+        encoded(b"ann:"),
+        encoded(b":"),
+        encoded(b""),
+        encoded(b"ann\0:pw"),
+        encoded(b"ann:p\0w"),
+        encoded(b"ann\r\nx: y:pw"),
+        encoded(b"ann:\x7f"),
+        encoded("ann:\x85".encode()),
+        encoded(b"\xff\xfe:pw"),
+        encoded("änn:pw".encode("latin-1")),
+        encoded("änn:pw".encode("utf-16")),
+        encoded(b"a" * 129 + b":pw"),
+        encoded(b"ann:" + b"p" * 257),
+        encoded(b"a" * 5_000_000 + b":pw"),
+    ],
+    ids=lambda header: ascii(header)[:40],
+)
+def test_a_malformed_credential_is_refused_like_a_wrong_one(door: Door, header: str) -> None:
+    wrong = door.refuses(basic("ann", "wrong"))
+    if header != "Basic YW5uOnB3":  # well-formed, and wrong
+        asked = len(door.pool.logins_asked)
+        assert door.refuses(header) == wrong
+        assert len(door.pool.logins_asked) == asked
+    assert door.refuses(None, header) == wrong
+
+
+@given(st.text(max_size=200), st.sampled_from(["", "Basic ", "Bearer ", "Bearer a."]))
+def test_whatever_a_header_holds_is_refused_in_the_same_way(text: str, scheme: str) -> None:
+    door = Door(SettableClock())
+    assert door.refuses(scheme + text) == door.refuses(None, scheme + text)
+
+
+# --- both headers, and none ---------------------------------------------------
+
+
+def test_dxpcloud_authorization_alone_decides_where_it_is_there(door: Door) -> None:
+    assert door.admits("Basic of-a-proxy", f"Bearer {token()}").how == "access token"
+    assert door.admits(f"Bearer {MASTER}", f"Bearer {token()}").role is Role.VIEWER
+    for wrong in ("", "Bearer", "Bearer wrong", basic("ann", PASSWORD)):
+        door.refuses(f"Bearer {MASTER}", wrong)
+    assert not door.pool.logins_asked
+
+
+def test_without_credentials_the_answer_is_the_same_and_nothing_is_logged(door: Door) -> None:
+    assert door.refuses(None) == door.refuses(basic("ann", "wrong"))
+    assert len(door.log_lines()) == 1
+
+
+# --- the log ------------------------------------------------------------------
+
+
+def test_a_refused_login_leaves_one_line_that_names_the_user_and_no_secret(door: Door) -> None:
+    door.refuses(basic("ann@acme.com", "hunter2000"))
+    (line,) = door.log_lines()
+    assert line["message"] == "a credential was refused"
+    assert line["header"] == "Authorization"
+    assert line["reason"] == "login of ann@acme.com: NotAuthorizedException"
+    assert "hunter2000" not in door.written.getvalue()
+
+
+@pytest.mark.parametrize(
+    "name", ["my secret pass phrase", "x" * 65, "{json}", "пароль", "$ecret!", "-rf", "a@b@c"]
+)
+def test_what_does_not_look_like_a_user_name_is_not_logged(door: Door, name: str) -> None:
+    door.refuses(basic(name, "wrong"))
+    (line,) = door.log_lines()
+    assert line["reason"] == "login of (not shown): NotAuthorizedException"
+
+
+def test_no_credential_is_ever_logged(door: Door) -> None:
+    sent = [token(OTHER_KEY), "secret-token-1", base64.b64encode(b"ann:hunter2000").decode()]
+    door.refuses(f"Bearer {sent[0]}")
+    door.refuses(f"Bearer {sent[1]}")
+    door.refuses(f"Basic {sent[2]}")
+    door.refuses(f"Digest {sent[1]}")
+    door.refuses(None, f"Bearer {sent[1]}")
+    assert len(door.log_lines()) == 5
+    for secret in (*sent, "hunter2000", MASTER):
+        assert secret not in door.written.getvalue()
