@@ -39,11 +39,12 @@ class TestPool:
 
     def add(self, name: str, *groups: str, permanent: bool = True) -> None:
         """A user of that name with PASSWORD, which has to be changed unless it is permanent."""
-        names = {"UserPoolId": self.id, "Username": name}
-        self.cognito.admin_create_user(**names, MessageAction="SUPPRESS")
-        self.cognito.admin_set_user_password(**names, Password=PASSWORD, Permanent=permanent)
+        self.cognito.admin_create_user(UserPoolId=self.id, Username=name, MessageAction="SUPPRESS")
+        self.cognito.admin_set_user_password(
+            UserPoolId=self.id, Username=name, Password=PASSWORD, Permanent=permanent
+        )
         for group in groups:
-            self.cognito.admin_add_user_to_group(**names, GroupName=group)
+            self.cognito.admin_add_user_to_group(UserPoolId=self.id, Username=name, GroupName=group)
 
     def tokens(self, name: str) -> "AuthenticationResultTypeTypeDef":
         return self.cognito.initiate_auth(
