@@ -13,7 +13,7 @@ from lcp_backup.errors import ArchiveRefused
 @dataclass(frozen=True)
 class Said:
     text: bytes
-    line: int = 7
+    where: str = "line 7 of the dump"
 
 
 def judge(text: str | bytes) -> Ruling:

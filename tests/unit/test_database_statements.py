@@ -37,7 +37,9 @@ def reference(text: bytes) -> list[Statement]:
         nonlocal start, at, text_at
         begin = text_end if text_at is None else text_at
         line = 1 + text[:begin].count(b"\n")
-        statements.append(Statement(text[start:raw_end], text[begin:text_end], line))
+        statements.append(
+            Statement(text[start:raw_end], begin - start, text_end - start, begin, line)
+        )
         start = at = raw_end
         text_at = None
 
@@ -123,7 +125,8 @@ def test_a_dump_programs_rows_are_cut_the_same_way_but_faster(
     parts: list[bytes], cuts: list[int]
 ) -> None:
     text = b"".join(parts)
-    assert split(text, cuts, dump_program=True) == reference(text)
+    uncounted = [statement._replace(line=0) for statement in reference(text)]
+    assert split(text, cuts, dump_program=True) == uncounted
 
 
 def test_an_insert_that_never_ends_its_line_is_read_properly_at_the_end() -> None:
@@ -167,5 +170,6 @@ def test_one_endless_statement_costs_no_more_per_chunk_at_its_end(dump_program: 
     for _ in range(20_000):
         assert splitter.feed(b"a;b\\' -- /* \n" * 100) == []
     [found] = splitter.feed(b"');\n")
-    assert found.line == 1
+    assert found.line == (0 if dump_program else 1)
+    assert found.at == 0
     assert len(found.text) > 20_000_000

@@ -236,7 +236,7 @@ class _Session:
         size = len(ruling.sql)
         if size >= self._packet:
             raise LoadFailed(
-                f"the dump's line {statement.line} is a statement of {size} bytes and the server"
+                f"{statement.where} is a statement of {size} bytes and the server"
                 f" takes {self._packet}: raise its max_allowed_packet: {head(statement.text)}"
             )
         try:
@@ -251,8 +251,7 @@ class _Session:
                 return
             lost = "the connection was lost at" if is_lost(error) else "the server refused"
             raise LoadFailed(
-                f"{lost} the dump's line {statement.line}: {describe(error, rows=rows)}:"
-                f" {head(statement.text)}"
+                f"{lost} {statement.where}: {describe(error, rows=rows)}: {head(statement.text)}"
             ) from None
 
     def commit(self) -> None:

@@ -126,7 +126,9 @@ class JudgedStatement(Protocol):
     def text(self) -> bytes: ...
 
     @property
-    def line(self) -> int: ...
+    def where(self) -> str:
+        """Its place, such as `line 5 of the dump`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,19 +159,18 @@ class Policy:
         text = statement.text
         rows = _ROWS.match(text)
         if rows is not None:
-            return self._rows(statement, rows)
-        return _Reader(statement, self._dumped).ruling()
+            return self._rows(statement, text, rows)
+        return _Reader(statement, text, self._dumped).ruling()
 
-    def _rows(self, statement: JudgedStatement, rows: re.Match[bytes]) -> Ruling:
+    def _rows(self, statement: JudgedStatement, text: bytes, rows: re.Match[bytes]) -> Ruling:
         if rows["dot"] is None:
             name = _unquote(rows["first"])
             _not_reserved(statement, name)
-            return Ruling(Kind.ROWS, statement.text, name)
+            return Ruling(Kind.ROWS, text, name)
         if _unquote(rows["first"]) != self._dumped:
             raise refusal(statement, "it names another schema")
         name = _unquote(rows["second"])
         _not_reserved(statement, name)
-        text = statement.text
         sql = text[: rows.start("first")] + text[rows.start("second") :]
         return Ruling(Kind.ROWS, sql, name)
 
@@ -177,9 +178,9 @@ class Policy:
 class _Reader:
     """Reads one statement that is not a row statement, token by token."""
 
-    def __init__(self, statement: JudgedStatement, dumped: str) -> None:
+    def __init__(self, statement: JudgedStatement, text: bytes, dumped: str) -> None:
         self._statement = statement
-        self._text = statement.text
+        self._text = text
         self._dumped = dumped
         self._cuts: list[tuple[int, int]] = []
         self._uncertain = False
@@ -543,9 +544,7 @@ def head(text: bytes) -> str:
 
 def refusal(statement: JudgedStatement, reason: str) -> ArchiveRefused:
     """The error that refuses a statement, naming its line and head."""
-    return ArchiveRefused(
-        f"the dump's line {statement.line} is refused: {reason}: {head(statement.text)}"
-    )
+    return ArchiveRefused(f"{statement.where} is refused: {reason}: {head(statement.text)}")
 
 
 def _not_reserved(statement: JudgedStatement, name: str) -> None:

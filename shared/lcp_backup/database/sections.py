@@ -56,10 +56,13 @@ class SectionCutter:
     statement alone is larger. What a statement is, is told by the statement itself; the comments
     around it are not read. The statements that only prepare another one (saved variables, the
     delimiter, the collation for a trigger) go with what they prepare.
+
+    Args:
+        dump_program: as `StatementSplitter` takes it; False for what a user uploaded.
     """
 
-    def __init__(self) -> None:
-        self._splitter = StatementSplitter(dump_program=True)
+    def __init__(self, *, dump_program: bool = True) -> None:
+        self._splitter = StatementSplitter(dump_program=dump_program)
         self._place: tuple[Section, str | None] = (Section.HEAD, None)
         self._chunks: list[bytes] = []
         self._size = 0
@@ -85,7 +88,8 @@ class SectionCutter:
             yield self._cut()
 
     def _take(self, statement: Statement) -> Iterator[Cut]:
-        place = self._place_of(statement.text[:_HEAD_SIZE])
+        begin, end = statement.begin, min(statement.end, statement.begin + _HEAD_SIZE)
+        place = self._place_of(statement.raw[begin:end])
         if place is None:
             self._opening.append(statement.raw)
             return

@@ -45,12 +45,26 @@ class Statement(NamedTuple):
     raw: bytes
     """Its exact bytes, with the blanks and comments before it and its delimiter: all `raw`s joined
     are the text."""
-    text: bytes
-    """What a server is to be sent: without the blanks and comments before it (versioned comments
-    stay) and without the delimiter. Empty for a DELIMITER line and for a rest that holds nothing
-    but blanks and comments."""
+    begin: int
+    """Where `text` begins in `raw`."""
+    end: int
+    at: int
+    """Where `text` begins in all that was fed: bytes before it."""
     line: int
-    """Where `text` starts, from 1."""
+    """The line on which `text` begins, from 1; 0 when a dump program wrote it (not counted)."""
+
+    @property
+    def text(self) -> bytes:
+        """What a server is to be sent: without the blanks and comments before it (versioned
+        comments stay) and without the delimiter. Empty for a DELIMITER line and for a rest that
+        holds nothing but blanks and comments. A copy, made anew each time.
+        """
+        return self.raw[self.begin : self.end]
+
+    @property
+    def where(self) -> str:
+        """Its place, for a message."""
+        return f"line {self.line} of the dump"
 
 
 class StatementSplitter:
@@ -68,8 +82,8 @@ class StatementSplitter:
     Args:
         dump_program: True promises that a dump program wrote the text. Such programs write a
             newline in a literal as `\n` (mysql_real_escape_string), so that an INSERT statement is
-            known to go to the first line that ends it: many times faster. Never to be said of a
-            text that a user uploaded.
+            known to go to the first line that ends it, and lines are not counted: many times
+            faster. Never to be said of a text that a user uploaded.
     """
 
     def __init__(self, *, dump_program: bool = False) -> None:
@@ -88,6 +102,8 @@ class StatementSplitter:
         self._end: tuple[int, int] | None = None
         """Where the statement under way was found to end, without and with its delimiter."""
         self._line = 1
+        self._offset = 0
+        """Bytes of the text before the buffer."""
         self._set_delimiter(b";")
 
     def feed(self, chunk: bytes) -> list[Statement]:
@@ -124,6 +140,7 @@ class StatementSplitter:
             self._text_at = self._rows_at = None
         # Once per chunk: taking each statement off by itself would move the rest every time.
         del self._buffer[:start]
+        self._offset += start
         self._at -= start
         if self._text_at is not None:
             self._text_at -= start
@@ -134,9 +151,11 @@ class StatementSplitter:
     def _statement(self, start: int, text_at: int, text_end: int, raw_end: int) -> Statement:
         with memoryview(self._buffer) as view:
             raw = bytes(view[start:raw_end])
-        line = self._line + raw.count(b"\n", 0, text_at - start)
-        self._line += raw.count(b"\n")
-        return Statement(raw, raw[text_at - start : text_end - start], line)
+        line = 0
+        if not self._dump_program:
+            line = self._line + raw.count(b"\n", 0, text_at - start)
+            self._line += raw.count(b"\n")
+        return Statement(raw, text_at - start, text_end - start, self._offset + text_at, line)
 
     def _next_end(self, *, final: bool) -> tuple[int, int] | None:
         """Where the next statement's text and its raw bytes end; None when more is needed."""

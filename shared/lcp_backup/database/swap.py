@@ -547,7 +547,7 @@ def _live_triggers(endpoint: DatabaseEndpoint) -> list[SchemaObject]:
 @dataclass(frozen=True, slots=True)
 class _Definition:
     text: bytes
-    line: int = 0
+    where: str = "its own definition"
 
 
 def _create_again(connection: Connection, live: str, trigger: SchemaObject) -> None:
