@@ -120,3 +120,23 @@ def test_debug_log_turns_the_level_down() -> None:
 def test_a_bucket_is_asked_for_by_name() -> None:
     with pytest.raises(SettingsError, match="LCP_BACKUP_BUCKET is not set"):
         Settings.from_env({}).required_bucket()
+
+
+def test_the_api_needs_a_user_pool_and_its_client() -> None:
+    pool = {"LCP_USER_POOL_ID": "eu-central-1_AbC123"}
+    client = {"LCP_USER_POOL_CLIENT_ID": "6fnt5mkq1"}
+    assert Settings.from_env({**pool, **client}).required_user_pool() == (
+        "eu-central-1_AbC123",
+        "6fnt5mkq1",
+    )
+    with pytest.raises(SettingsError, match="LCP_USER_POOL_ID is not set"):
+        Settings.from_env(client).required_user_pool()
+    with pytest.raises(SettingsError, match="LCP_USER_POOL_CLIENT_ID is not set"):
+        Settings.from_env(pool).required_user_pool()
+
+
+@pytest.mark.parametrize("value", ["pool", "eu-central-1", "_x", "eu-1_a/../b", "evil.example_x"])
+def test_a_user_pools_id_leads_nowhere_but_to_a_pool(value: str) -> None:
+    """Its parts become part of an address."""
+    with pytest.raises(SettingsError, match="LCP_USER_POOL_ID is"):
+        Settings.from_env({"LCP_USER_POOL_ID": value})
