@@ -121,16 +121,15 @@ class Users:
         in the log. Raises Throttled and AwsError when it cannot be found out now: nobody is let in
         then, and nobody is told that his password is wrong.
         """
-        how = ""
-        try:
-            if dxpcloud_authorization is not None:
-                how = "dxpcloud-authorization"
-                return self._by_dxpcloud_authorization(dxpcloud_authorization)
-            if authorization is not None:
-                how = "Authorization"
-                return self._by_authorization(authorization)
-        except _Refused as refused:
-            self._log.warning("a credential was refused", header=how, reason=str(refused))
+        header, value, check = "Authorization", authorization, self._by_authorization
+        if dxpcloud_authorization is not None:
+            header, value = "dxpcloud-authorization", dxpcloud_authorization
+            check = self._by_dxpcloud_authorization
+        if value is not None:
+            try:
+                return check(value)
+            except _Refused as refused:
+                self._log.warning("a credential was refused", header=header, reason=str(refused))
         raise Unauthenticated
 
     def _by_dxpcloud_authorization(self, header: str) -> Caller:
