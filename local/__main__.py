@@ -20,6 +20,7 @@ def _up() -> None:
     stack.build()
     print("sam deploy", flush=True)
     stack.deploy(variables_from(os.environ))
+    stack.add_users()
     stack.write_description(_DESCRIPTION)
     print(f"up; {_DESCRIPTION} says how to reach it, `make down` stops it")
 

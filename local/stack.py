@@ -24,6 +24,14 @@ _SECRETS = {"LCP_MASTER_USER_PASSWORD", "LCP_PROJECT_MASTER_TOKEN"}
 
 
 @dataclass(frozen=True)
+class User:
+    """Somebody in the stack's user pool."""
+
+    name: str
+    password: str
+
+
+@dataclass(frozen=True)
 class Database:
     """Where the site's database is."""
 
@@ -70,6 +78,7 @@ class Stack:
         self.database = database
         self.folder = folder
         self.token = secrets.token_hex(16)
+        self.users: dict[str, User] = {}
         self._secret_arns: dict[str, str] = {}
 
     @classmethod
@@ -142,6 +151,7 @@ class Stack:
             "LCP_BACKUP_FOLDER": str(self.folder),
             **variables,
         }
+        self.token = given["LCP_PROJECT_MASTER_TOKEN"]
         parameters = {"EndpointUrl": self.endpoint_url}
         for variable, value in given.items():
             # A command line is no place for a secret, so the deployment gets its ARN.
@@ -152,6 +162,22 @@ class Stack:
             self._sam_deploy(parameters, stack_name)
         except SystemExit as error:
             raise DeploymentFailed(self._reasons(stack_name) or str(error)) from None
+
+    def add_users(self) -> None:
+        """Puts an admin and a viewer into the deployed stack's user pool."""
+        pool = self.client("cognito-idp")
+        pool_id = self._outputs(STACK_NAME)["UserPoolId"]
+        for role in ("admin", "viewer"):
+            # The pool asks for lower case, upper case and a digit.
+            user = User(f"{role}@example.com", f"aA1-{secrets.token_urlsafe(12)}")
+            pool.admin_create_user(UserPoolId=pool_id, Username=user.name, MessageAction="SUPPRESS")
+            pool.admin_set_user_password(
+                UserPoolId=pool_id, Username=user.name, Password=user.password, Permanent=True
+            )
+            self.users[role] = user
+        pool.admin_add_user_to_group(
+            UserPoolId=pool_id, Username=self.users["admin"].name, GroupName="admins"
+        )
 
     def _sam_deploy(self, parameters: Mapping[str, str], stack_name: str) -> None:
         self._sam(
@@ -186,14 +212,13 @@ class Stack:
 
     def describe(self, *, stack_name: str = STACK_NAME) -> dict[str, Any]:
         """What a client needs to know, as `.local/stack.json` holds it."""
-        (stack,) = self.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"]
-        outputs = {entry["OutputKey"]: entry["OutputValue"] for entry in stack["Outputs"]}
+        outputs = self._outputs(stack_name)
         return {
             "endpoint_url": self.endpoint_url,
             "region": emulator.REGION,
             "credentials": emulator.CREDENTIALS,
             "stack_name": stack_name,
-            "api_url": None,
+            "api_url": self._api_url(outputs["ApiUrl"]),
             "bucket": outputs["BucketName"],
             "prefix": outputs["Prefix"],
             "functions": {
@@ -201,13 +226,26 @@ class Stack:
                 "restore": outputs["RestoreFunctionName"],
                 "cleanup": outputs["CleanupFunctionName"],
                 "schedules": outputs["SchedulesFunctionName"],
-                "api": None,
+                "upload": outputs["UploadFunctionName"],
+                "api": outputs["ApiFunctionName"],
             },
+            "user_pool_id": outputs["UserPoolId"],
+            "user_pool_client_id": outputs["UserPoolClientId"],
             "database": vars(self.database),
             "folder": str(self.folder),
-            "users": {"admin": None, "viewer": None},
+            "users": {role: vars(user) for role, user in self.users.items()},
             "master_token": self.token,
         }
+
+    def _outputs(self, stack_name: str) -> dict[str, str]:
+        (stack,) = self.client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"]
+        return {entry["OutputKey"]: entry["OutputValue"] for entry in stack["Outputs"]}
+
+    def _api_url(self, deployed: str) -> str:
+        # The emulator calls the API http://<id>.execute-api.localhost:<port>. curl knows such names
+        # by itself, other programs need a resolver that does; this other way in needs none.
+        api_id = (urlsplit(deployed).hostname or "").partition(".")[0]
+        return f"{self.endpoint_url}/_aws/execute-api/{api_id}"
 
     def write_description(self, path: Path) -> None:
         """Writes what `describe` says as JSON, for its owner's eyes only: secrets are in it."""

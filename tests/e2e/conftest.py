@@ -50,6 +50,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
         stack = Stack.start(state)
         stack.build()
         stack.deploy({"LCP_BACKUP_CREATE_SCHEDULE": NEVER, "LCP_PROJECT_ID": "acme"})
+        stack.add_users()
         yield Deployed(stack)
     finally:
         stop(state)
