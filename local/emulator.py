@@ -41,6 +41,8 @@ def start(state: Path) -> str:
             "MINISTACK_REGION": REGION,
             "S3_PERSIST": "1",
             "S3_DATA_DIR": str(objects),
+            # Its key for the user pool's tokens; in /tmp, for all to share, unless told not to.
+            "STATE_DIR": str(state),
         },
     )
     endpoint = f"http://127.0.0.1:{port}"

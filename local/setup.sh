@@ -9,6 +9,7 @@ missing=
 [ -x /usr/sbin/mariadbd ] || command -v mariadbd >/dev/null 2>&1 || missing="$missing mariadb-server"
 command -v mariadb-dump >/dev/null 2>&1 || missing="$missing mariadb-client"
 command -v pigz >/dev/null 2>&1 || missing="$missing pigz"
+command -v curl >/dev/null 2>&1 || missing="$missing curl"
 if [ -n "$missing" ]; then
   command -v apt-get >/dev/null 2>&1 || {
     echo "install these first:$missing (this is no Debian or Ubuntu)" >&2

@@ -1,4 +1,8 @@
-"""A sample Liferay-like site, and what a whole site looks like: every row, object and file."""
+"""A sample Liferay-like site, and what a whole site looks like: every row, object and file.
+
+Its rows and files are of several segments, and so alike that both archives together fit one HTTP
+request: the plain `curl` commands of the API's description work on it as they stand.
+"""
 
 import hashlib
 import os
@@ -72,7 +76,9 @@ def seed_database(connection: "pymysql.Connection[Any]", name: str) -> None:
                     n,
                     f"ARTICLE-{n}",
                     "<?xml version='1.0'?><root>"
-                    + "".join(f"<p>{chance.getrandbits(64):x} it''s; \\' </p>" for _ in range(90))
+                    + "".join(
+                        f"<p>{chance.getrandbits(12):x} lorem it''s; \\' </p>" for _ in range(90)
+                    )
                     + "</root>",
                     when,
                     n % 2,
@@ -80,7 +86,7 @@ def seed_database(connection: "pymysql.Connection[Any]", name: str) -> None:
                 for n in range(1, 2500)
             ],
             "Image_": [
-                (n, chance.randbytes(chance.randrange(10, 60_000)), n % 16) for n in range(1, 120)
+                (n, chance.randbytes(1000) * chance.randrange(1, 60), n % 16) for n in range(1, 120)
             ],
         }
         for table, values in rows.items():
@@ -100,8 +106,9 @@ def seed_folder(folder: Path) -> None:
     for number in range(60):
         place = library / str(number % 7) / f"{number}.pdf"
         place.mkdir(parents=True)
-        (place / "1.0").write_bytes(chance.randbytes(chance.randrange(1, 400_000)))
-    (library / "large.bin").write_bytes(chance.randbytes(9 * _MIB) + bytes(3 * _MIB))
+        (place / "1.0").write_bytes(chance.randbytes(chance.randrange(1, 40_000)))
+    line = chance.randbytes(1024)
+    (library / "large.bin").write_bytes(chance.randbytes(_MIB // 2) + line * 20_000)
     (library / "text.xml").write_text("<root>Grüße 🎉</root>\n" * 20_000)
     (library / "Übersicht – 世界 🚀.txt").write_text("non-ASCII")
     (library / ("long-" * 45 + "name.txt")).write_text("a name of 233 bytes")
