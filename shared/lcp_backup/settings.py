@@ -26,6 +26,7 @@ from lcp_backup.errors import InvalidCron, SettingsError
 from lcp_backup.model import Notice
 
 MASTER_TOKEN_VARIABLE = "LCP_PROJECT_MASTER_TOKEN"  # noqa: S105 -- the variable's name, no secret
+MAX_CONNECTIONS = 16
 MAX_RETENTION_DAYS = 30
 """The seed: "The maximum retention period is 30 days, even if you set this to a longer period"."""
 
@@ -70,6 +71,13 @@ def _flag(value: object) -> bool:
     if text not in {"true", "false"}:
         raise ValueError("true or false is allowed")
     return text == "true"
+
+
+def _connections(value: object) -> int:
+    text = str(value).strip()
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_CONNECTIONS:
+        raise ValueError(f"a whole number from 1 to {MAX_CONNECTIONS} is allowed")
+    return int(text)
 
 
 def _strategy(value: object) -> RestoreStrategy:
@@ -151,6 +159,10 @@ class Settings(BaseModel):
     backup_restore_strategy: Annotated[RestoreStrategy, BeforeValidator(_strategy)] = Field(
         RestoreStrategy.PREPARE_AND_SWAP, alias="LCP_BACKUP_RESTORE_STRATEGY"
     )
+    backup_restore_connections: Annotated[int, BeforeValidator(_connections)] | None = Field(
+        None, alias="LCP_BACKUP_RESTORE_CONNECTIONS"
+    )
+    """Over how many connections rows are loaded, 1 to 16; None means by the function's CPUs."""
     backup_restore_source_bucket: str | None = Field(None, alias="LCP_BACKUP_RESTORE_SOURCE_BUCKET")
     """The bucket restores read from; None means this environment's own."""
     backup_restore_source_prefix: Annotated[str | None, BeforeValidator(_prefix)] = Field(

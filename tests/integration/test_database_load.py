@@ -11,7 +11,7 @@ import pytest
 
 from lcp_backup.database import load
 from lcp_backup.database.endpoint import Flavour, connect
-from lcp_backup.database.load import Loaded, StagedDatabase
+from lcp_backup.database.load import Loaded, StagedDatabase, StreamedDump
 from lcp_backup.database.swap import execute
 from lcp_backup.errors import ArchiveRefused, Conflict, DatabaseError, LoadFailed
 from tests.integration.conftest import DatabaseServer
@@ -126,8 +126,9 @@ def chunks(raw: bytes, size: int = 777) -> Iterator[bytes]:
 def stage(server: DatabaseServer, raw: bytes, name: str = "site") -> StagedDatabase:
     return load.stage(
         server.endpoint(name),
-        chunks(raw),
+        StreamedDump(lambda: chunks(raw)),
         dumped_name="site",
+        connections=3,
         progress=lambda _: None,
         check=lambda: None,
     )
@@ -208,8 +209,9 @@ def test_overwrite_leaves_exactly_the_dump(
     told: list[int] = []
     loaded = load.overwrite(
         clean.endpoint("site"),
-        chunks(site),
+        StreamedDump(lambda: chunks(site)),
         dumped_name="site",
+        connections=3,
         progress=told.append,
         check=lambda: None,
     )
@@ -394,8 +396,9 @@ def test_a_load_killed_half_way_is_cleared_and_can_be_done_again(
     def work() -> None:
         load.stage(
             clean.endpoint("site"),
-            dying(),
+            StreamedDump(dying),
             dumped_name="site",
+            connections=3,
             progress=lambda _: None,
             check=lambda: None,
         )
@@ -415,8 +418,9 @@ def test_an_error_of_the_source_stops_the_load(clean: DatabaseServer, old: bytes
     with pytest.raises(ZeroDivisionError):
         load.stage(
             clean.endpoint("site"),
-            broken(),
+            StreamedDump(broken),
             dumped_name="site",
+            connections=3,
             progress=lambda _: None,
             check=lambda: None,
         )
@@ -437,8 +441,9 @@ def test_a_lost_connection_is_a_failed_load(clean: DatabaseServer, site: bytes, 
     with pytest.raises(DatabaseError, match="connection was lost"):
         load.stage(
             clean.endpoint("site"),
-            losing(),
+            StreamedDump(losing),
             dumped_name="site",
+            connections=3,
             progress=lambda _: None,
             check=lambda: None,
         )

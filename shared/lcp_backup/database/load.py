@@ -1,75 +1,73 @@
 """A dump into the database: beside the live schema and swapped in, or straight over it.
 
+Definitions come first, on one connection; rows follow over several, a segment at a time; a table's
+secondary indexes are built when its rows are there; then foreign keys, and all else the dump holds.
 Statements travel by the wire protocol as the bytes they are in the dump: nothing here decodes or
 encodes row data. The dump's own SET NAMES tells the server what they mean.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final, Protocol
 
 import pymysql
-from pymysql.constants import ER
 
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint
-from lcp_backup.database.policy import OBJECTS, Kind, Policy, Ruling, head
-from lcp_backup.database.statements import Statement, StatementSplitter
+from lcp_backup.database.loader import Loaded, Loader, OrderMattersError
+from lcp_backup.database.pieces import Dump, IndexedDump, StreamedDump
+from lcp_backup.database.policy import Policy
+from lcp_backup.database.session import InPlace, Session, Staging
 from lcp_backup.database.swap import (
     Between,
-    SchemaObject,
+    Scope,
     controlled,
     create_staging,
     describe,
     discard,
     execute,
-    is_lost,
     journal_object,
     quote,
     recover,
+    referring_tables,
     staging_name,
     swap,
     tables_of,
-    text,
     try_objects,
     working,
 )
-from lcp_backup.errors import LoadFailed
+from lcp_backup.errors import InvalidRequest, LoadFailed
 
-__all__ = ["Loaded", "StagedDatabase", "overwrite", "recover", "stage"]
-
-_COMMIT_BYTES: Final = 32 * 1024 * 1024
-"""Row bytes in one transaction: few enough for the undo log, enough that commits cost nothing."""
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What was loaded."""
-
-    tables: tuple[str, ...]
-    statements: int
-    left_out: tuple[str, ...]
-    """Heads of statements that need rights a managed server does not give, each once."""
+__all__ = [
+    "IndexedDump",
+    "Loaded",
+    "Scope",
+    "StagedDatabase",
+    "StreamedDump",
+    "check_empty",
+    "overwrite",
+    "recover",
+    "stage",
+]
 
 
 class StagedDatabase:
     """A whole dump in the staging schema: to be swapped in, or thrown away."""
 
-    def __init__(self, endpoint: DatabaseEndpoint, loaded: Loaded) -> None:
+    def __init__(self, endpoint: DatabaseEndpoint, loaded: Loaded, scope: Scope) -> None:
         self._endpoint = endpoint
         self._loaded = loaded
+        self._scope = scope
         self._open = True
 
     def swap(self, between: Between | None = None) -> Loaded:
         """Makes it the live schema, exactly as the dump says; what was there before is gone.
 
-        The tables change at one moment. Before it, a failure leaves the live schema as it was;
-        after it, the next `recover` finishes what a killed swap left.
-        `between` is told each step's name before it is taken.
+        (Or is kept, or only some tables change: see `Scope`.) The tables change at one moment.
+        Before it, a failure leaves the live schema as it was; after it, the next `recover` finishes
+        what a killed swap left. `between` is told each step's name before it is taken.
         Raises LoadFailed, Conflict, DatabaseUnreachable.
         """
         self._open = False
-        swap(self._endpoint, between)
+        swap(self._endpoint, self._scope, between)
         return self._loaded
 
     def discard(self) -> None:
@@ -88,11 +86,13 @@ class StagedDatabase:
 
 def stage(
     endpoint: DatabaseEndpoint,
-    raw: Iterable[bytes],
+    dump: Dump,
     *,
     dumped_name: str,
+    connections: int,
     progress: Callable[[int], None],
     check: Callable[[], None],
+    scope: Scope = Scope(),  # noqa: B008 -- frozen
 ) -> StagedDatabase:
     """Loads a dump beside the live schema, which it does not touch.
 
@@ -101,24 +101,36 @@ def stage(
 
     Args:
         endpoint: the live database; its schema need not exist yet.
-        raw: the dump's bytes, cut anywhere.
+        dump: what to load.
         dumped_name: the schema the dump was made of; its statements are for `endpoint.name`.
-        progress: told the raw bytes of every chunk once they are loaded.
-        check: called before every statement; raises to stop.
+        connections: over how many connections rows are loaded, at least 1.
+        progress: told the raw bytes of every piece once it is loaded.
+        check: called before every statement, from several threads; raises to stop.
+        scope: what of the live schema the swap is to replace.
 
-    Raises LoadFailed (a statement failed, a table is missing, the connection was lost),
-    ArchiveRefused (the dump says what no dump says), Conflict, DatabaseUnreachable.
+    Raises LoadFailed (a statement failed, a table or a row is missing, the connection was lost),
+    ArchiveRefused (the dump says what no dump says), InvalidRequest (tables that others are tied to
+    by foreign keys are not restored without those), Conflict, DatabaseUnreachable.
     """
     recover(endpoint)
     staging = staging_name(endpoint)
     with controlled(endpoint) as control:
-        try:
+        if scope.tables is not None:
+            _check_ties_of_live(control, endpoint, scope.tables)
+
+        def attempt(size: int) -> Loaded:
             create_staging(control, endpoint)
             with working(endpoint, staging) as connection:
-                target = _Staging(
-                    connection, staging, lambda it: journal_object(control, endpoint, it)
+                target = Staging(
+                    Session(connection),
+                    staging,
+                    lambda it: journal_object(control, endpoint, it),
                 )
-                loaded = _load(target, raw, dumped_name, progress, check)
+                work = Loader(dump, Policy(dumped_name), progress, check, scope.tables)
+                return work.load(target, lambda: working(endpoint, staging), control, size)
+
+        try:
+            loaded = _attempted(attempt, connections, lambda: discard(control, endpoint))
             _verify(loaded.tables, tables_of(control, staging))
             try_objects(control, endpoint, dumped_name)
         except BaseException as error:
@@ -128,14 +140,15 @@ def stage(
             if isinstance(error, pymysql.MySQLError):
                 raise LoadFailed(f"the dump could not be staged: {describe(error)}") from None
             raise
-    return StagedDatabase(endpoint, loaded)
+    return StagedDatabase(endpoint, loaded, scope)
 
 
 def overwrite(
     endpoint: DatabaseEndpoint,
-    raw: Iterable[bytes],
+    dump: Dump,
     *,
     dumped_name: str,
+    connections: int,
     progress: Callable[[int], None],
     check: Callable[[], None],
 ) -> Loaded:
@@ -145,66 +158,37 @@ def overwrite(
     """
     recover(endpoint)
     with controlled(endpoint) as control:
-        try:
+
+        def attempt(size: int) -> Loaded:
             execute(control, f"CREATE DATABASE IF NOT EXISTS {quote(endpoint.name)}")
             with working(endpoint, endpoint.name) as connection:
-                loaded = _load(
-                    _InPlace(connection, endpoint.name), raw, dumped_name, progress, check
+                work = Loader(dump, Policy(dumped_name), progress, check, None)
+                return work.load(
+                    InPlace(Session(connection), endpoint.name),
+                    lambda: working(endpoint, endpoint.name),
+                    control,
+                    size,
                 )
+
+        try:
+            loaded = _attempted(attempt, connections, lambda: None)
             _verify(loaded.tables, tables_of(control, endpoint.name))
         except pymysql.MySQLError as error:
             raise LoadFailed(f"the dump could not be loaded: {describe(error)}") from None
     return loaded
 
 
-class _Target(Protocol):
-    """Where a dump's statements go."""
+def check_empty(endpoint: DatabaseEndpoint) -> None:
+    """Makes sure that a restore into this database, which need not exist, replaces nothing.
 
-    def take(self, statement: Statement, ruling: Ruling) -> None:
-        """Does what the ruling says."""
-        ...
-
-    def end(self) -> None:
-        """Makes all that was taken durable."""
-        ...
-
-
-def _load(
-    target: _Target,
-    raw: Iterable[bytes],
-    dumped_name: str,
-    progress: Callable[[int], None],
-    check: Callable[[], None],
-) -> Loaded:
-    policy = Policy(dumped_name)
-    tables: dict[str, None] = {}
-    left_out: dict[str, None] = {}
-    count = 0
-
-    def take(statements: Iterable[Statement]) -> None:
-        nonlocal count
-        for statement in statements:
-            check()
-            ruling = policy.judge(statement)
-            count += 1
-            if ruling.creates:
-                tables[ruling.name] = None
-            elif ruling.drops:
-                tables.pop(ruling.name, None)
-            if ruling.kind is Kind.LEFT_OUT:
-                left_out[head(statement.text)] = None
-            elif ruling.kind is not Kind.NOTHING:
-                target.take(statement, ruling)
-
-    splitter = StatementSplitter()
-    for chunk in raw:
-        take(splitter.feed(chunk))
-        progress(len(chunk))
-    take(splitter.close())
-    target.end()
-    if not tables:
-        raise LoadFailed("the dump creates no table: it would leave an empty site")
-    return Loaded(tuple(tables), count, tuple(left_out))
+    Raises InvalidRequest, DatabaseUnreachable.
+    """
+    with working(endpoint, None) as connection:
+        if tables_of(connection, endpoint.name):
+            raise InvalidRequest(
+                f"the database {endpoint.name!r} has tables: restore into one that is empty or does"
+                " not exist"
+            )
 
 
 def _verify(expected: Iterable[str], found: Iterable[str]) -> None:
@@ -217,105 +201,28 @@ def _verify(expected: Iterable[str], found: Iterable[str]) -> None:
         )
 
 
-class _Session:
-    """One connection that executes a dump's statements in one schema."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._uncommitted = 0
-        execute(connection, "SET SESSION unique_checks = 0")
-        # A dump's row statements are about 1 MB: one commit, with its flush to disk, for many.
-        execute(connection, "SET SESSION autocommit = 0")
-        ((packet,),) = execute(connection, "SELECT @@max_allowed_packet")
-        assert isinstance(packet, int)
-        self._packet = packet
-
-    def run(self, statement: Statement, ruling: Ruling) -> None:
-        """Sends a statement; raises LoadFailed, which names it by line and head."""
-        rows = ruling.kind is Kind.ROWS
-        size = len(ruling.sql)
-        if size >= self._packet:
-            raise LoadFailed(
-                f"{statement.where} is a statement of {size} bytes and the server"
-                f" takes {self._packet}: raise its max_allowed_packet: {head(statement.text)}"
-            )
-        try:
-            self._connection.query(ruling.sql)
-            if rows:
-                self._uncommitted += size
-                if self._uncommitted >= _COMMIT_BYTES:
-                    self.commit()
-        except pymysql.MySQLError as error:
-            # A versioned comment that is for other servers.
-            if error.args and error.args[0] == ER.EMPTY_QUERY:
-                return
-            lost = "the connection was lost at" if is_lost(error) else "the server refused"
-            raise LoadFailed(
-                f"{lost} {statement.where}: {describe(error, rows=rows)}: {head(statement.text)}"
-            ) from None
-
-    def commit(self) -> None:
-        self._connection.commit()
-        self._uncommitted = 0
-
-    def object(self, ruling: Ruling) -> SchemaObject:
-        """The object that a statement would create, with the session it was to be created in."""
-        (session,) = execute(
-            self._connection,
-            "SELECT @@character_set_client, @@collation_connection, @@sql_mode, @@time_zone,"
-            " @@collation_database",
+def _check_ties_of_live(
+    control: Connection, endpoint: DatabaseEndpoint, tables: Collection[str]
+) -> None:
+    """A live foreign key follows the table it points to out of the schema: so none may."""
+    tied = referring_tables(control, endpoint.name, tables)
+    if tied:
+        raise InvalidRequest(
+            f"live tables that are not restored have foreign keys to {', '.join(tied.values())}:"
+            f" name {', '.join(tied)} as well, or restore into another database"
         )
-        return SchemaObject(ruling.kind, ruling.name, ruling.sql, *map(text, session))
 
 
-class _Staging(_Session):
-    """The staging schema: tables and rows now, objects for later."""
+def _attempted(
+    attempt: Callable[[int], Loaded], connections: int, clear: Callable[[], None]
+) -> Loaded:
+    """Loads over several connections; a dump that cannot be, over one and as it was written.
 
-    def __init__(
-        self, connection: Connection, schema: str, keep: Callable[[SchemaObject], None]
-    ) -> None:
-        super().__init__(connection)
-        self._schema = schema
-        self._keep = keep
-
-    def take(self, statement: Statement, ruling: Ruling) -> None:
-        if ruling.kind in OBJECTS:
-            self._keep(self.object(ruling))
-        elif ruling.kind in {Kind.CREATE_SCHEMA, Kind.ALTER_SCHEMA}:
-            if ruling.sql.strip():
-                self.run(statement, _about(self._schema, "ALTER DATABASE", ruling))
-        elif ruling.kind not in {Kind.DROP_SCHEMA, Kind.DROP_OBJECT, Kind.LOCK}:
-            self.run(statement, ruling)
-
-    def end(self) -> None:
-        self.commit()
-
-
-class _InPlace(_Session):
-    """The live schema: everything as the dump says."""
-
-    def __init__(self, connection: Connection, schema: str) -> None:
-        super().__init__(connection)
-        self._schema = schema
-
-    def take(self, statement: Statement, ruling: Ruling) -> None:
-        match ruling.kind:
-            case Kind.DROP_SCHEMA:
-                self.run(statement, _about(self._schema, "DROP DATABASE IF EXISTS", ruling))
-                # Nothing can be created in no schema; the dump's own CREATE finds it made.
-                execute(self._connection, f"CREATE DATABASE {quote(self._schema)}")
-                self._connection.select_db(self._schema)
-            case Kind.CREATE_SCHEMA | Kind.ALTER_SCHEMA:
-                if ruling.sql.strip():
-                    self.run(statement, _about(self._schema, "ALTER DATABASE", ruling))
-            case _:
-                self.run(statement, ruling)
-
-    def end(self) -> None:
-        self.commit()
-
-
-def _about(schema: str, what: str, ruling: Ruling) -> Ruling:
-    """A statement about the dump's schema, said about the one that it is loaded into."""
-    options = b"" if ruling.kind is Kind.DROP_SCHEMA else b" " + ruling.sql
-    return Ruling(ruling.kind, f"{what} {quote(schema)}".encode() + options, schema)
+    Dump programs put the session back after each table. Who writes dumps otherwise loses speed,
+    not data.
+    """
+    try:
+        return attempt(connections)
+    except OrderMattersError:
+        clear()
+        return attempt(0)

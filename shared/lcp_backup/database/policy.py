@@ -164,12 +164,12 @@ class Policy:
 
     def _rows(self, statement: JudgedStatement, text: bytes, rows: re.Match[bytes]) -> Ruling:
         if rows["dot"] is None:
-            name = _unquote(rows["first"])
+            name = unquote(rows["first"])
             _not_reserved(statement, name)
             return Ruling(Kind.ROWS, text, name)
-        if _unquote(rows["first"]) != self._dumped:
+        if unquote(rows["first"]) != self._dumped:
             raise refusal(statement, "it names another schema")
-        name = _unquote(rows["second"])
+        name = unquote(rows["second"])
         _not_reserved(statement, name)
         sql = text[: rows.start("first")] + text[rows.start("second") :]
         return Ruling(Kind.ROWS, sql, name)
@@ -341,7 +341,7 @@ class _Reader:
         match = _SET_SEQUENCE.fullmatch(self._text)
         if match is None:
             raise self._refusal("dumps do not hold such statements")
-        return Ruling(Kind.TABLE, self._text, _unquote(match["name"]))
+        return Ruling(Kind.TABLE, self._text, unquote(match["name"]))
 
     def _set(self) -> Ruling:
         if self._word("NAMES"):
@@ -436,7 +436,7 @@ class _Reader:
             raise self._refusal("it names another schema")
 
     def _spelled(self, token: _Token) -> str:
-        return _unquote(self._text[token.start : token.end])
+        return unquote(self._text[token.start : token.end])
 
     def _check_table_definition(self) -> None:
         certain = self._uncertain
@@ -481,7 +481,7 @@ class _Reader:
                 raise self._refusal("it closes a comment that is not open")
             raw = match[0]
             if group == "quoted":
-                yield _Token(_unquote(raw), True, False, match.start(), match.end())
+                yield _Token(unquote(raw), True, False, match.start(), match.end())
             elif group == "string":
                 yield _Token("", False, True, match.start(), match.end())
             else:
@@ -552,7 +552,8 @@ def _not_reserved(statement: JudgedStatement, name: str) -> None:
         raise refusal(statement, f"names that start with {RESERVED_PREFIX} are this service's own")
 
 
-def _unquote(raw: bytes) -> str:
+def unquote(raw: bytes) -> str:
+    """A name as it is, without its quotes."""
     if raw[:1] == b"`":
         raw = raw[1:-1].replace(b"``", b"`")
     elif raw[:1] in {b"'", b'"'}:

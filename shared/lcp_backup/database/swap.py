@@ -1,16 +1,16 @@
 """The swap of a staged schema with the live one, and what a killed one leaves behind.
 
 Three schemas: the live one, `<name>_lcp_staging` with the loaded tables and the journal, and
-`<name>_lcp_previous` with the old tables while the swap lasts. One RENAME TABLE moves all old
-tables out, all new ones in, and the journal's marker with them: where the marker stands tells for
-sure whether the tables were swapped, whenever the process or the server died. Before it, a swap
-is undone; after it, it is finished. The staging schema goes last.
+`<name>_lcp_previous` (or the one in which they are kept) with the old tables while the swap lasts.
+One RENAME TABLE moves all old tables out, all new ones in, and the journal's marker with them:
+where the marker stands tells for sure whether the tables were swapped, whenever the process or the
+server died. Before it, a swap is undone; after it, it is finished. The staging schema goes last.
 
 Triggers keep a table from leaving its schema (MySQL error 1435), so the live ones are journaled
 and dropped first, and the dump's are created last.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -29,6 +29,13 @@ _OBJECTS: Final = "lcp_backup_object"
 _BEFORE: Final = "lcp_backup_before_swap"
 _AFTER: Final = "lcp_backup_after_swap"
 _OURS: Final = (_OBJECTS, _BEFORE, _AFTER)
+
+_SCHEMA_MADE: Final = "schema"
+"""Journaled when the live schema did not exist before the swap."""
+_TABLE_SWAPPED: Final = "table"
+"""Journaled for each table of a partial swap."""
+_KEPT: Final = "keep"
+"""Journaled with the schema in which the old tables are kept."""
 
 _TABLE_WAIT_SECONDS: Final = 60
 """How long a statement waits for a table that the site's own transactions hold."""
@@ -74,14 +81,24 @@ class SchemaObject:
     schema_collation: str
 
 
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What of the live schema a swap replaces."""
+
+    tables: frozenset[str] | None = None
+    """Only these tables, with their triggers; None means everything."""
+    keep_in: str | None = None
+    """A schema, which must not exist, that keeps the old tables; None means that they go."""
+
+
 def staging_name(endpoint: DatabaseEndpoint) -> str:
     """The schema that a dump is loaded into."""
     return f"{endpoint.name}_lcp_staging"
 
 
-def previous_name(endpoint: DatabaseEndpoint) -> str:
-    """The schema that holds the old tables while a swap lasts."""
-    return f"{endpoint.name}_lcp_previous"
+def previous_name(endpoint: DatabaseEndpoint, scope: Scope) -> str:
+    """The schema that holds the old tables while a swap lasts, or for good."""
+    return scope.keep_in or f"{endpoint.name}_lcp_previous"
 
 
 def quote(name: str) -> str:
@@ -193,14 +210,58 @@ def journaled(
         control,
         "SELECT kind, name, statement, character_set, collation, sql_mode, time_zone,"  # noqa: S608 -- a quoted name
         f" schema_collation FROM {quote(staging_name(endpoint))}.{_OBJECTS}"
-        " WHERE live = %s AND kind <> 'schema' ORDER BY seq",
+        " WHERE live = %s AND kind NOT IN (%s, %s, %s) ORDER BY seq",
         live,
+        _SCHEMA_MADE,
+        _TABLE_SWAPPED,
+        _KEPT,
     )
     found = []
     for kind, name, statement, *session in rows:
         assert isinstance(statement, bytes)
         found.append(SchemaObject(Kind(str(kind)), str(name), statement, *map(str, session)))
     return found
+
+
+def _note(control: Connection, endpoint: DatabaseEndpoint, kind: str, name: str) -> None:
+    """Journals a fact about the swap itself."""
+    execute(
+        control,
+        f"INSERT INTO {quote(staging_name(endpoint))}.{_OBJECTS} (live, kind, name)"  # noqa: S608 -- a quoted name
+        " VALUES (TRUE, %s, %s)",
+        kind,
+        name,
+    )
+
+
+def _noted(control: Connection, endpoint: DatabaseEndpoint, kind: str) -> frozenset[str]:
+    rows = execute(
+        control,
+        f"SELECT name FROM {quote(staging_name(endpoint))}.{_OBJECTS} WHERE kind = %s",  # noqa: S608 -- a quoted name
+        kind,
+    )
+    return frozenset(str(name) for (name,) in rows)
+
+
+def _noted_scope(control: Connection, endpoint: DatabaseEndpoint) -> Scope:
+    """The scope of the swap that was journaled."""
+    tables = _noted(control, endpoint, _TABLE_SWAPPED)
+    return Scope(tables or None, next(iter(_noted(control, endpoint, _KEPT)), None))
+
+
+def referring_tables(control: Connection, schema: str, tables: Collection[str]) -> dict[str, str]:
+    """Which other tables have foreign keys to these, each with one that it points to."""
+    rows = execute(
+        control,
+        "SELECT DISTINCT table_name, referenced_table_name FROM information_schema.key_column_usage"
+        " WHERE referenced_table_schema = %s AND referenced_table_name IN %s"
+        " AND NOT (table_schema = %s AND table_name IN %s)",
+        schema,
+        list(tables),
+        schema,
+        list(tables),
+    )
+    return {str(child): str(parent) for child, parent in rows}
 
 
 def tables_of(control: Connection, schema: str) -> list[str]:
@@ -234,8 +295,8 @@ def _has_table(control: Connection, schema: str, table: str) -> bool:
 # --- the swap -----------------------------------------------------------------
 
 
-def swap(endpoint: DatabaseEndpoint, between: Between | None = None) -> None:
-    """Makes the staged schema the live one; a failure before the tables move changes nothing.
+def swap(endpoint: DatabaseEndpoint, scope: Scope, between: Between | None = None) -> None:
+    """Makes what is staged live; a failure before the tables move changes nothing.
 
     `between` is told each step's name before it is taken.
     Raises LoadFailed, RestoredInPart (after the tables moved), Conflict, DatabaseUnreachable.
@@ -243,7 +304,7 @@ def swap(endpoint: DatabaseEndpoint, between: Between | None = None) -> None:
     step = between or _unwatched
     with controlled(endpoint) as control:
         try:
-            _exchange(control, endpoint, step)
+            _exchange(control, endpoint, scope, step)
         except pymysql.MySQLError as error:
             reason = describe(error)
             _undo_if_possible(control, endpoint)
@@ -292,15 +353,21 @@ def _unwatched(_step: str) -> None:
     """The swap's steps as seen by nobody."""
 
 
-def _exchange(control: Connection, endpoint: DatabaseEndpoint, step: Between) -> None:
-    live, staging, previous = endpoint.name, staging_name(endpoint), previous_name(endpoint)
+def _exchange(control: Connection, endpoint: DatabaseEndpoint, scope: Scope, step: Between) -> None:
+    live, staging = endpoint.name, staging_name(endpoint)
+    previous = previous_name(endpoint, scope)
     step("journal")
+    if scope.keep_in is not None and _has_schema(control, scope.keep_in):
+        raise LoadFailed(f"{scope.keep_in} exists: the old tables cannot be kept there")
     existed = _has_schema(control, live)
-    triggers = _live_triggers(endpoint) if existed else []
-    objects = f"{quote(staging)}.{_OBJECTS}"
+    triggers = _live_triggers(endpoint, scope.tables) if existed else []
     control.begin()
     if not existed:
-        execute(control, f"INSERT INTO {objects} (live, kind) VALUES (TRUE, 'schema')")  # noqa: S608 -- a quoted name
+        _note(control, endpoint, _SCHEMA_MADE, live)
+    if scope.keep_in is not None:
+        _note(control, endpoint, _KEPT, scope.keep_in)
+    for table in scope.tables or ():
+        _note(control, endpoint, _TABLE_SWAPPED, table)
     for trigger in triggers:
         journal_object(control, endpoint, trigger, live=True)
     control.commit()
@@ -315,7 +382,11 @@ def _exchange(control: Connection, endpoint: DatabaseEndpoint, step: Between) ->
         step(f"drop trigger {number}")
         execute(control, f"DROP TRIGGER IF EXISTS {quote(live)}.{quote(trigger.name)}")
     step("rename")
-    moves = [(live, table, previous, table) for table in tables_of(control, live)]
+    moves = [
+        (live, table, previous, table)
+        for table in tables_of(control, live)
+        if scope.tables is None or table in scope.tables
+    ]
     moves += [(staging, table, live, table) for table in tables_of(control, staging)]
     moves.append((staging, _BEFORE, staging, _AFTER))
     execute(
@@ -341,7 +412,8 @@ def _undo_if_possible(control: Connection, endpoint: DatabaseEndpoint) -> None:
 
 
 def _undo(control: Connection, endpoint: DatabaseEndpoint) -> None:
-    live, staging, previous = endpoint.name, staging_name(endpoint), previous_name(endpoint)
+    live = endpoint.name
+    previous = previous_name(endpoint, _noted_scope(control, endpoint))
     if _has_schema(control, previous):
         if tables_of(control, previous):
             raise LoadFailed(
@@ -366,32 +438,33 @@ def _undo(control: Connection, endpoint: DatabaseEndpoint) -> None:
         with working(endpoint, live) as connection:
             for trigger in missing:
                 _create_again(connection, live, trigger)
-        created = execute(
-            control,
-            f"SELECT 1 FROM {quote(staging)}.{_OBJECTS} WHERE kind = 'schema'",  # noqa: S608 -- a quoted name
-        )
-        if created and not tables_of(control, live):
+        if _noted(control, endpoint, _SCHEMA_MADE) and not tables_of(control, live):
             execute(control, f"DROP DATABASE {quote(live)}")
     discard(control, endpoint)
 
 
 def _finish(control: Connection, endpoint: DatabaseEndpoint, step: Between) -> None:
-    live, staging, previous = endpoint.name, staging_name(endpoint), previous_name(endpoint)
+    live, staging = endpoint.name, staging_name(endpoint)
+    scope = _noted_scope(control, endpoint)
     step("drop old objects")
-    _drop_objects(control, live)
-    step("set defaults")
-    ((collation,),) = execute(
-        control,
-        "SELECT default_collation_name FROM information_schema.schemata WHERE schema_name = %s",
-        staging,
-    )
-    execute(control, f"ALTER DATABASE {quote(live)} COLLATE {collation}")
+    if scope.tables is None:
+        _drop_objects(control, live)
+        step("set defaults")
+        ((collation,),) = execute(
+            control,
+            "SELECT default_collation_name FROM information_schema.schemata WHERE schema_name = %s",
+            staging,
+        )
+        execute(control, f"ALTER DATABASE {quote(live)} COLLATE {collation}")
+    else:
+        _drop_triggers(control, live, scope.tables)
     step("create objects")
     failures = create_objects(
         endpoint, live, journaled(control, endpoint), lambda it: step(f"create {it.name}")
     )
-    step("drop previous")
-    execute(control, f"DROP DATABASE IF EXISTS {quote(previous)}")
+    if scope.keep_in is None:
+        step("drop previous")
+        execute(control, f"DROP DATABASE IF EXISTS {quote(previous_name(endpoint, scope))}")
     step("drop staging")
     discard(control, endpoint)
     if failures:
@@ -512,19 +585,38 @@ def _drop_objects(control: Connection, schema: str) -> None:
         execute(control, f"DROP {kind} IF EXISTS {quote(schema)}.{quote(str(name))}")
 
 
-def _live_triggers(endpoint: DatabaseEndpoint) -> list[SchemaObject]:
+def _drop_triggers(control: Connection, schema: str, tables: Collection[str]) -> None:
+    """Drops those that a killed partial swap had created already."""
+    for (name,) in execute(
+        control,
+        "SELECT trigger_name FROM information_schema.triggers"
+        " WHERE trigger_schema = %s AND event_object_table IN %s",
+        schema,
+        list(tables),
+    ):
+        execute(control, f"DROP TRIGGER IF EXISTS {quote(schema)}.{quote(str(name))}")
+
+
+def _live_triggers(
+    endpoint: DatabaseEndpoint, tables: Collection[str] | None
+) -> list[SchemaObject]:
     """The live schema's triggers, in the order in which they have to be created again."""
     with working(endpoint, endpoint.name) as connection:
-        names = execute(
-            connection,
-            "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = %s"
-            " ORDER BY event_object_table, event_manipulation, action_timing, action_order",
-            endpoint.name,
-        )
+        names = [
+            name
+            for name, table in execute(
+                connection,
+                "SELECT trigger_name, event_object_table FROM information_schema.triggers"
+                " WHERE trigger_schema = %s"
+                " ORDER BY event_object_table, event_manipulation, action_timing, action_order",
+                endpoint.name,
+            )
+            if tables is None or table in tables
+        ]
         # As mysqldump does: the definition comes in the bytes in which it was written.
         execute(connection, "SET character_set_results = binary")
         found = []
-        for (name,) in names:
+        for name in names:
             row = execute(connection, f"SHOW CREATE TRIGGER {quote(str(name))}")[0]
             _, sql_mode, statement, character_set, collation, schema_collation, *_ = row
             found.append(

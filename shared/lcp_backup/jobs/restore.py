@@ -1,25 +1,31 @@
 """Restore: a backup is loaded beside the live site, checked to its end, and then swapped in."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import read_segments
 from lcp_backup.catalog import Catalog
 from lcp_backup.database import load
 from lcp_backup.database.endpoint import DatabaseEndpoint
-from lcp_backup.database.load import StagedDatabase
-from lcp_backup.errors import RestoredInPart
+from lcp_backup.database.load import IndexedDump, Loaded, Scope, StagedDatabase
+from lcp_backup.errors import InvalidRequest, RestoredInPart
 from lcp_backup.jobs.active_run import ActiveRun, Pace, announce_failure, queued
 from lcp_backup.jobs.side_by_side import Check, side_by_side
-from lcp_backup.model import Archive, Manifest, RunKind, RunState
+from lcp_backup.model import Archive, BackupType, Manifest, RunKind, RunState, Segment
 from lcp_backup.requests import LATEST, RestoreRequest
 from lcp_backup.settings import RestoreStrategy, Settings
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume import staging, unpack
+
+_THREADS: Final = os.process_cpu_count() or 1
+_CONNECTIONS: Final = 2 * _THREADS
+"""Over how many connections rows are loaded, unless a setting says. The server has processors of
+its own; more than twice ours wait for each other (measured: docs/decisions.md)."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,14 @@ class RestoreResult:
 
     backup_id: str | None
     restored: bool
-    run_id: str | None
-    statements_left_out: list[str]
+    run_id: str | None = None
+    rows: int = 0
+    """Rows that were loaded."""
+    read_bytes: int = 0
+    """Bytes of the archives that were read."""
+    kept: list[str] = field(default_factory=list)
+    """Where what was live before is kept, when that was asked for."""
+    statements_left_out: list[str] = field(default_factory=list)
     """Heads of statements that need rights which RDS does not give."""
 
 
@@ -43,138 +55,228 @@ def restore_backup(
     locate: Callable[[], DatabaseEndpoint],
     pace: Pace,
 ) -> RestoreResult:
-    """Brings database and volume back as they were in a backup.
+    """Brings database and volume back as they were in a backup, or the parts that are asked for.
 
-    The live site is as it was until both are loaded and checked; then each is swapped. A run that
-    is killed between the swaps is finished by the next restore. With the strategy OVERWRITE the
-    database is replaced in place, after its archive was read and checked to the end: no way back.
+    The live site is as it was until all is loaded and checked; then each half is swapped. A run
+    that is killed between the swaps is finished by the next restore. With the strategy OVERWRITE
+    the whole database is replaced in place, after its archive was read and checked to the end: no
+    way back. Parts, and what goes into another database or folder, never overwrite.
+
+    A scheduled restore does nothing while restores are paused, nor when the newest backup was the
+    last one restored.
 
     Arguments: `catalog` keeps the run and the lease; `source` holds the backups and is only read;
-    `locate` finds the database. Raises NotFound, LeaseHeld, OutOfTime, ArchiveDamaged,
-    ArchiveRefused, DatabaseError, VolumeError, StorageError, AwsError and their kinds.
+    `locate` finds the database. Raises NotFound, InvalidRequest, LeaseHeld, OutOfTime,
+    ArchiveDamaged, ArchiveRefused, DatabaseError, VolumeError, StorageError, AwsError and their
+    kinds.
     """
     with queued(catalog, request.run_id):
-        return _restore(request, settings, catalog, source, telemetry, locate, pace)
-
-
-def _restore(
-    request: RestoreRequest,
-    settings: Settings,
-    catalog: Catalog,
-    source: Catalog,
-    telemetry: Telemetry,
-    locate: Callable[[], DatabaseEndpoint],
-    pace: Pace,
-) -> RestoreResult:
-    if request.only_if_new and (pause := catalog.restores_paused()):
-        telemetry.log.warning("restores are paused", by=pause.by, reason=pause.reason)
-        return RestoreResult(None, restored=False, run_id=None, statements_left_out=[])
-    manifest = source.latest() if request.backup_id == LATEST else source.get(request.backup_id)
-    if request.only_if_new and _last_restored(catalog) == manifest.id:
-        telemetry.log.info("restored already", backup_id=manifest.id)
-        return RestoreResult(manifest.id, restored=False, run_id=None, statements_left_out=[])
-    try:
-        with ActiveRun(
+        if request.only_if_new and (pause := catalog.restores_paused()):
+            telemetry.log.warning("restores are paused", by=pause.by, reason=pause.reason)
+            return RestoreResult(None, restored=False)
+        latest = request.backup_id == LATEST
+        manifest = source.latest() if latest else source.get(request.backup_id)
+        if request.only_if_new and _last_restored(catalog) == manifest.id:
+            telemetry.log.info("restored already", backup_id=manifest.id)
+            return RestoreResult(manifest.id, restored=False)
+        active = ActiveRun(
             catalog, telemetry, RunKind.RESTORE, manifest.id, pace, run_id=request.run_id
-        ) as run:
-            left_out = _replace(run, manifest, settings, source, locate)
-            run.set_result(statements_left_out=left_out)
-    except BaseException as error:
-        telemetry.count(RestoreFailure=1)
-        announce_failure(telemetry, "Restore Failed", manifest.id, error)
-        raise
+        )
+        try:
+            with active as run:
+                run.note(settings.notices)
+                work = _Restore(run, request, manifest, settings, source, locate())
+                result = work.result(work.replace())
+                run.set_result(
+                    whole=request.is_whole,
+                    rows=result.rows,
+                    read_bytes=result.read_bytes,
+                    kept=result.kept,
+                    statements_left_out=result.statements_left_out,
+                )
+        except BaseException as error:
+            telemetry.count(RestoreFailure=1)
+            announce_failure(telemetry, "Restore Failed", manifest.id, error)
+            raise
     telemetry.count(
         RestoreSuccess=1, RestoreSeconds=(catalog.now() - run.started_at).total_seconds()
     )
-    telemetry.announce("Restore Completed", {"backupId": manifest.id, "runId": run.id})
-    return RestoreResult(manifest.id, restored=True, run_id=run.id, statements_left_out=left_out)
+    telemetry.announce(
+        "Restore Completed",
+        {"backupId": manifest.id, "runId": run.id, "whole": request.is_whole},
+    )
+    return result
 
 
 def _last_restored(catalog: Catalog) -> str | None:
-    """The backup that the newest successful restore brought back."""
+    """The backup that the newest successful restore of a whole site brought back."""
     for run_id in catalog.run_ids():
         if RunKind.RESTORE not in run_id:
             continue
         run = catalog.get_run(run_id)
-        if run.state is RunState.SUCCEEDED:
+        if run.state is RunState.SUCCEEDED and run.result.get("whole", True):
             return run.backup_id
     return None
 
 
-def _replace(
-    run: ActiveRun,
-    manifest: Manifest,
-    settings: Settings,
-    source: Catalog,
-    locate: Callable[[], DatabaseEndpoint],
-) -> list[str]:
-    run.note(settings.notices)
-    run.step("finishing or undoing what an earlier restore left")
-    folder = Path(settings.backup_folder)
-    endpoint = locate()
-    # (Of the database, `stage` and `overwrite` do the same first.)
-    staging.recover(folder)
-    dumped = manifest.database_facts.name
-    in_place = settings.backup_restore_strategy is RestoreStrategy.OVERWRITE
+@dataclass
+class _Restore:
+    """One restore, under the lease."""
 
-    def raw(archive: Archive) -> Iterator[bytes]:
-        index = source.open(manifest.id, archive.index_name)
-        segments = read_index(index, archive_name=archive.name, sha256=archive.index_sha256)
-        pieces = read_segments(
-            source.open(manifest.id, archive.name),
-            segments,
-            name=f"{archive.name} of backup {manifest.id}",
-            threads=os.process_cpu_count() or 1,
+    run: ActiveRun
+    request: RestoreRequest
+    manifest: Manifest
+    settings: Settings
+    source: Catalog
+    live: DatabaseEndpoint
+    read_bytes: int = 0
+
+    def replace(self) -> Loaded | None:
+        """Stages what is asked for and swaps it in; answers what was loaded into the database."""
+        request = self.request
+        self.run.step("finishing or undoing what an earlier restore left")
+        # (Of the database, `stage` and `overwrite` do the same first.)
+        staging.recover(Path(self.settings.backup_folder))
+        in_place = (
+            request.is_whole and self.settings.backup_restore_strategy is RestoreStrategy.OVERWRITE
         )
-        return (piece for _, piece in pieces)
+        with ExitStack() as undo:
 
-    with ExitStack() as undo:
+            def stage_database(check: Check) -> StagedDatabase | None:
+                if not request.wants_database:
+                    return None
+                if in_place:
+                    # The live database is not touched before its replacement was read to the end.
+                    archive = self.manifest.database
+                    for _ in self._read(archive, self._index(archive)):
+                        check()
+                    return None
+                staged = self._stage_database(check)
+                undo.callback(staged.discard)
+                return staged
 
-        def stage_database(check: Check) -> StagedDatabase | None:
-            if in_place:
-                # The live database is not touched before its replacement was read to the end.
-                for _ in raw(manifest.database):
-                    check()
-                return None
-            staged = load.stage(
-                endpoint,
-                raw(manifest.database),
-                dumped_name=dumped,
-                progress=run.progress_of("database"),
-                check=check,
-            )
-            undo.callback(staged.discard)
-            return staged
+            def stage_volume(check: Check) -> staging.StagedVolume | None:
+                if not request.wants_volume:
+                    return None
+                staged = self._stage_volume(check)
+                undo.callback(staged.discard)
+                return staged
 
-        def stage_volume(check: Check) -> staging.StagedVolume:
-            staged = unpack.unpack(
-                raw(manifest.volume),
-                folder,
-                owner=None,
-                progress=run.progress_of("volume"),
-                check=check,
-            )
-            undo.callback(staged.discard)
-            return staged
-
-        run.step("loading the database and unpacking the volume beside the live site")
-        database, volume = side_by_side(stage_database, stage_volume, run.check)
-        run.step("swapping")
-        run.confirm()
-        if database is None:
-            result = load.overwrite(
-                endpoint,
-                raw(manifest.database),
-                dumped_name=dumped,
-                progress=run.progress_of("database"),
-                check=run.check,
-            )
-        else:
+            self.run.step("loading the database and unpacking the volume beside the live site")
+            database, volume = side_by_side(stage_database, stage_volume, self.run.check)
+            self.run.step("swapping")
+            self.run.confirm()
+            loaded = None
             try:
-                result = database.swap()
+                if database is not None:
+                    loaded = database.swap()
+                elif in_place:
+                    loaded = self._overwrite()
             except RestoredInPart:
                 # The rows are the backup's now, so the files they name must be too.
-                volume.swap()
+                if volume is not None:
+                    volume.swap()
                 raise
-        volume.swap()
-    return list(result.left_out)
+            if volume is not None:
+                volume.swap()
+        return loaded
+
+    def result(self, loaded: Loaded | None) -> RestoreResult:
+        """What the restore answers once it is done."""
+        return RestoreResult(
+            self.manifest.id,
+            restored=True,
+            run_id=self.run.id,
+            rows=loaded.rows if loaded else 0,
+            read_bytes=self.read_bytes,
+            kept=self._kept(),
+            statements_left_out=list(loaded.left_out) if loaded else [],
+        )
+
+    # --- the database ---------------------------------------------------------
+
+    def _stage_database(self, check: Check) -> StagedDatabase:
+        endpoint = self.live
+        if self.request.into_database is not None:
+            endpoint = replace(endpoint, name=self.request.into_database)
+            if endpoint.name == self.live.name:
+                raise InvalidRequest(
+                    f"into_database is the live database {endpoint.name!r}: leave it out, or name"
+                    " another"
+                )
+            load.check_empty(endpoint)
+        tables = None
+        if self.request.tables and self.request.into_database is None:
+            tables = frozenset(self.request.tables)
+        return load.stage(
+            endpoint,
+            self._dump(),
+            dumped_name=self.manifest.database_facts.name,
+            connections=self._connections(),
+            progress=self.run.progress_of("database"),
+            check=check,
+            scope=Scope(tables, self._keep_in()),
+        )
+
+    def _overwrite(self) -> Loaded:
+        return load.overwrite(
+            self.live,
+            self._dump(),
+            dumped_name=self.manifest.database_facts.name,
+            connections=self._connections(),
+            progress=self.run.progress_of("database"),
+            check=self.run.check,
+        )
+
+    def _dump(self) -> IndexedDump:
+        archive = self.manifest.database
+        return IndexedDump(
+            self._index(archive),
+            lambda segments: self._read(archive, segments),
+            by_dump_program=self.manifest.type is not BackupType.UPLOADED,
+            tables=self.request.tables or None,
+        )
+
+    def _connections(self) -> int:
+        return self.settings.backup_restore_connections or _CONNECTIONS
+
+    def _keep_in(self) -> str | None:
+        """The schema that keeps the old tables: a name of its own for every run."""
+        if not self.request.keep_previous or self.request.into_database is not None:
+            return None
+        return f"{self.live.name}_{self.run.started_at:%Y%m%d%H%M%S}"
+
+    def _kept(self) -> list[str]:
+        keep_in = self._keep_in()
+        return [keep_in] if keep_in and self.request.wants_database else []
+
+    # --- the volume -----------------------------------------------------------
+
+    def _stage_volume(self, check: Check) -> staging.StagedVolume:
+        archive = self.manifest.volume
+        return unpack.unpack(
+            (raw for _, raw in self._read(archive, self._index(archive))),
+            Path(self.settings.backup_folder),
+            owner=None,
+            progress=self.run.progress_of("volume"),
+            check=check,
+        )
+
+    # --- archives -------------------------------------------------------------
+
+    def _index(self, archive: Archive) -> Iterator[Segment]:
+        index = self.source.open(self.manifest.id, archive.index_name)
+        return read_index(index, archive_name=archive.name, sha256=archive.index_sha256)
+
+    def _read(
+        self, archive: Archive, segments: Iterable[Segment]
+    ) -> Iterator[tuple[Segment, bytes]]:
+        pieces = read_segments(
+            self.source.open(self.manifest.id, archive.name),
+            segments,
+            name=f"{archive.name} of backup {self.manifest.id}",
+            threads=_THREADS,
+        )
+        for segment, raw in pieces:
+            self.read_bytes += segment.size
+            yield segment, raw

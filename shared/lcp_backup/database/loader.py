@@ -1,0 +1,308 @@
+"""One load of a dump, from its first piece to its last.
+
+Definitions and all that is no row go over one connection, in their order. Rows go over several, a
+piece at a time; whoever loads the last of a table's rows builds its secondary indexes.
+"""
+
+import re
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+import pymysql
+
+from lcp_backup.database.crew import Crew
+from lcp_backup.database.definition import Definition, taken_apart
+from lcp_backup.database.endpoint import Connection
+from lcp_backup.database.pieces import Dump, Piece
+from lcp_backup.database.policy import Kind, Policy, Ruling, head
+from lcp_backup.database.session import Session, Target
+from lcp_backup.database.statements import Statement, StatementSplitter
+from lcp_backup.database.swap import execute
+from lcp_backup.errors import InvalidRequest, LoadFailed
+from lcp_backup.model import Section
+
+_WORTH_SETTING_ASIDE: Final = 1 << 20
+"""Raw bytes of rows from which a table's indexes are built later: for fewer, the second statement
+costs more than it saves."""
+
+_KEYS = re.compile(rb"\b(?:DISABLE|ENABLE)\s+KEYS[\s*/]*\Z", re.IGNORECASE)
+"""What a dump program says to a table around its rows."""
+
+_BETWEEN_TABLES: Final = frozenset({Section.HEAD, Section.DEFINITION, Section.ROWS})
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What was loaded."""
+
+    tables: tuple[str, ...]
+    statements: int
+    rows: int
+    """As the server said of each statement; compared with what is there, where that is sure."""
+    left_out: tuple[str, ...]
+    """Heads of statements that need rights a managed server does not give, each once."""
+
+
+class OrderMattersError(Exception):
+    """Something between the rows of a dump has to happen in its place: no rows out of order."""
+
+
+@dataclass
+class _Table:
+    """A table on its way."""
+
+    definition: Definition
+    under_way: int = 0
+    """Pieces of its rows that were handed out and are not loaded."""
+    closed: bool = False
+    """No more of its rows will come."""
+    inserted: int = 0
+    counted: bool = True
+    """Whether the server's word on its rows can be compared with what is there."""
+    finished: bool = False
+
+
+@dataclass
+class Loader:
+    """One load of a dump, from its first piece to its last."""
+
+    dump: Dump
+    policy: Policy
+    progress: Callable[[int], None]
+    check: Callable[[], None]
+    only: Collection[str] | None
+    """The tables of a partial restore."""
+
+    tables: dict[str, _Table] = field(default_factory=dict)
+    left_out: dict[str, None] = field(default_factory=dict)
+    head: list[Ruling] = field(default_factory=list)
+    """What the dump's beginning does to a session."""
+    base: tuple[str, ...] | None = None
+    """The session as the beginning left it."""
+    statements: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def load(
+        self,
+        target: Target,
+        connect: Callable[[], AbstractContextManager[Connection]],
+        control: Connection,
+        connections: int,
+    ) -> Loaded:
+        """Loads everything; with no `connections`, in the order in which it was written."""
+
+        @contextmanager
+        def member() -> Iterator[Session]:
+            with connect() as connection:
+                session = Session(connection)
+                for ruling in self.head:
+                    session.run(lambda: "the dump's beginning", ruling)
+                if session.state() != self.base:
+                    raise OrderMattersError
+                yield session
+
+        def kill(thread_id: int) -> None:
+            # One that ended by itself meanwhile is as good.
+            with suppress(pymysql.MySQLError):
+                execute(control, f"KILL {thread_id}")
+
+        with Crew(max(connections, 1), member, kill, self.check) as crew:
+            current: str | None = None
+            for piece in self.dump.pieces(as_written=not connections):
+                rows_of = piece.table if connections and piece.section is Section.ROWS else None
+                if current is not None and rows_of != current:
+                    self._close(current, crew)
+                current = rows_of
+                if piece.section not in _BETWEEN_TABLES:
+                    self._finish_rows(crew)
+                if piece.section is Section.TAIL:
+                    self._add_foreign_keys(target.session)
+                if rows_of is not None:
+                    self._hand_out(piece, rows_of, target.session, crew)
+                else:
+                    self._execute(piece, target, apart=bool(connections))
+            self._finish_rows(crew)
+            self._add_foreign_keys(target.session)
+        target.session.commit()
+        if not self.tables:
+            raise LoadFailed("the dump creates no table: it would leave an empty site")
+        return Loaded(
+            tuple(self.tables),
+            self.statements,
+            sum(table.inserted for table in self.tables.values()),
+            tuple(self.left_out),
+        )
+
+    # --- on the one connection ------------------------------------------------
+
+    def _execute(self, piece: Piece, target: Target, *, apart: bool) -> None:
+        in_head = piece.section is Section.HEAD and self.base is None
+        if self.base is None and not in_head:
+            self.base = target.session.state()
+        touched = False
+        for statement, ruling in self._judged(piece):
+            touched = touched or ruling.kind is Kind.SESSION
+            where = _place(piece, statement)
+            if ruling.creates:
+                definition = self._define(ruling, apart=apart)
+                target.take(where, Ruling(ruling.kind, definition.create, ruling.name))
+                continue
+            if ruling.drops:
+                self.tables.pop(ruling.name, None)
+            if in_head and ruling.kind is Kind.SESSION:
+                self.head.append(ruling)
+            if ruling.kind is Kind.ROWS:
+                inserted = target.session.run(where, ruling)
+                if ruling.name in self.tables:
+                    self.tables[ruling.name].inserted += inserted
+            else:
+                target.take(where, ruling)
+        if piece.section is Section.ROWS:
+            target.session.commit()
+        self.progress(len(piece.raw))
+        # With rows on other connections, each table must leave the session as it found it.
+        settled = not touched or in_head or piece.section is Section.TAIL
+        if apart and not settled and target.session.state() != self.base:
+            raise OrderMattersError
+
+    def _define(self, ruling: Ruling, *, apart: bool) -> Definition:
+        if not apart:
+            definition = Definition(ruling.sql)
+        else:
+            rows = self.dump.row_bytes(ruling.name)
+            worth = rows is None or rows >= _WORTH_SETTING_ASIDE
+            definition = taken_apart(ruling.sql, set_indexes_aside=worth)
+        if self.only is not None:
+            for other in definition.references:
+                if other not in self.only:
+                    raise InvalidRequest(
+                        f"a foreign key of {ruling.name} points to {other}: name that table as"
+                        " well, or restore into another database"
+                    )
+        self.tables[ruling.name] = _Table(definition, counted=definition.counted)
+        return definition
+
+    def _add_foreign_keys(self, session: Session) -> None:
+        for name, table in self.tables.items():
+            keys, table.definition = table.definition.foreign_keys, Definition(b"")
+            if keys:
+                self.check()
+                session.alter(name, keys)
+
+    # --- on the crew's connections --------------------------------------------
+
+    def _hand_out(self, piece: Piece, name: str, main: Session, crew: Crew[Session]) -> None:
+        if self.base is None:
+            self.base = main.state()
+        table = self.tables.get(name)
+        if table is not None:
+            with self.lock:
+                table.under_way += 1
+
+        def load(session: Session) -> None:
+            self._load_rows(piece, session)
+            if table is not None:
+                with self.lock:
+                    table.under_way -= 1
+                self._finish(name, table, session)
+
+        crew.put(load)
+
+    def _load_rows(self, piece: Piece, session: Session) -> None:
+        touched = False
+        inserted: dict[str, int] = {}
+        for statement, ruling in self._judged(piece):
+            table = self.tables.get(ruling.name)
+            if ruling.kind in {Kind.LOCK, Kind.NOTHING, Kind.LEFT_OUT}:
+                continue
+            if ruling.kind is Kind.TABLE:
+                if not _KEYS.search(ruling.sql):
+                    raise OrderMattersError
+                if table is not None and table.definition.counted:
+                    continue  # InnoDB keeps its keys whatever one says
+            touched = touched or ruling.kind is Kind.SESSION
+            done = session.run(_place(piece, statement), ruling)
+            if ruling.kind is Kind.ROWS:
+                inserted[ruling.name] = inserted.get(ruling.name, 0) + done
+                if table is not None and (
+                    ruling.name != piece.table or ruling.sql[:6].upper() != b"INSERT"
+                ):
+                    table.counted = False
+        session.commit()
+        with self.lock:
+            for name, rows in inserted.items():
+                if name in self.tables:
+                    self.tables[name].inserted += rows
+        self.progress(len(piece.raw))
+        if touched and session.state() != self.base:
+            raise OrderMattersError
+
+    def _close(self, name: str, crew: Crew[Session]) -> None:
+        """No more rows of this table: whoever loads the last of them finishes it."""
+        table = self.tables.get(name)
+        if table is None:
+            return
+        with self.lock:
+            table.closed = True
+            idle = not table.under_way
+        if idle and not table.finished:
+            crew.put(lambda session: self._finish(name, table, session))
+
+    def _finish(self, name: str, table: _Table, session: Session) -> None:
+        with self.lock:
+            if not table.closed or table.under_way or table.finished:
+                return
+            table.finished = True
+        self.check()
+        if table.definition.indexes:
+            session.alter(name, table.definition.indexes)
+        if table.counted:
+            there = session.count(name)
+            if there != table.inserted:
+                raise LoadFailed(
+                    f"{table.inserted} rows were loaded into {name!r} and {there} are there"
+                )
+
+    def _finish_rows(self, crew: Crew[Session]) -> None:
+        for name, table in self.tables.items():
+            if not table.closed and table.definition.indexes:
+                self._close(name, crew)
+        crew.drain()
+
+    # --- statements -----------------------------------------------------------
+
+    def _judged(self, piece: Piece) -> Iterator[tuple[Statement, Ruling]]:
+        splitter = StatementSplitter(dump_program=self.dump.by_dump_program)
+        count = 0
+        for statement in (*splitter.feed(piece.raw), *splitter.close()):
+            self.check()
+            ruling = self.policy.judge(_Placed(piece, statement))
+            count += 1
+            if ruling.kind is Kind.LEFT_OUT:
+                self.left_out[head(statement.text)] = None
+            yield statement, ruling
+        with self.lock:
+            self.statements += count
+
+
+def _place(piece: Piece, statement: Statement) -> Callable[[], str]:
+    return lambda: piece.where(statement.at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A statement with its place in the dump, which is found out when somebody asks."""
+
+    piece: Piece
+    statement: Statement
+
+    @property
+    def text(self) -> bytes:
+        return self.statement.text
+
+    @property
+    def where(self) -> str:
+        return self.piece.where(self.statement.at)

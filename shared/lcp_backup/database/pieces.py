@@ -1,0 +1,161 @@
+"""A dump as the pieces that a load works on, from an archive with an index or from a stream."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Final, NamedTuple, Protocol
+
+from lcp_backup.database.sections import Cut, SectionCutter
+from lcp_backup.errors import NotFound
+from lcp_backup.model import Section, Segment
+
+type ReadSegments = Callable[[Iterable[Segment]], Iterator[tuple[Segment, bytes]]]
+"""The raw bytes of segments, checked, in the order asked for."""
+
+_OF_TABLES: Final = frozenset({Section.DEFINITION, Section.ROWS, Section.TRIGGERS})
+
+
+class Piece(NamedTuple):
+    """A run of whole statements of one section."""
+
+    section: Section
+    table: str | None
+    raw: bytes
+    of: str
+    """What its lines are counted in, for messages: the dump, or a segment of it."""
+    first_line: int
+
+    def where(self, at: int) -> str:
+        """The place of a byte, for messages."""
+        return f"line {self.first_line + self.raw.count(b'\n', 0, at)} of {self.of}"
+
+
+class Dump(Protocol):
+    """A dump that can be read more than once."""
+
+    @property
+    def by_dump_program(self) -> bool:
+        """Whether a dump program of ours wrote it (see `StatementSplitter`)."""
+        ...
+
+    def row_bytes(self, table: str) -> int | None:
+        """Raw bytes of a table's row statements; None when nobody knows yet."""
+        ...
+
+    def pieces(self, *, as_written: bool) -> Iterator[Piece]:
+        """All pieces: as they were written, or in an order that lets rows be loaded in parallel.
+
+        In either, a table's definition comes before its rows, and those come one after the other.
+        """
+        ...
+
+
+class IndexedDump:
+    """A database archive with its index: tables apart, and only those that are wanted.
+
+    Args:
+        segments: the archive's index.
+        read: gives segments' raw bytes.
+        by_dump_program: False for what a user uploaded.
+        tables: only these tables, with their triggers; None means the whole dump.
+
+    Raises NotFound, which names the table that is not in the dump.
+    """
+
+    def __init__(
+        self,
+        segments: Iterable[Segment],
+        read: ReadSegments,
+        *,
+        by_dump_program: bool,
+        tables: Collection[str] | None = None,
+    ) -> None:
+        self.by_dump_program = by_dump_program
+        self._read = read
+        self._segments = list(enumerate(segments, 1))
+        self._row_bytes: dict[str, int] = {}
+        for _, segment in self._segments:
+            if segment.section is Section.ROWS and segment.table is not None:
+                size = self._row_bytes.get(segment.table, 0) + segment.raw_size
+                self._row_bytes[segment.table] = size
+        if tables is not None:
+            self._keep_only(frozenset(tables))
+
+    def row_bytes(self, table: str) -> int | None:
+        """Raw bytes of a table's row statements, from the index."""
+        return self._row_bytes.get(table, 0)
+
+    def pieces(self, *, as_written: bool) -> Iterator[Piece]:
+        """Definitions, then rows (largest table first), then all else; or all as it was written."""
+        wanted = self._segments if as_written or not self._apart() else self._in_parallel()
+        places = iter(wanted)
+        for segment, raw in self._read(segment for _, segment in wanted):
+            number, _ = next(places)
+            of_what = f"{segment.section} of {segment.table}" if segment.table else segment.section
+            yield Piece(
+                segment.section or Section.HEAD,
+                segment.table,
+                raw,
+                f"the dump's segment {number} ({of_what})",
+                1,
+            )
+
+    def _keep_only(self, tables: frozenset[str]) -> None:
+        defined = {it.table for _, it in self._segments if it.section is Section.DEFINITION}
+        views = {it.table for _, it in self._segments if it.section is Section.VIEW}
+        if missing := sorted(tables - defined):
+            raise NotFound(f"the backup holds no table {missing[0][:100]!r}")
+        if named := sorted(tables & views):
+            raise NotFound(f"{named[0][:100]!r} is a view in the backup, and no table")
+        self._segments = [
+            (number, segment)
+            for number, segment in self._segments
+            if segment.section is Section.HEAD
+            or (segment.section in _OF_TABLES and segment.table in tables)
+        ]
+
+    def _apart(self) -> bool:
+        """Whether nothing but the beginning prepares the session, as dump programs write it."""
+        sections = [segment.section for _, segment in self._segments]
+        heads = sections.count(Section.HEAD)
+        return all(section is Section.HEAD for section in sections[:heads])
+
+    def _in_parallel(self) -> list[tuple[int, Segment]]:
+        rows = [pair for pair in self._segments if pair[1].section is Section.ROWS]
+        # The largest first: its indexes are built while the others' rows still come.
+        rows.sort(key=lambda pair: (-self._row_bytes[pair[1].table or ""], pair[1].table))
+        first = {Section.HEAD, Section.DEFINITION}
+        return [
+            *(pair for pair in self._segments if pair[1].section in first),
+            *rows,
+            *(pair for pair in self._segments if pair[1].section not in {*first, Section.ROWS}),
+        ]
+
+
+class StreamedDump:
+    """A dump that has no index: it is cut while it streams.
+
+    `open_dump` starts to read it from its beginning, in chunks of any size. Nothing of it is taken
+    for what a dump program wrote.
+    """
+
+    by_dump_program = False
+
+    def __init__(self, open_dump: Callable[[], Iterable[bytes]]) -> None:
+        self._open = open_dump
+
+    def row_bytes(self, table: str) -> int | None:  # noqa: ARG002 -- the protocol's
+        """Unknown before it was read."""
+        return None
+
+    def pieces(self, *, as_written: bool) -> Iterator[Piece]:  # noqa: ARG002 -- one order for both
+        """All pieces as they were written."""
+        line = 1
+        for cut in self._cuts():
+            raw = b"".join(cut.chunks)
+            yield Piece(cut.section, cut.table, raw, "the dump", line)
+            line += raw.count(b"\n")
+
+    def _cuts(self) -> Iterator[Cut]:
+        cutter = SectionCutter(dump_program=False)
+        for chunk in self._open():
+            yield from cutter.feed(chunk)
+        yield from cutter.close()
