@@ -19,7 +19,9 @@ def start(state: Path) -> str:
     """Starts the emulator, its objects below `state`; answers its endpoint URL."""
     port = processes.free_port()
     objects = state / "objects"
-    objects.mkdir(parents=True, exist_ok=True)
+    temporary = state / "tmp"
+    for folder in (objects, temporary):
+        folder.mkdir(parents=True, exist_ok=True)
     # Settings of the caller's own AWS account must not leak into the functions' processes.
     inherited = {
         name: value
@@ -43,6 +45,8 @@ def start(state: Path) -> str:
             "S3_DATA_DIR": str(objects),
             # Its key for the user pool's tokens; in /tmp, for all to share, unless told not to.
             "STATE_DIR": str(state),
+            # The functions' unpacked code, which it leaves behind when it is killed.
+            "TMPDIR": str(temporary),
         },
     )
     endpoint = f"http://127.0.0.1:{port}"

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from local.stack import Stack, stop
+from local import site
+from local.api import Api
+from local.stack import Stack, User, stop
 
 NEVER = "0 0 1 1 *"
 """A schedule that does not fire while tests run (but on New Year's night)."""
@@ -19,6 +21,32 @@ class Deployed:
         self.stack = stack
         self.described: dict[str, Any] = stack.describe()
         self.s3 = stack.client("s3")
+        self.admin = self.as_user(stack.users["admin"])
+        self.viewer = self.as_user(stack.users["viewer"])
+
+    def as_user(self, user: User) -> Api:
+        """The API, called by this user's name and password."""
+        return Api(self.described["api_url"], user)
+
+    def tokens(self, user: User, *, client_id: str | None = None) -> dict[str, str]:
+        """What the user pool gives out at a login: AccessToken, IdToken."""
+        answer: dict[str, Any] = self.stack.client("cognito-idp").initiate_auth(
+            ClientId=client_id or self.described["user_pool_client_id"],
+            AuthFlow="USER_PASSWORD_AUTH",
+            AuthParameters={"USERNAME": user.name, "PASSWORD": user.password},
+        )
+        tokens: dict[str, str] = answer["AuthenticationResult"]
+        return tokens
+
+    def fingerprint(self) -> site.Fingerprint:
+        """What the site holds now."""
+        with self.stack.database.connect() as connection:
+            return site.fingerprint(connection, self.stack.database.name, self.stack.folder)
+
+    def destroy(self) -> None:
+        """Does to the site what a bad night does."""
+        with self.stack.database.connect() as connection:
+            site.destroy(connection, self.stack.database.name, self.stack.folder)
 
     def keys(self, below: str = "") -> list[str]:
         """Every key below the environment's prefix."""
