@@ -30,6 +30,7 @@ from lcp_backup.errors import (
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
     from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_rds import RDSClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -58,6 +59,9 @@ def s3_client() -> S3Client:
     """A client that tries 500, 503 and dropped connections again, 8 times over about a minute."""
     config = Config(
         signature_version="s3v4",
+        # Or presigned URLs name the global host, which redirects: and a signature holds for one.
+        # (An endpoint that is an IP address, as an emulator's, gets paths all the same.)
+        s3={"addressing_style": "virtual"},
         retries={"mode": "standard", "max_attempts": 8},
         max_pool_connections=_CONNECTIONS,
         connect_timeout=10,
@@ -69,6 +73,11 @@ def s3_client() -> S3Client:
 def events_client() -> EventBridgeClient:
     """A client for rules and for the bus."""
     return boto3.client("events", config=_small())
+
+
+def lambda_client() -> LambdaClient:
+    """A client to start functions with."""
+    return boto3.client("lambda", config=_small())
 
 
 def rds_client() -> RDSClient:
@@ -195,6 +204,22 @@ def locate_database(
             f" {instance.get('DBInstanceStatus', 'not ready')}"
         )
     return endpoint["Address"], endpoint.get("Port", _DEFAULT_PORT)
+
+
+class FunctionStarter:
+    """Starts Lambda functions and does not wait for them."""
+
+    def __init__(self, client: LambdaClient) -> None:
+        self._client = client
+
+    def start(self, function_name: str, event: dict[str, Any]) -> None:
+        """Hands the event over; Lambda runs it, and again when it fails. Raises AwsError."""
+        with aws_errors(f"start the function {function_name}"):
+            self._client.invoke(
+                FunctionName=function_name,
+                InvocationType="Event",
+                Payload=json.dumps(event).encode(),
+            )
 
 
 class EventBus:

@@ -1,6 +1,7 @@
 """What lies in the bucket: backups, runs and the lease; no other module knows a key.
 
     <prefix>/backups/<id>/database.tgz  volume.tgz  database.index  volume.index  manifest.json
+    <prefix>/uploads/<upload id>/upload.json  database  volume
     <prefix>/runs/<run id>.json
     <prefix>/lease.json
     <prefix>/restore-paused.json
@@ -8,6 +9,7 @@
 A backup exists if and only if its manifest does: that is published last and unpublished first.
 """
 
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -36,6 +38,7 @@ from lcp_backup.model import (
     Run,
     RunKind,
     RunState,
+    Upload,
     read_document,
 )
 from lcp_backup.objects import ObjectReader, ObjectStore, ObjectWriter, OpenUpload
@@ -44,6 +47,8 @@ type Clock = Callable[[], datetime]
 """The time now, aware and in UTC."""
 
 MANIFEST = "manifest.json"
+_UPLOAD = "upload.json"
+_UPLOAD_ID = re.compile(rf"\d{{8}}T\d{{6}}-{RunKind.UPLOAD}-[0-9a-f]{{8}}")
 _RUN_TIME = "%Y%m%dT%H%M%S"
 
 
@@ -129,6 +134,17 @@ class HeldLease:
         )
 
 
+def _held_by(holder: Lease) -> LeaseHeld:
+    what = f" of backup {holder.backup_id}" if holder.backup_id else ""
+    return LeaseHeld(
+        f"{holder.kind} run {holder.run_id}{what} holds the right to write since"
+        f" {holder.acquired_at:%Y-%m-%d %H:%M:%S} UTC; it is free when that run ends, or at"
+        f" {holder.expires_at:%H:%M:%S} UTC should it have died",
+        kind=holder.kind,
+        backup_id=holder.backup_id,
+    )
+
+
 @dataclass(frozen=True)
 class Leftover:
     """What a run that died left below an id that was never published; `newest` is UTC."""
@@ -149,6 +165,7 @@ class Catalog:
         self.now = clock
         self._root = f"{prefix}/" if prefix else ""
         self._backups_root = f"{self._root}backups/"
+        self._uploads_root = f"{self._root}uploads/"
         self._runs_root = f"{self._root}runs/"
         self.lease_key = f"{self._root}lease.json"
         self._pause_key = f"{self._root}restore-paused.json"
@@ -210,6 +227,15 @@ class Catalog:
         """An archive or index of a backup, to be read; raises ObjectNotFound."""
         return self.store.reader(self._key(backup_id, name))
 
+    def download_url(self, backup_id: str, kind: ArchiveKind, expires: timedelta) -> str:
+        """A URL by which anybody may fetch an archive for a while; the backup must exist."""
+        return self.store.presigned_get(
+            self._key(backup_id, archive_name(kind)),
+            expires=expires,
+            file_name=f"{backup_id}-{archive_name(kind)}",
+            content_type="application/gzip",
+        )
+
     def publish(self, manifest: Manifest) -> None:
         """Makes the backup exist; raises Conflict when one with its id does already."""
         body = manifest.model_dump_json(indent=1).encode()
@@ -252,6 +278,42 @@ class Catalog:
     def open_uploads(self) -> Iterator[OpenUpload]:
         """Multipart uploads below the backups' folder that were never ended."""
         return self.store.open_uploads(self._backups_root)
+
+    # --- uploads -------------------------------------------------------------------------------
+
+    def upload_key(self, upload_id: str, kind: ArchiveKind) -> str:
+        """Where one of the two files of an upload is sent to."""
+        return f"{self._uploads_root}{upload_id}/{kind}"
+
+    def write_upload(self, upload: Upload) -> None:
+        """Stores what is known of an upload; from then on it exists."""
+        key = f"{self._uploads_root}{upload.id}/{_UPLOAD}"
+        self.store.put(key, upload.model_dump_json(indent=1).encode())
+
+    def get_upload(self, upload_id: str) -> Upload:
+        """An upload that was neither taken in nor given up; raises NotFound, UnknownFormat."""
+        try:
+            if not _UPLOAD_ID.fullmatch(upload_id):
+                raise ObjectNotFound(upload_id)
+            return Upload.read(self.store.get(f"{self._uploads_root}{upload_id}/{_UPLOAD}").body)
+        except ObjectNotFound as error:
+            raise NotFound(f"there is no upload {upload_id[:100]!r} in {self.location}") from error
+
+    def upload_ids(self) -> list[str]:
+        """The ids of all that lies in the uploads' folder or is being sent there, oldest first."""
+        found = set(self.store.folders(self._uploads_root))
+        for part in self.store.open_uploads(self._uploads_root):
+            found.add(part.key.removeprefix(self._uploads_root).partition("/")[0])
+        # What is no upload was put there by somebody else, and stays untouched.
+        return sorted(name for name in found if _UPLOAD_ID.fullmatch(name))
+
+    def delete_upload(self, upload_id: str) -> None:
+        """Makes the upload not exist, then deletes what was sent; may be called again."""
+        root = f"{self._uploads_root}{upload_id}/"
+        self.store.delete([f"{root}{_UPLOAD}"])
+        for part in list(self.store.open_uploads(root)):
+            self.store.abort_upload(part)
+        self.store.delete([entry.key for entry in self.store.entries(root)])
 
     # --- runs ----------------------------------------------------------------------------------
 
@@ -333,14 +395,13 @@ class Catalog:
             except PreconditionFailed:
                 # It changed hands just now; the next look tells whose it is.
                 continue
-        what = f" of backup {holder.backup_id}" if holder.backup_id else ""
-        raise LeaseHeld(
-            f"{holder.kind} run {holder.run_id}{what} holds the right to write since"
-            f" {holder.acquired_at:%Y-%m-%d %H:%M:%S} UTC; it is free when that run ends, or at"
-            f" {holder.expires_at:%H:%M:%S} UTC should it have died",
-            kind=holder.kind,
-            backup_id=holder.backup_id,
-        )
+        raise _held_by(holder)
+
+    def check_lease_is_free(self) -> None:
+        """Raises LeaseHeld, which says who has the right to write, while somebody has."""
+        holder = self.lease_holder()
+        if holder is not None:
+            raise _held_by(holder)
 
     def lease_holder(self) -> Lease | None:
         """The lease that stands now, if any."""

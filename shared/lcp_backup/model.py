@@ -269,6 +269,34 @@ class Run(Document):
         return read_document(cls, body, "run record")
 
 
+class UploadedFile(Document):
+    """One of the two files of an upload, as its sender announced it."""
+
+    size: int = Field(gt=0)
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Hexadecimal; None when the sender did not say."""
+    part_size: int
+    """Bytes of every part but the last; at least `size` when it travels in one piece."""
+    multipart_id: str | None = None
+    """S3's id of the multipart upload; None for a file that travels in one piece."""
+
+
+class Upload(Document):
+    """A database and a volume on their way in. Its id is also that of the run that takes it in."""
+
+    format: Literal[1] = FORMAT
+    id: str
+    by: str
+    """The name of who opened it."""
+    opened_at: AwareDatetime
+    files: dict[ArchiveKind, UploadedFile]
+
+    @classmethod
+    def read(cls, body: bytes) -> Self:
+        """Reads a stored upload; raises UnknownFormat when this version cannot."""
+        return read_document(cls, body, "upload")
+
+
 def read_document[T: Document](model: type[T], body: bytes, what: str) -> T:
     """Reads a stored document; raises UnknownFormat, which says what was found, when it cannot."""
     try:

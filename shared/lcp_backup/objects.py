@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import batched
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -74,6 +74,15 @@ class OpenUpload:
     started: datetime
 
 
+@dataclass(frozen=True)
+class StoredPart:
+    """One part of an open multipart upload that S3 holds."""
+
+    number: int
+    size: int
+    etag: str
+
+
 @contextmanager
 def _errors_for(action: str, bucket: str, key: str) -> Iterator[None]:
     where = f"s3://{bucket}/{key}"
@@ -81,7 +90,7 @@ def _errors_for(action: str, bucket: str, key: str) -> Iterator[None]:
         yield
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
-        if code in {"NoSuchKey", "404", "NotFound"}:
+        if code in {"NoSuchKey", "NoSuchUpload", "404", "NotFound"}:
             raise ObjectNotFound(f"nothing lies at {where}") from error
         if code in {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}:
             raise PreconditionFailed(f"{where} was written by somebody else meanwhile") from error
@@ -216,6 +225,74 @@ class ObjectStore:
     def abort_upload(self, upload: OpenUpload) -> None:
         """Ends a multipart upload and frees its parts; one that is gone already counts as ended."""
         _abort(self._client, self.bucket, upload.key, upload.upload_id)
+
+    # --- what others send and fetch ------------------------------------------------------------
+
+    def presigned_get(
+        self, key: str, *, expires: timedelta, file_name: str, content_type: str
+    ) -> str:
+        """A URL by which anybody may read the object for a while, as a file of this (ASCII) name.
+
+        It dies before `expires` when the credentials that signed it do (a function's role session).
+        """
+        return self._presigned(
+            "get_object",
+            key,
+            expires,
+            ResponseContentDisposition=f'attachment; filename="{file_name}"',
+            ResponseContentType=content_type,
+        )
+
+    def presigned_put(self, key: str, *, expires: timedelta) -> str:
+        """A URL by which anybody may write the object for a while, in one PUT of up to 5 GB."""
+        return self._presigned("put_object", key, expires)
+
+    def presigned_part(self, key: str, upload_id: str, number: int, *, expires: timedelta) -> str:
+        """A URL by which anybody may PUT one part of a multipart upload, number from 1."""
+        return self._presigned("upload_part", key, expires, UploadId=upload_id, PartNumber=number)
+
+    def _presigned(
+        self,
+        call: Literal["get_object", "put_object", "upload_part"],
+        key: str,
+        expires: timedelta,
+        **parameters: Any,
+    ) -> str:
+        with _errors_for("sign a URL for", self.bucket, key):
+            return self._client.generate_presigned_url(
+                call,
+                Params={"Bucket": self.bucket, "Key": key, **parameters},
+                ExpiresIn=int(expires.total_seconds()),
+            )
+
+    def start_upload(self, key: str) -> str:
+        """Opens a multipart upload that others fill; answers S3's id of it."""
+        with _errors_for("start the upload of", self.bucket, key):
+            return self._client.create_multipart_upload(Bucket=self.bucket, Key=key)["UploadId"]
+
+    def list_parts(self, key: str, upload_id: str) -> list[StoredPart]:
+        """The parts that have arrived, by number; raises ObjectNotFound when it is not open."""
+        with _errors_for("list the parts of", self.bucket, key):
+            pages = self._client.get_paginator("list_parts").paginate(
+                Bucket=self.bucket, Key=key, UploadId=upload_id
+            )
+            return [
+                StoredPart(part["PartNumber"], part["Size"], part["ETag"])
+                for page in pages
+                for part in page.get("Parts", [])
+            ]
+
+    def complete_upload(self, key: str, upload_id: str, parts: Iterable[StoredPart]) -> None:
+        """Makes the parts one object; raises ObjectNotFound when the upload is not open."""
+        with _errors_for("complete the upload of", self.bucket, key):
+            self._client.complete_multipart_upload(
+                Bucket=self.bucket,
+                Key=key,
+                UploadId=upload_id,
+                MultipartUpload={
+                    "Parts": [{"PartNumber": part.number, "ETag": part.etag} for part in parts]
+                },
+            )
 
     def reader(self, key: str) -> ObjectReader:
         """A RangeSource over one object as it is now; raises ObjectNotFound."""

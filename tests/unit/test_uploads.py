@@ -1,0 +1,195 @@
+"""Uploads while they are open: what may be sent, what is sealed, what is refused."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+
+from lcp_backup import aws as aws_module
+from lcp_backup.catalog import Catalog
+from lcp_backup.errors import Conflict, InvalidRequest, NotFound
+from lcp_backup.jobs.upload import PART_SIZE, Uploads
+from lcp_backup.model import ArchiveKind, RunKind, RunState, Upload
+from lcp_backup.objects import MIB, ObjectStore
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+DATABASE, VOLUME = ArchiveKind.DATABASE, ArchiveKind.VOLUME
+EXPIRES = timedelta(minutes=15)
+
+
+@pytest.fixture
+def uploads(catalog: Catalog) -> Uploads:
+    return Uploads(catalog)
+
+
+@pytest.fixture
+def small(uploads: Uploads) -> Upload:
+    return uploads.open({DATABASE: 3, VOLUME: 5}, {}, "ann")
+
+
+def end_run(catalog: Catalog, upload: Upload, state: RunState) -> None:
+    run = catalog.get_run(upload.id)
+    update = {"state": state, "finished_at": catalog.now(), "backup_id": "acme-prd-202611230015"}
+    catalog.write_run(run.model_copy(update=update))
+
+
+def fill(uploads: Uploads, upload: Upload) -> None:
+    uploads.put(upload.id, DATABASE, b"abc")
+    uploads.put(upload.id, VOLUME, b"abcde")
+
+
+def test_presigned_urls_name_the_region_and_sign_with_version_four(
+    s3: "S3Client",  # noqa: ARG001 -- the mock and its credentials
+) -> None:
+    store = ObjectStore(aws_module.s3_client(), "backups")
+    for url in (
+        store.presigned_put("a", expires=EXPIRES),
+        store.presigned_part("a", "id", 7, expires=EXPIRES),
+        store.presigned_get("a", expires=EXPIRES, file_name="a.tgz", content_type="x/y"),
+    ):
+        assert urlsplit(url).hostname == "backups.s3.eu-central-1.amazonaws.com"
+        asked = parse_qs(urlsplit(url).query)
+        assert asked["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
+        assert asked["X-Amz-Expires"] == ["900"]
+
+
+def test_a_download_carries_its_file_name_and_type(catalog: Catalog) -> None:
+    catalog.store.put("acme/prd/backups/acme-prd-202611230015/volume.tgz", b"bytes")
+    url = catalog.download_url("acme-prd-202611230015", VOLUME, EXPIRES)
+    answer = requests.get(url, timeout=5)
+    assert answer.content == b"bytes"
+    name = "acme-prd-202611230015-volume.tgz"
+    assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
+    assert answer.headers["content-type"] == "application/gzip"
+
+
+def test_a_small_file_is_sent_in_one_put_and_sealing_queues_its_run(
+    uploads: Uploads, catalog: Catalog, small: Upload
+) -> None:
+    for kind, body in ((DATABASE, b"abc"), (VOLUME, b"abcde")):
+        signed = uploads.signed(small, EXPIRES)[kind]
+        assert signed.url is not None
+        assert signed.expires_at == catalog.now() + EXPIRES
+        assert requests.put(signed.url, data=body, timeout=5).ok
+    run = uploads.seal(small.id)
+    assert (run.id, run.kind, run.state) == (small.id, RunKind.UPLOAD, RunState.QUEUED)
+    assert catalog.get_run(small.id) == run
+
+
+def test_a_large_file_is_sent_in_parts_that_may_come_again_and_in_any_order(
+    uploads: Uploads, catalog: Catalog
+) -> None:
+    size = PART_SIZE + 3
+    upload = uploads.open({DATABASE: 3, VOLUME: size}, {}, "ann")
+    uploads.put(upload.id, DATABASE, b"abc")
+    first, last = uploads.signed(upload, EXPIRES)[VOLUME].parts
+    assert (first.number, first.offset, first.size) == (1, 0, PART_SIZE)
+    assert (last.number, last.offset, last.size) == (2, PART_SIZE, 3)
+    assert requests.put(last.url, data=b"end", timeout=5).ok
+    with pytest.raises(InvalidRequest, match=r"volume .* 1 of 2 parts.* differs is part 1"):
+        uploads.seal(upload.id)
+    again = uploads.signed(uploads.get(upload.id), EXPIRES)[VOLUME].parts[0]
+    assert requests.put(again.url, data=bytes(PART_SIZE), timeout=30).ok
+    uploads.seal(upload.id)
+    reader = catalog.store.reader(catalog.upload_key(upload.id, VOLUME))
+    assert (reader.size, reader.read(PART_SIZE, 3)) == (size, b"end")
+
+
+def test_an_answer_with_all_urls_stays_small_however_large_the_files(uploads: Uploads) -> None:
+    upload = uploads.open({DATABASE: 1, VOLUME: 2 << 40}, {}, "ann")
+    parts = uploads.signed(upload, EXPIRES)[VOLUME].parts
+    assert len(parts) <= 1000
+    assert sum(part.size for part in parts) == 2 << 40
+    assert parts[0].size % MIB == 0
+
+
+@pytest.mark.parametrize(
+    ("sizes", "sha256", "said"),
+    [
+        ({DATABASE: 3}, {}, "the volume needs a size"),
+        ({DATABASE: 0, VOLUME: 5}, {}, "0 bytes are announced"),
+        ({DATABASE: 3, VOLUME: 6 << 40}, {}, "the volume needs a size"),
+        ({DATABASE: 3, VOLUME: 5}, {DATABASE: "abc"}, "SHA-256"),
+    ],
+)
+def test_impossible_announcements_are_refused(
+    uploads: Uploads,
+    catalog: Catalog,
+    sizes: dict[ArchiveKind, int],
+    sha256: dict[ArchiveKind, str],
+    said: str,
+) -> None:
+    with pytest.raises(InvalidRequest, match=said):
+        uploads.open(sizes, sha256, "ann")
+    assert catalog.upload_ids() == []
+
+
+def test_sealing_names_what_is_missing(uploads: Uploads, catalog: Catalog, small: Upload) -> None:
+    with pytest.raises(InvalidRequest, match="the database .* 3 bytes were expected and 0 found"):
+        uploads.seal(small.id)
+    uploads.put(small.id, DATABASE, b"abc")
+    url = uploads.signed(small, EXPIRES)[VOLUME].url
+    assert url is not None
+    requests.put(url, data=b"abcdefg", timeout=5)
+    with pytest.raises(InvalidRequest, match="the volume .* 5 bytes were expected and 7 found"):
+        uploads.seal(small.id)
+    with pytest.raises(NotFound):
+        catalog.get_run(small.id)
+
+
+def test_a_form_whose_file_is_not_as_announced_is_refused(uploads: Uploads, small: Upload) -> None:
+    with pytest.raises(InvalidRequest, match="3 bytes were expected and 4 found"):
+        uploads.put(small.id, DATABASE, b"abcd")
+
+
+@pytest.mark.parametrize("state", [RunState.QUEUED, RunState.RUNNING, RunState.SUCCEEDED])
+def test_what_is_sealed_stays_as_it_is(
+    uploads: Uploads, catalog: Catalog, small: Upload, state: RunState
+) -> None:
+    fill(uploads, small)
+    run = uploads.seal(small.id)
+    if state.ended:
+        end_run(catalog, small, state)
+    else:
+        catalog.write_run(run.model_copy(update={"state": state}))
+    for call in (
+        lambda: uploads.seal(small.id),
+        lambda: uploads.put(small.id, DATABASE, b"abc"),
+        lambda: uploads.signed(small, EXPIRES),
+        lambda: uploads.abandon(small.id),
+    ):
+        with pytest.raises(Conflict, match=small.id):
+            call()
+
+
+def test_an_upload_whose_run_failed_may_be_sealed_again(uploads: Uploads, catalog: Catalog) -> None:
+    upload = uploads.open({DATABASE: 3, VOLUME: PART_SIZE + 1}, {}, "ann")
+    uploads.put(upload.id, DATABASE, b"abc")
+    for part in uploads.signed(upload, EXPIRES)[VOLUME].parts:
+        requests.put(part.url, data=bytes(part.size), timeout=30)
+    uploads.seal(upload.id)
+    end_run(catalog, upload, RunState.FAILED)
+    assert uploads.seal(upload.id).state is RunState.QUEUED
+
+
+def test_an_abandoned_upload_leaves_nothing(uploads: Uploads, catalog: Catalog) -> None:
+    upload = uploads.open({DATABASE: 3, VOLUME: PART_SIZE + 1}, {}, "ann")
+    uploads.put(upload.id, DATABASE, b"abc")
+    uploads.abandon(upload.id)
+    with pytest.raises(NotFound):
+        uploads.get(upload.id)
+    assert list(catalog.store.entries("")) == []
+    assert list(catalog.store.open_uploads("")) == []
+
+
+@pytest.mark.parametrize(
+    "upload_id", ["", "..", "../lease", "20261123T001530-upload-00000000", "x" * 5000]
+)
+def test_an_unknown_upload_is_not_found(uploads: Uploads, upload_id: str) -> None:
+    for call in (uploads.get, uploads.seal, uploads.abandon):
+        with pytest.raises(NotFound, match="there is no upload"):
+            call(upload_id)
