@@ -1,11 +1,13 @@
 """The seed's own curl commands against the deployed stack, by the shell, with real files."""
 
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Deployed
+from local.api import curl
+from tests.e2e.conftest import NEVER, Deployed
 
 # As the seed has them, with a backslash at the end of each line that goes on.
 DOWNLOAD_DATABASE = r"""
@@ -86,3 +88,81 @@ def test_what_the_seeds_commands_download_opens_with_tar(
     assert "document_library/20097/20123/empty-folder" in members(downloaded / "volume.tgz")
     for archive in ("database.tgz", "volume.tgz"):
         subprocess.run(["gzip", "--test", downloaded / archive], check=True)
+
+
+@pytest.mark.parametrize("header", ["Authorization", "dxpcloud-authorization"])
+def test_the_original_download_by_get_and_by_token_brings_the_same_bytes(
+    deployed: Deployed, backup_id: str, downloaded: Path, tmp_path: Path, header: str
+) -> None:
+    token = deployed.tokens(deployed.stack.users["viewer"])["AccessToken"]
+    for kind in ("database", "volume"):
+        file = tmp_path / f"{kind}.tgz"
+        answer = curl(
+            f"{deployed.viewer.url}/backup/download/{kind}/{backup_id}",
+            *("--header", f"{header}: Bearer {token}", "--output", file),
+        )
+        assert answer.status == 200
+        name = f'attachment; filename="{backup_id}-{kind}.tgz"'
+        assert answer.headers["content-disposition"] == name
+        assert answer.headers["content-type"] == "application/gzip"
+        assert file.read_bytes() == (downloaded / f"{kind}.tgz").read_bytes()
+
+
+@pytest.mark.parametrize("command", [UPLOAD, UPLOAD_BY_TOKEN], ids=["basic", "token"])
+def test_what_was_downloaded_is_uploaded_and_brings_a_destroyed_site_back(
+    deployed: Deployed, downloaded: Path, command: str
+) -> None:
+    before = deployed.fingerprint()
+    token = deployed.tokens(deployed.stack.users["admin"])["AccessToken"]
+    answer = json.loads(run(command, deployed, downloaded, **{"<USER_TOKEN>": token}))
+    uploaded = answer["backupId"]
+    (listed,) = (
+        backup
+        for backup in deployed.viewer.call("GET", "/backup/list").json()["backups"]
+        if backup["backupId"] == uploaded
+    )
+    assert (listed["type"], listed["status"], listed["warnings"]) == ("Uploaded", "succeeded", 0)
+    assert deployed.keys("uploads/") == [], "what was sent is gone once it is a backup"
+
+    deployed.destroy()
+    assert before.differences(deployed.fingerprint()) != []
+    started = deployed.admin.post(f"/backup/restore/{uploaded}")
+    assert started.status == 202
+    ended = deployed.admin.wait_for(started.json()["run_id"])
+    assert (ended["state"], ended["error"]) == ("succeeded", None)
+    assert before.differences(deployed.fingerprint()) == []
+
+
+def test_the_master_token_may_do_all_that_the_seed_says_of_it(
+    deployed: Deployed, backup_id: str
+) -> None:
+    bearer = ("--header", f"Authorization: Bearer {deployed.stack.token}")
+    listed = curl(f"{deployed.admin.url}/backup/list?limit=1", *bearer)
+    assert (listed.status, len(listed.json()["backups"])) == (200, 1)
+    # Only a user's token goes by the other header.
+    other = ("--header", f"dxpcloud-authorization: Bearer {deployed.stack.token}")
+    assert curl(f"{deployed.admin.url}/backup/list", *other).status == 401
+
+
+def test_the_bearer_of_the_master_token_creates_a_backup_and_sees_its_run(
+    deployed: Deployed,
+) -> None:
+    bearer = ("--header", f"Authorization: Bearer {deployed.stack.token}")
+    started = curl("--request", "POST", f"{deployed.admin.url}/backup/create", *bearer)
+    assert started.status == 202
+    ended = deployed.viewer.wait_for(started.json()["run_id"])
+    assert (ended["kind"], ended["state"]) == ("create", "succeeded")
+    shown = deployed.viewer.call("GET", f"/backup/{ended['backup_id']}")
+    assert shown.json()["type"] == "Manual"
+
+
+def test_schedules_say_when_each_fires_next(deployed: Deployed) -> None:
+    schedules = deployed.viewer.call("GET", "/backup/schedules").json()
+    assert schedules["create"]["cron"] == NEVER
+    assert schedules["cleanup"]["cron"] == "0 1 * * *"
+    assert len(schedules["cleanup"]["next"]) == 5
+
+
+def test_health_needs_no_credential(deployed: Deployed) -> None:
+    answer = curl(f"{deployed.admin.url}/backup/health")
+    assert (answer.status, answer.json()["status"]) == (200, "ok")

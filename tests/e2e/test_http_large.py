@@ -1,0 +1,179 @@
+"""Archives that fit no answer: by presigned URLs, in parts, for a limited time."""
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+from local.api import curl
+from local.stack import PROJECT
+from tests.e2e.conftest import Deployed
+
+LARGE = 70 * 1024 * 1024
+"""Bytes; more than travels in one piece."""
+
+
+@pytest.fixture(scope="module")
+def files(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small database and a large volume, as another backup tool makes them."""
+    folder = tmp_path_factory.mktemp("large")
+    (folder / "document_library").mkdir()
+    chance = random.Random(7)
+    with (folder / "document_library" / "large.bin").open("wb") as file:
+        for _ in range(LARGE // (1 << 20)):
+            file.write(chance.randbytes(1 << 20))
+    subprocess.run(
+        ["tar", "--create", "--file", "volume.tgz", "--use-compress-program", "gzip -1"]
+        + ["document_library"],
+        cwd=folder,
+        check=True,
+    )
+    backup_id = deployed.stack.invoke("create", {"time": "2026-11-21T01:00:00Z"})["backup_id"]
+    database = folder / "database.tgz"
+    deployed.viewer.call("GET", f"/backup/download/database/{backup_id}", "--output", database)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def backup_id(deployed: Deployed, files: Path) -> str:
+    """The backup that docs/upload.sh makes of these files."""
+    admin = deployed.stack.users["admin"]
+    done = subprocess.run(
+        ["sh", PROJECT / "docs" / "upload.sh", deployed.admin.url, "database.tgz", "volume.tgz"],
+        cwd=files,
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LCP_USER": f"{admin.name}:{admin.password}"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    run_id = done.stdout.split()[1].rstrip(":")
+    run = deployed.viewer.call("GET", f"/backup/runs/{run_id}").json()
+    return str(run["backup_id"])
+
+
+def sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_a_large_volume_goes_up_in_parts_by_the_script_and_comes_down_by_curl_l(
+    deployed: Deployed, files: Path, backup_id: str, tmp_path: Path
+) -> None:
+    path = f"/backup/download/volume/{backup_id}"
+    told = deployed.viewer.call("GET", path, "--header", "Accept: application/json").json()
+    file = tmp_path / told["file_name"]
+    answer = deployed.viewer.call("GET", path, "--location", "--output", file)
+    assert answer.status == 200
+    assert f'filename="{file.name}"' in answer.headers["content-disposition"]
+    assert (file.stat().st_size, sha256(file)) == (told["size"], told["sha256"])
+    with tarfile.open(file) as archive:
+        archive.extract("document_library/large.bin", tmp_path, filter="data")
+    large = Path("document_library", "large.bin")
+    assert sha256(tmp_path / large) == sha256(files / large)
+
+
+def test_without_l_curl_gets_a_text_that_says_how_and_not_an_empty_file(
+    deployed: Deployed, backup_id: str
+) -> None:
+    for method in ("GET", "POST"):
+        answer = deployed.viewer.call(method, f"/backup/download/volume/{backup_id}")
+        assert answer.status == 303
+        assert "X-Amz-Signature=" in answer.headers["location"]
+        assert b"curl -L" in answer.body
+
+
+def signed(deployed: Deployed, backup_id: str, seconds: int) -> str:
+    path = f"/backup/download/volume/{backup_id}?expires={seconds}"
+    answer = deployed.viewer.call("GET", path, "--header", "Accept: application/json")
+    url = answer.json()["url"]
+    assert isinstance(url, str)
+    return url
+
+
+def status(url: str) -> int:
+    return curl(url, "--output", os.devnull).status
+
+
+def test_a_presigned_url_ends_with_its_time(deployed: Deployed, backup_id: str) -> None:
+    url = signed(deployed, backup_id, 2)
+    assert status(url) == 200
+    end = time.monotonic() + 30
+    while (answer := status(url)) == 200 and time.monotonic() < end:
+        time.sleep(0.2)
+    assert answer == 403
+    assert status(signed(deployed, backup_id, 60)) == 200, "only the time has run out"
+
+
+def test_a_presigned_url_with_one_byte_changed_opens_nothing(
+    deployed: Deployed, backup_id: str
+) -> None:
+    url = signed(deployed, backup_id, 60)
+    start = url.index("X-Amz-Signature=") + len("X-Amz-Signature=")
+    places = {
+        "signature": start,
+        "key": url.index(backup_id) + len(backup_id) - 1,
+        "expiry": url.index("X-Amz-Expires=60") + len("X-Amz-Expires="),
+        "file name": url.index("volume.tgz", url.index("?")),
+    }
+    told = {}
+    for what, place in places.items():
+        other = "1" if url[place] != "1" else "2"
+        told[what] = status(url[:place] + other + url[place + 1 :])
+    assert told == dict.fromkeys(places, 403)
+
+
+def test_a_url_to_download_by_cannot_write_and_one_to_upload_by_cannot_read(
+    deployed: Deployed, backup_id: str
+) -> None:
+    download = signed(deployed, backup_id, 60)
+    written = curl("--request", "PUT", "--data-binary", "x", download)
+    assert written.status == 403
+    opened = deployed.admin.post(
+        "/backup/upload", {"database": {"size": 4}, "volume": {"size": 4}}
+    ).json()
+    target = opened["database"]["url"]
+    assert curl("--request", "PUT", "--data-binary", "abcd", target).status == 200
+    assert status(target) == 403
+    abandoned = deployed.admin.call("DELETE", f"/backup/upload/{opened['upload_id']}")
+    assert abandoned.status == 204
+    assert [key for key in deployed.keys("uploads/") if opened["upload_id"] in key] == []
+
+
+def test_urls_longer_than_an_hour_are_not_given(deployed: Deployed, backup_id: str) -> None:
+    path = f"/backup/download/volume/{backup_id}?expires=3601"
+    answer = deployed.viewer.call("GET", path)
+    assert answer.status == 400
+    assert json.loads(answer.body)["type"].startswith("urn:lcp-backup:problem:")
+
+
+def test_an_upload_that_lacks_a_part_is_not_completed_and_can_be_gone_on_with(
+    deployed: Deployed, files: Path
+) -> None:
+    volume = (files / "volume.tgz").read_bytes()
+    database = (files / "database.tgz").read_bytes()
+    sizes = {"database": {"size": len(database)}, "volume": {"size": len(volume)}}
+    opened = deployed.admin.post("/backup/upload", sizes).json()
+    upload = f"/backup/upload/{opened['upload_id']}"
+    first, second = opened["volume"]["parts"]
+    sent = files / "part"
+    for url, body in (
+        (opened["database"]["url"], database),
+        (second["url"], volume[second["offset"] :]),
+    ):
+        sent.write_bytes(body)
+        assert curl("--upload-file", sent, url).status == 200
+    refused = deployed.admin.post(f"{upload}/complete")
+    assert (refused.status, b"part 1" in refused.body) == (400, True)
+    again = deployed.admin.call("GET", upload).json()["volume"]["parts"][0]
+    assert (again["offset"], again["size"]) == (first["offset"], first["size"])
+    sent.write_bytes(volume[: again["size"]])
+    assert curl("--upload-file", sent, again["url"]).status == 200
+    started = deployed.admin.post(f"{upload}/complete")
+    assert started.status == 202
+    assert deployed.admin.wait_for(started.json()["run_id"])["state"] == "succeeded"
