@@ -7,6 +7,8 @@ export SAM_CLI_TELEMETRY = 0
 code = shared functions local bench tests
 lock_options = --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url \
   --no-emit-find-links --custom-compile-command "make lock"
+# What the api function needs too and finds in the service layer.
+in_layer = annotated-types pydantic pydantic-core typing-extensions typing-inspection
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
@@ -44,6 +46,8 @@ lock: setup ## Resolve the requirement files anew, with hashes
 	.venv/bin/python -m pip install --quiet uv
 	uv pip compile $(lock_options) requirements-dev.in -o requirements-dev.txt
 	uv pip compile $(lock_options) -c requirements-dev.txt shared/requirements.in -o shared/requirements.txt
+	uv pip compile $(lock_options) -c requirements-dev.txt $(in_layer:%=--no-emit-package %) \
+	  functions/api/requirements.in -o functions/api/requirements.txt
 
 clean: down ## Stop the stack and delete what was built, installed and measured
 	rm -rf .local .aws-sam .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

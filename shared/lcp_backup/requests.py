@@ -26,14 +26,18 @@ MOST_SELECTED: Final = 1000
 """Tables or paths of one partial restore; who wants more wants all."""
 
 
-def _is_run_id(value: str) -> str:
-    # It becomes part of a key in the bucket.
-    if not _RUN_ID.fullmatch(value):
+def is_run_id(text: str) -> bool:
+    """Whether a text can be a run's id; only then may it become part of a key in the bucket."""
+    return _RUN_ID.fullmatch(text) is not None
+
+
+def _checked_run_id(value: str) -> str:
+    if not is_run_id(value):
         raise ValueError("a run id is <YYYYMMDDTHHMMSS>-<kind>-<8 hexadecimal digits>")
     return value
 
 
-RunId = Annotated[str, AfterValidator(_is_run_id)]
+RunId = Annotated[str, AfterValidator(_checked_run_id)]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
 

@@ -1,0 +1,100 @@
+"""The application: routes, problems, and what every answer carries."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
+
+from lcp_backup import VERSION
+from lcp_backup_api import backups, problems, restores, runs, uploads
+from lcp_backup_api.backend import Backend
+from lcp_backup_api.schemas import Download, Health
+from lcp_backup_api.uploads import Announcement, OpenUpload, TakenIn
+
+_ONLY_REFERRED_TO = (problems.Problem, Download, Announcement, OpenUpload, TakenIn)
+"""Models that no route has as its own answer, so that FastAPI does not know them."""
+_EVERYWHERE = ("401", "403", "429", "500", "503")
+
+
+def create_app(backend: Backend) -> FastAPI:
+    """The application over these collaborators."""
+    app = FastAPI(
+        title="LCP Backup",
+        version=VERSION,
+        description="Backups of a Liferay DXP site: list, download, upload, make, restore.",
+        openapi_url="/backup/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.backend = backend
+    app.state.users = backend.users
+    problems.install(app)
+    app.middleware("http")(_guarded(backend))
+    app.get("/backup/health", tags=["health"], summary="Whether the API answers")(_health)
+    # Before /backup/{backup_id}, which would take their words for an id.
+    for router in (runs.router, restores.router, uploads.router, backups.router):
+        app.include_router(router)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way
+    return app
+
+
+def _health() -> Health:
+    return Health(version=VERSION)
+
+
+def _guarded(
+    backend: Backend,
+) -> Callable[[Request, Callable[[Request], Awaitable[Response]]], Awaitable[Response]]:
+    async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
+        # A refused credential is logged where it is judged; the line then says from where it came.
+        backend.log.append_keys(
+            source_ip=request.client.host if request.client else None, path=request.url.path[:200]
+        )
+        try:
+            answer = await go_on(request)
+        except Exception as error:
+            backend.log.exception("an error that nobody foresaw")
+            answer = problems.answer(request, error)
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    return guard
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's document, with this service's errors in the place of the library's."""
+    if app.openapi_schema:
+        return app.openapi_schema
+    document = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
+    schemas = document["components"]["schemas"]
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    for model in _ONLY_REFERRED_TO:
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= schema.pop("$defs", {})
+        schemas[model.__name__] = schema
+    content = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for path in document["paths"].values():
+        for operation in path.values():
+            if operation["responses"].get("422", {}).get("description") == "Validation Error":
+                del operation["responses"]["422"]
+            if "security" in operation:
+                for status in _EVERYWHERE:
+                    operation["responses"].setdefault(
+                        status, {"description": _DESCRIPTIONS[status], "content": content}
+                    )
+    app.openapi_schema = document
+    return document
+
+
+_DESCRIPTIONS = {
+    "401": "No credential, or a wrong one",
+    "403": "The caller may only look",
+    "429": "Too many logins",
+    "500": "Something unexpected",
+    "503": "S3 or another AWS service does not answer as expected",
+}

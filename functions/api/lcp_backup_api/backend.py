@@ -1,0 +1,78 @@
+"""What the routes work with, built once per process and in this one place."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from aws_lambda_powertools import Logger
+from pydantic import SecretStr
+
+from lcp_backup import aws
+from lcp_backup.catalog import Catalog, utc_now
+from lcp_backup.errors import SettingsError
+from lcp_backup.jobs.upload import Uploads
+from lcp_backup.model import RunKind
+from lcp_backup.objects import ObjectStore
+from lcp_backup.settings import MASTER_TOKEN_VARIABLE, Settings
+from lcp_backup.telemetry import SERVICE
+from lcp_backup.users import Users
+
+FORM_WAIT: Final = timedelta(seconds=20)
+"""How long an upload by form waits to be taken in: API Gateway gives a call 30 seconds."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The collaborators of the routes."""
+
+    settings: Settings
+    catalog: Catalog
+    uploads: Uploads
+    users: Users
+    start: Callable[[str, dict[str, object]], None]
+    """Starts a function by name with an event, without waiting for its end; raises AwsError."""
+    log: Logger
+    form_wait: timedelta = FORM_WAIT
+
+    def function_for(self, kind: RunKind) -> str:
+        """The name of the function that does such a run; raises SettingsError."""
+        name = {
+            RunKind.CREATE: self.settings.create_function,
+            RunKind.RESTORE: self.settings.restore_function,
+            RunKind.UPLOAD: self.settings.upload_function,
+        }.get(kind)
+        if name is None:
+            raise SettingsError(f"LCP_{kind.upper()}_FUNCTION", None, "name the function to start")
+        return name
+
+    @property
+    def restores_own_backups(self) -> bool:
+        """Whether restores read from this environment, so that a backup can be looked up here."""
+        settings = self.settings
+        source = (settings.source_bucket, settings.source_prefix)
+        return source == (settings.backup_bucket, settings.backup_prefix)
+
+
+def build(settings: Settings) -> Backend:
+    """The backend of a real function; raises SettingsError."""
+    log = Logger(service=SERVICE, level=settings.log_level)
+    store = ObjectStore(aws.s3_client(), settings.required_bucket())
+    catalog = Catalog(store, settings.backup_prefix)
+    pool_id, client_id = settings.required_user_pool()
+    pool = aws.UserPool(aws.cognito_client(pool_id), pool_id, client_id)
+    token = settings.project_master_token
+
+    def master_token() -> SecretStr | None:
+        if token is None:
+            return None
+        return aws.resolve_secret(token, MASTER_TOKEN_VARIABLE, aws.secrets_client)
+
+    return Backend(
+        settings=settings,
+        catalog=catalog,
+        uploads=Uploads(catalog),
+        users=Users(pool, master_token, log, utc_now),
+        start=aws.FunctionStarter(aws.lambda_client()).start,
+        log=log,
+    )

@@ -1,0 +1,48 @@
+"""What routes depend on: the backend, and a caller who may."""
+
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+
+from lcp_backup.errors import InvalidRequest
+from lcp_backup.model import BackupId
+from lcp_backup.requests import is_run_id
+from lcp_backup.users import Caller
+from lcp_backup_api import identity
+from lcp_backup_api.backend import Backend
+
+
+def _backend(request: Request) -> Backend:
+    backend: Backend = request.app.state.backend
+    return backend
+
+
+def _backup_id(
+    backup_id: Annotated[str, Path(examples=["acme-prd-202611230015"], max_length=160)],
+) -> str:
+    # Nothing that is no id ever becomes part of a key in the bucket.
+    return str(BackupId.parse(backup_id))
+
+
+def _run_id(
+    run_id: Annotated[str, Path(examples=["20261123T001500-create-0a1b2c3d"], max_length=100)],
+) -> str:
+    if not is_run_id(run_id):
+        raise InvalidRequest(
+            f"{run_id[:100]!r} is no run id: <YYYYMMDDTHHMMSS>-<kind>-<8 hexadecimal digits>"
+        )
+    return run_id
+
+
+def _upload_id(
+    upload_id: Annotated[str, Path(examples=["20261123T001500-upload-0a1b2c3d"], max_length=100)],
+) -> str:
+    return _run_id(upload_id)
+
+
+TheBackend = Annotated[Backend, Depends(_backend)]
+Viewer = Annotated[Caller, Depends(identity.viewer)]
+Admin = Annotated[Caller, Depends(identity.admin)]
+TheBackupId = Annotated[str, Depends(_backup_id)]
+TheRunId = Annotated[str, Depends(_run_id)]
+TheUploadId = Annotated[str, Depends(_upload_id)]

@@ -1,0 +1,245 @@
+"""Every error as `application/problem+json` (RFC 9457), from one table."""
+
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from lcp_backup import errors
+from lcp_backup_api.identity import CHALLENGE
+
+MEDIA_TYPE: Final = "application/problem+json"
+_URN: Final = "urn:lcp-backup:problem:"
+
+
+class Problem(BaseModel):
+    """What went wrong, and what to do."""
+
+    type: str = Field(examples=[f"{_URN}not-found"], description="Stable; tell errors apart by it.")
+    title: str
+    status: int
+    detail: str
+    action: str = Field(description="What to do about it.")
+    backup_id: str | None = None
+    run_id: str | None = None
+
+
+class Row(NamedTuple):
+    """How one family of errors is told over HTTP."""
+
+    status: HTTPStatus
+    name: str
+    title: str
+    action: str
+    headers: dict[str, str] = {}  # noqa: RUF012 -- nobody changes it
+
+
+_LATER: Final = {"Retry-After": "30"}
+
+TABLE: Final[dict[type[Exception], Row]] = {
+    errors.Unauthenticated: Row(
+        HTTPStatus.UNAUTHORIZED,
+        "unauthenticated",
+        "Who are you?",
+        "Send a name and password of the user pool, an access token, or the project master token.",
+        {"WWW-Authenticate": CHALLENGE},
+    ),
+    errors.Forbidden: Row(
+        HTTPStatus.FORBIDDEN,
+        "forbidden",
+        "This needs an admin",
+        "Ask an operator to put the user into the group admins.",
+    ),
+    errors.Throttled: Row(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "throttled",
+        "Too many logins",
+        "Wait a minute, and use an access token for many calls.",
+        {"Retry-After": "60"},
+    ),
+    errors.InvalidRequest: Row(
+        HTTPStatus.BAD_REQUEST,
+        "invalid-request",
+        "The request is not understood",
+        "Correct what the detail names; /backup/openapi.json says what is allowed.",
+    ),
+    errors.NotFound: Row(
+        HTTPStatus.NOT_FOUND,
+        "not-found",
+        "There is no such thing",
+        "GET /backup/list and GET /backup/runs say what there is.",
+    ),
+    errors.LeaseHeld: Row(
+        HTTPStatus.CONFLICT,
+        "lease-held",
+        "Another run is writing",
+        "Wait for the run that the detail names, then call again.",
+        _LATER,
+    ),
+    errors.Conflict: Row(
+        HTTPStatus.CONFLICT,
+        "conflict",
+        "Something else is under way",
+        "Look at it again, then call again.",
+        _LATER,
+    ),
+    errors.ArchiveError: Row(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "archive-refused",
+        "The file cannot be used",
+        "Correct the file as the detail says, and upload it anew.",
+    ),
+    errors.StorageError: Row(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "storage",
+        "S3 does not answer as expected",
+        "Call again in a while; the function's log has the details.",
+        _LATER,
+    ),
+    errors.AwsError: Row(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "aws",
+        "An AWS service does not answer as expected",
+        "Call again in a while; the function's log has the details.",
+        _LATER,
+    ),
+    errors.UnknownFormat: Row(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "unknown-format",
+        "A newer version wrote this",
+        "Deploy the version of the service that wrote it.",
+    ),
+    errors.SettingsError: Row(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "settings",
+        "The service is not set up",
+        "An operator has to correct the variable that the function's log names.",
+    ),
+    errors.BackupError: Row(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "failed",
+        "It failed",
+        "The function's log has the details.",
+    ),
+}
+"""The first class of an error's family that is in here decides."""
+
+_UNEXPECTED: Final = Row(
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    "unexpected",
+    "Something unexpected happened",
+    "The function's log has the details, under this answer's apigw-requestid.",
+)
+_OTHER: Final = {
+    HTTPStatus.NOT_FOUND: Row(
+        HTTPStatus.NOT_FOUND,
+        "no-such-path",
+        "There is nothing at this path",
+        "/backup/openapi.json lists all calls.",
+    ),
+    HTTPStatus.METHOD_NOT_ALLOWED: Row(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        "Not by this method",
+        "/backup/openapi.json lists all calls.",
+    ),
+    HTTPStatus.CONTENT_TOO_LARGE: Row(
+        HTTPStatus.CONTENT_TOO_LARGE,
+        "too-large",
+        "Too large for one call",
+        "Upload by presigned URLs: POST /backup/upload with the sizes as JSON.",
+    ),
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: Row(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        "unsupported-media-type",
+        "Not in this form",
+        "Send multipart/form-data with both files, or application/json with both sizes.",
+    ),
+}
+
+
+class TooLarge(HTTPException):
+    """A body that does not fit one call."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(HTTPStatus.CONTENT_TOO_LARGE, detail)
+
+
+class UnsupportedMediaType(HTTPException):
+    """A body in a form that the call does not take."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail)
+
+
+def answer(request: Request, error: Exception) -> JSONResponse:
+    """The problem that an error is, as a response."""
+    if isinstance(error, HTTPException):
+        row = _OTHER.get(HTTPStatus(error.status_code), _UNEXPECTED)
+        headers = {**(error.headers or {}), **row.headers}
+        return _response(request, row._replace(status=HTTPStatus(error.status_code)),
+                         str(error.detail), headers)  # fmt: skip
+    if isinstance(error, RequestValidationError):
+        return _response(request, TABLE[errors.InvalidRequest], _first(error))
+    row = next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), _UNEXPECTED)
+    detail = str(error)
+    if row is _UNEXPECTED or isinstance(error, errors.SettingsError):
+        detail = "see the function's log"
+    return _response(request, row, detail, row.headers, getattr(error, "backup_id", None))
+
+
+def install(app: FastAPI) -> None:
+    """Makes the app answer every error by the table."""
+
+    async def handle(request: Request, error: Exception) -> JSONResponse:
+        return answer(request, error)
+
+    for kind in (errors.BackupError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, handle)
+
+
+def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+    """For a route's `responses`: that it may answer with these problems."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {int(status): {"description": status.phrase, "content": content} for status in statuses}
+
+
+def _response(
+    request: Request,
+    row: Row,
+    detail: str,
+    headers: dict[str, str] | None = None,
+    backup_id: str | None = None,
+) -> JSONResponse:
+    ids = {
+        name: value[:200]
+        for name in ("backup_id", "run_id")
+        if (value := request.path_params.get(name)) is not None
+    }
+    if backup_id is not None:
+        ids.setdefault("backup_id", backup_id)
+    problem = Problem(
+        type=f"{_URN}{row.name}",
+        title=row.title,
+        status=row.status,
+        detail=detail,
+        action=row.action,
+        **ids,
+    )
+    return JSONResponse(
+        problem.model_dump(exclude_none=True),
+        status_code=row.status,
+        headers=headers or row.headers,
+        media_type=MEDIA_TYPE,
+    )
+
+
+def _first(error: RequestValidationError) -> str:
+    """The first thing that is wrong, without the value: it might be a secret."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {str(first['msg']).removeprefix('Value error, ')}"

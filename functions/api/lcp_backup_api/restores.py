@@ -1,0 +1,120 @@
+"""Restores: started, and those of the schedule paused."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Path, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lcp_backup.catalog import Pause
+from lcp_backup.errors import InvalidRequest
+from lcp_backup.jobs.active_run import queued
+from lcp_backup.model import ArchiveKind, BackupId, RunKind
+from lcp_backup.requests import LATEST, MOST_SELECTED, RestoreRequest
+from lcp_backup_api.audit import audited
+from lcp_backup_api.doors import Admin, TheBackend
+from lcp_backup_api.problems import documented
+from lcp_backup_api.schemas import Reason, Started
+
+router = APIRouter(tags=["restores"])
+
+_Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=4096)]],
+                        Field(max_length=MOST_SELECTED)]  # fmt: skip
+
+
+class What(BaseModel):
+    """What of the backup is restored, and where to; everything left out means the whole site."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{}, {"tables": ["User_"]}]}
+    )
+
+    only: ArchiveKind | None = None
+    tables: _Names = []
+    """Tables of the database."""
+    paths: _Names = []
+    """Files or folders of the volume, relative to the data folder."""
+    into_database: Annotated[
+        str | None, Field(description="Another schema, empty or not there.")
+    ] = None
+    into_folder: Annotated[str | None, Field(description="Another folder, empty or not there.")] = (
+        None
+    )
+    keep_previous: Annotated[bool, Field(description="Keep beside what was live before.")] = False
+
+
+@router.post(
+    "/backup/restore/{backup_id}",
+    summary="Restore a backup, or parts of it",
+    status_code=HTTPStatus.ACCEPTED,
+    responses=documented(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    response_model=Started,
+)
+def restore_backup(
+    *,
+    caller: Admin,
+    backend: TheBackend,
+    backup_id: Annotated[
+        str, Path(description="An id, or `latest`.", examples=[LATEST], max_length=160)
+    ],
+    request: Request,
+    answer: Response,
+    what: Annotated[What | None, Body()] = None,
+) -> Started:
+    catalog = backend.catalog
+    with audited(backend.log, request, caller, "restore", backup_id=backup_id) as subject:
+        fields = (what or What()).model_dump(mode="json", exclude_defaults=True)
+        event = _event(backup_id, fields)
+        if backend.restores_own_backups:
+            # What is not there is told now, and not by a run that fails in a minute.
+            known = catalog.latest() if backup_id == LATEST else catalog.get(backup_id)
+            backup_id = known.id
+        catalog.check_lease_is_free()
+        run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, backup_id)
+        subject.update(run_id=run.id, **fields)
+        with queued(catalog, run.id):
+            event |= {"backup_id": backup_id, "run_id": run.id}
+            backend.start(backend.function_for(RunKind.RESTORE), event)
+    answer.headers["Location"] = f"/backup/runs/{run.id}"
+    return Started(run_id=run.id, state=run.state, backup_id=backup_id)
+
+
+def _event(backup_id: str, fields: dict[str, object]) -> dict[str, object]:
+    """The function's event, checked here so that a wrong one is told to who sent it."""
+    if backup_id != LATEST:
+        BackupId.parse(backup_id)
+    event = {"backup_id": backup_id, **fields}
+    try:
+        RestoreRequest.model_validate(event)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the request"
+        raise InvalidRequest(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+    return event
+
+
+@router.put(
+    "/backup/restore/pause",
+    summary="Keep scheduled restores from starting",
+    responses=documented(HTTPStatus.BAD_REQUEST),
+    response_model=Pause,
+)
+def pause_restores(
+    caller: Admin,
+    backend: TheBackend,
+    request: Request,
+    reason: Annotated[Reason | None, Body()] = None,
+) -> Pause:
+    """For an incident: the DR site is live then, and must not be overwritten."""
+    with audited(backend.log, request, caller, "pause restores"):
+        return backend.catalog.pause_restores(caller.name, reason.reason if reason else "")
+
+
+@router.delete(
+    "/backup/restore/pause",
+    summary="Let scheduled restores start again",
+    status_code=HTTPStatus.NO_CONTENT,
+)
+def resume_restores(caller: Admin, backend: TheBackend, request: Request) -> None:
+    with audited(backend.log, request, caller, "resume restores"):
+        backend.catalog.resume_restores()

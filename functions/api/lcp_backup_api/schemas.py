@@ -1,0 +1,163 @@
+"""What the API answers, as its clients see it.
+
+Backups are spelled as the original service's scripts expect them (`backupId`); what this service
+added is spelled as its stored documents are.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from lcp_backup.catalog import Pause
+from lcp_backup.model import Archive, BackupType, Manifest, Notice, Run, RunKind, RunState
+
+_ID = "acme-prd-202611230015"
+
+
+class _Camel(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+
+class Half(_Camel):
+    """One archive of a backup."""
+
+    size: int = Field(description="Bytes of the .tgz.")
+    raw_size: int = Field(description="Bytes once inflated.")
+    sha256: str
+
+    @classmethod
+    def of(cls, archive: Archive) -> Self:
+        """As the manifest lists it."""
+        return cls(size=archive.size, raw_size=archive.raw_size, sha256=archive.sha256)
+
+
+class Backup(_Camel):
+    """A backup, or one that failed."""
+
+    backup_id: str | None = Field(examples=[_ID])
+    type: BackupType | None = Field(description="None for one that failed before it was known.")
+    status: Literal["succeeded", "failed"]
+    started_at: datetime
+    created_at: Annotated[datetime | None, Field(description="When it was published; UTC.")] = None
+    size: Annotated[int | None, Field(description="Bytes of both archives.")] = None
+    database: Half | None = None
+    volume: Half | None = None
+    warnings: int = 0
+    run_id: str
+    error: str | None = None
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """One that exists."""
+        return cls(
+            backup_id=manifest.id,
+            type=manifest.type,
+            status="succeeded",
+            started_at=manifest.started_at,
+            created_at=manifest.published_at,
+            size=manifest.size,
+            database=Half.of(manifest.database),
+            volume=Half.of(manifest.volume),
+            warnings=len(manifest.warnings) + manifest.warnings_left_out,
+            run_id=manifest.run_id,
+        )
+
+    @classmethod
+    def failed(cls, run: Run) -> Self:
+        """One that was not made."""
+        return cls(
+            backup_id=run.backup_id,
+            type=BackupType.UPLOADED if run.kind is RunKind.UPLOAD else None,
+            status="failed",
+            started_at=run.started_at,
+            warnings=len(run.warnings),
+            run_id=run.id,
+            error=run.error.message if run.error else None,
+        )
+
+
+class BackupList(BaseModel):
+    """Backups, newest first."""
+
+    backups: list[Backup]
+
+
+class BackupDetail(Backup):
+    """A backup, and all that its manifest says."""
+
+    database_name: str
+    server: str
+    tables: int
+    files: int
+    notices: list[Notice]
+    notices_left_out: int
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """From its manifest."""
+        facts = manifest.database_facts
+        return cls(
+            **Backup.of(manifest).model_dump(),
+            database_name=facts.name,
+            server=f"{facts.flavour} {facts.server_version}",
+            tables=facts.tables,
+            files=manifest.volume_facts.files,
+            notices=list(manifest.warnings),
+            notices_left_out=manifest.warnings_left_out,
+        )
+
+
+class Download(BaseModel):
+    """Where an archive can be had."""
+
+    url: str = Field(description="Presigned: good for GET, for everybody who has it.")
+    expires_at: datetime
+    size: int
+    sha256: str
+    file_name: str = Field(examples=[f"{_ID}-database.tgz"])
+
+
+class Started(BaseModel):
+    """A run that was asked for; GET /backup/runs/{run_id} says how it goes."""
+
+    run_id: str = Field(examples=["20261123T001500-create-0a1b2c3d"])
+    state: RunState = RunState.QUEUED
+    backup_id: Annotated[str | None, Field(examples=[_ID])] = None
+
+
+class RunList(BaseModel):
+    """Runs, newest first."""
+
+    runs: list[Run]
+
+
+class Rule(BaseModel):
+    """One schedule."""
+
+    cron: str = Field(description="Unix cron, UTC.", examples=["15 0 * * *"])
+    eventbridge: list[str] = Field(examples=[["cron(15 0 * * ? *)"]])
+    next: list[datetime] = Field(description="The next five times it fires; UTC.")
+
+
+class Schedules(BaseModel):
+    """What runs by itself, and when."""
+
+    create: Rule | None
+    restore: Rule | None
+    cleanup: Rule
+    restores_paused: Pause | None
+
+
+class Health(BaseModel):
+    """That the API answers."""
+
+    status: Literal["ok"] = "ok"
+    version: str
+
+
+class Reason(BaseModel):
+    """Why scheduled restores are paused."""
+
+    reason: Annotated[str, Field(max_length=500)] = ""

@@ -1,0 +1,291 @@
+"""Uploads: small files in one form, files of any size straight to S3."""
+
+import time
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import UploadFile
+
+from lcp_backup.errors import ArchiveRefused, InvalidRequest
+from lcp_backup.jobs.active_run import queued
+from lcp_backup.jobs.upload import SignedFile
+from lcp_backup.model import ArchiveKind, Run, RunKind, RunState, Upload
+from lcp_backup_api.audit import audited
+from lcp_backup_api.backend import Backend
+from lcp_backup_api.doors import Admin, TheBackend, TheUploadId
+from lcp_backup_api.problems import TooLarge, UnsupportedMediaType, documented
+from lcp_backup_api.schemas import Started
+
+router = APIRouter(tags=["uploads"])
+
+LARGEST_FORM: Final = 4_500_000
+"""Bytes of a form: Lambda takes 6 MB, and the form comes to it in base64.
+
+Source: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+"""
+_POLL_SECONDS: Final = 0.3
+_URL_LIVES: Final = 15 * 60
+_URL_LIVES_AT_MOST: Final = 60 * 60
+
+
+class Announced(BaseModel):
+    """A file that is going to be sent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    size: int = Field(gt=0, description="Bytes.")
+    sha256: str | None = Field(
+        None, pattern="^[0-9a-fA-F]{64}$", description="Checked when the upload is taken in."
+    )
+
+
+class Announcement(BaseModel):
+    """The two files of a backup."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"database": {"size": 1024}, "volume": {"size": 4096}}]},
+    )
+
+    database: Announced
+    volume: Announced
+
+
+class Part(BaseModel):
+    """Where some of a file's bytes are to be PUT."""
+
+    number: int
+    offset: int
+    size: int
+    url: str
+
+
+class Destination(BaseModel):
+    """Where a file is to be PUT: whole to `url`, or else in `parts`."""
+
+    size: int
+    url: str | None
+    parts: list[Part]
+
+    @classmethod
+    def of(cls, file: SignedFile) -> "Destination":
+        """As it was signed."""
+        parts = [Part(**vars(part)) for part in file.parts]
+        return cls(size=file.size, url=file.url, parts=parts)
+
+
+class OpenUpload(BaseModel):
+    """An upload, with URLs that are good until `expires_at`; ask for it again for fresh ones."""
+
+    upload_id: str = Field(examples=["20261123T001500-upload-0a1b2c3d"])
+    expires_at: str
+    database: Destination
+    volume: Destination
+
+
+class TakenIn(BaseModel):
+    """A backup that was made of two files."""
+
+    backup_id: str = Field(serialization_alias="backupId")
+    run_id: str
+
+
+type Expires = Annotated[
+    int, Query(ge=1, le=_URL_LIVES_AT_MOST, description="Seconds that the URLs are good for.")
+]
+
+_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["database", "volume"],
+                    "properties": {
+                        "database": {"type": "string", "format": "binary"},
+                        "volume": {"type": "string", "format": "binary"},
+                    },
+                }
+            },
+            "application/json": {"schema": {"$ref": "#/components/schemas/Announcement"}},
+        },
+    }
+}
+
+
+@router.post(
+    "/backup/upload",
+    summary="Upload a backup: both files as a form, or their sizes to get presigned URLs",
+    status_code=HTTPStatus.CREATED,
+    response_model=None,
+    responses={
+        201: {
+            "description": "A form was taken in; or, for JSON, where to send the files",
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "anyOf": [
+                            {"$ref": "#/components/schemas/TakenIn"},
+                            {"$ref": "#/components/schemas/OpenUpload"},
+                        ]
+                    }
+                }
+            },
+        },
+        202: {"description": "A form that is still being taken in", "model": Started},
+        **documented(
+            HTTPStatus.BAD_REQUEST,
+            HTTPStatus.CONFLICT,
+            HTTPStatus.CONTENT_TOO_LARGE,
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+        ),
+    },
+    openapi_extra=_FORM,
+)
+async def upload(
+    caller: Admin, backend: TheBackend, request: Request, expires: Expires = _URL_LIVES
+) -> Response:
+    form = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if form == "multipart/form-data":
+        files = await _files(request)
+        with audited(backend.log, request, caller, "upload form") as subject:
+            return await run_in_threadpool(_take_in, backend, caller.name, files, subject)
+    if form != "application/json":
+        raise UnsupportedMediaType(f"the content type is {form[:100] or 'not given'}")
+    announced = _announcement(await request.body())
+    with audited(backend.log, request, caller, "upload open") as subject:
+        answer = await run_in_threadpool(_open, backend, caller.name, announced, expires)
+        subject["upload_id"] = answer.upload_id
+    headers = {"Location": f"/backup/upload/{answer.upload_id}"}
+    return JSONResponse(answer.model_dump(), HTTPStatus.CREATED, headers)
+
+
+@router.get(
+    "/backup/upload/{upload_id}",
+    summary="Fresh URLs for an upload that is open",
+    response_model=OpenUpload,
+    responses=documented(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+)
+def sign_again(
+    caller: Admin,
+    backend: TheBackend,
+    upload_id: TheUploadId,
+    request: Request,
+    expires: Expires = _URL_LIVES,
+) -> OpenUpload:
+    with audited(backend.log, request, caller, "upload sign", upload_id=upload_id):
+        return _signed(backend, backend.uploads.get(upload_id), expires)
+
+
+@router.delete(
+    "/backup/upload/{upload_id}",
+    summary="Give an upload up",
+    status_code=HTTPStatus.NO_CONTENT,
+    responses=documented(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+)
+def abandon(caller: Admin, backend: TheBackend, upload_id: TheUploadId, request: Request) -> None:
+    with audited(backend.log, request, caller, "upload abandon", upload_id=upload_id):
+        backend.uploads.abandon(upload_id)
+
+
+@router.post(
+    "/backup/upload/{upload_id}/complete",
+    summary="All was sent: check it, and make it a backup",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=Started,
+    responses=documented(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+)
+def complete(
+    caller: Admin, backend: TheBackend, upload_id: TheUploadId, request: Request, answer: Response
+) -> Started:
+    with audited(backend.log, request, caller, "upload complete", upload_id=upload_id):
+        run = _sealed(backend, upload_id)
+    answer.headers["Location"] = f"/backup/runs/{run.id}"
+    return Started(run_id=run.id, state=run.state)
+
+
+def _announcement(body: bytes) -> Announcement:
+    try:
+        return Announcement.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the body"
+        raise InvalidRequest(f"{where}: {first['msg']}") from None
+
+
+async def _files(request: Request) -> dict[ArchiveKind, bytes]:
+    size = request.headers.get("content-length", "")
+    if size.isdigit() and int(size) > LARGEST_FORM:
+        raise TooLarge(f"the form has {size} bytes, and {LARGEST_FORM} fit")
+    # (What is not told its size was held back by API Gateway at 10 MB.)
+    async with request.form(max_files=4, max_fields=4) as form:
+        found: dict[ArchiveKind, bytes] = {}
+        for kind in ArchiveKind:
+            file = form.get(kind)
+            if not isinstance(file, UploadFile):
+                raise InvalidRequest(f"the form needs the files database and volume: no {kind}")
+            found[kind] = await file.read()
+    if sum(map(len, found.values())) > LARGEST_FORM:
+        raise TooLarge(f"the files have more than the {LARGEST_FORM} bytes that fit")
+    return found
+
+
+def _open(backend: Backend, by: str, announced: Announcement, expires: int) -> OpenUpload:
+    files = {ArchiveKind.DATABASE: announced.database, ArchiveKind.VOLUME: announced.volume}
+    upload = backend.uploads.open(
+        {kind: file.size for kind, file in files.items()},
+        {kind: file.sha256 for kind, file in files.items() if file.sha256 is not None},
+        by,
+    )
+    return _signed(backend, upload, expires)
+
+
+def _signed(backend: Backend, upload: Upload, expires: int) -> OpenUpload:
+    files = backend.uploads.signed(upload, timedelta(seconds=expires))
+    return OpenUpload(
+        upload_id=upload.id,
+        expires_at=files[ArchiveKind.DATABASE].expires_at.isoformat(),
+        database=Destination.of(files[ArchiveKind.DATABASE]),
+        volume=Destination.of(files[ArchiveKind.VOLUME]),
+    )
+
+
+def _sealed(backend: Backend, upload_id: str) -> Run:
+    """The queued run that takes the upload in; its function was started."""
+    backend.catalog.check_lease_is_free()
+    run = backend.uploads.seal(upload_id)
+    with queued(backend.catalog, run.id):
+        backend.start(backend.function_for(RunKind.UPLOAD), {"upload_id": upload_id})
+    return run
+
+
+def _take_in(
+    backend: Backend, by: str, files: dict[ArchiveKind, bytes], subject: dict[str, Any]
+) -> Response:
+    """Small files: sent on, taken in, and waited for, as the original's scripts expect."""
+    upload = backend.uploads.open({kind: len(body) for kind, body in files.items()}, {}, by)
+    subject["upload_id"] = upload.id
+    for kind, body in files.items():
+        backend.uploads.put(upload.id, kind, body)
+    run = _sealed(backend, upload.id)
+    until = backend.catalog.now() + backend.form_wait
+    while not run.state.ended and backend.catalog.now() < until:
+        time.sleep(_POLL_SECONDS)
+        run = backend.catalog.get_run(run.id)
+    if run.state is RunState.FAILED:
+        reason = run.error.message if run.error else "see the run"
+        raise ArchiveRefused(f"run {run.id} did not take the files in: {reason}")
+    if run.state is RunState.SUCCEEDED and run.backup_id is not None:
+        taken = TakenIn(backup_id=run.backup_id, run_id=run.id)
+        headers = {"Location": f"/backup/{run.backup_id}"}
+        return JSONResponse(taken.model_dump(by_alias=True), HTTPStatus.CREATED, headers)
+    started = Started(run_id=run.id, state=run.state)
+    headers = {"Location": f"/backup/runs/{run.id}"}
+    return JSONResponse(started.model_dump(mode="json"), HTTPStatus.ACCEPTED, headers)
