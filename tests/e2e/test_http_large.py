@@ -29,8 +29,7 @@ def files(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for _ in range(LARGE // (1 << 20)):
             file.write(chance.randbytes(1 << 20))
     subprocess.run(
-        ["tar", "--create", "--file", "volume.tgz", "--use-compress-program", "gzip -1"]
-        + ["document_library"],
+        ["tar", "--create", "--gzip", "--file", "volume.tgz", "document_library"],
         cwd=folder,
         check=True,
     )
