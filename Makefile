@@ -1,7 +1,7 @@
 # `make help` lists the targets. `make demo` and `make test` are each enough on a fresh Debian or
 # Ubuntu machine.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test check bench build lock clean
+.PHONY: help setup demo up down test check bench build openapi lock clean
 PATH := $(CURDIR)/.venv/bin:$(PATH)
 export SAM_CLI_TELEMETRY = 0
 code = shared functions local bench tests
@@ -41,6 +41,9 @@ bench: setup ## Measure against what a user would pick instead; writes .local/be
 
 build: setup ## sam build
 	sam build
+
+openapi: setup ## Write docs/openapi.json anew
+	@PYTHONPATH=shared:functions/api .venv/bin/python -m lcp_backup_api.openapi > docs/openapi.json
 
 lock: setup ## Resolve the requirement files anew, with hashes
 	.venv/bin/python -m pip install --quiet uv

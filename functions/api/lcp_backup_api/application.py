@@ -19,6 +19,15 @@ _EVERYWHERE = ("401", "403", "429", "500", "503")
 
 def create_app(backend: Backend) -> FastAPI:
     """The application over these collaborators."""
+    app = without_backend()
+    app.state.backend = backend
+    app.state.users = backend.users
+    app.middleware("http")(_guarded(backend))
+    return app
+
+
+def without_backend() -> FastAPI:
+    """The application's routes; it can describe itself, and answer nothing."""
     app = FastAPI(
         title="LCP Backup",
         version=VERSION,
@@ -28,10 +37,7 @@ def create_app(backend: Backend) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.backend = backend
-    app.state.users = backend.users
     problems.install(app)
-    app.middleware("http")(_guarded(backend))
     app.get("/backup/health", tags=["health"], summary="Whether the API answers")(_health)
     # Before /backup/{backup_id}, which would take their words for an id.
     for router in (runs.router, restores.router, uploads.router, backups.router):
