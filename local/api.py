@@ -36,7 +36,7 @@ def curl(*arguments: str | Path) -> Answer:
     """
     with tempfile.TemporaryDirectory() as folder:
         body, heads = Path(folder, "body"), Path(folder, "heads")
-        to_body = [] if "--output" in arguments else ["--output", body]
+        to_body: list[str | Path] = [] if "--output" in arguments else ["--output", body]
         subprocess.run(
             ["curl", "-s", "--max-time", str(_LONGEST), "-D", heads, *to_body, *arguments],
             check=True,

@@ -1,14 +1,19 @@
-"""The main job from end to end, on the embedded stack, with real parts and every byte compared."""
+"""The main job from end to end, on the embedded stack, with real parts and every byte compared.
 
-import gzip
+Wherever a user would use HTTP it does so too, by curl.
+"""
+
 import json
+import shlex
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from local import site
-from local.stack import PROJECT, Stack
+from local.api import Answer, Api
+from local.stack import PROJECT, Stack, User
 
 _PATIENCE = 150
 """Seconds to wait for a rule that fires every minute, and for the backup it starts."""
@@ -31,7 +36,11 @@ def run(state: Path) -> None:
     say("sam deploy, LCP_BACKUP_CREATE_SCHEDULE='* * * * *'")
     variables = {"LCP_BACKUP_CREATE_SCHEDULE": "* * * * *", "LCP_PROJECT_ID": "demo"}
     stack.deploy(variables)
+    stack.add_users()
     described = stack.describe()
+    admin = Api(described["api_url"], stack.users["admin"])
+    viewer = Api(described["api_url"], stack.users["viewer"])
+    say(f"the API answers at {admin.url}")
 
     with stack.database.connect() as connection:
         before = site.fingerprint(connection, stack.database.name, stack.folder)
@@ -39,25 +48,30 @@ def run(state: Path) -> None:
         f"the site: {len(before.database)} tables, views, triggers, routines and events,"
         f" {len(before.files)} files, folders and links"
     )
-    manifest = _first_backup(stack, described, say)
+    backup_id = _first_backup(stack, viewer, say)
     # The rule has done its work; a restore must not meet the next minute's backup.
     stack.deploy({**variables, "LCP_BACKUP_CREATE_SCHEDULE": "0 0 1 1 *"})
     say("schedule changed to once a year: sam deploy replaced the rule")
-    backup_id = manifest["id"]
-    _download(stack, described, manifest, state / "downloaded", say)
 
-    with stack.database.connect() as connection:
-        site.destroy(connection, stack.database.name, stack.folder)
-        gone = before.differences(site.fingerprint(connection, stack.database.name, stack.folder))
-    say(f"destroyed the site: {len(gone)} tables, objects and files are gone or changed")
+    files = state / "downloaded"
+    files.mkdir()
+    for kind in ("database", "volume"):
+        _download(viewer, kind, backup_id, files / f"{kind}.tgz", say)
+    uploaded_id = _upload(admin, files, say)
 
-    answer = stack.invoke("restore", {"backup_id": backup_id})
-    say(f"restored {answer['backup_id']} (run {answer['run_id']})")
-    with stack.database.connect() as connection:
-        after = site.fingerprint(connection, stack.database.name, stack.folder)
-    if different := before.differences(after):
-        raise SystemExit(f"NOT restored as it was: {', '.join(different[:10])}")
-    say("every row, view, trigger, routine, event, file, mode, time and link is as it was")
+    for one in (backup_id, uploaded_id):
+        with stack.database.connect() as connection:
+            site.destroy(connection, stack.database.name, stack.folder)
+            gone = before.differences(
+                site.fingerprint(connection, stack.database.name, stack.folder)
+            )
+        say(f"destroyed the site: {len(gone)} tables, objects and files are gone or changed")
+        _restore(admin, one, say)
+        with stack.database.connect() as connection:
+            after = site.fingerprint(connection, stack.database.name, stack.folder)
+        if different := before.differences(after):
+            raise SystemExit(f"NOT restored as it was: {', '.join(different[:10])}")
+        say("every row, view, trigger, routine, event, file, mode, time and link is as it was")
 
     would = stack.invoke("cleanup", {"dry_run": True})
     did = stack.invoke("cleanup", {})
@@ -67,46 +81,83 @@ def run(state: Path) -> None:
     say("demo: all checks held")
 
 
-def _first_backup(stack: Stack, described: dict[str, Any], say: Any) -> dict[str, Any]:
+def _first_backup(stack: Stack, viewer: Api, say: Callable[[str], None]) -> str:
     (rule,) = (
         rule for rule in stack.client("events").list_rules()["Rules"] if "-create-" in rule["Name"]
     )
     say(f"waiting for the rule {rule['Name']} to fire: {rule['ScheduleExpression']}")
-    s3 = stack.client("s3")
-    prefix = f"{described['prefix']}/backups/"
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
-        page = s3.list_objects_v2(Bucket=described["bucket"], Prefix=prefix)
-        for entry in page.get("Contents", []):
-            if entry["Key"].endswith("/manifest.json"):
-                body = s3.get_object(Bucket=described["bucket"], Key=entry["Key"])["Body"].read()
-                manifest: dict[str, Any] = json.loads(body)
-                say(
-                    f"backup {manifest['id']} ({manifest['type']}): database"
-                    f" {manifest['database']['size']:,} bytes, volume"
-                    f" {manifest['volume']['size']:,} bytes, {len(manifest['warnings'])} warnings"
-                )
-                return manifest
+        listed = _ok(viewer.call("GET", "/backup/list"))["backups"]
+        if listed:
+            backup: dict[str, Any] = listed[0]
+            say(f"GET /backup/list: {backup['backupId']} ({backup['type']})")
+            return str(backup["backupId"])
         time.sleep(1)
     raise SystemExit(f"no backup appeared; see {stack.state / 'ministack.log'}")
 
 
 def _download(
-    stack: Stack, described: dict[str, Any], manifest: dict[str, Any], target: Path, say: Any
+    viewer: Api, kind: str, backup_id: str, target: Path, say: Callable[[str], None]
 ) -> None:
-    target.mkdir()
-    s3 = stack.client("s3")
-    for kind in ("database", "volume"):
-        name = manifest[kind]["name"]
-        key = f"{described['prefix']}/backups/{manifest['id']}/{name}"
-        s3.download_file(described["bucket"], key, str(target / name))
-        with gzip.open(target / name) as whole:
-            while whole.read(1 << 20):
-                pass
-        listed = subprocess.run(
-            ["tar", "tzf", target / name], check=True, capture_output=True, text=True
-        ).stdout.splitlines()
-        say(f"{name}: gzip is whole, GNU tar lists {len(listed)} members, first {listed[0]}")
+    _shell(
+        f"curl -X POST {viewer.url}/backup/download/{kind}/{backup_id}"
+        " -H 'Content-Type: application/json' -u user@domain.com:password"
+        f" --output {target.name}",
+        viewer.user,
+        target.parent,
+        say,
+    )
+    subprocess.run(["gzip", "--test", target], check=True)
+    listed = subprocess.run(["tar", "tzf", target], check=True, capture_output=True, text=True)
+    names = listed.stdout.splitlines()
+    say(
+        f"{target.name}: {target.stat().st_size:,} bytes, gzip is whole, GNU tar lists"
+        f" {len(names)} members, first {names[0]}"
+    )
+
+
+def _upload(admin: Api, files: Path, say: Callable[[str], None]) -> str:
+    answer = _shell(
+        f"curl -X POST {admin.url}/backup/upload -H 'Content-Type: multipart/form-data'"
+        " -F 'database=@database.tgz' -F 'volume=@volume.tgz' -u user@domain.com:password",
+        admin.user,
+        files,
+        say,
+    )
+    uploaded = json.loads(answer)
+    if "backupId" not in uploaded:
+        raise SystemExit(f"the upload was not taken in: {answer}")
+    say(f"taken in as backup {uploaded['backupId']} (run {uploaded['run_id']})")
+    return str(uploaded["backupId"])
+
+
+def _restore(admin: Api, backup_id: str, say: Callable[[str], None]) -> None:
+    run = admin.wait_for(_ok(admin.post(f"/backup/restore/{backup_id}"))["run_id"])
+    if run["state"] != "succeeded":
+        raise SystemExit(f"the restore failed: {run['error']}")
+    say(f"POST /backup/restore/{backup_id}: {run['state']} (run {run['id']})")
+
+
+def _ok(answer: Answer) -> dict[str, Any]:
+    if answer.status >= 400:
+        raise SystemExit(f"the API answered {answer.status}: {answer.body.decode()}")
+    content: dict[str, Any] = answer.json()
+    return content
+
+
+def _shell(command: str, user: User, folder: Path, say: Callable[[str], None]) -> str:
+    """Shows a user's command, then has the shell run it with a real name and password."""
+    say(f"$ {command}")
+    login = shlex.quote(f"{user.name}:{user.password}")
+    done = subprocess.run(
+        ["sh", "-c", f"{command.replace('user@domain.com:password', login)} -sS"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout
 
 
 def default_state() -> Path:

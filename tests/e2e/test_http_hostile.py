@@ -103,7 +103,7 @@ def forgeries(deployed: Deployed, token: str) -> dict[str, str]:
         "with other claims": f"{header}.{admin}.{signature}",
         "with another signature": f"{header}.{payload}.{signature[::-1]}",
         "signed by another key": jwt.encode(claims, other_key, "RS256", {"kid": key_id}),
-        "signed by nobody": jwt.encode(claims, None, "none", {"kid": key_id}),
+        "signed by nobody": jwt.encode(claims, "", "none", {"kid": key_id}),
         "signed by the public key": f"{hs256}.{admin}.{jwt.utils.base64url_encode(mac).decode()}",
         "empty parts": "..",
     }
