@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lcp_backup.archive.deflate import inflate_member, inflate_stream, stored_member
 from lcp_backup.archive.index import read_index
-from lcp_backup.archive.read import read_segments, read_stream, verify
+from lcp_backup.archive.read import read_segments, read_whole, verify
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter, WrittenArchive
 from lcp_backup.errors import ArchiveDamaged, ArchiveRefused
 from lcp_backup.model import Segment
@@ -190,14 +190,14 @@ def test_an_upload_is_read_as_a_stream(raws: list[bytes]) -> None:
     raw = b"".join(raws) * 200
     source = Buffer(gzip.compress(raw, 1))
     assert source.size > SEGMENT_SIZE
-    assert b"".join(read_stream(source, name=NAME, limit=len(raw), threads=2)) == raw
+    assert b"".join(inflate_stream(read_whole(source, threads=2), name=NAME, limit=len(raw))) == raw
 
 
 def test_a_stream_that_inflates_beyond_its_limit_is_refused_early() -> None:
     bomb = Buffer(gzip.compress(bytes(64 << 20)))
     came = 0
     with pytest.raises(ArchiveRefused, match=r"volume\.tgz inflates to more than 5000000 bytes"):
-        for raw in read_stream(bomb, name=NAME, limit=5_000_000, threads=1):
+        for raw in inflate_stream(read_whole(bomb, threads=1), name=NAME, limit=5_000_000):
             came += len(raw)
     assert came <= 5_000_000
 
@@ -215,4 +215,4 @@ def test_a_stream_that_inflates_beyond_its_limit_is_refused_early() -> None:
 )
 def test_a_stream_that_is_no_whole_gzip_file_is_refused(data: bytes) -> None:
     with pytest.raises(ArchiveDamaged, match=r"volume\.tgz"):
-        list(read_stream(Buffer(data), name=NAME, limit=None, threads=1))
+        list(inflate_stream(read_whole(Buffer(data), threads=1), name=NAME))

@@ -17,7 +17,7 @@ from lcp_backup.archive.read import read_segments
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
 from lcp_backup.errors import LeaseLost, VolumeError
 from lcp_backup.model import Segment
-from lcp_backup.volume import pack as packing
+from lcp_backup.volume import segments
 from lcp_backup.volume.notices import MOST_NOTICES
 from lcp_backup.volume.pack import Packed, pack
 from tests.buffers import Buffer
@@ -161,7 +161,7 @@ def test_every_segment_starts_at_a_file_or_says_where_in_a_large_one(folder: Pat
 def test_a_line_of_the_index_stays_small_whatever_the_number_of_members(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packing, "_MOST_MEMBERS", 10)
+    monkeypatch.setattr(segments, "_MOST_MEMBERS", 10)
     for number in range(45):
         (folder / str(number)).touch()
     archived = Archived(folder)

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from lcp_backup.archive.deflate import inflate_member, inflate_stream
+from lcp_backup.archive.deflate import inflate_member
 from lcp_backup.archive.index import read_index
 from lcp_backup.archive.streams import RangeSource
 from lcp_backup.archive.write import SEGMENT_SIZE, WrittenArchive
@@ -49,20 +49,18 @@ def read_segments(
         yield segment, raw
 
 
-def read_stream(
-    source: RangeSource, *, name: str, limit: int | None, threads: int
-) -> Iterator[bytes]:
-    """Inflates an archive that has no index, such as an upload, piece by piece.
+def read_whole(source: RangeSource, *, threads: int) -> Iterator[bytes]:
+    """All bytes of an object from front to back, as they lie there; ranges are fetched ahead.
 
-    Args:
-        source: any gzip file, of one member or many.
-        name: what to call it in an error.
-        limit: bytes it may inflate to, because nothing else says how large it is.
-        threads: how many ranges are fetched ahead; inflating is one thread's work.
-
-    Raises ArchiveDamaged, ArchiveRefused (beyond `limit`), StorageError from the source.
+    For what has no index, such as an upload. Raises StorageError from the source.
     """
-    return inflate_stream(_whole(source, threads), name=name, limit=limit)
+    size = source.size
+    spans = ((at, min(SEGMENT_SIZE, size - at)) for at in range(0, size, SEGMENT_SIZE))
+    pieces = _in_order(
+        spans, lambda span: source.read(*span), size_of=lambda span: span[1], threads=threads
+    )
+    for _, data in pieces:
+        yield data
 
 
 def verify(
@@ -119,16 +117,6 @@ def _checked(source: RangeSource, segment: Segment, name: str, number: int) -> b
             f"{_place(name, number, segment)} is not what was written: its SHA-256 differs"
         )
     return data
-
-
-def _whole(source: RangeSource, threads: int) -> Iterator[bytes]:
-    size = source.size
-    spans = ((at, min(SEGMENT_SIZE, size - at)) for at in range(0, size, SEGMENT_SIZE))
-    pieces = _in_order(
-        spans, lambda span: source.read(*span), size_of=lambda span: span[1], threads=threads
-    )
-    for _, data in pieces:
-        yield data
 
 
 def _in_order[T, R](

@@ -31,6 +31,8 @@ class Kind(Enum):
     """The type flags used here."""
 
     FILE = b"0"
+    SECOND_NAME = b"1"
+    """A hard link. Never written by a create, but an upload may hold one."""
     LINK = b"2"
     FOLDER = b"5"
     PAX = b"x"
@@ -56,11 +58,11 @@ def header(
 
     Args:
         name: relative to the folder, as the file system has it; without a slash at the end.
-        kind: FILE, LINK (symbolic) or FOLDER.
+        kind: FILE, SECOND_NAME (hard link), LINK (symbolic) or FOLDER.
         size: bytes of content that will follow, with `padding`.
         mode: permission bits, such as 0o644.
         mtime_ns: nanoseconds since 1970 UTC, negative before.
-        target: what a link points to.
+        target: what a link points to; for a hard link, the name of an earlier member.
     """
     if kind is Kind.FOLDER:
         name += b"/"

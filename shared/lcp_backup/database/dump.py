@@ -26,7 +26,8 @@ _STDERR_KEPT: Final = 4000
 _NAMED_COLUMNS: Final = 5
 
 _VERSION = re.compile(r"Distrib (\d[\w.]*)|Ver (\d[\w.]*)")
-_SANDBOX_LINE = re.compile(rb"/\*M?!999999\\- enable the sandbox mode \*/[ \t]*\n")
+SANDBOX_LINE: Final = re.compile(rb"/\*M?!999999\\- enable the sandbox mode \*/[ \t]*\n")
+"""The first line of MariaDB's dumps, which only its own client understands; it is not stored."""
 _FIRST_LINE_SIZE: Final = 200
 _SNAPSHOT_SIGN = re.compile(rb"^-- [A-Z][a-z ]+ structure for ", re.MULTILINE)
 _TRAILER = re.compile(rb"(?:\A|\n)-- Dump completed(?: on [^\n]*)?\n\Z")
@@ -136,7 +137,7 @@ class Dump:
             first += chunk
             if not chunk:
                 yield b""
-        yield self._seen(_SANDBOX_LINE.sub(b"", first, count=1) if first else first)
+        yield self._seen(SANDBOX_LINE.sub(b"", first, count=1) if first else first)
         while (chunk := self._read()) is not None:
             yield self._seen(chunk)
         self._ended = True

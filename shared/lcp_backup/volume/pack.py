@@ -4,22 +4,18 @@ import os
 import stat
 from collections.abc import Callable
 from contextlib import closing
-from mmap import mmap
 from pathlib import Path
 from typing import NamedTuple
 
 from lcp_backup.archive import tar
-from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
-from lcp_backup.model import Continuation, Notice, VolumeFacts
-from lcp_backup.volume.names import shown
+from lcp_backup.archive.write import ArchiveWriter
+from lcp_backup.model import Notice, VolumeFacts
 from lcp_backup.volume.notices import Notices
 from lcp_backup.volume.scan import Entry, Found, note_unreadable, scan
+from lcp_backup.volume.segments import TarSegments
 
 # A pipe that took a file's place must not hang the open; a link that did must not be followed.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-_MOST_MEMBERS = 4096
-"""Members that may start in one segment, so that a line of the index stays small."""
 
 
 class Packed(NamedTuple):
@@ -55,12 +51,13 @@ def pack(
 
     Raises VolumeError when the folder itself cannot be read, and what writer and check raise.
     """
-    packing = _Packing(writer, progress, check)
+    segments = TarSegments(writer, progress, check)
+    packing = _Packing(segments)
     with closing(scan(folder, packing.notices)) as entries:
         for entry in entries:
             check()
             packing.take(entry)
-    packing.end()
+    segments.end()
     facts = VolumeFacts(
         files=packing.files, folders=packing.folders, links=packing.links, bytes=packing.bytes
     )
@@ -68,20 +65,12 @@ def pack(
 
 
 class _Packing:
-    """The segment that fills, and the counts."""
+    """The segments that fill, and the counts."""
 
-    def __init__(
-        self,
-        writer: ArchiveWriter,
-        progress: Callable[[int], None],
-        check: Callable[[], None],
-    ) -> None:
-        self._writer = writer
-        self._progress = progress
-        self._check = check
+    def __init__(self, segments: TarSegments) -> None:
+        self._segments = segments
         self.notices = Notices()
         self.files = self.folders = self.links = self.bytes = 0
-        self._start(None)
 
     def take(self, entry: Entry) -> None:
         if entry.found is Found.FILE:
@@ -89,52 +78,9 @@ class _Packing:
         elif entry.status is not None:
             is_folder = entry.found is Found.FOLDER
             kind = tar.Kind.FOLDER if is_folder else tar.Kind.LINK
-            self._place(entry.name, _header(entry, kind, entry.status), 0)
+            self._segments.begin(entry.name, _header(entry, kind, entry.status), 0)
             self.folders += is_folder
             self.links += not is_folder
-
-    def end(self) -> None:
-        self._put(tar.END)
-        self._hand_over(None)
-
-    def _start(self, continues: Continuation | None) -> None:
-        # A fresh buffer every time: the writer still reads the last one. Mapped, so that it goes
-        # back to the system when the writer is done: on the heap it would leave holes.
-        self._buffer = memoryview(mmap(-1, SEGMENT_SIZE))
-        self._used = 0
-        self._members: list[str] = []
-        self._continues = continues
-
-    def _hand_over(self, continues: Continuation | None) -> None:
-        """Gives the segment to the writer and starts the next."""
-        self._check()
-        raw = self._buffer[: self._used]
-        self._writer.add([raw], members=tuple(self._members), continues=self._continues)
-        self._progress(len(raw))
-        self._start(continues)
-
-    def _place(self, name: str, head: bytes, size: int) -> None:
-        """Starts a member, in a new segment when it fits whole only there, or is large."""
-        need = len(head) + size + -size % tar.BLOCK
-        if self._used and (
-            (self._used + need > SEGMENT_SIZE and (need <= SEGMENT_SIZE or self._half_full))
-            or len(self._members) >= _MOST_MEMBERS
-        ):
-            self._hand_over(None)
-        self._members.append(shown(name))
-        self._put(head)
-
-    @property
-    def _half_full(self) -> bool:
-        return self._used > SEGMENT_SIZE // 2
-
-    def _put(self, data: bytes) -> None:
-        """Appends what belongs together; makes room in a segment that is all but full."""
-        if self._used + len(data) > SEGMENT_SIZE:
-            self._hand_over(None)
-        end = self._used + len(data)
-        self._buffer[self._used : end] = data
-        self._used = end
 
     def _take_file(self, entry: Entry) -> None:
         try:
@@ -148,9 +94,9 @@ class _Packing:
                 self.notices.add("special-file", entry.name, "no longer a file when it was opened")
                 return
             size = status.st_size
-            self._place(entry.name, _header(entry, tar.Kind.FILE, status), size)
+            self._segments.begin(entry.name, _header(entry, tar.Kind.FILE, status), size)
             self._copy(descriptor, entry.name, size)
-            self._put(tar.padding(size))
+            self._segments.put(tar.padding(size))
             self.files += 1
             self.bytes += size
             after = os.fstat(descriptor)
@@ -165,16 +111,14 @@ class _Packing:
         done = 0
         at_end = False
         while done < size:
-            if self._used == SEGMENT_SIZE:
-                self._hand_over(Continuation(name=shown(name), offset=done))
-            room = self._buffer[self._used : self._used + size - done]
+            room = self._segments.room(name, done, size - done)
             if at_end:
                 # The buffer is new, so what is skipped is zeros.
                 count = len(room)
             else:
                 count = self._read(descriptor, room, name)
                 at_end = not count
-            self._used += count
+            self._segments.filled(count)
             done += count
 
     def _read(self, descriptor: int, room: memoryview, name: str) -> int:

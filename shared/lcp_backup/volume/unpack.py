@@ -11,7 +11,7 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, NamedTuple, Self, cast
+from typing import Final, NamedTuple, Protocol, Self, cast
 
 from lcp_backup.errors import ArchiveDamaged, ArchiveRefused, VolumeError
 from lcp_backup.volume.names import STAGING_NAME, is_staging, link_stays_inside, shown
@@ -66,7 +66,7 @@ def unpack(
         undo.callback(staged.discard)
         try:
             with _Tree(staged.new, owner) as tree:
-                _extract(_TarStream(chunks, progress, check), tree, check)
+                extract(chunks, tree, progress=progress, check=check)
         except OSError as error:
             raise _unwritable(folder, error) from error
         undo.pop_all()
@@ -84,7 +84,42 @@ def _unwritable(folder: Path, error: OSError) -> VolumeError:
     )
 
 
-def _extract(stream: "_TarStream", tree: "_Tree", check: Callable[[], None]) -> None:
+class Members(Protocol):
+    """Takes the members of a tar file one after the other; `parts` are a name's, never empty."""
+
+    def add_folder(self, parts: list[str], attributes: "Attributes") -> None: ...
+
+    def add_file(
+        self, parts: list[str], size: int, content: Iterable[memoryview], attributes: "Attributes"
+    ) -> None:
+        """Must take all of the content, which is `size` bytes."""
+
+    def add_link(self, parts: list[str], target: str, attributes: "Attributes") -> None:
+        """A symbolic link that stays inside."""
+
+    def add_name(self, parts: list[str], existing: list[str]) -> None:
+        """A hard link to an earlier member, which may be missing."""
+
+
+def extract(
+    chunks: Iterable[bytes],
+    into: Members,
+    *,
+    progress: Callable[[int], None],
+    check: Callable[[], None],
+) -> None:
+    """Reads a whole tar stream and hands over its members; raises as `unpack` does."""
+    stream = TarStream(chunks, progress, check)
+    for member in read_members(stream, check):
+        _hand_over(member, stream, into)
+    stream.drain()
+
+
+def read_members(stream: "TarStream", check: Callable[[], None]) -> Iterator[tarfile.TarInfo]:
+    """The headers of a tar stream; content that nobody takes is passed over.
+
+    Raises ArchiveDamaged, ArchiveRefused for headers that are a bomb, and what `check` raises.
+    """
     try:
         members = tarfile.TarFile(
             # Reads, tells and seeks forward: all that `tarfile` does with one that it only reads.
@@ -100,7 +135,7 @@ def _extract(stream: "_TarStream", tree: "_Tree", check: Callable[[], None]) -> 
                 raise ArchiveRefused(
                     f"the archive sets more than {_MOST_GLOBAL_RECORDS} attributes for all members"
                 )
-            _restore(member, stream, tree)
+            yield member
     except tarfile.TarError as error:
         raise ArchiveDamaged(
             f"the archive is not a valid tar file near byte {stream.tell()} of it: {error}"
@@ -112,10 +147,9 @@ def _extract(stream: "_TarStream", tree: "_Tree", check: Callable[[], None]) -> 
     if not stream.at_end_mark:
         # `tarfile` takes a broken extended header for the end of the archive.
         raise ArchiveDamaged(f"a header near byte {stream.tell()} of the archive is not valid")
-    stream.drain()
 
 
-def _restore(member: tarfile.TarInfo, stream: "_TarStream", tree: "_Tree") -> None:
+def _hand_over(member: tarfile.TarInfo, stream: "TarStream", into: Members) -> None:
     parts = _parts(member.name)
     if not parts:
         if not member.isdir():
@@ -126,18 +160,18 @@ def _restore(member: tarfile.TarInfo, stream: "_TarStream", tree: "_Tree") -> No
     if member.size < 0:
         raise ArchiveDamaged(f"the archive's member {shown(name)!r} has a size of {member.size}")
     if member.isdir():
-        tree.add_folder(parts, attributes)
+        into.add_folder(parts, attributes)
     elif member.isreg() and not member.issparse():
-        tree.add_file(parts, stream.take(member.size), attributes)
+        into.add_file(parts, member.size, stream.take(member.size), attributes)
     elif member.issym():
         if not link_stays_inside(name, member.linkname):
             raise ArchiveRefused(
                 f"the archive's link {shown(name)!r} leads out of the folder,"
                 f" to {shown(member.linkname)!r}"
             )
-        tree.add_link(parts, member.linkname, attributes)
+        into.add_link(parts, member.linkname, attributes)
     elif member.islnk():
-        tree.add_name(parts, _parts(member.linkname))
+        into.add_name(parts, _parts(member.linkname))
     else:
         kind = "a sparse file" if member.isreg() else "a device, pipe or something unknown"
         raise ArchiveRefused(f"the archive's member {shown(name)!r} is {kind}, which is not taken")
@@ -156,14 +190,16 @@ def _parts(name: str) -> list[str]:
     return parts
 
 
-class _Attributes(NamedTuple):
+class Attributes(NamedTuple):
+    """What a member carries beside its content."""
+
     mode: int
     uid: int
     gid: int
     mtime_ns: int
 
 
-def _attributes(member: tarfile.TarInfo) -> _Attributes:
+def _attributes(member: tarfile.TarInfo) -> Attributes:
     if not (0 <= member.uid <= _MAX_ID and 0 <= member.gid <= _MAX_ID):
         raise ArchiveRefused(f"the archive's member {shown(member.name)!r} has an impossible owner")
     # `tarfile` rounds times to what a float can hold; the record has them in full.
@@ -177,7 +213,7 @@ def _attributes(member: tarfile.TarInfo) -> _Attributes:
     else:
         seconds = min(max(int(member.mtime), -_MOST_SECONDS), _MOST_SECONDS)
         nanoseconds = seconds * 1_000_000_000
-    return _Attributes(member.mode, member.uid, member.gid, nanoseconds)
+    return Attributes(member.mode, member.uid, member.gid, nanoseconds)
 
 
 class _Header(tarfile.TarInfo):
@@ -195,7 +231,7 @@ class _Header(tarfile.TarInfo):
             raise ArchiveDamaged(f"a header of the archive is not valid: {error}") from None
 
 
-class _TarStream:
+class TarStream:
     """The inflated bytes as a file that is read forward; only headers are copied."""
 
     def __init__(
@@ -269,7 +305,7 @@ class _TarStream:
 class _Level:
     """An open folder on the way to the member at hand, and what it gets when it is left."""
 
-    def __init__(self, name: str, descriptor: int, final: _Attributes | None) -> None:
+    def __init__(self, name: str, descriptor: int, final: Attributes | None) -> None:
         self.name = name
         self.descriptor = descriptor
         self.final = final
@@ -301,12 +337,16 @@ class _Tree:
             for level in self._levels:
                 os.close(level.descriptor)
 
-    def add_folder(self, parts: list[str], attributes: _Attributes) -> None:
+    def add_folder(self, parts: list[str], attributes: Attributes) -> None:
         self._enter(parts)
         self._levels[-1].final = attributes
 
     def add_file(
-        self, parts: list[str], content: Iterable[memoryview], attributes: _Attributes
+        self,
+        parts: list[str],
+        size: int,  # noqa: ARG002 -- the protocol's
+        content: Iterable[memoryview],
+        attributes: Attributes,
     ) -> None:
         folder = self._enter(parts[:-1])
         descriptor = self._made(
@@ -322,7 +362,7 @@ class _Tree:
             # A network file system may tell only now that it is full.
             os.close(descriptor)
 
-    def add_link(self, parts: list[str], target: str, attributes: _Attributes) -> None:
+    def add_link(self, parts: list[str], target: str, attributes: Attributes) -> None:
         folder = self._enter(parts[:-1])
         self._made(parts, folder, lambda: os.symlink(target, parts[-1], dir_fd=folder))
         self._give_away(
@@ -395,7 +435,7 @@ class _Tree:
             os.fchmod(descriptor, 0o755)
             self._give_away(lambda uid, gid: os.fchown(descriptor, uid, gid), None)
         else:
-            final = _Attributes(status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns)
+            final = Attributes(status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns)
             if status.st_mode & _ALL_OF_OWNER != _ALL_OF_OWNER:
                 os.fchmod(descriptor, _ALL_OF_OWNER)
         return _Level(name, descriptor, final)
@@ -408,13 +448,13 @@ class _Tree:
         finally:
             os.close(level.descriptor)
 
-    def _settle(self, descriptor: int, attributes: _Attributes, mode: int) -> None:
+    def _settle(self, descriptor: int, attributes: Attributes, mode: int) -> None:
         """Owner first: giving a file away takes bits off its mode."""
         self._give_away(lambda uid, gid: os.fchown(descriptor, uid, gid), attributes)
         os.fchmod(descriptor, mode)
         os.utime(descriptor, ns=(attributes.mtime_ns, attributes.mtime_ns))
 
-    def _give_away(self, chown: Callable[[int, int], None], attributes: _Attributes | None) -> None:
+    def _give_away(self, chown: Callable[[int, int], None], attributes: Attributes | None) -> None:
         owner = self._owner or (attributes and (attributes.uid, attributes.gid))
         if not self._may_give_away or owner is None:
             return

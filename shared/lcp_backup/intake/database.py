@@ -1,0 +1,261 @@
+"""A foreign dump becomes a database archive: cut into segments, every statement judged once."""
+
+import re
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple
+
+from lcp_backup.archive.deflate import inflate_stream
+from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
+from lcp_backup.database.dump import SANDBOX_LINE
+from lcp_backup.database.endpoint import Flavour
+from lcp_backup.database.pieces import Piece, StreamedDump
+from lcp_backup.database.policy import Kind, Policy, unquote
+from lcp_backup.database.statements import Statement, StatementSplitter
+from lcp_backup.errors import ArchiveDamaged, ArchiveRefused
+from lcp_backup.intake.content import Form, recognised
+from lcp_backup.model import DatabaseFacts
+from lcp_backup.volume.names import shown
+from lcp_backup.volume.unpack import TarStream, read_members
+
+MOST_STATEMENT: Final = 128 << 20
+"""Bytes of one statement: mysqldump's own limit for a row is 24 MiB, and hexadecimal doubles it."""
+
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_TAIL_SIZE: Final = 400
+_HEAD_SIZE: Final = 4096
+_BY_DUMP_PROGRAM = re.compile(rb"^-- (?:MySQL|MariaDB) dump ", re.MULTILINE)
+_TRAILER = re.compile(rb"(?:\A|\n)-- Dump completed[^\n]*\s*\Z")
+_CLIENT_VERSION = re.compile(rb"^-- M\w+ dump .*?Distrib ([^\s,]+)", re.MULTILINE)
+_SERVER_VERSION = re.compile(rb"^-- Server version[ \t]+([^\r\n]{1,100})", re.MULTILINE)
+_UNKNOWN: Final = "unknown"
+_IGNORED = re.compile(rb"/\*M?!\d*|\*/|--[ \t][^\n]*\n")
+_NAMES_SCHEMA = re.compile(
+    rb"\s*(?:CREATE\s+(?:DATABASE|SCHEMA)|USE)\s+(?:IF\s+NOT\s+EXISTS\s+)?"
+    rb"(`(?:[^`]|``)+`|[\w$\x80-\xff]+)",
+    re.IGNORECASE,
+)
+_SCHEMA_NAME = re.compile(r"(?!\.)[\w$.-]{1,64}")
+"""It becomes a file's name inside the archive, which users unpack: so no slash, and more."""
+
+type MakeWriter = Callable[[str], ArchiveWriter]
+"""Makes the writer of an archive for the dump of a schema; told its name."""
+
+
+class TakenDatabase(NamedTuple):
+    """A dump that was taken in: the caller finishes the writer."""
+
+    writer: ArchiveWriter
+    facts: DatabaseFacts
+
+
+def take_database(
+    chunks: Iterable[bytes],
+    make_writer: MakeWriter,
+    *,
+    default_name: str,
+    limit: int,
+    progress: Callable[[int], None],
+    check: Callable[[], None],
+) -> TakenDatabase:
+    """Writes a foreign dump as a database archive, in segments that a restore can load apart.
+
+    Taken: SQL as dump programs write it, plain or gzip'd, or a tar file (gzip'd or not) that holds
+    one such file and nothing else. What a restore would refuse is refused here already.
+
+    Memory: a few segments, or the largest statement.
+
+    Args:
+        chunks: the file's bytes, front to back; read to the end.
+        make_writer: called once the schema's name is known; with an `only_file` of it. The writer
+            is not finished here, and the caller aborts it when this raises.
+        default_name: the schema's name when the dump names none.
+        limit: bytes it may inflate to.
+        progress: told the raw bytes that are handed to the writer.
+        check: called before every chunk and statement; what it raises ends the work.
+
+    Raises ArchiveRefused (with the line), ArchiveDamaged, and what chunks, writer and check raise.
+    """
+    dump = _ForeignDump(_sql(chunks, limit, check))
+    writer: ArchiveWriter | None = None
+    policy = Policy(default_name)
+    name = default_name
+    tables: set[str] = set()
+    for piece in StreamedDump(dump.chunks).pieces(as_written=True):
+        check()
+        dump.taken(len(piece.raw))
+        if writer is None:
+            name = _schema_name(piece) or default_name
+            policy = Policy(name)
+            writer = make_writer(name)
+        _judge(piece, policy, tables, check)
+        writer.add([piece.raw], section=piece.section, table=piece.table)
+        progress(len(piece.raw))
+    if writer is None or not tables:
+        raise ArchiveRefused(
+            "the database is text, but no dump: it holds no CREATE TABLE statement"
+        )
+    dump.require_trailer()
+    return TakenDatabase(writer, dump.facts(name, len(tables)))
+
+
+class _ForeignDump:
+    """The SQL on its way to the cutter, and what its first and last bytes say."""
+
+    def __init__(self, sql: Iterator[bytes]) -> None:
+        self._sql = sql
+        self._head = b""
+        self._tail = b""
+        self._waiting = 0
+        """Bytes that were read and did not come back in a piece yet."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """Can be read once. Raises ArchiveRefused for an endless statement."""
+        for chunk in self._sql:
+            text = chunk
+            if not self._head:
+                text = chunk.removeprefix(_BYTE_ORDER_MARK)
+                if line := SANDBOX_LINE.match(text):
+                    # An empty line in its place: messages count the lines of the user's file.
+                    text = b"\n" + text[line.end() :]
+                self._head = text[:_HEAD_SIZE]
+            self._tail = (self._tail + text[-_TAIL_SIZE:])[-_TAIL_SIZE:]
+            self._waiting += len(text)
+            if self._waiting > MOST_STATEMENT + 2 * SEGMENT_SIZE:
+                raise ArchiveRefused(
+                    f"the database holds a statement of more than {MOST_STATEMENT} bytes"
+                )
+            yield text
+
+    def taken(self, size: int) -> None:
+        """A piece of so many bytes came out of the cutter."""
+        self._waiting -= size
+
+    def require_trailer(self) -> None:
+        """Raises ArchiveDamaged for what a dump program began and did not end."""
+        if _BY_DUMP_PROGRAM.search(self._head) and not _TRAILER.search(self._tail):
+            raise ArchiveDamaged(
+                "the database is cut short: a dump program wrote it, and its last line is not"
+                " '-- Dump completed'"
+            )
+
+    def facts(self, name: str, tables: int) -> DatabaseFacts:
+        """What the dump program's first lines tell."""
+        server = _first(_SERVER_VERSION, self._head)
+        client = _first(_CLIENT_VERSION, self._head)
+        begin = self._head.partition(b"\n--\n")[0].decode(errors="replace")
+        return DatabaseFacts(
+            name=name,
+            flavour=Flavour.of(f"{begin} {server}"),
+            server_version=server,
+            client_version=client,
+            tables=tables,
+        )
+
+
+def _first(pattern: re.Pattern[bytes], text: bytes) -> str:
+    found = pattern.search(text)
+    return _UNKNOWN if found is None else found[1].decode(errors="replace").strip()
+
+
+def _judge(piece: Piece, policy: Policy, tables: set[str], check: Callable[[], None]) -> None:
+    """Refuses what a restore of this piece would refuse, and half a statement."""
+    splitter = StatementSplitter()
+    for statement in (*splitter.feed(piece.raw), *splitter.close()):
+        check()
+        judged = _Placed(piece, statement)
+        ruling = policy.judge(judged)
+        if ruling.kind is Kind.TABLE and ruling.creates:
+            tables.add(ruling.name)
+        if statement.begin < statement.end == len(statement.raw):
+            raise ArchiveDamaged(
+                f"the database is cut short: it ends inside the statement at {judged.where}"
+            )
+
+
+class _Placed(NamedTuple):
+    """A statement with its place in the user's file."""
+
+    piece: Piece
+    statement: Statement
+
+    @property
+    def text(self) -> bytes:
+        return self.statement.text
+
+    @property
+    def where(self) -> str:
+        return self.piece.where(self.statement.at)
+
+
+def _schema_name(first: Piece) -> str | None:
+    """The schema that the dump's beginning names."""
+    splitter = StatementSplitter()
+    for statement in (*splitter.feed(first.raw), *splitter.close()):
+        bare = _IGNORED.sub(b" ", statement.text[:_HEAD_SIZE])
+        if named := _NAMES_SCHEMA.match(bare):
+            name = unquote(named[1])
+            if not _SCHEMA_NAME.fullmatch(name):
+                raise ArchiveRefused(
+                    f"the dump is of a schema {shown(name)[:100]!r}; letters, digits and _ $ . -"
+                    " are taken in its name"
+                )
+            return name
+    return None
+
+
+def _sql(chunks: Iterable[bytes], limit: int, check: Callable[[], None]) -> Iterator[bytes]:
+    """The SQL inside a file of any form that is taken."""
+    content = recognised(chunks)
+    if content.form is Form.GZIP:
+        content = recognised(inflate_stream(content.chunks, name="the database", limit=limit))
+    if content.form is Form.TAR:
+        yield from _only_member(content.chunks, limit, check)
+    elif content.form is Form.TEXT:
+        yield from _checked(content.chunks, check)
+    else:
+        raise ArchiveRefused(f"the database is {content.found}, and no SQL dump")
+
+
+def _only_member(chunks: Iterable[bytes], limit: int, check: Callable[[], None]) -> Iterator[bytes]:
+    stream = TarStream(chunks, lambda _: None, check)
+    taken: str | None = None
+    for member in read_members(stream, check):
+        name = shown(member.name)
+        if member.isdir() or _is_apple_double(member):
+            continue
+        if not member.isreg() or member.issparse():
+            raise ArchiveRefused(
+                f"the database's archive holds {name!r}, which is a link, a device or something"
+                " unknown; one SQL file is taken"
+            )
+        if taken is not None:
+            raise ArchiveRefused(
+                f"the database's archive holds {taken!r} and {name!r}; one SQL file is taken"
+            )
+        taken = name
+        content = recognised(bytes(piece) for piece in stream.take(member.size))
+        if content.form is Form.GZIP:
+            inflated = inflate_stream(
+                content.chunks, name=f"{name!r} in the database's archive", limit=limit
+            )
+            content = recognised(inflated)
+        if content.form is not Form.TEXT:
+            raise ArchiveRefused(
+                f"{name!r} in the database's archive is {content.found}, and no SQL dump"
+            )
+        yield from _checked(content.chunks, check)
+    stream.drain()
+    if taken is None:
+        raise ArchiveRefused("the database's archive holds no file")
+
+
+def _is_apple_double(member: tarfile.TarInfo) -> bool:
+    """macOS's tar puts attributes into a file `._name` beside each file."""
+    return member.isreg() and member.name.rpartition("/")[2].startswith("._")
+
+
+def _checked(chunks: Iterator[bytes], check: Callable[[], None]) -> Iterator[bytes]:
+    for chunk in chunks:
+        check()
+        yield chunk
