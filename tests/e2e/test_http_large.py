@@ -7,6 +7,7 @@ import random
 import subprocess
 import tarfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def files(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def backup_id(deployed: Deployed, files: Path) -> str:
+def backup_id(deployed: Deployed, files: Path) -> Iterator[str]:
     """The backup that docs/upload.sh makes of these files."""
     admin = deployed.stack.users["admin"]
     done = subprocess.run(
@@ -53,8 +54,11 @@ def backup_id(deployed: Deployed, files: Path) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     run_id = done.stdout.split()[1].rstrip(":")
-    run = deployed.viewer.call("GET", f"/backup/runs/{run_id}").json()
-    return str(run["backup_id"])
+    made = str(deployed.viewer.call("GET", f"/backup/runs/{run_id}").json()["backup_id"])
+    yield made
+    # A restore of the newest backup must not bring this site to another test.
+    assert deployed.admin.call("DELETE", f"/backup/{made}").status == 204
+    assert deployed.viewer.call("GET", f"/backup/{made}").status == 404
 
 
 def sha256(file: Path) -> str:
@@ -175,4 +179,6 @@ def test_an_upload_that_lacks_a_part_is_not_completed_and_can_be_gone_on_with(
     assert curl("--upload-file", sent, again["url"]).status == 200
     started = deployed.admin.post(f"{upload}/complete")
     assert started.status == 202
-    assert deployed.admin.wait_for(started.json()["run_id"])["state"] == "succeeded"
+    ended = deployed.admin.wait_for(started.json()["run_id"])
+    assert (ended["state"], ended["error"]) == ("succeeded", None)
+    assert deployed.admin.call("DELETE", f"/backup/{ended['backup_id']}").status == 204
