@@ -37,6 +37,7 @@ _USE = _starting_with(rb"USE\s")
 _TAIL = _starting_with(rb"SET\s[^;]*=\s*@OLD_")
 _OPENING = _starting_with(rb"SET\s+@|DROP\s+TRIGGER\s")
 _COLLATION = _starting_with(rb"ALTER\s+DATABASE\s")
+_OTHER_DELIMITER = _starting_with(rb"DELIMITER[ \t]+(?!;\s*\Z)")
 
 
 class Cut(NamedTuple):
@@ -90,6 +91,9 @@ class SectionCutter:
     def _take(self, statement: Statement) -> Iterator[Cut]:
         begin, end = statement.begin, min(statement.end, statement.begin + _HEAD_SIZE)
         place = self._place_of(statement.raw[begin:end])
+        if begin == end and _OTHER_DELIMITER.match(statement.raw[end : end + _HEAD_SIZE]):
+            # A segment is read by itself, so it must hold the delimiter of its statements.
+            place = None
         if place is None:
             self._opening.append(statement.raw)
             return

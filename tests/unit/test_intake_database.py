@@ -1,0 +1,256 @@
+"""A foreign dump is read by its content, cut like our own, and refused now or never."""
+
+import gzip
+import io
+import random
+import tarfile
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from lcp_backup.archive.index import read_index
+from lcp_backup.archive.read import read_segments
+from lcp_backup.archive.write import ArchiveWriter, OnlyFile
+from lcp_backup.errors import ArchiveDamaged, ArchiveError, ArchiveRefused, OutOfTime
+from lcp_backup.intake import database
+from lcp_backup.intake.database import TakenDatabase, take_database
+from lcp_backup.model import Section, Segment
+from tests.buffers import Buffer
+
+HEAD = b"""-- MySQL dump 10.13  Distrib 8.0.36, for Linux (x86_64)
+--
+-- Host: localhost    Database: lportal
+-- ------------------------------------------------------
+-- Server version\t8.0.36
+
+/*!40101 SET NAMES utf8mb4 */;
+/*!40000 DROP DATABASE IF EXISTS `lportal`*/;
+
+CREATE DATABASE /*!32312 IF NOT EXISTS*/ `lportal` /*!40100 DEFAULT CHARACTER SET utf8mb4 */;
+
+USE `lportal`;
+"""
+TABLES = b"""
+DROP TABLE IF EXISTS `Company`;
+CREATE TABLE `Company` (`id` bigint NOT NULL, `name` text, PRIMARY KEY (`id`));
+LOCK TABLES `Company` WRITE;
+INSERT INTO `Company` VALUES (1,'it''s; \\'quoted\\''),
+(2,'-- no comment');
+UNLOCK TABLES;
+"""
+TRAILER = b"-- Dump completed on 2026-11-20  0:15:01\n"
+SQL = HEAD + TABLES + TRAILER
+
+
+def tar(*members: tuple[str, bytes], kind: bytes = tarfile.REGTYPE) -> bytes:
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as archive:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.type = tarfile.DIRTYPE if name.endswith("/") else kind
+            member.size = len(content)
+            member.linkname = "elsewhere" if kind in {tarfile.SYMTYPE, tarfile.LNKTYPE} else ""
+            archive.addfile(member, io.BytesIO(content))
+    return raw.getvalue()
+
+
+class Store:
+    """Where the archive goes, and what it is read back from."""
+
+    def __init__(self) -> None:
+        self.archive = Buffer()
+        self.index = Buffer()
+        self.schema = ""
+
+    def writer(self, schema: str) -> ArchiveWriter:
+        self.schema = schema
+        return ArchiveWriter(
+            self.archive,
+            self.index,
+            name="database.tgz",
+            index_name="database.index",
+            threads=1,
+            only_file=OnlyFile(f"{schema}.sql", datetime(2026, 11, 20, tzinfo=UTC)),
+        )
+
+    def segments(self) -> Iterator[tuple[Segment, bytes]]:
+        index = read_index(self.index, archive_name="database.tgz")
+        return read_segments(self.archive, index, name="database.tgz", threads=1)
+
+
+def take(data: bytes, store: Store | None = None, *, limit: int = 1 << 20) -> TakenDatabase:
+    store = store or Store()
+    # Odd, so that everything lies over the chunks' borders.
+    chunks: Iterable[bytes] = (data[at : at + 701] for at in range(0, len(data), 701))
+    taken = take_database(
+        chunks,
+        store.writer,
+        default_name="lportal",
+        limit=limit,
+        progress=lambda _: None,
+        check=lambda: None,
+    )
+    taken.writer.finish()
+    return taken
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        SQL,
+        gzip.compress(SQL),
+        tar(("lportal.sql", SQL)),
+        gzip.compress(tar(("./dump/", b""), ("./dump/lportal.sql", SQL))),
+        gzip.compress(tar(("database.gz", gzip.compress(SQL)))),
+        gzip.compress(tar(("._lportal.sql", b"Mac"), ("lportal.sql", SQL))),
+        gzip.compress(SQL[:100]) + gzip.compress(SQL[100:]),
+    ],
+    ids=["sql", "gzip", "tar", "tar.gz", "tar.gz of gz", "macOS tar.gz", "gzip of two members"],
+)
+def test_every_form_of_a_dump_becomes_the_same_archive(data: bytes) -> None:
+    store = Store()
+    facts = take(data, store).facts
+    assert b"".join(raw for _, raw in store.segments()) == SQL
+    assert [(segment.section, segment.table) for segment, _ in store.segments()] == [
+        (Section.HEAD, None),
+        (Section.DEFINITION, "Company"),
+        (Section.ROWS, "Company"),
+    ]
+    with tarfile.open(fileobj=io.BytesIO(store.archive.data)) as archive:
+        assert archive.getnames() == ["lportal.sql"]
+    assert (facts.name, facts.flavour, facts.tables) == ("lportal", "mysql", 1)
+    assert (facts.server_version, facts.client_version) == ("8.0.36", "8.0.36")
+
+
+def test_mariadbs_first_line_is_left_out_and_lines_are_counted_as_in_the_file() -> None:
+    sandbox = b"/*M!999999\\- enable the sandbox mode */ \n"
+    store = Store()
+    mariadb = SQL.replace(b"MySQL dump 10.13  Distrib 8.0.36", b"MariaDB dump 10.19  Distrib 11.4")
+    assert take(sandbox + mariadb, store).facts.flavour == "mariadb"
+    assert b"".join(raw for _, raw in store.segments()) == b"\n" + mariadb
+    with pytest.raises(ArchiveRefused, match="^line 2 of the dump"):
+        take(sandbox + b"GRANT ALL ON *.* TO me;\n")
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [(b"", "lportal"), (b"USE site2;\n", "site2"), (b"create schema if not exists `a.b`;", "a.b")],
+)
+def test_the_schema_is_what_the_dump_names(head: bytes, name: str) -> None:
+    store = Store()
+    assert take(head + TABLES, store).facts.name == name
+    assert store.schema == name
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "the database is empty, and no SQL dump"),
+        (gzip.compress(b""), "the database is empty"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(900), "a PNG image"),
+        (b"PK\x03\x04" + bytes(900), "a zip archive"),
+        (b"<!DOCTYPE html><html>", "an HTML page"),
+        (b'<?xml version="1.0"?><Error>', "an XML document"),
+        (b'{"message": "Forbidden"}', "a JSON document"),
+        (b"\x00\x01\x02", r"no known kind \(it begins with the bytes 00 01 02\)"),
+        ("-- MySQL dump".encode("utf-16"), "UTF-16 text"),
+        (gzip.compress(gzip.compress(SQL)), "the database is a gzip file"),
+        (b"I forgot the dump", "line 1 of the dump is refused"),
+        (HEAD, "no CREATE TABLE"),
+        (b"-- nothing but a comment\n", "no CREATE TABLE"),
+        (HEAD + TABLES, "-- Dump completed"),
+        (SQL[:-10] + b"x" * 900, "-- Dump completed"),
+        (b"CREATE TABLE t (a int);\nINSERT INTO `t` VALUES (1),\n(2", "inside the .* line 2"),
+        (b"CREATE TABLE t (a int);\nINSERT INTO `t` VALUES ('a", "inside the .* line 2"),
+        (gzip.compress(SQL)[:-9], "ends in the middle of its gzip data"),
+        (gzip.compress(SQL)[:-8] + bytes(8), "not a valid gzip file"),
+        (tar(("a.sql", SQL), ("b.sql", SQL)), "holds 'a.sql' and 'b.sql'; one SQL file"),
+        (tar(("a.sql", b""), kind=tarfile.SYMTYPE), "'a.sql', which is a link"),
+        (tar(("a.sql", b""), kind=tarfile.LNKTYPE), "'a.sql', which is a link"),
+        (tar(("a.sql", b""), kind=tarfile.CHRTYPE), "'a.sql', which is a link, a device"),
+        (tar(), "holds no file"),
+        (tar(("folder/", b"")), "holds no file"),
+        (tar(("a.png", b"\x89PNG" + bytes(600))), "'a.png' in the .* is a PNG image"),
+        (tar(("a.sql", SQL))[:700], "cut short"),
+        (tar(("a.sql", SQL))[: 512 + 512], "cut short"),
+        (SQL.replace(b"`lportal`", b"`../../x`"), "of a schema '../../x'"),
+        (b"USE mysql;\n" + TABLES + b"DROP TABLE `lportal`.`User_`;\n", "another schema"),
+        (SQL + b"\n\\! touch /tmp/owned\n;", "refused"),
+        (
+            SQL + b"LOAD DATA INFILE '/etc/passwd' INTO TABLE `Company`;",
+            f"line {SQL.count(b'\n') + 1} of the dump",
+        ),
+    ],
+)
+def test_what_is_no_dump_is_refused_by_what_was_found(data: bytes, said: str) -> None:
+    store = Store()
+    with pytest.raises(ArchiveError, match=said):
+        take(data, store)
+    assert not store.archive.visible
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        gzip.compress(b"-- " + b" " * 5_000_000),
+        gzip.compress(tar(("a.sql", SQL + b" " * 5_000_000))),
+        gzip.compress(tar(("a.gz", gzip.compress(SQL + b" " * 5_000_000)))),
+    ],
+)
+def test_a_bomb_is_refused(bomb: bytes) -> None:
+    with pytest.raises(ArchiveRefused, match="inflates to more than 1048576 bytes"):
+        take(bomb)
+
+
+def test_an_endless_statement_is_refused_before_it_fills_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(database, "MOST_STATEMENT", 1000)
+    monkeypatch.setattr(database, "SEGMENT_SIZE", 1000)
+    with pytest.raises(ArchiveRefused, match="a statement of more than 1000 bytes"):
+        take(SQL + b"INSERT INTO `Company` VALUES ('" + b"a" * 5000 + b"');\n")
+
+
+def test_a_delimiter_that_a_restore_would_not_see_is_refused_now() -> None:
+    """A restore reads each segment by itself."""
+    routine = b"CREATE PROCEDURE p() BEGIN SELECT 1; END ;;\n"
+    events = b"CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO BEGIN SET @a = 1; END ;;\n"
+    take(TABLES + b"DELIMITER ;;\n" + routine + b"DELIMITER ;\n")
+    with pytest.raises(ArchiveRefused, match=r"line \d+ of the dump is refused"):
+        take(TABLES + b"DELIMITER ;;\n" + routine + events + b"DELIMITER ;\n")
+
+
+def test_large_tables_are_cut_at_statements_and_nothing_is_lost() -> None:
+    rows = random.Random(7)
+    inserts = [
+        b"INSERT INTO `Company` VALUES (%d,'%s');\n"
+        % (number, rows.randbytes(40_000).hex().encode())
+        for number in range(300)
+    ]
+    sql = HEAD + TABLES + b"".join(inserts) + TRAILER
+    store = Store()
+    take(gzip.compress(sql, 1), store, limit=1 << 30)
+    found = list(store.segments())
+    assert b"".join(raw for _, raw in found) == sql
+    assert [segment.section for segment, _ in found].count(Section.ROWS) == 3
+
+
+def test_what_check_raises_ends_the_work() -> None:
+    def check() -> None:
+        raise OutOfTime("enough")
+
+    with pytest.raises(OutOfTime):
+        take_database(
+            iter([SQL]),
+            Store().writer,
+            default_name="lportal",
+            limit=1 << 20,
+            progress=lambda _: None,
+            check=check,
+        )
+
+
+def test_a_damaged_dump_is_told_from_a_refused_one() -> None:
+    with pytest.raises(ArchiveDamaged):
+        take(gzip.compress(SQL)[:-9])
