@@ -187,6 +187,17 @@ class PauseRequest(_Request):
         return cls._read(event) if "action" in event else None
 
 
+class UploadRequest(_Request):
+    """Take in an upload that was sealed; its id is that of its run."""
+
+    upload_id: RunId
+
+    @classmethod
+    def read(cls, event: dict[str, Any]) -> Self:
+        """From `{"upload_id": ...}`; raises InvalidRequest."""
+        return cls._read(event)
+
+
 class CleanupRequest(_Request):
     """Delete what is past its time; `dry_run` only tells what would go."""
 

@@ -12,8 +12,15 @@ from lcp_backup.jobs.active_run import Pace
 from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.create import create_backup
 from lcp_backup.jobs.restore import restore_backup
+from lcp_backup.jobs.upload import take_in
 from lcp_backup.objects import ObjectStore
-from lcp_backup.requests import CleanupRequest, CreateRequest, PauseRequest, RestoreRequest
+from lcp_backup.requests import (
+    CleanupRequest,
+    CreateRequest,
+    PauseRequest,
+    RestoreRequest,
+    UploadRequest,
+)
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 
@@ -66,6 +73,18 @@ class Service:
                 source=self._source,
                 telemetry=self._telemetry,
                 locate=lambda: self._endpoint(for_reading=False),
+                pace=Pace(until),
+            )
+        )
+
+    def upload(self, request: UploadRequest, until: datetime) -> dict[str, Any]:
+        """Takes an upload in; `until` (UTC) is when the run must have stopped."""
+        return asdict(
+            take_in(
+                request,
+                settings=self._settings,
+                catalog=self._catalog,
+                telemetry=self._telemetry,
                 pace=Pace(until),
             )
         )

@@ -12,7 +12,13 @@ NAMESPACE = "LcpBackup"
 SERVICE = "lcp-backup"
 
 type EventName = Literal[
-    "Backup Created", "Backup Failed", "Restore Completed", "Restore Failed", "Cleanup Completed"
+    "Backup Created",
+    "Backup Failed",
+    "Backup Uploaded",
+    "Upload Failed",
+    "Restore Completed",
+    "Restore Failed",
+    "Cleanup Completed",
 ]
 
 

@@ -126,6 +126,11 @@ class ActiveRun:
 
         return report
 
+    def concerns(self, backup_id: str) -> None:
+        """Says which backup the run is about, when that is known only once it is under way."""
+        self._log.append_keys(backup_id=backup_id)
+        self._change(backup_id=backup_id)
+
     def note(self, warnings: tuple[Notice, ...]) -> None:
         """Keeps what a reader of the record should know."""
         with self._lock:

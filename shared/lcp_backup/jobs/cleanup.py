@@ -29,7 +29,9 @@ class CleanupResult:
     leftovers: list[str]
     """Ids whose unpublished objects went."""
     uploads: int
-    """Multipart uploads that were never ended."""
+    """Multipart uploads of archives that were never ended."""
+    abandoned: list[str]
+    """Uploads from users that were never taken in."""
     runs: list[str]
     """Records of old runs."""
     died: list[str]
@@ -54,7 +56,9 @@ def clean_up(
     with ActiveRun(catalog, telemetry, RunKind.CLEANUP, None, pace) as run:
         run.note(settings.notices)
         result = _sweep(settings, catalog, telemetry, dry_run=False)
-        run.set_result(expired=result.expired, leftovers=result.leftovers)
+        run.set_result(
+            expired=result.expired, leftovers=result.leftovers, abandoned=result.abandoned
+        )
     telemetry.count(CleanupSuccess=1, CleanupFreedBytes=result.freed_bytes)
     return result
 
@@ -76,12 +80,14 @@ def _sweep(
         for upload in stale:
             catalog.store.abort_upload(upload)
     old, died = _settle_runs(catalog, telemetry, now, dry_run=dry_run)
+    abandoned = _forget_uploads(catalog, telemetry, now, dry_run=dry_run)
     result = CleanupResult(
         dry_run=dry_run,
         expired=expired,
         kept=kept,
         leftovers=leftovers,
         uploads=len(stale),
+        abandoned=abandoned,
         runs=old,
         died=died,
         freed_bytes=freed,
@@ -118,6 +124,29 @@ def _expire(
         if not dry_run:
             catalog.unpublish(backup_id)
     return expired, kept, freed
+
+
+def _forget_uploads(
+    catalog: Catalog, telemetry: Telemetry, now: datetime, *, dry_run: bool
+) -> list[str]:
+    """What users began to send and nobody took in; not what a run is about to take in."""
+    abandoned: list[str] = []
+    for upload_id in catalog.upload_ids():
+        opened = started_at(upload_id)
+        if opened is None or now - opened < GRACE:
+            continue
+        try:
+            if not catalog.get_run(upload_id).state.ended:
+                continue
+        except NotFound:
+            pass  # it was never sealed
+        except UnknownFormat as error:
+            telemetry.log.warning("an upload was kept", upload=upload_id, reason=str(error))
+            continue
+        abandoned.append(upload_id)
+        if not dry_run:
+            catalog.delete_upload(upload_id)
+    return abandoned
 
 
 def _settle_runs(

@@ -1,6 +1,5 @@
 """Create: one database and one volume captured together, and published only when both are whole."""
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -9,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lcp_backup import VERSION
-from lcp_backup.archive.read import verify
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile, WrittenArchive
-from lcp_backup.catalog import Catalog, archive_name, index_name
+from lcp_backup.catalog import Catalog
 from lcp_backup.database.dump import check_flavours, find_program, start_dump
 from lcp_backup.database.endpoint import (
     DatabaseEndpoint,
@@ -34,6 +32,7 @@ from lcp_backup.jobs.active_run import (
     end_queued,
     queued,
 )
+from lcp_backup.jobs.archives import described, new_archive
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.model import (
     Archive,
@@ -52,8 +51,6 @@ from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume.pack import Packed, pack
 
 _TWIN_POLL_SECONDS = 3.0
-_THREADS = os.process_cpu_count() or 1
-"""How many segments of each archive are compressed at once. Compression is what costs most."""
 
 
 @dataclass(frozen=True)
@@ -266,7 +263,7 @@ class _Capture:
         counted = self.run.progress_of("database")
         tables: set[str] = set()
         with (
-            self._writer(
+            self._archive(
                 ArchiveKind.DATABASE, OnlyFile(f"{endpoint.name}.sql", self.catalog.now())
             ) as writer,
             start_dump(endpoint, program, server, snapshot_stands=snapshot) as dump,
@@ -295,12 +292,12 @@ class _Capture:
             client_version=program.version,
             tables=len(tables),
         )
-        return _DumpedDatabase(self._verified(written), facts, notices)
+        return _DumpedDatabase(self._described(written), facts, notices)
 
     def _pack(self, snapshot: threading.Event, check: Check) -> _PackedVolume:
         while not snapshot.wait(0.05):
             check()
-        with self._writer(ArchiveKind.VOLUME, None) as writer:
+        with self._archive(ArchiveKind.VOLUME, None) as writer:
             packed = pack(
                 self.folder,
                 writer,
@@ -308,24 +305,10 @@ class _Capture:
                 check=check,
             )
             written = writer.finish()
-        assert written.sha256 is not None, "a volume is written from front to back"
-        return _PackedVolume(written.described(written.sha256), packed)
+        return _PackedVolume(self._described(written), packed)
 
-    def _writer(self, kind: ArchiveKind, only_file: OnlyFile | None) -> ArchiveWriter:
-        return ArchiveWriter(
-            self.catalog.archive_writer(str(self.backup_id), kind),
-            self.catalog.index_writer(str(self.backup_id), kind),
-            name=archive_name(kind),
-            index_name=index_name(kind),
-            threads=_THREADS,
-            only_file=only_file,
-        )
+    def _archive(self, kind: ArchiveKind, only_file: OnlyFile | None) -> ArchiveWriter:
+        return new_archive(self.catalog, str(self.backup_id), kind, only_file)
 
-    def _verified(self, written: WrittenArchive) -> Archive:
-        """Reads the archive back: its head was written last, so nobody knows its SHA-256 yet."""
-        return verify(
-            written,
-            self.catalog.open(str(self.backup_id), written.name),
-            self.catalog.open(str(self.backup_id), written.index_name),
-            threads=_THREADS,
-        )
+    def _described(self, written: WrittenArchive) -> Archive:
+        return described(self.catalog, str(self.backup_id), written)

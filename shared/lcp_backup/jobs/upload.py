@@ -1,14 +1,50 @@
 """Upload: two foreign files are sent straight to S3, and taken in as a backup of their own."""
 
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from lcp_backup.catalog import Catalog
-from lcp_backup.errors import Conflict, InvalidRequest, NotFound, ObjectNotFound
-from lcp_backup.model import ArchiveKind, Run, RunKind, RunState, Upload, UploadedFile
+from lcp_backup import VERSION
+from lcp_backup.archive.read import read_whole
+from lcp_backup.archive.write import ArchiveWriter, OnlyFile
+from lcp_backup.catalog import Catalog, started_at
+from lcp_backup.errors import (
+    ArchiveDamaged,
+    ArchiveError,
+    Conflict,
+    InvalidRequest,
+    LeaseHeld,
+    LeaseLost,
+    NotFound,
+    ObjectNotFound,
+    StorageError,
+)
+from lcp_backup.intake.database import take_database
+from lcp_backup.intake.volume import take_volume
+from lcp_backup.jobs.active_run import ActiveRun, Pace, announce_failure, queued
+from lcp_backup.jobs.archives import THREADS, described, new_archive
+from lcp_backup.jobs.side_by_side import Check, side_by_side
+from lcp_backup.model import (
+    Archive,
+    ArchiveKind,
+    BackupId,
+    BackupType,
+    DatabaseFacts,
+    Manifest,
+    Run,
+    RunKind,
+    RunState,
+    Upload,
+    UploadedFile,
+    VolumeFacts,
+)
+from lcp_backup.requests import UploadRequest
+from lcp_backup.settings import Settings
+from lcp_backup.telemetry import Telemetry
 
 PART_SIZE: Final = 64 << 20
 """What travels in one piece, and the size of a part of anything larger."""
@@ -16,6 +52,10 @@ _MOST_PARTS: Final = 1000
 """Of one file: two thousand signed URLs of up to 2 KB each fit a Lambda's answer of 6 MB."""
 _LARGEST_PART: Final = 5 << 30
 """S3's limit (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html)."""
+_MOST_INFLATED: Final = 200
+"""How many times its size a file may inflate to: dumps come to 10 or 20, a bomb to 1,000."""
+_SMALL: Final = 64 << 20
+"""What any file may inflate to."""
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -214,3 +254,234 @@ def _mismatch(upload: Upload, kind: ArchiveKind, found: int) -> str:
         f"the {kind} of upload {upload.id} is not what was announced:"
         f" {upload.files[kind].size} bytes were expected and {found} found"
     )
+
+
+# --- the job --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class UploadResult:
+    """What taking an upload in answers."""
+
+    backup_id: str
+    run_id: str
+    bytes: int
+    """Stored bytes of both archives."""
+
+
+def take_in(
+    request: UploadRequest,
+    *,
+    settings: Settings,
+    catalog: Catalog,
+    telemetry: Telemetry,
+    pace: Pace,
+) -> UploadResult:
+    """Makes a backup of an upload's two files: checked to their end, in the service's own form.
+
+    Nothing is published unless both are whole. Files that are refused are deleted, and the run's
+    record says why; after any other failure they are kept, and the upload may be sealed again.
+    Two deliveries of one event make one backup, also when the first was killed after publishing.
+
+    The backup's id is the newest minute not later than now that has no backup. Raises NotFound,
+    ArchiveRefused, ArchiveDamaged, LeaseHeld, OutOfTime, StorageError and their kinds.
+    """
+    upload_id = request.upload_id
+    with queued(catalog, upload_id):
+        if (holder := catalog.lease_holder()) is not None and holder.run_id == upload_id:
+            raise LeaseHeld(f"upload {upload_id} is being taken in", kind=RunKind.UPLOAD)
+        manifest = _published_by(catalog, upload_id)
+        if manifest is not None and _has_succeeded(catalog, upload_id):
+            return _result(manifest)
+        # Looked at before there is a run: what was refused is gone, and its record says why.
+        upload = None if manifest is not None else catalog.get_upload(upload_id)
+        active = ActiveRun(catalog, telemetry, RunKind.UPLOAD, None, pace, run_id=upload_id)
+        try:
+            with active as run:
+                run.note(settings.notices)
+                if upload is not None:
+                    manifest = _Intake(run, upload, settings, catalog).published()
+                assert manifest is not None
+                run.concerns(manifest.id)
+                run.set_result(bytes=manifest.size)
+                catalog.delete_upload(upload_id)
+        except BaseException as error:
+            telemetry.count(UploadFailure=1)
+            announce_failure(telemetry, "Upload Failed", active.backup_id, error)
+            raise
+    telemetry.count(
+        UploadSuccess=1,
+        UploadStoredBytes=manifest.size,
+        UploadSeconds=(manifest.published_at - manifest.started_at).total_seconds(),
+    )
+    telemetry.announce(
+        "Backup Uploaded",
+        {"backupId": manifest.id, "bytes": manifest.size, "runId": upload_id},
+    )
+    return _result(manifest)
+
+
+def _result(manifest: Manifest) -> UploadResult:
+    return UploadResult(manifest.id, manifest.run_id, manifest.size)
+
+
+def _has_succeeded(catalog: Catalog, run_id: str) -> bool:
+    try:
+        return catalog.get_run(run_id).state is RunState.SUCCEEDED
+    except NotFound:
+        return False
+
+
+def _published_by(catalog: Catalog, upload_id: str) -> Manifest | None:
+    """The backup that an earlier delivery made of the upload."""
+    opened_at = started_at(upload_id)
+    for manifest in catalog.backups():
+        if manifest.run_id == upload_id:
+            return manifest
+        # An uploaded backup's minute is before its run only by the minutes that were taken.
+        if opened_at is not None and manifest.slot < opened_at - timedelta(days=1):
+            break
+    return None
+
+
+@dataclass(frozen=True)
+class _TakenDatabase:
+    """The database's half, whole in the bucket but not published."""
+
+    archive: Archive
+    facts: DatabaseFacts
+
+
+@dataclass(frozen=True)
+class _TakenVolume:
+    """The volume's half, whole in the bucket but not published."""
+
+    archive: Archive
+    facts: VolumeFacts
+
+
+class _Intake:
+    """One upload on its way to being a backup, under the lease."""
+
+    def __init__(
+        self, run: ActiveRun, upload: Upload, settings: Settings, catalog: Catalog
+    ) -> None:
+        self._run = run
+        self._upload = upload
+        self._settings = settings
+        self._catalog = catalog
+        self._refused = False
+        self._backup_id = BackupId.of(settings.project_id, settings.environment_id, catalog.now())
+
+    def published(self) -> Manifest:
+        """Takes both files in and publishes them; otherwise leaves nothing below the id."""
+        while self._catalog.find(str(self._backup_id)) is not None:
+            self._backup_id = self._backup_id.before()
+        backup_id = str(self._backup_id)
+        self._run.confirm()
+        self._catalog.clear_unpublished(backup_id)
+        try:
+            self._run.step("checking the database and the volume, and storing them with an index")
+            database, volume = side_by_side(self._take_database, self._take_volume, self._run.check)
+            manifest = self._manifest(database, volume)
+            self._run.step("publishing")
+            self._run.confirm()
+            self._catalog.publish(manifest)
+        except LeaseLost:
+            # What lies below the id may by now be another run's.
+            raise
+        except BaseException:
+            with suppress(StorageError, Conflict):
+                self._catalog.clear_unpublished(backup_id)
+            if self._refused:
+                with suppress(StorageError):
+                    self._catalog.delete_upload(self._upload.id)
+            raise
+        return manifest
+
+    def _manifest(self, database: _TakenDatabase, volume: _TakenVolume) -> Manifest:
+        return Manifest(
+            id=str(self._backup_id),
+            type=BackupType.UPLOADED,
+            project=self._backup_id.project,
+            environment=self._backup_id.environment,
+            slot=self._backup_id.slot,
+            run_id=self._run.id,
+            started_at=self._run.started_at,
+            published_at=self._catalog.now(),
+            service_version=VERSION,
+            database=database.archive,
+            volume=volume.archive,
+            database_facts=database.facts,
+            volume_facts=volume.facts,
+        )
+
+    def _take_database(self, check: Check) -> _TakenDatabase:
+        now = self._catalog.now()
+        with ExitStack() as whole_or_aborted:
+
+            def writer_for(schema: str) -> ArchiveWriter:
+                only_file = OnlyFile(f"{schema}.sql", now)
+                return whole_or_aborted.enter_context(
+                    self._archive(ArchiveKind.DATABASE, only_file)
+                )
+
+            with self._judging():
+                writer, facts = take_database(
+                    self._sent(ArchiveKind.DATABASE),
+                    writer_for,
+                    default_name=self._settings.dbname,
+                    limit=self._most_inflated(ArchiveKind.DATABASE),
+                    progress=self._run.progress_of(ArchiveKind.DATABASE),
+                    check=check,
+                )
+            check()
+            written = writer.finish()
+        return _TakenDatabase(described(self._catalog, str(self._backup_id), written), facts)
+
+    def _take_volume(self, check: Check) -> _TakenVolume:
+        with self._archive(ArchiveKind.VOLUME, None) as writer:
+            with self._judging():
+                facts = take_volume(
+                    self._sent(ArchiveKind.VOLUME),
+                    writer,
+                    limit=self._most_inflated(ArchiveKind.VOLUME),
+                    progress=self._run.progress_of(ArchiveKind.VOLUME),
+                    check=check,
+                )
+            check()
+            written = writer.finish()
+        return _TakenVolume(described(self._catalog, str(self._backup_id), written), facts)
+
+    def _archive(self, kind: ArchiveKind, only_file: OnlyFile | None) -> ArchiveWriter:
+        return new_archive(self._catalog, str(self._backup_id), kind, only_file)
+
+    @contextmanager
+    def _judging(self) -> Iterator[None]:
+        """Around what reads the user's files: an error of an archive is theirs, and for good."""
+        try:
+            yield
+        except ArchiveError:
+            self._refused = True
+            raise
+
+    def _most_inflated(self, kind: ArchiveKind) -> int:
+        return max(_SMALL, _MOST_INFLATED * self._upload.files[kind].size)
+
+    def _sent(self, kind: ArchiveKind) -> Iterator[bytes]:
+        """A file as it was sent; its end comes only when it is what was announced."""
+        file = self._upload.files[kind]
+        source = self._catalog.store.reader(self._catalog.upload_key(self._upload.id, kind))
+        if source.size != file.size:
+            # A URL that was signed before the upload was sealed may have been used after it.
+            raise ArchiveDamaged(_mismatch(self._upload, kind, source.size))
+        digest = hashlib.sha256()
+        for chunk in read_whole(source, threads=THREADS):
+            if file.sha256 is not None:
+                digest.update(chunk)
+            yield chunk
+        if file.sha256 not in (None, digest.hexdigest()):
+            raise ArchiveDamaged(
+                f"the {kind} is not what was announced: its SHA-256 is {digest.hexdigest()}, and"
+                f" {file.sha256} was expected"
+            )

@@ -1,0 +1,41 @@
+"""The archives of a backup that is being made, at their place in the catalog."""
+
+import os
+from typing import Final
+
+from lcp_backup.archive.read import verify
+from lcp_backup.archive.write import ArchiveWriter, OnlyFile, WrittenArchive
+from lcp_backup.catalog import Catalog, archive_name, index_name
+from lcp_backup.model import Archive, ArchiveKind
+
+THREADS: Final = os.process_cpu_count() or 1
+"""How many segments of each archive are compressed at once. Compression is what costs most."""
+
+
+def new_archive(
+    catalog: Catalog, backup_id: str, kind: ArchiveKind, only_file: OnlyFile | None
+) -> ArchiveWriter:
+    """The writer of one archive and its index, below an id that is not published."""
+    return ArchiveWriter(
+        catalog.archive_writer(backup_id, kind),
+        catalog.index_writer(backup_id, kind),
+        name=archive_name(kind),
+        index_name=index_name(kind),
+        threads=THREADS,
+        only_file=only_file,
+    )
+
+
+def described(catalog: Catalog, backup_id: str, written: WrittenArchive) -> Archive:
+    """What the manifest says of a written archive.
+
+    One whose head was written last is read back for it: nobody knows its SHA-256 yet.
+    """
+    if written.sha256 is not None:
+        return written.described(written.sha256)
+    return verify(
+        written,
+        catalog.open(backup_id, written.name),
+        catalog.open(backup_id, written.index_name),
+        threads=THREADS,
+    )
