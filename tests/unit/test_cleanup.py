@@ -8,6 +8,7 @@ import pytest
 from lcp_backup.catalog import Catalog
 from lcp_backup.jobs.active_run import Pace
 from lcp_backup.jobs.cleanup import CleanupResult, clean_up
+from lcp_backup.jobs.upload import PART_SIZE, Uploads
 from lcp_backup.model import ArchiveKind, Run, RunKind, RunState
 from lcp_backup.objects import ObjectStore
 from lcp_backup.settings import Settings
@@ -155,3 +156,40 @@ def next_minute(store: ObjectStore) -> datetime:
     store.put("clock", b"")
     (entry,) = store.entries("clock")
     return entry.modified + timedelta(minutes=1)
+
+
+def test_an_upload_that_nobody_completed_goes_after_a_day(
+    catalog: Catalog, store: ObjectStore, clock: SettableClock, sweep: Sweeper
+) -> None:
+    large = {ArchiveKind.DATABASE: 3, ArchiveKind.VOLUME: PART_SIZE + 1}
+    uploads = Uploads(catalog)
+    old = uploads.open(large, {}, "ann")
+    uploads.put(old.id, ArchiveKind.DATABASE, b"abc")
+    clock.pass_by(timedelta(hours=2))
+    young = uploads.open(large, {}, "ann")
+    clock.pass_by(timedelta(hours=22))
+    assert sweep(dry_run=True).abandoned == [old.id]
+    assert uploads.get(old.id) == old
+    assert sweep().abandoned == [old.id]
+    assert sweep().abandoned == []
+    assert [entry.key for entry in store.entries("acme/prd/uploads/")] == [
+        f"acme/prd/uploads/{young.id}/upload.json"
+    ]
+    (left,) = store.open_uploads("acme/prd/uploads/")
+    assert young.id in left.key
+
+
+@pytest.mark.parametrize(
+    ("state", "goes"),
+    [(RunState.QUEUED, False), (RunState.RUNNING, False), (RunState.FAILED, True)],
+)
+def test_an_upload_stays_while_its_run_may_take_it_in(
+    catalog: Catalog, clock: SettableClock, sweep: Sweeper, state: RunState, goes: bool
+) -> None:
+    uploads = Uploads(catalog)
+    upload = uploads.open({ArchiveKind.DATABASE: 3, ArchiveKind.VOLUME: 3}, {}, "ann")
+    clock.pass_by(timedelta(days=1))
+    run = catalog.queue_run(upload.id, RunKind.UPLOAD, None)
+    ended = clock() if state.ended else None
+    catalog.write_run(run.model_copy(update={"state": state, "finished_at": ended}))
+    assert (sweep().abandoned == [upload.id]) is goes

@@ -1,0 +1,270 @@
+"""Taking an upload in: one backup or none, and what stays of the files that were sent."""
+
+import gzip
+import hashlib
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from lcp_backup.archive.index import read_index
+from lcp_backup.archive.read import read_segments
+from lcp_backup.catalog import Catalog
+from lcp_backup.errors import (
+    ArchiveDamaged,
+    ArchiveError,
+    ArchiveRefused,
+    LeaseHeld,
+    NotFound,
+    OutOfTime,
+    StorageError,
+)
+from lcp_backup.jobs.active_run import Pace
+from lcp_backup.jobs.upload import UploadResult, Uploads, take_in
+from lcp_backup.model import ArchiveKind, BackupType, Run, RunKind, RunState
+from lcp_backup.requests import UploadRequest
+from lcp_backup.settings import Settings
+from lcp_backup.telemetry import Telemetry
+from tests.unit.conftest import SettableClock
+from tests.unit.test_catalog import publish
+from tests.unit.test_intake_database import SQL
+from tests.unit.test_volume_unpack import Tar
+
+DATABASE, VOLUME = ArchiveKind.DATABASE, ArchiveKind.VOLUME
+DUMP = gzip.compress(SQL)
+LIBRARY = gzip.compress(Tar().add("document_library/a", b"text").raw())
+IDLE = Pace(heartbeat=timedelta(hours=1))
+
+
+class Inbox:
+    """Sends uploads and has them taken in."""
+
+    def __init__(self, catalog: Catalog, telemetry: Telemetry) -> None:
+        self.catalog = catalog
+        self.uploads = Uploads(catalog)
+        self._telemetry = telemetry
+
+    def sent(
+        self,
+        database: bytes = DUMP,
+        volume: bytes = LIBRARY,
+        sha256: dict[ArchiveKind, str] | None = None,
+    ) -> str:
+        """The id of a sealed upload of these files."""
+        files = {DATABASE: database, VOLUME: volume}
+        sizes = {kind: len(body) for kind, body in files.items()}
+        upload = self.uploads.open(sizes, sha256 or {}, "ann")
+        for kind, body in files.items():
+            self.uploads.put(upload.id, kind, body)
+        return self.uploads.seal(upload.id).id
+
+    def take_in(self, upload_id: str, pace: Pace = IDLE) -> UploadResult:
+        return take_in(
+            UploadRequest.read({"upload_id": upload_id}),
+            settings=Settings.from_env({"LCP_PROJECT_ID": "acme", "LCP_ENVIRONMENT_ID": "prd"}),
+            catalog=self.catalog,
+            telemetry=self._telemetry,
+            pace=pace,
+        )
+
+    def run(self, upload_id: str) -> Run:
+        return self.catalog.get_run(upload_id)
+
+    def keys(self, folder: str) -> list[str]:
+        return [entry.key for entry in self.catalog.store.entries(f"acme/prd/{folder}/")]
+
+
+@pytest.fixture
+def inbox(catalog: Catalog, telemetry: Telemetry) -> Inbox:
+    return Inbox(catalog, telemetry)
+
+
+def test_an_upload_becomes_a_backup_and_what_was_sent_is_gone(
+    inbox: Inbox, catalog: Catalog, announced: list[tuple[str, dict[str, Any]]]
+) -> None:
+    sha256 = {
+        DATABASE: hashlib.sha256(DUMP).hexdigest().upper(),
+        VOLUME: hashlib.sha256(LIBRARY).hexdigest(),
+    }
+    upload_id = inbox.sent(sha256=sha256)
+    result = inbox.take_in(upload_id)
+    assert (result.backup_id, result.run_id) == ("acme-prd-202611230015", upload_id)
+    manifest = catalog.get(result.backup_id)
+    assert (manifest.type, manifest.run_id) == (BackupType.UPLOADED, upload_id)
+    assert (manifest.database_facts.name, manifest.database_facts.tables) == ("lportal", 1)
+    assert (manifest.volume_facts.files, manifest.volume_facts.bytes) == (1, 4)
+    for archive, raw in ((manifest.database, SQL), (manifest.volume, None)):
+        source = catalog.open(manifest.id, archive.name)
+        assert hashlib.sha256(source.read(0, source.size)).hexdigest() == archive.sha256
+        index = catalog.open(manifest.id, archive.index_name)
+        segments = read_index(index, archive_name=archive.name, sha256=archive.index_sha256)
+        read = b"".join(
+            piece for _, piece in read_segments(source, segments, name=archive.name, threads=1)
+        )
+        assert raw in (None, read)
+    run = inbox.run(upload_id)
+    assert (run.state, run.backup_id) == (RunState.SUCCEEDED, manifest.id)
+    assert inbox.keys("uploads") == []
+    assert catalog.lease_holder() is None
+    detail = {"backupId": manifest.id, "bytes": manifest.size, "runId": upload_id}
+    assert announced == [("Backup Uploaded", detail)]
+
+
+def test_its_id_is_the_newest_free_minute(
+    inbox: Inbox, catalog: Catalog, clock: SettableClock
+) -> None:
+    publish(catalog, clock())
+    publish(catalog, clock() - timedelta(minutes=1))
+    assert inbox.take_in(inbox.sent()).backup_id == "acme-prd-202611230013"
+    assert inbox.take_in(inbox.sent()).backup_id == "acme-prd-202611230012"
+
+
+@pytest.mark.parametrize(
+    ("database", "volume", "said"),
+    [
+        (b"<html>", LIBRARY, "the database is an HTML page"),
+        (DUMP[:-9], LIBRARY, "in the middle of its gzip data"),
+        (DUMP, gzip.compress(Tar().add("../x").raw()), "outside the folder"),
+        (gzip.compress(SQL + bytes(70 << 20)), LIBRARY, "inflates to more than 67108864 bytes"),
+    ],
+)
+def test_refused_files_go_and_the_run_says_why(
+    inbox: Inbox,
+    catalog: Catalog,
+    announced: list[tuple[str, dict[str, Any]]],
+    database: bytes,
+    volume: bytes,
+    said: str,
+) -> None:
+    upload_id = inbox.sent(database, volume)
+    with pytest.raises(ArchiveError, match=said):
+        inbox.take_in(upload_id)
+    assert (inbox.keys("uploads"), inbox.keys("backups")) == ([], [])
+    assert list(catalog.store.open_uploads("")) == []
+    run = inbox.run(upload_id)
+    assert run.state is RunState.FAILED
+    assert run.error is not None
+    assert announced[0][0] == "Upload Failed"
+    assert announced[0][1]["reason"] == run.error.message
+    with pytest.raises(NotFound):
+        inbox.take_in(upload_id)  # Lambda tries again
+    assert inbox.run(upload_id) == run, "the reason is still told"
+
+
+def test_a_file_that_is_not_what_was_announced_is_refused(inbox: Inbox) -> None:
+    for kind in ArchiveKind:
+        upload_id = inbox.sent(sha256={kind: "0" * 64})
+        with pytest.raises(ArchiveDamaged, match=f"the {kind} .* its SHA-256 .* 0+ was expected"):
+            inbox.take_in(upload_id)
+        assert inbox.keys("backups") == []
+
+
+def test_a_file_that_was_sent_once_more_after_the_seal_is_refused(
+    inbox: Inbox, catalog: Catalog
+) -> None:
+    upload_id = inbox.sent()
+    catalog.store.put(catalog.upload_key(upload_id, VOLUME), LIBRARY + b"more")
+    with pytest.raises(ArchiveDamaged, match="the volume .* is not what was announced"):
+        inbox.take_in(upload_id)
+
+
+def test_any_other_failure_keeps_the_files_for_another_try(
+    inbox: Inbox, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = inbox.sent()
+    with monkeypatch.context() as broken:
+
+        def refuse(*_: object) -> None:
+            raise StorageError("the storage is away")
+
+        broken.setattr(catalog, "publish", refuse)
+        with pytest.raises(StorageError, match="away"):
+            inbox.take_in(upload_id)
+    assert inbox.keys("backups") == []
+    assert inbox.run(upload_id).state is RunState.FAILED
+    inbox.uploads.seal(upload_id)
+    assert inbox.take_in(upload_id).run_id == upload_id
+
+
+def test_a_run_without_time_publishes_nothing_and_keeps_the_files(
+    inbox: Inbox, clock: SettableClock
+) -> None:
+    upload_id = inbox.sent()
+    with pytest.raises(OutOfTime):
+        inbox.take_in(upload_id, Pace(deadline=clock(), heartbeat=timedelta(hours=1)))
+    assert inbox.keys("backups") == []
+    assert len(inbox.keys("uploads")) == 3
+
+
+def test_a_second_delivery_answers_the_same_backup(inbox: Inbox, catalog: Catalog) -> None:
+    upload_id = inbox.sent()
+    first = inbox.take_in(upload_id)
+    assert inbox.take_in(upload_id) == first
+    assert len(list(catalog.backups())) == 1
+
+
+def test_a_second_delivery_leaves_a_run_that_lives_alone(inbox: Inbox, catalog: Catalog) -> None:
+    upload_id = inbox.sent()
+    catalog.acquire(upload_id, RunKind.UPLOAD, None, timedelta(minutes=2))
+    running = inbox.run(upload_id).model_copy(update={"state": RunState.RUNNING})
+    catalog.write_run(running)
+    with pytest.raises(LeaseHeld, match=upload_id):
+        inbox.take_in(upload_id)
+    assert inbox.run(upload_id) == running
+
+
+class _KilledError(BaseException):
+    """Stands for the end of the process: nothing that follows may count."""
+
+
+@pytest.mark.parametrize("when", ["publish", "delete_upload"])
+def test_a_run_that_was_killed_is_finished_by_the_next_delivery(
+    inbox: Inbox,
+    catalog: Catalog,
+    clock: SettableClock,
+    monkeypatch: pytest.MonkeyPatch,
+    when: str,
+) -> None:
+    upload_id = inbox.sent()
+    real: Callable[..., None] = getattr(catalog, when)
+    with monkeypatch.context() as killing:
+
+        def kill(*arguments: object) -> None:
+            real(*arguments)
+            killing.setattr(catalog, "write_run", lambda _: None)
+            killing.setattr(catalog, "clear_unpublished", lambda _: None)
+            raise _KilledError
+
+        killing.setattr(catalog, when, kill)
+        with pytest.raises(_KilledError):
+            inbox.take_in(upload_id)
+    assert inbox.run(upload_id).state is RunState.RUNNING
+    clock.pass_by(timedelta(minutes=3))
+    assert inbox.take_in(upload_id).backup_id == "acme-prd-202611230015"
+    assert inbox.run(upload_id).state is RunState.SUCCEEDED
+    assert len(list(catalog.backups())) == 1
+    assert inbox.keys("uploads") == []
+
+
+def test_while_another_run_writes_the_upload_waits_for_another_try(
+    inbox: Inbox, catalog: Catalog
+) -> None:
+    upload_id = inbox.sent()
+    lease = catalog.acquire("other", RunKind.RESTORE, None, timedelta(minutes=2))
+    with pytest.raises(LeaseHeld, match="restore run other"):
+        inbox.take_in(upload_id)
+    lease.release()
+    assert inbox.take_in(upload_id).run_id == upload_id
+
+
+def test_an_upload_of_a_bad_id_is_not_looked_for() -> None:
+    with pytest.raises(Exception, match="a run id is"):
+        UploadRequest.read({"upload_id": "../x"})
+
+
+def test_a_hostile_dump_is_refused_by_its_line(inbox: Inbox) -> None:
+    dump = SQL + b"GRANT ALL PRIVILEGES ON *.* TO 'me'@'%';\n"
+    line = SQL.count(b"\n") + 1
+    with pytest.raises(ArchiveRefused, match=f"^line {line} of the dump is refused"):
+        inbox.take_in(inbox.sent(dump))
