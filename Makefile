@@ -36,7 +36,8 @@ check: setup ## Lint, types, template checks
 	cfn-lint template.yaml
 	sam validate --lint --region eu-central-1 --template template.yaml
 
-bench: setup ## Measure against what a user would pick instead; writes .local/bench.json
+bench: ## Measure against what a user would pick instead; writes .local/bench.json
+	@sh local/setup.sh mydumper
 	@PYTHONPATH=shared:. .venv/bin/python -m bench
 
 build: setup ## sam build

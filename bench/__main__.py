@@ -12,12 +12,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+from bench.database import database_archive, database_restore
 from bench.memory import peak_memory
 from bench.rows import Row
 from bench.volume import volume_archive
 
 SUBJECTS: Final[dict[str, Callable[[Path], list[Row]]]] = {
     "volume": volume_archive,
+    "database": database_archive,
+    "restore": database_restore,
     "memory": peak_memory,
 }
 

@@ -1,4 +1,8 @@
-"""Ends of a pipe: where a benchmark's archive goes."""
+"""Ends of a pipe: where a benchmark's archive goes, and comes from."""
+
+import os
+import shutil
+from pathlib import Path
 
 
 class DiscardingSink:
@@ -15,3 +19,38 @@ class DiscardingSink:
 
     def abort(self) -> None:
         self.size = 0
+
+
+class FileSink:
+    """A ByteSink that writes a file; the held back beginning costs a copy, as it does in S3."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rest = path.with_suffix(".rest")
+        self._file = self._rest.open("wb")
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+
+    def complete(self, head: bytes = b"") -> None:
+        self._file.close()
+        with self._path.open("wb") as whole, self._rest.open("rb") as rest:
+            whole.write(head)
+            shutil.copyfileobj(rest, whole)
+        self._rest.unlink()
+
+    def abort(self) -> None:
+        self._file.close()
+
+
+class FileSource:
+    """A RangeSource over a file, that counts what is read of it."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self.size = path.stat().st_size
+        self.bytes_read = 0
+
+    def read(self, offset: int, length: int) -> bytes:
+        self.bytes_read += length
+        return os.pread(self._file.fileno(), length, offset)

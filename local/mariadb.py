@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pymysql
@@ -23,8 +24,11 @@ _RDS_RIGHTS = (
 )
 
 
-def start(state: Path, password: str) -> int:
-    """Makes and starts a server below `state` with one user of RDS's rights; answers its port."""
+def start(state: Path, password: str, options: Sequence[str] = ()) -> int:
+    """Makes and starts a server below `state` with one user of RDS's rights; answers its port.
+
+    `options` are further ones of the server's.
+    """
     data = state / "mariadb"
     port = processes.free_port()
     user = getpass.getuser()
@@ -59,6 +63,7 @@ def start(state: Path, password: str) -> int:
             # A toy's data need not survive a power cut.
             "--innodb-flush-log-at-trx-commit=0",
             "--skip-log-bin",
+            *options,
         ],
         state,
     )

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes this machine ready for `make demo` and `make test`: Debian's database server and tools where
 # they are missing, and the locked Python packages in .venv. Tells what it installs; does nothing
-# when all is there.
+# when all is there. Names given to it are further packages wanted (the bench has rivals to install).
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -10,6 +10,9 @@ missing=
 command -v mariadb-dump >/dev/null 2>&1 || missing="$missing mariadb-client"
 command -v pigz >/dev/null 2>&1 || missing="$missing pigz"
 command -v curl >/dev/null 2>&1 || missing="$missing curl"
+for package in "$@"; do
+  command -v "$package" >/dev/null 2>&1 || missing="$missing $package"
+done
 if [ -n "$missing" ]; then
   command -v apt-get >/dev/null 2>&1 || {
     echo "install these first:$missing (this is no Debian or Ubuntu)" >&2

@@ -1,0 +1,271 @@
+"""The database against the tools that people use: dumped, restored whole, restored in part."""
+
+import os
+import secrets
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from pydantic import SecretStr
+
+from bench.liferay import SMALL_TABLE, dump_of
+from bench.rows import Row, at_least, at_most, rivals
+from bench.sinks import DiscardingSink, FileSink, FileSource
+from lcp_backup.archive.index import read_index
+from lcp_backup.archive.read import read_segments
+from lcp_backup.archive.streams import ByteSink
+from lcp_backup.archive.write import ArchiveWriter, OnlyFile, WrittenArchive
+from lcp_backup.database import load
+from lcp_backup.database.dump import find_program, start_dump
+from lcp_backup.database.endpoint import DatabaseEndpoint, ask_server, connect
+from lcp_backup.database.load import IndexedDump, Scope, StreamedDump
+from lcp_backup.database.sections import SectionCutter
+from lcp_backup.settings import program_folders
+from local import mariadb
+
+SIZE: Final = 1_000_000_000
+_NAME: Final = "lportal"
+_THREADS: Final = os.process_cpu_count() or 2
+_CONNECTIONS: Final = 2 * _THREADS
+SERVER_OPTIONS: Final = (
+    # As much memory as the data: what is measured is work, and not this machine's disk.
+    "--innodb-buffer-pool-size=1G",
+    "--innodb-log-file-size=512M",
+)
+
+
+@contextmanager
+def server(work: Path) -> Iterator[DatabaseEndpoint]:
+    """A private server with room for the data, and where its database will be."""
+    password = secrets.token_hex(8)
+    port = mariadb.start(work, password, SERVER_OPTIONS)
+    try:
+        yield DatabaseEndpoint("127.0.0.1", port, mariadb.MASTER_USER, SecretStr(password), _NAME)
+    finally:
+        mariadb.stop(work)
+
+
+def fill(endpoint: DatabaseEndpoint, size: int) -> None:
+    """Makes the database, about `size` bytes of SQL."""
+    load.stage(
+        endpoint,
+        StreamedDump(lambda: dump_of(_NAME, size)),
+        dumped_name=_NAME,
+        connections=_CONNECTIONS,
+        progress=lambda _: None,
+        check=lambda: None,
+    ).swap()
+
+
+def database_archive(work: Path) -> list[Row]:
+    """Seconds to dump a gigabyte of SQL into an archive that is thrown away."""
+    _need("mydumper", "myloader", "pigz")
+    with server(work) as endpoint:
+        fill(endpoint, SIZE)
+        tool = _Tools(work, endpoint)
+        tool.discarded_dump()  # the server's cache warm for all
+
+        def ours() -> WrittenArchive:
+            return archive(endpoint, DiscardingSink(), DiscardingSink())
+
+        alone, program = rivals(ours, tool.discarded_dump)
+        beside_pigz, pigz = rivals(ours, tool.piped_dump)
+        beside_mydumper, mydumper = rivals(ours, tool.mydumper)
+        return [
+            at_most(
+                "database archive, times mariadb-dump > /dev/null",
+                alone / program,
+                1.5,
+                f"{alone:.1f} s; the dump program alone: {program:.1f} s",
+            ),
+            at_least(
+                "database archive, times faster than mariadb-dump | pigz -6",
+                pigz / beside_pigz,
+                2.5,
+                f"{beside_pigz:.1f} s; mariadb-dump | pigz -6: {pigz:.1f} s",
+            ),
+            at_least(
+                "database archive, times faster than mydumper -t2 -c",
+                mydumper / beside_mydumper,
+                2.5,
+                f"{beside_mydumper:.1f} s; mydumper -t2 -c: {mydumper:.1f} s",
+            ),
+        ]
+
+
+def database_restore(work: Path) -> list[Row]:
+    """Seconds to bring a gigabyte of SQL with its secondary indexes back, and one table of it."""
+    _need("mydumper", "myloader", "pigz")
+    with server(work) as endpoint:
+        fill(endpoint, SIZE)
+        tool = _Tools(work, endpoint)
+        stored = Stored(work, endpoint)
+        tool.compressed_dump()
+        tool.mydumper()
+        beside_client, client = rivals(stored.restore, tool.client)
+        beside_myloader, myloader = rivals(stored.restore, tool.myloader)
+        size, read = stored.archive.size, stored.restore_small_table()
+        share = stored.share_of_small_table()
+        return [
+            at_least(
+                "database restore, times faster than gunzip | mariadb",
+                client / beside_client,
+                2.5,
+                f"{beside_client:.1f} s; gunzip | mariadb: {client:.1f} s",
+            ),
+            at_least(
+                "database restore, times faster than myloader -t2",
+                myloader / beside_myloader,
+                1.2,
+                f"{beside_myloader:.1f} s; myloader -t2: {myloader:.1f} s",
+            ),
+            at_most(
+                "restore of one table of 20, percent of the archive read",
+                100 * read / size,
+                10,
+                f"{read / 1e6:.1f} of {size / 1e6:.0f} MB; the table is {share:.1f} % of it",
+            ),
+        ]
+
+
+def archive(endpoint: DatabaseEndpoint, sink: ByteSink, index_sink: ByteSink) -> WrittenArchive:
+    """The database's half of a create."""
+    with closing(connect(endpoint, database=endpoint.name)) as connection:
+        answered = ask_server(connection)
+    program = find_program(program_folders(), answered.flavour)
+    with (
+        ArchiveWriter(
+            sink,
+            index_sink,
+            name="database.tgz",
+            index_name="database.index",
+            threads=_THREADS,
+            only_file=OnlyFile(f"{_NAME}.sql", datetime.now(UTC)),
+        ) as writer,
+        start_dump(endpoint, program, answered, snapshot_stands=threading.Event()) as dump,
+    ):
+        cutter = SectionCutter()
+        for chunk in dump.chunks():
+            for cut in cutter.feed(chunk):
+                writer.add(cut.chunks, section=cut.section, table=cut.table)
+        for cut in cutter.close():
+            writer.add(cut.chunks, section=cut.section, table=cut.table)
+        dump.finish()
+        return writer.finish()
+
+
+class Stored:
+    """The database's archive in a file, and restores of it."""
+
+    def __init__(self, work: Path, endpoint: DatabaseEndpoint) -> None:
+        self._endpoint = endpoint
+        files = work / "database.tgz", work / "database.index"
+        written = archive(endpoint, *map(FileSink, files))
+        self.archive = FileSource(files[0])
+        index = FileSource(files[1])
+        self._segments = list(
+            read_index(index, archive_name=written.name, sha256=written.index_sha256)
+        )
+
+    def restore(self) -> None:
+        """The whole database, beside the live one and swapped in."""
+        self._stage(self._dump(), Scope())
+
+    def restore_small_table(self) -> int:
+        """One table; answers the bytes of the archive that were read."""
+        before = self.archive.bytes_read
+        tables = frozenset({SMALL_TABLE})
+        self._stage(self._dump(tables), Scope(tables))
+        return self.archive.bytes_read - before
+
+    def share_of_small_table(self) -> float:
+        """The table's part of the archive, in percent."""
+        sizes = [it.size for it in self._segments if it.table == SMALL_TABLE]
+        return 100 * sum(sizes) / self.archive.size
+
+    def _dump(self, tables: frozenset[str] | None = None) -> IndexedDump:
+        return IndexedDump(
+            self._segments,
+            lambda some: read_segments(self.archive, some, name="the archive", threads=_THREADS),
+            by_dump_program=True,
+            tables=tables,
+        )
+
+    def _stage(self, dump: IndexedDump, scope: Scope) -> None:
+        load.stage(
+            self._endpoint,
+            dump,
+            dumped_name=_NAME,
+            connections=_CONNECTIONS,
+            progress=lambda _: None,
+            check=lambda: None,
+            scope=scope,
+        ).swap()
+
+
+class _Tools:
+    """What people use, on the same server."""
+
+    def __init__(self, work: Path, endpoint: DatabaseEndpoint) -> None:
+        self._work = work
+        self._options = work / "client.cnf"
+        self._options.touch(0o600)
+        login = (
+            f"host={endpoint.host}\nport={endpoint.port}\nprotocol=tcp\nuser={endpoint.user}\n"
+            f"password={endpoint.password.get_secret_value()}\n"
+        )
+        # mydumper and myloader read sections of their own name.
+        sections = ("client", "mydumper", "myloader")
+        self._options.write_text("".join(f"[{name}]\n{login}" for name in sections))
+        self._dump = (
+            f"mariadb-dump --defaults-file={self._options} --single-transaction --quick --routines"
+            f" --triggers --events --hex-blob --max-allowed-packet=1G --databases {_NAME}"
+        )
+
+    def discarded_dump(self) -> None:
+        """The limit of one dump process."""
+        self._run(f"{self._dump} > /dev/null")
+
+    def piped_dump(self) -> None:
+        """The classic."""
+        self._run(f"{self._dump} | pigz -6 > /dev/null")
+
+    def compressed_dump(self) -> None:
+        """The classic, kept for `client`."""
+        self._run(f"{self._dump} --add-drop-database | pigz -6 > {self._work}/database.sql.gz")
+
+    def client(self) -> None:
+        """The classic, back."""
+        self._run(
+            f"gunzip --stdout {self._work}/database.sql.gz"
+            f" | mariadb --defaults-file={self._options} --max-allowed-packet=1G"
+        )
+
+    def mydumper(self) -> None:
+        """Several connections, compressed."""
+        shutil.rmtree(self._work / "mydumper", ignore_errors=True)
+        self._run(
+            f"mydumper --defaults-file={self._options} -t 2 -c -B {_NAME} -o {self._work}/mydumper"
+        )
+
+    def myloader(self) -> None:
+        """What `mydumper` wrote, back."""
+        self._run(f"myloader --defaults-file={self._options} -t 2 -o -d {self._work}/mydumper")
+
+    def _run(self, command: str) -> None:
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command], stderr=subprocess.PIPE, check=False
+        )
+        if done.returncode:
+            raise SystemExit(f"{command.split(maxsplit=1)[0]}: {done.stderr.decode()[-500:]}")
+
+
+def _need(*programs: str) -> None:
+    missing = [name for name in programs if shutil.which(name) is None]
+    if missing:
+        raise SystemExit(f"install these first: {' '.join(missing)}")
