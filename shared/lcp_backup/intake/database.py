@@ -14,7 +14,7 @@ from lcp_backup.database.policy import Kind, Policy, unquote
 from lcp_backup.database.statements import Statement, StatementSplitter
 from lcp_backup.errors import ArchiveDamaged, ArchiveRefused
 from lcp_backup.intake.content import Form, recognised
-from lcp_backup.model import DatabaseFacts
+from lcp_backup.model import DatabaseFacts, Section
 from lcp_backup.volume.names import shown
 from lcp_backup.volume.unpack import TarStream, read_members
 
@@ -80,7 +80,8 @@ def take_database(
     writer: ArchiveWriter | None = None
     policy = Policy(default_name)
     name = default_name
-    tables: set[str] = set()
+    created: set[str] = set()
+    defined: set[str] = set()
     for piece in StreamedDump(dump.chunks).pieces(as_written=True):
         check()
         dump.taken(len(piece.raw))
@@ -88,15 +89,17 @@ def take_database(
             name = _schema_name(piece) or default_name
             policy = Policy(name)
             writer = make_writer(name)
-        _judge(piece, policy, tables, check)
+        created |= _judged(piece, policy, check)
+        if piece.section is Section.DEFINITION and piece.table is not None:
+            defined.add(piece.table)
         writer.add([piece.raw], section=piece.section, table=piece.table)
         progress(len(piece.raw))
-    if writer is None or not tables:
+    if writer is None or not created:
         raise ArchiveRefused(
             "the database is text, but no dump: it holds no CREATE TABLE statement"
         )
     dump.require_trailer()
-    return TakenDatabase(writer, dump.facts(name, len(tables)))
+    return TakenDatabase(writer, dump.facts(name, len(created | defined)))
 
 
 class _ForeignDump:
@@ -158,19 +161,21 @@ def _first(pattern: re.Pattern[bytes], text: bytes) -> str:
     return _UNKNOWN if found is None else found[1].decode(errors="replace").strip()
 
 
-def _judge(piece: Piece, policy: Policy, tables: set[str], check: Callable[[], None]) -> None:
-    """Refuses what a restore of this piece would refuse, and half a statement."""
+def _judged(piece: Piece, policy: Policy, check: Callable[[], None]) -> set[str]:
+    """The tables a piece creates; refuses what its restore would refuse, and half a statement."""
+    created: set[str] = set()
     splitter = StatementSplitter()
     for statement in (*splitter.feed(piece.raw), *splitter.close()):
         check()
         judged = _Placed(piece, statement)
         ruling = policy.judge(judged)
         if ruling.kind is Kind.TABLE and ruling.creates:
-            tables.add(ruling.name)
+            created.add(ruling.name)
         if statement.begin < statement.end == len(statement.raw):
             raise ArchiveDamaged(
                 f"the database is cut short: it ends inside the statement at {judged.where}"
             )
+    return created
 
 
 class _Placed(NamedTuple):

@@ -161,7 +161,7 @@ def test_s3_that_stays_broken_publishes_nothing(
     mariadb_site.assert_nothing_published()
 
 
-def _kill_when(condition: Callable[[], bool], process: Any) -> None:
+def kill_when(condition: Callable[[], bool], process: Any) -> None:
     for _ in range(3000):
         if condition() or process.poll() is not None:
             break
@@ -173,7 +173,7 @@ def _kill_when(condition: Callable[[], bool], process: Any) -> None:
 
 def test_a_create_that_is_killed_is_made_by_the_next_delivery(job_site: JobSite) -> None:
     process = job_site.start("create", {"time": SLOT})
-    _kill_when(lambda: bool(list(job_site.catalog.open_uploads())), process)
+    kill_when(lambda: bool(list(job_site.catalog.open_uploads())), process)
     assert list(job_site.catalog.backups()) == []
     job_site.expire_lease()
     assert job_site.create()["created"] is True
@@ -194,7 +194,7 @@ def test_a_restore_that_is_killed_leaves_the_site_and_the_next_one_brings_it_bac
     live = job_site.fingerprint()
 
     process = job_site.start("restore", {"backup_id": BACKUP_ID})
-    _kill_when(lambda: len(job_site.schemas()) > 1, process)
+    kill_when(lambda: len(job_site.schemas()) > 1, process)
     assert live.differences(job_site.fingerprint()) == []
     job_site.expire_lease()
     job_site.restore()
