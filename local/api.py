@@ -82,3 +82,11 @@ class Api:
                 return run
             time.sleep(0.5)
         raise SystemExit(f"run {run_id} has not ended after {_LONGEST} seconds")
+
+    def wait_for_all(self) -> None:
+        """Waits until none of the latest runs is under way, whoever started them."""
+        answer = self.call("GET", "/backup/runs")
+        if answer.status != 200:
+            raise SystemExit(f"GET /backup/runs: {answer.status} {answer.body.decode()}")
+        for run in answer.json()["runs"]:
+            self.wait_for(run["id"])

@@ -51,6 +51,7 @@ def run(state: Path) -> None:
     backup_id = _first_backup(stack, viewer, say)
     # The rule has done its work; a restore must not meet the next minute's backup.
     stack.deploy({**variables, "LCP_BACKUP_CREATE_SCHEDULE": "0 0 1 1 *"})
+    admin.wait_for_all()
     say("schedule changed to once a year: sam deploy replaced the rule")
 
     files = state / "downloaded"

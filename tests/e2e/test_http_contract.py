@@ -39,5 +39,4 @@ def test_every_answer_is_one_that_the_description_knows(deployed: Deployed, tmp_
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr
     assert deployed.admin.call("DELETE", "/backup/restore/pause").status == 204
     # What was started meanwhile must not meet the next test.
-    for run in deployed.admin.call("GET", "/backup/runs").json()["runs"]:
-        deployed.admin.wait_for(run["id"])
+    deployed.admin.wait_for_all()

@@ -176,7 +176,7 @@ def test_an_upload_that_lacks_bytes_is_not_completed_and_can_be_gone_on_with_or_
 
     again = deployed.admin.call("GET", upload).json()["volume"]["parts"][0]
     assert (again["offset"], again["size"]) == (first["offset"], first["size"])
-    # (The whole of it would take the emulator 20 seconds; that a part cut off is noticed counts too.)
+    # Cut off, as by a lost connection; the whole of it would take the emulator 20 seconds.
     sent.write_bytes(volume[:1000])
     assert curl("--upload-file", sent, again["url"]).status == 200
     refused = deployed.admin.post(f"{upload}/complete")
