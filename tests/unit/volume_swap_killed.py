@@ -1,7 +1,8 @@
 """A program for test_volume_staging: swaps and recovers, killed before every single step.
 
-`python volume_swap_killed.py <empty folder> beside|inside|fresh` prints how many kills it tried;
-it fails with a sentence when one of them left anything but exactly the old or the new tree.
+`python volume_swap_killed.py <empty folder> beside|inside|fresh|parts|parts-inside` prints how many
+kills it tried; it fails with a sentence when one of them left anything but exactly the old or the
+new tree.
 """
 
 import os
@@ -15,6 +16,9 @@ from lcp_backup.volume import staging
 
 OLD = {"document_library/1": "old 1", "same": "old", "only old": "x", ".hidden": "h"}
 NEW = {"document_library/1": "new 1", "document_library/2": "n", "same": "new", "fresh": "y"}
+PARTS = ("document_library/1", "fresh", "new folder/below")
+"""What is restored of NEW_PARTS by a restore of parts: each is the old one or the new one."""
+NEW_PARTS = {"document_library/1": "new 1", "fresh": "y", "new folder/below/1": "z"}
 STEPS = ("rename", "mkdir", "unlink", "rmdir", "open")
 
 
@@ -69,13 +73,19 @@ def restore(folder: Path) -> None:
         staged.swap()
 
 
+def restore_parts(folder: Path) -> None:
+    with staging.stage(folder) as staged:
+        write_tree(staged.new, NEW_PARTS)
+        staged.swap_parts(PARTS)
+
+
 def set_up(work: Path, mode: str, number: int) -> Path:
     folder = work / str(number) / "data"
     folder.parent.mkdir()
     if mode != "fresh":
         write_tree(folder, OLD)
         (folder / "empty").mkdir()
-    staging._mount_points = lambda: {folder} if mode == "inside" else set()
+    staging._mount_points = lambda: {folder} if mode.endswith("inside") else set()
     return folder
 
 
@@ -85,13 +95,15 @@ def judge(folder: Path, where: str) -> dict[str, str] | None:
     if leftovers:
         sys.exit(f"{where}: left over: {leftovers}")
     found = tree(folder) if folder.exists() else None
-    if found not in (OLD, NEW, None):
+    if found not in (OLD, NEW, {**OLD, **NEW_PARTS}, None):
         sys.exit(f"{where}: neither the old nor the new tree: {found}")
     return found
 
 
 def main(work: Path, mode: str) -> None:
     before = None if mode == "fresh" else OLD
+    parts = mode.startswith("parts")
+    work_of, after = (restore_parts, {**OLD, **NEW_PARTS}) if parts else (restore, NEW)
     kills = number = 0
     step = 0
     ended = False
@@ -102,7 +114,7 @@ def main(work: Path, mode: str) -> None:
         while not recovered:
             folder = set_up(work, mode, number)
             number += 1
-            ended = in_child(lambda folder=folder: restore(folder), step)  # type: ignore[misc]
+            ended = in_child(lambda folder=folder: work_of(folder), step)  # type: ignore[misc]
             recovered = in_child(lambda folder=folder: staging.recover(folder), again)  # type: ignore[misc]
             staging.recover(folder)
             found = judge(folder, f"{mode}, killed at {step}, then at {again} of the recovery")
@@ -112,7 +124,11 @@ def main(work: Path, mode: str) -> None:
             again += 1
         seen.append(found)
         step += 1
-    if seen != sorted(seen, key=lambda found: found == NEW) or seen[-1] != NEW or seen[0] != before:
+    if (
+        seen != sorted(seen, key=lambda found: found == after)
+        or seen[-1] != after
+        or seen[0] != before
+    ):
         sys.exit(f"{mode}: the old tree came back after the new one had been there")
     print(kills)
 

@@ -10,7 +10,7 @@ from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.errors import ArchiveRefused
 from lcp_backup.intake.content import Form, recognised
 from lcp_backup.model import VolumeFacts
-from lcp_backup.volume.names import is_staging, link_stays_inside, shown
+from lcp_backup.volume.names import is_own, link_stays_inside, shown
 from lcp_backup.volume.segments import TarSegments
 from lcp_backup.volume.unpack import Attributes, extract
 
@@ -153,10 +153,10 @@ class _Rewritten:
             parts = parts[1:]
             if not parts:
                 return None
-        if is_staging(parts[0]):
+        if is_own(parts[0]):
             raise ArchiveRefused(
-                f"the archive's member {shown('/'.join(parts))!r} is what an interrupted restore"
-                " left, and is kept for this service"
+                f"the archive's member {shown('/'.join(parts))!r} is what a restore left: such"
+                " names are this service's own"
             )
         if len(self._tops) < _SHOWN_NAMES:
             self._tops[parts[0]] = None

@@ -20,7 +20,7 @@ from lcp_backup.model import Archive, BackupType, Manifest, RunKind, RunState, S
 from lcp_backup.requests import LATEST, RestoreRequest
 from lcp_backup.settings import RestoreStrategy, Settings
 from lcp_backup.telemetry import Telemetry
-from lcp_backup.volume import staging, unpack
+from lcp_backup.volume import parts, staging, unpack
 
 _THREADS: Final = os.process_cpu_count() or 1
 _CONNECTIONS: Final = 2 * _THREADS
@@ -130,6 +130,7 @@ class _Restore:
     source: Catalog
     live: DatabaseEndpoint
     read_bytes: int = 0
+    kept: list[str] = field(default_factory=list)
 
     def replace(self) -> Loaded | None:
         """Stages what is asked for and swaps it in; answers what was loaded into the database."""
@@ -174,11 +175,9 @@ class _Restore:
                     loaded = self._overwrite()
             except RestoredInPart:
                 # The rows are the backup's now, so the files they name must be too.
-                if volume is not None:
-                    volume.swap()
+                self._swap_volume(volume)
                 raise
-            if volume is not None:
-                volume.swap()
+            self._swap_volume(volume)
         return loaded
 
     def result(self, loaded: Loaded | None) -> RestoreResult:
@@ -189,9 +188,14 @@ class _Restore:
             run_id=self.run.id,
             rows=loaded.rows if loaded else 0,
             read_bytes=self.read_bytes,
-            kept=self._kept(),
+            kept=self.kept,
             statements_left_out=list(loaded.left_out) if loaded else [],
         )
+
+    @property
+    def _label(self) -> str:
+        """What makes the names under which something is kept this run's own."""
+        return f"{self.run.started_at:%Y%m%d%H%M%S}"
 
     # --- the database ---------------------------------------------------------
 
@@ -205,9 +209,12 @@ class _Restore:
                     " another"
                 )
             load.check_empty(endpoint)
-        tables = None
-        if self.request.tables and self.request.into_database is None:
-            tables = frozenset(self.request.tables)
+        tables = keep_in = None
+        if self.request.into_database is None:
+            tables = frozenset(self.request.tables) or None
+            if self.request.keep_previous:
+                keep_in = f"{self.live.name}_{self._label}"
+                self.kept.append(keep_in)
         return load.stage(
             endpoint,
             self._dump(),
@@ -215,7 +222,7 @@ class _Restore:
             connections=self._connections(),
             progress=self.run.progress_of("database"),
             check=check,
-            scope=Scope(tables, self._keep_in()),
+            scope=Scope(tables, keep_in),
         )
 
     def _overwrite(self) -> Loaded:
@@ -240,27 +247,38 @@ class _Restore:
     def _connections(self) -> int:
         return self.settings.backup_restore_connections or _CONNECTIONS
 
-    def _keep_in(self) -> str | None:
-        """The schema that keeps the old tables: a name of its own for every run."""
-        if not self.request.keep_previous or self.request.into_database is not None:
-            return None
-        return f"{self.live.name}_{self.run.started_at:%Y%m%d%H%M%S}"
-
-    def _kept(self) -> list[str]:
-        keep_in = self._keep_in()
-        return [keep_in] if keep_in and self.request.wants_database else []
-
     # --- the volume -----------------------------------------------------------
 
     def _stage_volume(self, check: Check) -> staging.StagedVolume:
         archive = self.manifest.volume
-        return unpack.unpack(
-            (raw for _, raw in self._read(archive, self._index(archive))),
-            Path(self.settings.backup_folder),
-            owner=None,
-            progress=self.run.progress_of("volume"),
-            check=check,
-        )
+        folder = Path(self.request.into_folder or self.settings.backup_folder)
+        if self.request.into_folder is not None:
+            staging.check_empty(folder)
+        paths = parts.checked_paths(self.request.paths)
+        progress = self.run.progress_of("volume")
+        if paths:
+            staged = parts.unpack_parts(
+                parts.Parts(self._index(archive), paths),
+                lambda segments: self._read(archive, segments),
+                folder,
+                owner=None,
+                progress=progress,
+                check=check,
+            )
+        else:
+            chunks = (raw for _, raw in self._read(archive, self._index(archive)))
+            staged = unpack.unpack(chunks, folder, owner=None, progress=progress, check=check)
+        if self.request.keep_previous and self.request.into_folder is None:
+            self.kept.append(str(staged.keep_previous(self._label)))
+        return staged
+
+    def _swap_volume(self, staged: staging.StagedVolume | None) -> None:
+        if staged is None:
+            return
+        if self.request.paths and self.request.into_folder is None:
+            staged.swap_parts(parts.checked_paths(self.request.paths))
+        else:
+            staged.swap()
 
     # --- archives -------------------------------------------------------------
 

@@ -15,9 +15,13 @@ def shown(name: str) -> str:
     return os.fsencode(name).decode(errors="backslashreplace")
 
 
-def is_staging(name: str) -> bool:
-    """Whether this top-level name belongs to a restore, running or killed."""
-    return name == STAGING_NAME
+KEPT_PREFIX: Final = ".lcp-kept-"
+"""How the name begins under which a restore keeps the previous content, when that was asked for."""
+
+
+def is_own(name: str) -> bool:
+    """Whether this top-level name is a restore's: of a running or killed one, or kept by one."""
+    return name == STAGING_NAME or name.startswith(KEPT_PREFIX)
 
 
 def link_stays_inside(name: str, target: str) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lcp_backup.errors import VolumeError
-from lcp_backup.volume.names import is_staging, link_stays_inside
+from lcp_backup.volume.names import is_own, link_stays_inside
 from lcp_backup.volume.notices import Notices
 
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -57,7 +57,7 @@ def scan(folder: Path, notices: Notices) -> Generator[Entry]:
     except OSError as error:
         raise _unusable(folder, error) from error
     try:
-        top = [(base, found) for base, found in _listed(root) if not is_staging(base)]
+        top = [(base, found) for base, found in _listed(root) if not is_own(base)]
     except OSError as error:
         os.close(root)
         raise _unusable(folder, error) from error

@@ -22,24 +22,38 @@ parent cannot be written. Its entries are then moved one by one, and a marker sa
     new/ entries -> <folder>    moving in          killed: finished
     new/ empty                  swapped            killed: old/ and marker are removed
 
+*Parts* of a folder are swapped in either place, each path for itself; from the marker on, which
+lists the paths, it only goes forward::
+
+    no marker                   unpacking          killed: thrown away
+    -> marker parts
+    for each path:  <folder>/<path> -> old-parts/<path>,  new/<path> -> <folder>/<path>
+    no path left in new/        swapped            killed: old-parts/ is removed
+
+When the previous content is to be kept, a marker `keep` holds its later name: what would be removed
+is renamed to that.
+
 A swap that *fails* is undone at once; one that is *killed* is finished by the next `recover`. In
 both cases the folder has all of the old content or all of the new, and never loses either.
 """
 
 import errno
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from lcp_backup.errors import VolumeError
-from lcp_backup.volume.names import STAGING_NAME
+from lcp_backup.errors import InvalidRequest, VolumeError
+from lcp_backup.volume.names import KEPT_PREFIX, STAGING_NAME, is_own
 
 _MOVING_OUT = "moving-out"
 _MOVING_IN = "moving-in"
+_PARTS = "parts"
+_KEEP = "keep"
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -59,6 +73,24 @@ class _Places:
     @property
     def old(self) -> Path:
         return self.staging / "old"
+
+    @property
+    def old_parts(self) -> Path:
+        return self.staging / "old-parts"
+
+    @property
+    def parts(self) -> Path:
+        return self.staging / _PARTS
+
+    @property
+    def keep(self) -> Path:
+        return self.staging / _KEEP
+
+    def kept(self, label: str) -> Path:
+        """Where the previous content is kept."""
+        if self.inside:
+            return self.folder / f"{KEPT_PREFIX}{label}"
+        return self.folder.parent / f"{KEPT_PREFIX}{self.folder.name}-{label}"
 
     @property
     def moving_out(self) -> Path:
@@ -110,6 +142,40 @@ class StagedVolume:
             else:
                 _swap_folder(places)
 
+    def swap_parts(self, paths: Collection[str]) -> None:
+        """Puts only these paths in the place of the live ones; all else stays as it is.
+
+        A folder is replaced whole: what was added to it since is gone. Folders above a path that do
+        not exist are made. Raises VolumeError when it cannot; the live folder is then as it was.
+        """
+        places = self._places
+        for path in paths:
+            above = Path(os.path.realpath((places.folder / path).parent))
+            if above != places.folder and places.folder not in above.parents:
+                raise VolumeError(f"{path!r} leads out of the folder {str(places.folder)!r}")
+        with _errors_about(places.folder, "replaced in part"):
+            _write(places.parts, json.dumps(list(paths)))
+            try:
+                _move_parts(places)
+            except OSError:
+                _move_parts_back(places)
+                raise
+
+    def keep_previous(self, label: str) -> Path:
+        """Has the previous content kept instead of removed; call it before the swap.
+
+        `label` makes the name unlike any other's. Answers where it will be; raises VolumeError when
+        something is there.
+        """
+        kept = self._places.kept(label)
+        with _errors_about(self._places.folder, "kept"):
+            if _exists(kept):
+                raise VolumeError(
+                    f"{str(kept)!r} exists: the previous content cannot be kept there"
+                )
+            _write(self._places.keep, label)
+        return kept
+
     def discard(self) -> None:
         """Removes what is not live; harmless when called again. Raises VolumeError."""
         with _errors_about(self._places.folder, "cleared of a restore's leftovers"):
@@ -158,6 +224,19 @@ def stage(folder: Path) -> StagedVolume:
         return StagedVolume(places)
 
 
+def check_empty(folder: Path) -> None:
+    """Makes sure that a restore into this folder, which need not exist, replaces nothing.
+
+    Raises InvalidRequest, VolumeError.
+    """
+    with _errors_about(folder, "read"):
+        if _exists(folder) and (not folder.is_dir() or _names(folder)):
+            raise InvalidRequest(
+                f"{str(folder)!r} is not an empty folder: restore into one that is, or that does"
+                " not exist"
+            )
+
+
 def resolved(folder: Path) -> Path:
     """The folder itself when LCP_BACKUP_FOLDER is a link to it; raises VolumeError for a file."""
     folder = Path(os.path.realpath(folder))
@@ -197,7 +276,49 @@ def _settle(places: _Places) -> None:
             _move_in(places)
     elif places.old.exists() and places.new.exists():
         _put(places.new, places.folder, aside=places.staging)
+    if places.parts.exists():
+        _move_parts(places)
+    if places.keep.exists():
+        _keep(places)
     _remove(places.staging)
+
+
+def _keep(places: _Places) -> None:
+    """Renames what was live; without a swap there is nothing that was."""
+    swapped_inside = places.moving_in.exists() or not places.inside
+    previous = places.old_parts if places.parts.exists() else places.old
+    if previous.exists() and (swapped_inside or places.parts.exists()):
+        previous.rename(places.kept(places.keep.read_text()))
+
+
+def _move_parts(places: _Places) -> None:
+    for path in json.loads(places.parts.read_text()):
+        new, live, old = places.new / path, places.folder / path, places.old_parts / path
+        if not _exists(new):
+            continue
+        if _exists(live) and not _exists(old):
+            old.parent.mkdir(parents=True, exist_ok=True)
+            live.rename(old)
+        live.parent.mkdir(parents=True, exist_ok=True)
+        _put(new, live, aside=places.staging)
+
+
+def _move_parts_back(places: _Places) -> None:
+    """Undoes a swap of parts from wherever it stopped; killed meanwhile, `recover` finishes."""
+    for path in json.loads(places.parts.read_text()):
+        new, live, old = places.new / path, places.folder / path, places.old_parts / path
+        if not _exists(new) and _exists(live):
+            live.rename(new)
+        if _exists(old) and not _exists(live):
+            old.rename(live)
+    places.parts.unlink()
+
+
+def _write(marker: Path, text: str) -> None:
+    """A marker is there whole, or not at all."""
+    unfinished = marker.with_suffix(".unfinished")
+    unfinished.write_text(text)
+    unfinished.rename(marker)
 
 
 def _swap_folder(places: _Places) -> None:
@@ -257,7 +378,7 @@ def _exists(path: Path) -> bool:
 
 
 def _live_names(places: _Places) -> list[str]:
-    return [name for name in _names(places.folder) if name != STAGING_NAME]
+    return [name for name in _names(places.folder) if not is_own(name)]
 
 
 def _names(folder: Path) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol, Self, cast
 
 from lcp_backup.errors import ArchiveDamaged, ArchiveRefused, VolumeError
-from lcp_backup.volume.names import STAGING_NAME, is_staging, link_stays_inside, shown
+from lcp_backup.volume.names import KEPT_PREFIX, STAGING_NAME, is_own, link_stays_inside, shown
 from lcp_backup.volume.staging import StagedVolume, stage
 
 MAX_HEADER: Final = 256 << 10
@@ -61,12 +61,21 @@ def unpack(
         ArchiveDamaged: it is no whole tar file.
         VolumeError: the file system is full or does not let itself be written.
     """
+    return staged_by(
+        lambda tree: extract(chunks, tree, progress=progress, check=check), folder, owner
+    )
+
+
+def staged_by(
+    fill: "Callable[[Members], None]", folder: Path, owner: tuple[int, int] | None
+) -> StagedVolume:
+    """A staged tree of what `fill` hands over, removed when that raises; else as `unpack`."""
     staged = stage(folder)
     with ExitStack() as undo:
         undo.callback(staged.discard)
         try:
             with _Tree(staged.new, owner) as tree:
-                extract(chunks, tree, progress=progress, check=check)
+                fill(tree)
         except OSError as error:
             raise _unwritable(folder, error) from error
         undo.pop_all()
@@ -111,7 +120,7 @@ def extract(
     """Reads a whole tar stream and hands over its members; raises as `unpack` does."""
     stream = TarStream(chunks, progress, check)
     for member in read_members(stream, check):
-        _hand_over(member, stream, into)
+        hand_over(member, stream, into)
     stream.drain()
 
 
@@ -149,7 +158,8 @@ def read_members(stream: "TarStream", check: Callable[[], None]) -> Iterator[tar
         raise ArchiveDamaged(f"a header near byte {stream.tell()} of the archive is not valid")
 
 
-def _hand_over(member: tarfile.TarInfo, stream: "TarStream", into: Members) -> None:
+def hand_over(member: tarfile.TarInfo, stream: "TarStream", into: Members) -> None:
+    """Checks the member at hand and gives it on, with its content; raises as `unpack` does."""
     parts = _parts(member.name)
     if not parts:
         if not member.isdir():
@@ -182,10 +192,10 @@ def _parts(name: str) -> list[str]:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or ".." in parts or "\0" in name:
         raise ArchiveRefused(f"the archive's member {shown(name)!r} lies outside the folder")
-    if parts and is_staging(parts[0]):
+    if parts and is_own(parts[0]):
         raise ArchiveRefused(
-            f"the archive's member {shown(name)!r} is what an interrupted restore left:"
-            f" {STAGING_NAME!r} is kept for this service"
+            f"the archive's member {shown(name)!r} is what a restore left: {STAGING_NAME!r} and"
+            f" {KEPT_PREFIX + '...'!r} are this service's own"
         )
     return parts
 

@@ -1,0 +1,206 @@
+"""Parts of a volume: what is read, what is replaced, and what stays."""
+
+from pathlib import Path
+
+import pytest
+
+from lcp_backup.archive.index import read_index
+from lcp_backup.archive.read import read_segments
+from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
+from lcp_backup.errors import InvalidRequest, NotFound, VolumeError
+from lcp_backup.volume import staging
+from lcp_backup.volume.pack import pack
+from lcp_backup.volume.parts import Parts, checked_paths, unpack_parts
+from lcp_backup.volume.staging import StagedVolume
+from tests.buffers import Buffer
+from tests.trees import odd_tree, snapshot
+
+LARGE = 2 * SEGMENT_SIZE + 12_345
+
+
+class Stored:
+    """A folder as it lies in a bucket."""
+
+    def __init__(self, folder: Path) -> None:
+        self.archive, index = Buffer(), Buffer()
+        with ArchiveWriter(
+            self.archive, index, name="volume.tgz", index_name="volume.index", threads=2
+        ) as writer:
+            pack(folder, writer, progress=lambda _: None, check=lambda: None)
+            written = writer.finish()
+        self.segments = list(
+            read_index(index, archive_name="volume.tgz", sha256=written.index_sha256)
+        )
+        self.archive.reads.clear()
+
+    def stage(self, paths: tuple[str, ...], folder: Path) -> StagedVolume:
+        return unpack_parts(
+            Parts(self.segments, paths),
+            lambda some: read_segments(self.archive, some, name="volume.tgz", threads=2),
+            folder,
+            owner=None,
+            progress=lambda _: None,
+            check=lambda: None,
+        )
+
+    @property
+    def read(self) -> int:
+        return sum(length for _, length in self.archive.reads)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """Large files between small ones, in the order in which they are packed."""
+    folder = tmp_path / "site"
+    library = folder / "document_library"
+    for number in range(4):
+        inner = library / str(number)
+        inner.mkdir(parents=True)
+        (inner / "a-small").write_bytes(f"small {number}".encode())
+        (inner / "b-large").write_bytes(bytes([number]) * LARGE)
+        (inner / "c-small").write_bytes(f"after {number}".encode())
+    return folder
+
+
+@pytest.fixture
+def stored(site: Path) -> Stored:
+    return Stored(site)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "document_library/2/a-small",
+        "document_library/2/b-large",
+        "document_library/2/c-small",
+        "document_library/2",
+        "document_library",
+    ],
+)
+def test_what_is_asked_for_comes_back_exactly_and_alone(
+    site: Path, stored: Stored, tmp_path: Path, path: str
+) -> None:
+    target = tmp_path / "elsewhere"
+    stored.stage((path,), target).swap()
+    wanted = {
+        name: member
+        for name, member in snapshot(site).items()
+        if name == path or name.startswith(f"{path}/")
+    }
+    found = {
+        name: member
+        for name, member in snapshot(target).items()
+        if not path.startswith(f"{name}/")  # folders above it
+    }
+    assert found == wanted
+
+
+def test_one_small_file_reads_little_of_the_archive(tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    for number in range(20):
+        (folder / str(number)).mkdir(parents=True)
+        (folder / str(number) / "file").write_bytes(bytes([number]) * SEGMENT_SIZE)
+    stored = Stored(folder)
+    stored.stage(("7/file",), tmp_path / "elsewhere").discard()
+    assert 0 < stored.read < stored.archive.size / 5
+
+
+def test_a_file_behind_a_large_one_reads_not_all_of_the_large_one(
+    stored: Stored, tmp_path: Path
+) -> None:
+    stored.stage(("document_library/2/c-small",), tmp_path / "elsewhere").discard()
+    parts = Parts(stored.segments, ("document_library/2/c-small",))
+    assert parts.segments <= 2
+
+
+def test_odd_names_are_found_like_any_other(tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    odd_tree(folder)
+    target = tmp_path / "elsewhere"
+    Stored(folder).stage(("names",), target).swap()
+    names = {name: it for name, it in snapshot(folder).items() if name.startswith("names")}
+    assert snapshot(target) == names
+
+
+def test_a_path_that_is_not_in_the_backup_is_named(stored: Stored) -> None:
+    with pytest.raises(NotFound, match="'document_library/9'"):
+        Parts(stored.segments, ("document_library/1", "document_library/9"))
+
+
+@pytest.mark.parametrize("path", ["", "/etc", "..", "a/../../b", ".", ".lcp-restore/x", "a\0"])
+def test_a_path_that_leads_elsewhere_is_refused(path: str) -> None:
+    with pytest.raises(InvalidRequest):
+        checked_paths([path])
+
+
+def test_paths_are_taken_as_people_write_them() -> None:
+    assert checked_paths(["./b/", "a//c", "b"]) == ("a/c", "b")
+    with pytest.raises(InvalidRequest, match="'a/b' lies in another"):
+        checked_paths(["a", "a/b"])
+
+
+@pytest.mark.parametrize("way", ["beside", "inside"])
+def test_parts_replace_what_they_name_and_nothing_else(
+    site: Path, stored: Stored, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "_mount_points", lambda: {site} if way == "inside" else set())
+    library = site / "document_library"
+    (library / "1" / "c-small").write_text("changed")
+    (library / "1" / "added").write_text("since")
+    (library / "2" / "added").write_text("since")
+    (library / "3" / "c-small").unlink()
+    paths = ("document_library/1", "document_library/3/c-small")
+    with stored.stage(paths, site) as staged:
+        staged.swap_parts(paths)
+    assert (library / "1" / "c-small").read_text() == "after 1"
+    assert not (library / "1" / "added").exists()
+    assert (library / "2" / "added").read_text() == "since"
+    assert (library / "3" / "c-small").read_text() == "after 3"
+    assert not list(site.parent.rglob(".lcp-*"))
+
+
+def test_parts_that_would_leave_the_folder_through_a_link_are_refused(
+    site: Path, stored: Stored, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    library = site / "document_library"
+    (library / "1").rename(tmp_path / "moved")
+    (library / "1").symlink_to(outside)
+    paths = ("document_library/1/a-small",)
+    with stored.stage(paths, site) as staged, pytest.raises(VolumeError, match="leads out"):
+        staged.swap_parts(paths)
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize("way", ["beside", "inside"])
+@pytest.mark.parametrize("partly", [True, False])
+def test_the_previous_content_is_kept_when_asked_and_never_packed_or_restored_over(
+    site: Path, stored: Stored, way: str, partly: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "_mount_points", lambda: {site} if way == "inside" else set())
+    changed = site / "document_library" / "1" / "c-small"
+    changed.write_text("changed")
+    paths = ("document_library/1",) if partly else ("document_library",)
+    with stored.stage(paths, site) as staged:
+        kept = staged.keep_previous("20261123001500")
+        staged.swap_parts(paths) if partly else staged.swap()
+    assert changed.read_text() == "after 1"
+    assert (kept / "document_library" / "1" / "c-small").read_text() == "changed"
+    assert [it.members for it in Stored(site).segments] == [it.members for it in stored.segments]
+    with stored.stage(("document_library",), site) as staged:
+        staged.swap()
+    assert (kept / "document_library" / "1" / "c-small").read_text() == "changed"
+    with stored.stage(paths, site) as staged, pytest.raises(VolumeError, match="exists"):
+        staged.keep_previous("20261123001500")
+
+
+def test_a_restore_into_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
+    staging.check_empty(tmp_path / "not there")
+    (tmp_path / "empty").mkdir()
+    staging.check_empty(tmp_path / "empty")
+    (tmp_path / "empty" / "file").touch()
+    for path in (tmp_path / "empty", tmp_path / "empty" / "file"):
+        with pytest.raises(InvalidRequest, match="not an empty folder"):
+            staging.check_empty(path)
