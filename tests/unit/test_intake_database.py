@@ -165,6 +165,7 @@ def test_the_schema_is_what_the_dump_names(head: bytes, name: str) -> None:
         (b"CREATE TABLE t (a int);\nINSERT INTO `t` VALUES ('a", "inside the .* line 2"),
         (gzip.compress(SQL)[:-9], "ends in the middle of its gzip data"),
         (gzip.compress(SQL)[:-8] + bytes(8), "not a valid gzip file"),
+        (gzip.compress(tar(("a.sql", SQL)) + bytes(900_000), 0)[:-9], "the middle of its gzip"),
         (tar(("a.sql", SQL), ("b.sql", SQL)), "holds 'a.sql' and 'b.sql'; one SQL file"),
         (tar(("a.sql", b""), kind=tarfile.SYMTYPE), "'a.sql', which is a link"),
         (tar(("a.sql", b""), kind=tarfile.LNKTYPE), "'a.sql', which is a link"),

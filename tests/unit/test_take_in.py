@@ -197,10 +197,13 @@ def test_a_run_without_time_publishes_nothing_and_keeps_the_files(
     assert len(inbox.keys("uploads")) == 3
 
 
-def test_a_second_delivery_answers_the_same_backup(inbox: Inbox, catalog: Catalog) -> None:
+def test_a_second_delivery_answers_the_same_backup_and_does_nothing(
+    inbox: Inbox, catalog: Catalog, announced: list[tuple[str, dict[str, Any]]]
+) -> None:
     upload_id = inbox.sent()
     first = inbox.take_in(upload_id)
     assert inbox.take_in(upload_id) == first
+    assert len(announced) == 1
     assert len(list(catalog.backups())) == 1
 
 
