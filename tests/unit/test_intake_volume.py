@@ -11,6 +11,7 @@ from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import read_segments
 from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.errors import ArchiveError, ArchiveRefused
+from lcp_backup.intake import volume
 from lcp_backup.intake.volume import take_volume
 from lcp_backup.model import Segment, VolumeFacts
 from lcp_backup.volume.unpack import unpack
@@ -145,6 +146,16 @@ def test_what_is_no_volume_is_refused_by_what_was_found(data: bytes, said: str) 
     with pytest.raises(ArchiveError, match=said):
         store.take(data)
     assert not store.archive.visible
+
+
+def test_a_bomb_of_empty_files_is_refused_before_it_fills_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(volume, "MOST_NAMES", 3)
+    Store().take(Tar().add(f"{LIBRARY}/a").add(f"{LIBRARY}/b").raw())
+    four = Tar().add(f"{LIBRARY}/a").add(f"{LIBRARY}/b").add(f"{LIBRARY}/c")
+    with pytest.raises(ArchiveRefused, match="more than 3 files and folders"):
+        Store().take(four.raw())
 
 
 def test_a_bomb_is_refused() -> None:

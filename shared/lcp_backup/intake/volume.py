@@ -18,6 +18,8 @@ LIBRARY: Final = "document_library"
 _TOP: Final = "data"
 """The data folder's own name, when it was packed from outside."""
 _SHOWN_NAMES: Final = 5
+MOST_NAMES: Final = 5_000_000
+"""Members and the folders around them. Their places take about 100 bytes of memory each."""
 
 
 def take_volume(
@@ -180,6 +182,8 @@ class _Rewritten:
         if place in (self._others if is_folder else self._folders):
             raise ArchiveRefused(f"the archive has {shown(name)!r} as a folder and as a file")
         (self._folders if is_folder else self._others).add(place)
+        if len(self._folders) + len(self._others) > MOST_NAMES:
+            raise ArchiveRefused(f"the volume holds more than {MOST_NAMES} files and folders")
 
     def _begin(
         self,
