@@ -277,3 +277,37 @@ def test_no_bytes_are_let_through_that_do_not_start_as_a_dump_writes(text: bytes
 def test_a_shown_head_holds_no_value() -> None:
     assert head(b"INSERT INTO `a` VALUES (1,'secret')") == "INSERT INTO `a`"
     assert head(b"SET PASSWORD = 'secret'") == "SET PASSWORD ="
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CREATE PROCEDURE p() BEGIN GRANT ALL ON *.* TO x; END",
+        "CREATE PROCEDURE p() UPDATE mysql.global_priv SET priv = '{}'",
+        "CREATE PROCEDURE p() UPDATE `mysql` . user SET x = 1",
+        "CREATE FUNCTION f() RETURNS text RETURN LOAD_FILE('/etc/passwd')",
+        "CREATE VIEW v AS SELECT * FROM sys.session",
+        "CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW SET GLOBAL max_connections = 1",
+        "CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO SELECT 1 INTO OUTFILE '/tmp/x'",
+        "CREATE PROCEDURE p() BEGIN /*!50001 GRANT ALL ON *.* TO x */; END",
+        "CREATE PROCEDURE p(q text) BEGIN PREPARE s FROM q; EXECUTE s; END",
+        "CREATE PROCEDURE p() BEGIN SELECT 'a'; LOAD DATA INFILE '/etc/passwd' INTO TABLE a; END",
+    ],
+)
+def test_a_body_that_reaches_out_of_the_site_is_refused_in_an_uploaded_dump(text: str) -> None:
+    with pytest.raises(ArchiveRefused, match="line 7 of the dump is refused: its body"):
+        Policy("site", bodies=True).judge(Said(text.encode()))
+    # A backup of our own must be restored whatever the site does.
+    Policy("site").judge(Said(text.encode()))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CREATE PROCEDURE p() BEGIN SELECT 'GRANT', `grant` FROM a; /* KILL */ -- OUTFILE\n END",
+        "CREATE VIEW v AS SELECT mysqlish.x, information_schema.tables.table_name FROM mysqlish",
+        "CREATE FUNCTION f(s text) RETURNS text RETURN concat(s, '; mysql.user')",
+    ],
+)
+def test_a_body_that_only_looks_like_it_is_let_through(text: str) -> None:
+    Policy("site", bodies=True).judge(Said(text.encode()))

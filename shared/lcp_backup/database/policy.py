@@ -5,8 +5,12 @@ only what the dump programs write is let through; all else is refused by name. R
 read here: a row statement is judged by the bytes before its values. Names of the dump's own
 schema are taken out of heads, so that every statement runs in the schema the connection stands in.
 
-What it cannot judge: expressions inside values, and the bodies of views, triggers, routines and
-events, which are the site's own code.
+Bodies of views, triggers, routines and events are the site's own code, and run as the master user:
+DEFINER is taken out. In a dump that somebody uploaded they may not reach out of the site where that
+can be told: no system schema, no file, no account, no statement that is only made at run time.
+
+What it cannot judge: expressions inside values, and what bodies do inside the server's other
+schemas under names of their own.
 """
 
 import re
@@ -66,6 +70,13 @@ _ALTER_ACTIONS: Final = frozenset(
 )
 _NOT_IN_TABLE_DDL: Final = frozenset({"SELECT", "UNION", "RENAME", "EXCHANGE", "DISCARD", "IMPORT"})
 """Words by which a table definition would read, write or move a table of another schema."""
+
+_NOT_IN_BODIES: Final = frozenset(
+    {"OUTFILE", "DUMPFILE", "LOAD_FILE", "INFILE", "GRANT", "REVOKE", "SONAME", "INSTALL",
+    "UNINSTALL", "SHUTDOWN", "KILL", "GLOBAL", "PERSIST", "PERSIST_ONLY", "PREPARE", "EXECUTE",
+    "IMMEDIATE"}
+)  # fmt: skip
+_SYSTEM_SCHEMAS: Final = frozenset({"MYSQL", "SYS", "PERFORMANCE_SCHEMA"})
 
 _HEAD_SHOWN: Final = 80
 
@@ -148,11 +159,14 @@ class _Token:
 class Policy:
     """Judges the statements of one dump.
 
-    `dumped` is the name of the schema the dump was made of.
+    Args:
+        dumped: the name of the schema the dump was made of.
+        bodies: whether bodies are judged, too: for a dump that somebody uploaded.
     """
 
-    def __init__(self, dumped: str) -> None:
+    def __init__(self, dumped: str, *, bodies: bool = False) -> None:
         self._dumped = dumped
+        self._bodies = bodies
 
     def judge(self, statement: JudgedStatement) -> Ruling:
         """Says what to do with a statement; raises ArchiveRefused, naming its line and head."""
@@ -160,7 +174,11 @@ class Policy:
         rows = _ROWS.match(text)
         if rows is not None:
             return self._rows(statement, text, rows)
-        return _Reader(statement, text, self._dumped).ruling()
+        reader = _Reader(statement, text, self._dumped)
+        ruling = reader.ruling()
+        if self._bodies and ruling.kind in OBJECTS:
+            reader.check_body()
+        return ruling
 
     def _rows(self, statement: JudgedStatement, text: bytes, rows: re.Match[bytes]) -> Ruling:
         if rows["dot"] is None:
@@ -212,6 +230,18 @@ class _Reader:
         if reader is None:
             raise self._refusal("dumps do not hold such statements")
         return reader()
+
+    def check_body(self) -> None:
+        """Refuses what reaches out of the site, in all that follows the head that was read."""
+        before: _Token | None = None
+        while (token := self._next()) is not None:
+            if not token.quoted and not token.is_string and token.word in _NOT_IN_BODIES:
+                raise self._refusal(f"its body says {token.word}, which reaches out of the site")
+            if token.word == "." and before is not None and before.names:
+                schema = self._spelled(before).upper()
+                if schema in _SYSTEM_SCHEMAS:
+                    raise self._refusal(f"its body names the server's own schema {schema.lower()}")
+            before = token
 
     # --- kinds ----------------------------------------------------------------
 

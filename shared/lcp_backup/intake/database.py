@@ -78,7 +78,7 @@ def take_database(
     """
     dump = _ForeignDump(_sql(chunks, limit, check))
     writer: ArchiveWriter | None = None
-    policy = Policy(default_name)
+    policy = Policy(default_name, bodies=True)
     name = default_name
     created: set[str] = set()
     defined: set[str] = set()
@@ -87,7 +87,7 @@ def take_database(
         dump.taken(len(piece.raw))
         if writer is None:
             name = _schema_name(piece) or default_name
-            policy = Policy(name)
+            policy = Policy(name, bodies=True)
             writer = make_writer(name)
         created |= _judged(piece, policy, check)
         if piece.section is Section.DEFINITION and piece.table is not None:
