@@ -4,7 +4,7 @@
 .PHONY: help setup demo up down test check bench build openapi lock clean
 PATH := $(CURDIR)/.venv/bin:$(PATH)
 export SAM_CLI_TELEMETRY = 0
-code = shared functions local bench tests
+code = shared functions layers local bench tests
 lock_options = --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url \
   --no-emit-find-links --custom-compile-command "make lock"
 # What the api function needs too and finds in the service layer.

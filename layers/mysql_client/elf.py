@@ -54,6 +54,8 @@ def read(path: Path) -> Elf:
     )
 
     def offset_of(address: int) -> int:
+        start: int
+        offset: int
         for start, offset, length in loads:
             if start <= address < start + length:
                 return offset + address - start

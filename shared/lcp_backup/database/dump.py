@@ -25,7 +25,9 @@ _EXIT_SECONDS: Final = 30
 _STDERR_KEPT: Final = 4000
 _NAMED_COLUMNS: Final = 5
 
-_VERSION = re.compile(r"Distrib (\d[\w.]*)|Ver (\d[\w.]*)")
+_VERSION = re.compile(r"(?:Distrib|from) (\d[\w.]*)|Ver (\d[\w.]*)(?! Distrib)(?=[\s-])")
+"""MariaDB: `Ver 10.19 Distrib 10.11.19-MariaDB` (the program's own version comes first) or, newer,
+`from 11.8.9-MariaDB`; MySQL: `Ver 9.7.4`."""
 SANDBOX_LINE: Final = re.compile(rb"/\*M?!999999\\- enable the sandbox mode \*/[ \t]*\n")
 """The first line of MariaDB's dumps, which only its own client understands; it is not stored."""
 _FIRST_LINE_SIZE: Final = 200

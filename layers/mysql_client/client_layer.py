@@ -1,4 +1,4 @@
-"""Builds the client layer: `build.py FOLDER` (for `sam build`, see the Makefile).
+"""Builds the client layer: `client_layer.py FOLDER` (for `sam build`, see the Makefile).
 
 The folder then holds dump programs and all they need, as Lambda lays it out below /opt: MariaDB's
 and, where the distribution has it, Oracle's. They come from the distribution's packages by name,
@@ -201,9 +201,14 @@ def _place_with_c_library(
     script.chmod(0o755)
 
 
-def _run(command: Sequence[str], **environment: str) -> str:
+def _run(command: Sequence[str], folder: Path | None = None, **environment: str) -> str:
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, **environment}
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
     )
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip())[-2000:]
@@ -252,23 +257,14 @@ class _Apt:
         files = [line.split()[1] for line in uris.splitlines() if line.startswith("'")]
         names = [name for file in files if _APT_UNPACKED.fullmatch(name := file.partition("_")[0])]
         downloads = [f"{name}:{self._architecture}" for name in names]
-        done = subprocess.run(
-            ["apt-get", "-qq", "download", *downloads],
-            cwd=self._packages,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, **self._environment},
-        )
-        if done.returncode != 0:
-            raise CannotBuild(f"the packages cannot be downloaded: {done.stderr.strip()[-2000:]}")
+        self._run("apt-get", "-qq", "download", *downloads, folder=self._packages)
         root.mkdir()
         for file in files:
             if file.partition("_")[0] in names:
                 self._run("dpkg-deb", "-x", str(self._packages / file), str(root))
 
-    def _run(self, *command: str) -> str:
-        return _run(command, **self._environment)
+    def _run(self, *command: str, folder: Path | None = None) -> str:
+        return _run(command, folder, **self._environment)
 
 
 class _Dnf:
@@ -355,13 +351,13 @@ def main(out: Path) -> None:
         built = assemble(Path("/"), out, architecture) if architecture == _machine() else []
         if not built:
             raise
-        print(f"WARNING: packages cannot be had, so the installed ones are taken: {error}")  # noqa: T201 -- a build script's output
+        print(f"WARNING: packages cannot be had, so the installed ones are taken: {error}")
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     names = ", ".join(
         f"{program.name} (with its own C library)" if program.brings_c_library else program.name
         for program in built
     )
-    print(f"client layer, {architecture}: {names}; {size / 1e6:.1f} MB")  # noqa: T201 -- a build script's output
+    print(f"client layer, {architecture}: {names}; {size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":
