@@ -26,7 +26,7 @@ def test_every_answer_is_one_that_the_description_knows(deployed: Deployed, tmp_
             *(Path(sys.executable).parent / "schemathesis", "--config-file", config),
             *("run", PROJECT / "docs" / "openapi.json", "--url", deployed.admin.url),
             *("--checks", ",".join(_CHECKS), "--phases", "examples,coverage,fuzzing"),
-            *("--max-examples", "8", "--generation-deterministic", "--no-shrink"),
+            *("--max-examples", "5", "--generation-deterministic", "--no-shrink"),
             *("--continue-on-failure", "--workers", "2"),
             *("--request-timeout", "30", "--suppress-health-check", "all", "--warnings", "off"),
         ],
