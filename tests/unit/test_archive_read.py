@@ -212,6 +212,7 @@ def test_a_stream_that_inflates_beyond_its_limit_is_refused_early() -> None:
         gzip.compress(b"x" * 1000) + b"garbage",
         gzip.compress(b"x" * 1000) + gzip.compress(b"y")[:9],
     ],
+    ids=["empty", "text", "a byte short", "cut", "garbage after", "second member cut"],
 )
 def test_a_stream_that_is_no_whole_gzip_file_is_refused(data: bytes) -> None:
     with pytest.raises(ArchiveDamaged, match=r"volume\.tgz"):

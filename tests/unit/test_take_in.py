@@ -128,6 +128,7 @@ def test_its_id_is_the_newest_free_minute(
         (DUMP, gzip.compress(Tar().add("../x").raw()), "outside the folder"),
         (gzip.compress(SQL + bytes(70 << 20)), LIBRARY, "inflates to more than 67108864 bytes"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "sent",
 )
 def test_refused_files_go_and_the_run_says_why(
     inbox: Inbox,
