@@ -105,6 +105,8 @@ class Continuation(Document):
     name: str
     offset: int
     """Bytes of the file that earlier segments hold."""
+    size: int | None = None
+    """Of the whole file, so that its end is found without its header; None in early indexes."""
 
 
 class Segment(Document):

@@ -47,7 +47,18 @@ def leftovers(folder: Path) -> list[Path]:
     return list(folder.parent.rglob(".lcp-restore*"))
 
 
-@pytest.mark.parametrize("mode", ["beside", "inside", "fresh", "parts", "parts-inside"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "beside",
+        "inside",
+        "fresh",
+        "parts-inside",
+        "beside-kept",
+        "inside-kept",
+        "parts-kept",
+    ],
+)
 def test_a_swap_killed_before_any_step_leaves_the_old_tree_or_the_new(
     mode: str, tmp_path: Path
 ) -> None:

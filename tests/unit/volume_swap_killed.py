@@ -1,8 +1,9 @@
 """A program for test_volume_staging: swaps and recovers, killed before every single step.
 
-`python volume_swap_killed.py <empty folder> beside|inside|fresh|parts|parts-inside` prints how many
-kills it tried; it fails with a sentence when one of them left anything but exactly the old or the
-new tree.
+`python volume_swap_killed.py <empty folder> <mode>` prints how many kills it tried; it fails with a
+sentence when one of them left anything but exactly the old or the new tree. A mode is one of
+beside, inside, fresh (no live folder), parts and parts-inside; with `-kept` behind it the previous
+content is kept, which then must be there exactly when the new tree is.
 """
 
 import os
@@ -19,6 +20,8 @@ NEW = {"document_library/1": "new 1", "document_library/2": "n", "same": "new", 
 PARTS = ("document_library/1", "fresh", "new folder/below")
 """What is restored of NEW_PARTS by a restore of parts: each is the old one or the new one."""
 NEW_PARTS = {"document_library/1": "new 1", "fresh": "y", "new folder/below/1": "z"}
+KEPT_PARTS = {"document_library/1": "old 1"}
+LABEL = "label"
 STEPS = ("rename", "mkdir", "unlink", "rmdir", "open")
 
 
@@ -67,16 +70,16 @@ def in_child(work: Callable[[], None], step: int) -> bool:
     return status == 0
 
 
-def restore(folder: Path) -> None:
+def restore(folder: Path, mode: str) -> None:
     with staging.stage(folder) as staged:
-        write_tree(staged.new, NEW)
-        staged.swap()
-
-
-def restore_parts(folder: Path) -> None:
-    with staging.stage(folder) as staged:
-        write_tree(staged.new, NEW_PARTS)
-        staged.swap_parts(PARTS)
+        parts = mode.startswith("parts")
+        write_tree(staged.new, NEW_PARTS if parts else NEW)
+        if mode.endswith("kept"):
+            staged.keep_previous(LABEL)
+        if parts:
+            staged.swap_parts(PARTS)
+        else:
+            staged.swap()
 
 
 def set_up(work: Path, mode: str, number: int) -> Path:
@@ -85,16 +88,24 @@ def set_up(work: Path, mode: str, number: int) -> Path:
     if mode != "fresh":
         write_tree(folder, OLD)
         (folder / "empty").mkdir()
-    staging._mount_points = lambda: {folder} if mode.endswith("inside") else set()
+    staging._mount_points = lambda: {folder} if "inside" in mode else set()
     return folder
 
 
-def judge(folder: Path, where: str) -> dict[str, str] | None:
+def judge(folder: Path, mode: str, where: str) -> dict[str, str] | None:
     """The tree that is there; fails when it is neither, or something was left over."""
     leftovers = [str(path) for path in folder.parent.rglob(".lcp-restore*")]
     if leftovers:
         sys.exit(f"{where}: left over: {leftovers}")
+    kept = {}
+    for path in folder.parent.rglob(f".lcp-kept-*{LABEL}"):
+        kept = tree(path)
+        # Where the test looks no more: what is kept is no part of the tree.
+        path.rename(folder.parent / "kept")
     found = tree(folder) if folder.exists() else None
+    previous = KEPT_PARTS if mode.startswith("parts") else OLD
+    if kept != (previous if mode.endswith("kept") and found != OLD else {}):
+        sys.exit(f"{where}: of {found} was kept: {kept}")
     if found not in (OLD, NEW, {**OLD, **NEW_PARTS}, None):
         sys.exit(f"{where}: neither the old nor the new tree: {found}")
     return found
@@ -103,7 +114,7 @@ def judge(folder: Path, where: str) -> dict[str, str] | None:
 def main(work: Path, mode: str) -> None:
     before = None if mode == "fresh" else OLD
     parts = mode.startswith("parts")
-    work_of, after = (restore_parts, {**OLD, **NEW_PARTS}) if parts else (restore, NEW)
+    after = {**OLD, **NEW_PARTS} if parts else NEW
     kills = number = 0
     step = 0
     ended = False
@@ -114,10 +125,12 @@ def main(work: Path, mode: str) -> None:
         while not recovered:
             folder = set_up(work, mode, number)
             number += 1
-            ended = in_child(lambda folder=folder: work_of(folder), step)  # type: ignore[misc]
+            ended = in_child(lambda folder=folder: restore(folder, mode), step)  # type: ignore[misc]
             recovered = in_child(lambda folder=folder: staging.recover(folder), again)  # type: ignore[misc]
             staging.recover(folder)
-            found = judge(folder, f"{mode}, killed at {step}, then at {again} of the recovery")
+            found = judge(
+                folder, mode, f"{mode}, killed at {step}, then at {again} of the recovery"
+            )
             if found is None and before is not None:
                 sys.exit(f"{mode}, killed at {step}: the folder is gone")
             kills += 1

@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 
 from lcp_backup.archive import tar
-from lcp_backup.errors import ArchiveDamaged, InvalidRequest, NotFound
+from lcp_backup.errors import InvalidRequest, NotFound
 from lcp_backup.model import Segment
 from lcp_backup.volume.names import is_own, shown
 from lcp_backup.volume.staging import StagedVolume
@@ -45,6 +45,23 @@ def checked_paths(paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+class _Run:
+    """Segments that follow one another, read from the first member on that begins in them."""
+
+    def __init__(self, first: Segment, passed_over: int) -> None:
+        self.passed_over = passed_over
+        """Bytes in front of that member: the end of a file that nobody asked for."""
+        self.segments: list[Segment] = []
+        self.members = 0
+        """How many members begin here."""
+        self.add(first)
+
+    def add(self, segment: Segment) -> None:
+        self.members += len(segment.members)
+        # The names are not needed any more, and a folder may hold a million of them.
+        self.segments.append(segment.model_copy(update={"members": ()}))
+
+
 class Parts:
     """What of an archive is needed for some files and folders.
 
@@ -52,63 +69,34 @@ class Parts:
         segments: the volume's index; it is read once, and only what is needed is kept.
         paths: as `checked_paths` gives them.
 
-    Raises NotFound, which names the path that is not in the archive.
+    Raises NotFound, which names the path that is not in the archive; InvalidRequest when an early
+    index does not suffice.
     """
 
     def __init__(self, segments: Iterable[Segment], paths: Collection[str]) -> None:
-        self._paths = paths
-        wanted = [shown(path) for path in paths]
+        self._paths = frozenset(paths)
+        wanted = frozenset(map(shown, paths))
         missing = set(wanted)
-        self._runs: list[list[Segment]] = []
-        """Segments that follow one another, from a member's beginning on."""
-        self._skipped: list[Segment | None] = []
-        """For each run that starts inside a file nobody asked for: where that file begins."""
-        before: Segment | None = None
-        holder: Segment | None = None
-        """The segment in which the large file under way began."""
+        self._runs: list[_Run] = []
+        in_run = False
         for segment in segments:
-            if segment.continues is None:
-                holder = None
-            elif holder is None:
-                holder = before
-            if self._is_needed(segment, wanted, missing):
-                self._take(segment, before, holder, wanted)
-            before = segment
-        if missing:
-            raise NotFound(f"the backup's volume holds no {min(missing)[:200]!r}")
-
-    @staticmethod
-    def _is_needed(segment: Segment, wanted: list[str], missing: set[str]) -> bool:
-        names = [name.rstrip("/") for name in segment.members]
-        if segment.continues is not None:
-            names.append(segment.continues.name)
-        found = {
-            path for path in wanted for name in names if name == path or name.startswith(f"{path}/")
-        }
-        missing -= found
-        return bool(found)
-
-    def _take(
-        self,
-        segment: Segment,
-        before: Segment | None,
-        holder: Segment | None,
-        wanted: list[str],
-    ) -> None:
-        if self._runs and self._runs[-1][-1] is before:
-            self._runs[-1].append(segment)
-            return
-        inside = segment.continues
-        asked_for = inside is not None and any(
-            inside.name == path or inside.name.startswith(f"{path}/") for path in wanted
-        )
-        self._runs.append([segment])
-        self._skipped.append(holder if inside is not None and not asked_for else None)
+            inside = segment.continues
+            goes_on = _asked_for(inside.name, wanted) if inside is not None else None
+            found = {_asked_for(name.rstrip("/"), wanted) for name in segment.members} - {None}
+            if goes_on is None and not found:
+                in_run = False
+            elif in_run:
+                self._runs[-1].add(segment)
+            else:
+                self._runs.append(_Run(segment, _end_of_file_before(segment)))
+                in_run = True
+            missing -= found
+        _none_is(missing)
 
     @property
     def segments(self) -> int:
         """How many segments are read."""
-        return sum(map(len, self._runs)) + sum(it is not None for it in self._skipped)
+        return sum(len(run.segments) for run in self._runs)
 
     def hand_over(
         self,
@@ -120,16 +108,31 @@ class Parts:
     ) -> None:
         """Reads what is needed and hands over the members that were asked for.
 
-        Arguments as of `unpack`. Raises what `read` raises, and as `unpack` does.
+        Arguments as of `unpack`. Raises what `read` raises, and as `unpack` does; NotFound when the
+        index knows a path only by how its name is shown.
         """
         chosen = _OnlyThese(self._paths, into)
-        for run, holder in zip(self._runs, self._skipped, strict=True):
-            stream = TarStream(_chunks(run, holder, read), progress, check)
+        for run in self._runs:
+            stream = TarStream(_chunks(run, read), progress, check)
             # A run may end inside a file that nobody asked for: what begins in it is all of it.
-            beginning = sum(len(segment.members) for segment in run)
-            for member in islice(read_members(stream, check), beginning):
+            for member in islice(read_members(stream, check), run.members):
                 hand_over(member, stream, chosen)
             stream.drain()
+        _none_is(self._paths - chosen.met)
+
+
+def _asked_for(name: str, paths: frozenset[str]) -> str | None:
+    """The one of the paths that is this name, or a folder above it."""
+    while name not in paths:
+        name, slash, _ = name.rpartition("/")
+        if not slash:
+            return None
+    return name
+
+
+def _none_is(missing: Collection[str]) -> None:
+    if missing:
+        raise NotFound(f"the backup's volume holds no {min(missing)[:200]!r}")
 
 
 def unpack_parts(
@@ -150,41 +153,42 @@ def unpack_parts(
     )
 
 
-def _chunks(run: list[Segment], holder: Segment | None, read: ReadSegments) -> Iterator[bytes]:
-    """The segments' bytes from the first member on that begins in them."""
-    passed_over = 0
-    if holder is not None:
-        ((_, raw),) = read([holder])
-        assert run[0].continues is not None
-        size = _size_of_last(raw)
-        passed_over = size + -size % tar.BLOCK - run[0].continues.offset
-    for _, raw in read(run):
+def _chunks(run: _Run, read: ReadSegments) -> Iterator[bytes]:
+    passed_over = run.passed_over
+    for _, raw in read(run.segments):
         yield raw[passed_over:]
-        passed_over = max(0, passed_over - len(raw))
+        passed_over = 0
 
 
-def _size_of_last(raw: bytes) -> int:
-    """The size of the file that begins last in a segment, and goes on in the next."""
-    size = 0
-    stream = TarStream([raw], lambda _: None, lambda: None)
-    try:
-        for member in read_members(stream, lambda: None):
-            size = member.size
-    except ArchiveDamaged:
-        # The segment ends inside that file, of course.
-        return size
-    raise ArchiveDamaged("the index says that a file goes on where the archive has none")
+def _end_of_file_before(segment: Segment) -> int:
+    """How many bytes at a segment's beginning belong to a file that began before it."""
+    inside = segment.continues
+    if inside is None:
+        return 0
+    if inside.size is None:
+        raise InvalidRequest(
+            f"this backup's index does not tell where {inside.name!r} ends, behind which a part"
+            " lies that was asked for: it was written by an earlier version. Restore the whole"
+            " volume, into another folder for instance"
+        )
+    return inside.size + -inside.size % tar.BLOCK - inside.offset
 
 
 class _OnlyThese(Members):
     """Hands on the members that were asked for, and what is in them."""
 
-    def __init__(self, paths: Collection[str], into: Members) -> None:
-        self._paths = frozenset(paths)
+    def __init__(self, paths: frozenset[str], into: Members) -> None:
+        self._paths = paths
         self._into = into
+        self.met: set[str] = set()
+        """The paths of which something was there."""
 
     def _wants(self, parts: list[str]) -> bool:
-        return any("/".join(parts[:depth]) in self._paths for depth in range(1, len(parts) + 1))
+        path = _asked_for("/".join(parts), self._paths)
+        if path is None:
+            return False
+        self.met.add(path)
+        return True
 
     def add_folder(self, parts: list[str], attributes: Attributes) -> None:
         if self._wants(parts):

@@ -33,6 +33,8 @@ class TarSegments:
         self._progress = progress
         self._check = check
         self._used = 0
+        self._size = 0
+        """Of the member begun last."""
         self._start(None)
 
     def begin(self, name: str, head: bytes, size: int) -> None:
@@ -45,6 +47,7 @@ class TarSegments:
         ):
             self._hand_over(None)
         self._members.append(shown(name))
+        self._size = size
         self.put(head)
 
     def put(self, data: bytes) -> None:
@@ -58,7 +61,7 @@ class TarSegments:
     def room(self, name: str, done: int, most: int) -> memoryview:
         """Zeros for the next bytes of a file of which `done` are in: 1 to `most` of them."""
         if self._used == SEGMENT_SIZE:
-            self._hand_over(Continuation(name=shown(name), offset=done))
+            self._hand_over(Continuation(name=shown(name), offset=done, size=self._size))
         return self._buffer[self._used : self._used + most]
 
     def filled(self, count: int) -> None:

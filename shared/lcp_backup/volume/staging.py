@@ -146,13 +146,21 @@ class StagedVolume:
         """Puts only these paths in the place of the live ones; all else stays as it is.
 
         A folder is replaced whole: what was added to it since is gone. Folders above a path that do
-        not exist are made. Raises VolumeError when it cannot; the live folder is then as it was.
+        not exist are made, with the owner and mode of the one they are made in.
+
+        Raises VolumeError when it cannot; the live folder is then as it was.
         """
         places = self._places
         for path in paths:
             above = Path(os.path.realpath((places.folder / path).parent))
             if above != places.folder and places.folder not in above.parents:
                 raise VolumeError(f"{path!r} leads out of the folder {str(places.folder)!r}")
+            if places.folder.exists() and not _there(above).is_dir():
+                # Found out once the marker stands, this would be in the way of `recover` as well.
+                raise VolumeError(
+                    f"{path!r} cannot be restored: {str(_there(above))!r} is a file in the live"
+                    " folder; name that path instead, or move it away"
+                )
         with _errors_about(places.folder, "replaced in part"):
             _write(places.parts, json.dumps(list(paths)))
             try:
@@ -299,8 +307,30 @@ def _move_parts(places: _Places) -> None:
         if _exists(live) and not _exists(old):
             old.parent.mkdir(parents=True, exist_ok=True)
             live.rename(old)
-        live.parent.mkdir(parents=True, exist_ok=True)
+        _make_above(live, places)
         _put(new, live, aside=places.staging)
+
+
+def _make_above(path: Path, places: _Places) -> None:
+    """Makes the folders above a path, each with the owner and mode of the one it is made in.
+
+    So that a portal which may write there may write here too. Each appears by a rename, as it
+    shall be, because a restore killed between making and giving away would not come back to it.
+    """
+    missing = [it for it in path.parents if not it.exists()]
+    for folder in reversed(missing):
+        unfinished = places.staging / "above"
+        unfinished.mkdir(exist_ok=True)
+        like = folder.parent.stat()
+        with suppress(PermissionError):  # only root may give a folder away
+            os.chown(unfinished, like.st_uid, like.st_gid)
+        unfinished.chmod(like.st_mode & 0o7777)
+        unfinished.rename(folder)
+
+
+def _there(path: Path) -> Path:
+    """The path, or the first above it that exists."""
+    return next(it for it in (path, *path.parents) if _exists(it))
 
 
 def _move_parts_back(places: _Places) -> None:
@@ -309,8 +339,8 @@ def _move_parts_back(places: _Places) -> None:
         new, live, old = places.new / path, places.folder / path, places.old_parts / path
         if not _exists(new) and _exists(live):
             live.rename(new)
-        if _exists(old) and not _exists(live):
-            old.rename(live)
+        if _exists(old):
+            _put(old, live, aside=places.staging)
     places.parts.unlink()
 
 
