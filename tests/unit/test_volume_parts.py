@@ -284,6 +284,15 @@ def test_the_previous_content_is_kept_when_asked_and_never_packed_or_restored_ov
         staged.keep_previous("20261123001500")
 
 
+def test_a_killed_restore_into_a_mounted_folder_is_not_in_the_way_of_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "_mount_points", lambda: {tmp_path})
+    (staging.stage(tmp_path).new / "half").touch()
+    staging.check_empty(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_restore_into_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
     staging.check_empty(tmp_path / "not there")
     (tmp_path / "empty").mkdir()

@@ -235,8 +235,10 @@ def stage(folder: Path) -> StagedVolume:
 def check_empty(folder: Path) -> None:
     """Makes sure that a restore into this folder, which need not exist, replaces nothing.
 
-    Raises InvalidRequest, VolumeError.
+    What a killed restore into it left is recovered first. Raises InvalidRequest, VolumeError.
     """
+    if folder.is_dir():
+        recover(folder)
     with _errors_about(folder, "read"):
         if _exists(folder) and (not folder.is_dir() or _names(folder)):
             raise InvalidRequest(
