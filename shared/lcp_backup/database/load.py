@@ -126,7 +126,9 @@ def stage(
                     staging,
                     lambda it: journal_object(control, endpoint, it),
                 )
-                work = Loader(dump, Policy(dumped_name), progress, check, scope.tables)
+                work = Loader(
+                    dump, Policy(dumped_name), progress=progress, check=check, only=scope.tables
+                )
                 return work.load(target, lambda: working(endpoint, staging), control, size)
 
         try:
@@ -162,7 +164,7 @@ def overwrite(
         def attempt(size: int) -> Loaded:
             execute(control, f"CREATE DATABASE IF NOT EXISTS {quote(endpoint.name)}")
             with working(endpoint, endpoint.name) as connection:
-                work = Loader(dump, Policy(dumped_name), progress, check, None)
+                work = Loader(dump, Policy(dumped_name), progress=progress, check=check, only=None)
                 return work.load(
                     InPlace(Session(connection), endpoint.name),
                     lambda: working(endpoint, endpoint.name),

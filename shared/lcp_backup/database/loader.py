@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import pymysql
@@ -65,25 +65,39 @@ class _Table:
     finished: bool = False
 
 
-@dataclass
 class Loader:
-    """One load of a dump, from its first piece to its last."""
+    """One load of a dump, from its first piece to its last; used once.
 
-    dump: Dump
-    policy: Policy
-    progress: Callable[[int], None]
-    check: Callable[[], None]
-    only: Collection[str] | None
-    """The tables of a partial restore."""
+    Args:
+        dump: what to load.
+        policy: judges its statements.
+        progress: told the raw bytes of every piece once it is loaded.
+        check: called before every statement, from several threads; raises to stop.
+        only: the tables of a partial restore, which must have no foreign keys to others.
+    """
 
-    tables: dict[str, _Table] = field(default_factory=dict)
-    left_out: dict[str, None] = field(default_factory=dict)
-    head: list[Ruling] = field(default_factory=list)
-    """What the dump's beginning does to a session."""
-    base: tuple[str, ...] | None = None
-    """The session as the beginning left it."""
-    statements: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(
+        self,
+        dump: Dump,
+        policy: Policy,
+        *,
+        progress: Callable[[int], None],
+        check: Callable[[], None],
+        only: Collection[str] | None,
+    ) -> None:
+        self._dump = dump
+        self._policy = policy
+        self._progress = progress
+        self._check = check
+        self._only = only
+        self._tables: dict[str, _Table] = {}
+        self._left_out: dict[str, None] = {}
+        self._head: list[Ruling] = []
+        """What the dump's beginning does to a session."""
+        self._base: tuple[str, ...] | None = None
+        """The session as the beginning left it."""
+        self._statements = 0
+        self._lock = threading.Lock()
 
     def load(
         self,
@@ -92,15 +106,24 @@ class Loader:
         control: Connection,
         connections: int,
     ) -> Loaded:
-        """Loads everything; with no `connections`, in the order in which it was written."""
+        """Loads everything.
+
+        Args:
+            target: where all goes that is no row; its session is one connection more.
+            connect: opens a connection for rows.
+            control: kills those, when the load has to stop.
+            connections: how many; with none, all is loaded in the order in which it was written.
+
+        Raises OrderMattersError when only that order is right; else as `load.stage`.
+        """
 
         @contextmanager
         def member() -> Iterator[Session]:
             with connect() as connection:
                 session = Session(connection)
-                for ruling in self.head:
+                for ruling in self._head:
                     session.run(lambda: "the dump's beginning", ruling)
-                if session.state() != self.base:
+                if session.state() != self._base:
                     raise OrderMattersError
                 yield session
 
@@ -109,9 +132,9 @@ class Loader:
             with suppress(pymysql.MySQLError):
                 execute(control, f"KILL {thread_id}")
 
-        with Crew(max(connections, 1), member, kill, self.check) as crew:
+        with Crew(max(connections, 1), member, kill, self._check) as crew:
             current: str | None = None
-            for piece in self.dump.pieces(as_written=not connections):
+            for piece in self._dump.pieces(as_written=not connections):
                 rows_of = piece.table if connections and piece.section is Section.ROWS else None
                 if current is not None and rows_of != current:
                     self._close(current, crew)
@@ -127,21 +150,21 @@ class Loader:
             self._finish_rows(crew)
             self._add_foreign_keys(target.session)
         target.session.commit()
-        if not self.tables:
+        if not self._tables:
             raise LoadFailed("the dump creates no table: it would leave an empty site")
         return Loaded(
-            tuple(self.tables),
-            self.statements,
-            sum(table.inserted for table in self.tables.values()),
-            tuple(self.left_out),
+            tuple(self._tables),
+            self._statements,
+            sum(table.inserted for table in self._tables.values()),
+            tuple(self._left_out),
         )
 
     # --- on the one connection ------------------------------------------------
 
     def _execute(self, piece: Piece, target: Target, *, apart: bool) -> None:
-        in_head = piece.section is Section.HEAD and self.base is None
-        if self.base is None and not in_head:
-            self.base = target.session.state()
+        in_head = piece.section is Section.HEAD and self._base is None
+        if self._base is None and not in_head:
+            self._base = target.session.state()
         touched = False
         for statement, ruling in self._judged(piece):
             touched = touched or ruling.kind is Kind.SESSION
@@ -151,61 +174,61 @@ class Loader:
                 target.take(where, Ruling(ruling.kind, definition.create, ruling.name))
                 continue
             if ruling.drops:
-                self.tables.pop(ruling.name, None)
+                self._tables.pop(ruling.name, None)
             if in_head and ruling.kind is Kind.SESSION:
-                self.head.append(ruling)
+                self._head.append(ruling)
             if ruling.kind is Kind.ROWS:
                 inserted = target.session.run(where, ruling)
-                if ruling.name in self.tables:
-                    self.tables[ruling.name].inserted += inserted
+                if ruling.name in self._tables:
+                    self._tables[ruling.name].inserted += inserted
             else:
                 target.take(where, ruling)
         if piece.section is Section.ROWS:
             target.session.commit()
-        self.progress(len(piece.raw))
+        self._progress(len(piece.raw))
         # With rows on other connections, each table must leave the session as it found it.
         settled = not touched or in_head or piece.section is Section.TAIL
-        if apart and not settled and target.session.state() != self.base:
+        if apart and not settled and target.session.state() != self._base:
             raise OrderMattersError
 
     def _define(self, ruling: Ruling, *, apart: bool) -> Definition:
         if not apart:
             definition = Definition(ruling.sql)
         else:
-            rows = self.dump.row_bytes(ruling.name)
+            rows = self._dump.row_bytes(ruling.name)
             worth = rows is None or rows >= _WORTH_SETTING_ASIDE
             definition = taken_apart(ruling.sql, set_indexes_aside=worth)
-        if self.only is not None:
+        if self._only is not None:
             for other in definition.references:
-                if other not in self.only:
+                if other not in self._only:
                     raise InvalidRequest(
                         f"a foreign key of {ruling.name} points to {other}: name that table as"
                         " well, or restore into another database"
                     )
-        self.tables[ruling.name] = _Table(definition, counted=definition.counted)
+        self._tables[ruling.name] = _Table(definition, counted=definition.counted)
         return definition
 
     def _add_foreign_keys(self, session: Session) -> None:
-        for name, table in self.tables.items():
+        for name, table in self._tables.items():
             keys, table.definition = table.definition.foreign_keys, Definition(b"")
             if keys:
-                self.check()
+                self._check()
                 session.alter(name, keys)
 
     # --- on the crew's connections --------------------------------------------
 
     def _hand_out(self, piece: Piece, name: str, main: Session, crew: Crew[Session]) -> None:
-        if self.base is None:
-            self.base = main.state()
-        table = self.tables.get(name)
+        if self._base is None:
+            self._base = main.state()
+        table = self._tables.get(name)
         if table is not None:
-            with self.lock:
+            with self._lock:
                 table.under_way += 1
 
         def load(session: Session) -> None:
             self._load_rows(piece, session)
             if table is not None:
-                with self.lock:
+                with self._lock:
                     table.under_way -= 1
                 self._finish(name, table, session)
 
@@ -215,7 +238,7 @@ class Loader:
         touched = False
         inserted: dict[str, int] = {}
         for statement, ruling in self._judged(piece):
-            table = self.tables.get(ruling.name)
+            table = self._tables.get(ruling.name)
             if ruling.kind in {Kind.LOCK, Kind.NOTHING, Kind.LEFT_OUT}:
                 continue
             if ruling.kind is Kind.TABLE:
@@ -232,31 +255,31 @@ class Loader:
                 ):
                     table.counted = False
         session.commit()
-        with self.lock:
+        with self._lock:
             for name, rows in inserted.items():
-                if name in self.tables:
-                    self.tables[name].inserted += rows
-        self.progress(len(piece.raw))
-        if touched and session.state() != self.base:
+                if name in self._tables:
+                    self._tables[name].inserted += rows
+        self._progress(len(piece.raw))
+        if touched and session.state() != self._base:
             raise OrderMattersError
 
     def _close(self, name: str, crew: Crew[Session]) -> None:
         """No more rows of this table: whoever loads the last of them finishes it."""
-        table = self.tables.get(name)
+        table = self._tables.get(name)
         if table is None:
             return
-        with self.lock:
+        with self._lock:
             table.closed = True
             idle = not table.under_way
         if idle and not table.finished:
             crew.put(lambda session: self._finish(name, table, session))
 
     def _finish(self, name: str, table: _Table, session: Session) -> None:
-        with self.lock:
+        with self._lock:
             if not table.closed or table.under_way or table.finished:
                 return
             table.finished = True
-        self.check()
+        self._check()
         if table.definition.indexes:
             session.alter(name, table.definition.indexes)
         if table.counted:
@@ -267,7 +290,7 @@ class Loader:
                 )
 
     def _finish_rows(self, crew: Crew[Session]) -> None:
-        for name, table in self.tables.items():
+        for name, table in self._tables.items():
             if not table.closed and table.definition.indexes:
                 self._close(name, crew)
         crew.drain()
@@ -275,17 +298,17 @@ class Loader:
     # --- statements -----------------------------------------------------------
 
     def _judged(self, piece: Piece) -> Iterator[tuple[Statement, Ruling]]:
-        splitter = StatementSplitter(dump_program=self.dump.by_dump_program)
+        splitter = StatementSplitter(dump_program=self._dump.by_dump_program)
         count = 0
         for statement in (*splitter.feed(piece.raw), *splitter.close()):
-            self.check()
-            ruling = self.policy.judge(_Placed(piece, statement))
+            self._check()
+            ruling = self._policy.judge(_Placed(piece, statement))
             count += 1
             if ruling.kind is Kind.LEFT_OUT:
-                self.left_out[head(statement.text)] = None
+                self._left_out[head(statement.text)] = None
             yield statement, ruling
-        with self.lock:
-            self.statements += count
+        with self._lock:
+            self._statements += count
 
 
 def _place(piece: Piece, statement: Statement) -> Callable[[], str]:
