@@ -16,7 +16,7 @@ import pymysql
 from lcp_backup.database.crew import Crew
 from lcp_backup.database.definition import Definition, taken_apart
 from lcp_backup.database.endpoint import Connection
-from lcp_backup.database.pieces import Dump, Piece
+from lcp_backup.database.pieces import Dump, Piece, PlacedStatement
 from lcp_backup.database.policy import Kind, Policy, Ruling, head
 from lcp_backup.database.session import Session, Target
 from lcp_backup.database.statements import Statement, StatementSplitter
@@ -168,7 +168,7 @@ class Loader:
         touched = False
         for statement, ruling in self._judged(piece):
             touched = touched or ruling.kind is Kind.SESSION
-            where = _place(piece, statement)
+            where = PlacedStatement(piece, statement).tell
             if ruling.creates:
                 definition = self._define(ruling, apart=apart)
                 target.take(where, Ruling(ruling.kind, definition.create, ruling.name))
@@ -247,7 +247,7 @@ class Loader:
                 if table is not None and table.definition.counted:
                     continue  # InnoDB keeps its keys whatever one says
             touched = touched or ruling.kind is Kind.SESSION
-            done = session.run(_place(piece, statement), ruling)
+            done = session.run(PlacedStatement(piece, statement).tell, ruling)
             if ruling.kind is Kind.ROWS:
                 inserted[ruling.name] = inserted.get(ruling.name, 0) + done
                 if table is not None and (
@@ -302,30 +302,10 @@ class Loader:
         count = 0
         for statement in (*splitter.feed(piece.raw), *splitter.close()):
             self._check()
-            ruling = self._policy.judge(_Placed(piece, statement))
+            ruling = self._policy.judge(PlacedStatement(piece, statement))
             count += 1
             if ruling.kind is Kind.LEFT_OUT:
                 self._left_out[head(statement.text)] = None
             yield statement, ruling
         with self._lock:
             self._statements += count
-
-
-def _place(piece: Piece, statement: Statement) -> Callable[[], str]:
-    return lambda: piece.where(statement.at)
-
-
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    """A statement with its place in the dump, which is found out when somebody asks."""
-
-    piece: Piece
-    statement: Statement
-
-    @property
-    def text(self) -> bytes:
-        return self.statement.text
-
-    @property
-    def where(self) -> str:
-        return self.piece.where(self.statement.at)

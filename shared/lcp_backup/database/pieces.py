@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final, NamedTuple, Protocol
 
 from lcp_backup.database.sections import Cut, SectionCutter
+from lcp_backup.database.statements import Statement
 from lcp_backup.errors import NotFound
 from lcp_backup.model import Section, Segment
 
@@ -26,6 +27,27 @@ class Piece(NamedTuple):
     def where(self, at: int) -> str:
         """The place of a byte, for messages."""
         return f"line {self.first_line + self.raw.count(b'\n', 0, at)} of {self.of}"
+
+
+class PlacedStatement(NamedTuple):
+    """A statement of a piece, with its place in the dump, found out when somebody asks."""
+
+    piece: Piece
+    statement: Statement
+
+    @property
+    def text(self) -> bytes:
+        """What a server is to be sent (a copy)."""
+        return self.statement.text
+
+    @property
+    def where(self) -> str:
+        """Its place, for a message."""
+        return self.piece.where(self.statement.at)
+
+    def tell(self) -> str:
+        """Its place, as a function."""
+        return self.where
 
 
 class Dump(Protocol):

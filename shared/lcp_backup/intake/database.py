@@ -9,9 +9,9 @@ from lcp_backup.archive.deflate import inflate_stream
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
 from lcp_backup.database.dump import SANDBOX_LINE
 from lcp_backup.database.endpoint import Flavour
-from lcp_backup.database.pieces import Piece, StreamedDump
+from lcp_backup.database.pieces import Piece, PlacedStatement, StreamedDump
 from lcp_backup.database.policy import Kind, Policy, unquote
-from lcp_backup.database.statements import Statement, StatementSplitter
+from lcp_backup.database.statements import StatementSplitter
 from lcp_backup.errors import ArchiveDamaged, ArchiveRefused
 from lcp_backup.intake.content import Form, recognised
 from lcp_backup.model import DatabaseFacts, Section
@@ -167,7 +167,7 @@ def _judged(piece: Piece, policy: Policy, check: Callable[[], None]) -> set[str]
     splitter = StatementSplitter()
     for statement in (*splitter.feed(piece.raw), *splitter.close()):
         check()
-        judged = _Placed(piece, statement)
+        judged = PlacedStatement(piece, statement)
         ruling = policy.judge(judged)
         if ruling.kind is Kind.TABLE and ruling.creates:
             created.add(ruling.name)
@@ -176,21 +176,6 @@ def _judged(piece: Piece, policy: Policy, check: Callable[[], None]) -> set[str]
                 f"the database is cut short: it ends inside the statement at {judged.where}"
             )
     return created
-
-
-class _Placed(NamedTuple):
-    """A statement with its place in the user's file."""
-
-    piece: Piece
-    statement: Statement
-
-    @property
-    def text(self) -> bytes:
-        return self.statement.text
-
-    @property
-    def where(self) -> str:
-        return self.piece.where(self.statement.at)
 
 
 def _schema_name(first: Piece) -> str | None:
