@@ -16,7 +16,7 @@ from local.api import curl
 from local.stack import PROJECT
 from tests.e2e.conftest import Deployed
 
-LARGE = 66 * 1024 * 1024
+LARGE = 24 * 1024 * 1024
 """Bytes; more than travels in one piece."""
 
 
@@ -176,7 +176,7 @@ def test_an_upload_that_lacks_bytes_is_not_completed_and_can_be_gone_on_with_or_
 
     again = deployed.admin.call("GET", upload).json()["volume"]["parts"][0]
     assert (again["offset"], again["size"]) == (first["offset"], first["size"])
-    # Cut off, as by a lost connection; the whole of it would take the emulator 20 seconds.
+    # Cut off, as by a lost connection.
     sent.write_bytes(volume[:1000])
     assert curl("--upload-file", sent, again["url"]).status == 200
     refused = deployed.admin.post(f"{upload}/complete")

@@ -46,7 +46,7 @@ from lcp_backup.requests import UploadRequest
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 
-PART_SIZE: Final = 64 << 20
+PART_SIZE: Final = 16 << 20
 """What travels in one piece, and the size of a part of anything larger."""
 _MOST_PARTS: Final = 1000
 """Of one file: two thousand signed URLs of up to 2 KB each fit a Lambda's answer of 6 MB."""
