@@ -37,12 +37,15 @@ def main(names: list[str]) -> int:
     for name in names or SUBJECTS:
         # Beside the result and not in /tmp, which may be memory.
         with tempfile.TemporaryDirectory(prefix="bench-", dir=_RESULT.parent) as work:
-            rows += SUBJECTS[name](Path(work))
-    _RESULT.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
-    width = max(len(row.name) for row in rows)
-    for row in rows:
-        verdict = "holds" if row.holds else "FALLS"
-        print(f"{row.name:<{width}}  {row.figure:>8}  {row.bar:<13}  {verdict}  {row.detail}")
+            measured = SUBJECTS[name](Path(work))
+        for row in measured:
+            verdict = "holds" if row.holds else "FALLS"
+            print(
+                f"{row.name:<68} {row.figure:>8}  {row.bar:<13}  {verdict}  {row.detail}",
+                flush=True,
+            )
+        rows += measured
+        _RESULT.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
     return 0 if all(row.holds for row in rows) else 1
 
 

@@ -26,7 +26,7 @@ class FileSink:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._rest = path.with_suffix(".rest")
+        self._rest = path.with_name(f"{path.name}.rest")
         self._file = self._rest.open("wb")
 
     def write(self, data: bytes) -> None:
