@@ -41,7 +41,14 @@ from lcp_backup.model import (
     Upload,
     read_document,
 )
-from lcp_backup.objects import ObjectReader, ObjectStore, ObjectWriter, OpenUpload
+from lcp_backup.objects import (
+    LockMode,
+    ObjectLock,
+    ObjectReader,
+    ObjectStore,
+    ObjectWriter,
+    OpenUpload,
+)
 
 type Clock = Callable[[], datetime]
 """The time now, aware and in UTC."""
@@ -154,15 +161,33 @@ class Leftover:
     newest: datetime
 
 
+@dataclass(frozen=True)
+class BackupLock:
+    """What a new backup is made of is locked for `term`, counted from when it is written."""
+
+    mode: LockMode
+    term: timedelta
+
+
 class Catalog:
     """The backups, runs and lease of one environment: one prefix of one bucket.
 
-    Arguments: `prefix` without a slash at either end, may be empty; `clock` answers aware UTC.
+    Arguments: `prefix` without a slash at either end, may be empty; `clock` answers aware UTC;
+    with `lock`, no version of a backup's objects can be deleted for a while. Unpublishing hides a
+    locked backup all the same: its versions stay until the lock ends.
     """
 
-    def __init__(self, store: ObjectStore, prefix: str, clock: Clock = utc_now) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        prefix: str,
+        clock: Clock = utc_now,
+        *,
+        lock: BackupLock | None = None,
+    ) -> None:
         self.store = store
         self.now = clock
+        self._lock = lock
         self._root = f"{prefix}/" if prefix else ""
         self._backups_root = f"{self._root}backups/"
         self._uploads_root = f"{self._root}uploads/"
@@ -217,11 +242,15 @@ class Catalog:
 
     def archive_writer(self, backup_id: str, kind: ArchiveKind) -> ObjectWriter:
         """Where a new archive's bytes go."""
-        return self.store.writer(self._key(backup_id, archive_name(kind)))
+        return self.store.writer(self._key(backup_id, archive_name(kind)), lock=self._new_lock())
 
     def index_writer(self, backup_id: str, kind: ArchiveKind) -> ObjectWriter:
         """Where a new index's bytes go."""
-        return self.store.writer(self._key(backup_id, index_name(kind)), threads=1)
+        key = self._key(backup_id, index_name(kind))
+        return self.store.writer(key, threads=1, lock=self._new_lock())
+
+    def _new_lock(self) -> ObjectLock | None:
+        return ObjectLock(self._lock.mode, self.now() + self._lock.term) if self._lock else None
 
     def open(self, backup_id: str, name: str) -> ObjectReader:
         """An archive or index of a backup, to be read; raises ObjectNotFound."""
@@ -240,7 +269,7 @@ class Catalog:
         """Makes the backup exist; raises Conflict when one with its id does already."""
         body = manifest.model_dump_json(indent=1).encode()
         try:
-            self.store.put_new(self._key(manifest.id, MANIFEST), body)
+            self.store.put_new(self._key(manifest.id, MANIFEST), body, lock=self._new_lock())
         except PreconditionFailed as error:
             raise Conflict(
                 f"backup {manifest.id} was published by another run meanwhile"

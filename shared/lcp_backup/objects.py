@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import batched
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -31,6 +31,9 @@ from lcp_backup.errors import ObjectNotFound, PreconditionFailed, StorageError
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+type LockMode = Literal["GOVERNANCE", "COMPLIANCE"]
+"""S3's names."""
 
 MIB = 1024 * 1024
 FIRST_PART_SIZE = 8 * MIB
@@ -81,6 +84,29 @@ class StoredPart:
     number: int
     size: int
     etag: str
+
+
+@dataclass(frozen=True)
+class ObjectLock:
+    """Keeps a version of an object from being deleted, by anybody, before `until` (UTC).
+
+    The bucket must have Object Lock. GOVERNANCE lets a principal with a right of its own lift it,
+    COMPLIANCE lets nobody, the account's owner included.
+    """
+
+    mode: LockMode
+    until: datetime
+
+
+class _LockArguments(TypedDict, total=False):
+    ObjectLockMode: LockMode
+    ObjectLockRetainUntilDate: datetime
+
+
+def _arguments(lock: ObjectLock | None) -> _LockArguments:
+    if lock is None:
+        return {}
+    return {"ObjectLockMode": lock.mode, "ObjectLockRetainUntilDate": lock.until}
 
 
 @contextmanager
@@ -134,7 +160,14 @@ class ObjectStore:
                 Bucket=self.bucket, Key=key, Body=body, ContentType=content_type
             )
 
-    def put_new(self, key: str, body: bytes, *, content_type: str = "application/json") -> str:
+    def put_new(
+        self,
+        key: str,
+        body: bytes,
+        *,
+        content_type: str = "application/json",
+        lock: ObjectLock | None = None,
+    ) -> str:
         """Writes a small object where none lies, and answers its tag; raises PreconditionFailed.
 
         `body` must be the writer's alone: it is how a write is known again whose answer was lost.
@@ -143,7 +176,12 @@ class ObjectStore:
             key,
             body,
             lambda: self._client.put_object(
-                Bucket=self.bucket, Key=key, Body=body, ContentType=content_type, IfNoneMatch="*"
+                Bucket=self.bucket,
+                Key=key,
+                Body=body,
+                ContentType=content_type,
+                IfNoneMatch="*",
+                **_arguments(lock),
             )["ETag"],
         )
 
@@ -301,10 +339,15 @@ class ObjectStore:
         return ObjectReader(self, key, head["ContentLength"], head["ETag"])
 
     def writer(
-        self, key: str, *, content_type: str = "application/gzip", threads: int = 4
+        self,
+        key: str,
+        *,
+        content_type: str = "application/gzip",
+        threads: int = 4,
+        lock: ObjectLock | None = None,
     ) -> ObjectWriter:
         """A ByteSink for one new object of any size; nothing is sent before a part is full."""
-        return ObjectWriter(self._client, self.bucket, key, content_type, threads)
+        return ObjectWriter(self._client, self.bucket, key, content_type, threads, lock)
 
     def read_range(self, key: str, etag: str, offset: int, length: int) -> bytes:
         """Exactly `length` bytes (at least 1) of the object that has this tag."""
@@ -368,7 +411,13 @@ class ObjectWriter:
     """
 
     def __init__(
-        self, client: S3Client, bucket: str, key: str, content_type: str, threads: int
+        self,
+        client: S3Client,
+        bucket: str,
+        key: str,
+        content_type: str,
+        threads: int,
+        lock: ObjectLock | None,
     ) -> None:
         self._client = client
         self._bucket = bucket
@@ -376,6 +425,7 @@ class ObjectWriter:
         self._content_type = content_type
         self._mark = {"writer": secrets.token_hex(8)}
         self._threads = threads
+        self._lock = lock
         self._pool: ThreadPoolExecutor | None = None
         self._places = threading.BoundedSemaphore(threads)
         self._upload_id: str | None = None
@@ -411,6 +461,7 @@ class ObjectWriter:
                     ContentType=self._content_type,
                     Metadata=self._mark,
                     IfNoneMatch="*",
+                    **_arguments(self._lock),
                 )
             return
         if self._buffered:
@@ -483,6 +534,7 @@ class ObjectWriter:
                     Key=self._key,
                     ContentType=self._content_type,
                     Metadata=self._mark,
+                    **_arguments(self._lock),
                 )["UploadId"]
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="s3-part")

@@ -1,10 +1,12 @@
 """What lies in the bucket: publishing, unpublishing, leftovers, runs, and the lease."""
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 
-from lcp_backup.catalog import Catalog, archive_name, index_name, started_at
+from lcp_backup.catalog import BackupLock, Catalog, archive_name, index_name, started_at
 from lcp_backup.errors import (
     Conflict,
     InvalidRequest,
@@ -27,6 +29,9 @@ from lcp_backup.model import (
 )
 from lcp_backup.objects import ObjectStore
 from tests.unit.conftest import SettableClock
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 TERM = timedelta(minutes=2)
 
@@ -147,6 +152,53 @@ def test_unpublish_leaves_nothing_and_may_be_called_again(
     assert list(store.entries("")) == []
     with pytest.raises(NotFound, match="no backup in s3://backups/acme/prd/"):
         catalog.latest()
+
+
+def test_no_version_of_a_locked_backup_can_be_deleted_and_expiring_hides_it(
+    s3: "S3Client", clock: SettableClock
+) -> None:
+    s3.create_bucket(
+        Bucket="locked",
+        CreateBucketConfiguration={"LocationConstraint": "eu-central-1"},
+        ObjectLockEnabledForBucket=True,
+    )
+    store = ObjectStore(s3, "locked")
+    term = timedelta(days=30)
+    catalog = Catalog(store, "acme/prd", clock, lock=BackupLock("GOVERNANCE", term))
+    backup_id = a_manifest(clock()).id
+    publish(catalog, clock())
+    versions = s3.list_object_versions(Bucket="locked")["Versions"]
+    assert len(versions) == 5
+    for version in versions:
+        where = {"Bucket": "locked", "Key": version["Key"], "VersionId": version["VersionId"]}
+        kept = s3.get_object_retention(**where)["Retention"]
+        assert kept["Mode"] == "GOVERNANCE"
+        assert kept["RetainUntilDate"] == (clock() + term).replace(microsecond=0)
+        with pytest.raises(ClientError, match="object protected by object lock"):
+            s3.delete_object(**where)
+    catalog.unpublish(backup_id)
+    assert list(catalog.backups()) == []
+    assert len(s3.list_object_versions(Bucket="locked")["Versions"]) == 5
+
+
+def test_an_archive_of_many_parts_is_locked_from_its_start(
+    store: ObjectStore, s3: "S3Client", clock: SettableClock
+) -> None:
+    # The mock forgets the lock of a multipart upload, so this looks at what is asked of S3.
+    asked: list[dict[str, Any]] = []
+    s3.meta.events.register(
+        "provide-client-params.s3.CreateMultipartUpload",
+        lambda params, **_: asked.append(params),
+    )
+    term = timedelta(days=7)
+    catalog = Catalog(store, "acme/prd", clock, lock=BackupLock("COMPLIANCE", term))
+    writer = catalog.archive_writer(a_manifest(clock()).id, ArchiveKind.VOLUME)
+    for _ in range(3):
+        writer.write(bytes(8 * 1024 * 1024))
+    writer.complete()
+    (params,) = asked
+    assert params["ObjectLockMode"] == "COMPLIANCE"
+    assert params["ObjectLockRetainUntilDate"] == clock() + term
 
 
 def test_what_a_dead_run_left_is_cleared_before_its_id_is_used_again(
