@@ -33,8 +33,8 @@ _NAME: Final = "lportal"
 _THREADS: Final = os.process_cpu_count() or 2
 _CONNECTIONS: Final = 2 * _THREADS
 SERVER_OPTIONS: Final = (
-    # As much memory as the data: what is measured is work, and not this machine's disk.
-    "--innodb-buffer-pool-size=1G",
+    # Memory for all of the data: what is measured is work, and not this machine's disk.
+    "--innodb-buffer-pool-size=3G",
     "--innodb-log-file-size=512M",
 )
 

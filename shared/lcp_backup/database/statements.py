@@ -17,6 +17,8 @@ _ROWS_HEAD = re.compile(
     rb"(?:\((?:`(?:[^`]|``)++`(?:, )?+)++\) )?+VALUES[ \n]\("
 )
 _ROWS_END: Final = b");\n"
+_LONG_LINE: Final = 300
+"""Bytes of a line from which looking at each newline costs less than searching every byte."""
 
 
 def _any_but(characters: bytes) -> bytes:
@@ -37,6 +39,19 @@ _LITERAL_REST = {quote: re.compile(_rest_of(quote), re.DOTALL) for quote in _QUO
 """What may follow an opening quote up to the closing one. A doubled quote reads as two literals
 side by side, which comes to the same."""
 _COMMENT_END = {b"#": b"\n", b"--": b"\n", b"/*": b"*/"}
+
+
+def _find_rows_end(buffer: bytearray, since: int) -> int:
+    """`buffer.find(_ROWS_END, since)`, several times faster where lines are long."""
+    if buffer.count(b"\n", since) * _LONG_LINE > len(buffer) - since:
+        return buffer.find(_ROWS_END, since)
+    # One byte is searched by the processor's widest registers, three are not.
+    newline = since + len(_ROWS_END) - 2
+    while (newline := buffer.find(b"\n", newline + 1)) >= 0:
+        end = newline + 1 - len(_ROWS_END)
+        if buffer.startswith(_ROWS_END, end):
+            return end
+    return -1
 
 
 class Statement(NamedTuple):
@@ -194,7 +209,7 @@ class StatementSplitter:
         return True
 
     def _search_rows_end(self, since: int, *, final: bool) -> bool:
-        end = self._buffer.find(_ROWS_END, since)
+        end = _find_rows_end(self._buffer, since)
         if end >= 0:
             self._end = end + 1, end + 2
         elif final:
