@@ -49,6 +49,7 @@ openapi: setup ## Write docs/openapi.json anew
 lock: setup ## Resolve the requirement files anew, with hashes
 	.venv/bin/python -m pip install --quiet uv
 	uv pip compile $(lock_options) requirements-dev.in -o requirements-dev.txt
+	uv pip compile $(lock_options) requirements-emulator.in -o requirements-emulator.txt
 	uv pip compile $(lock_options) -c requirements-dev.txt shared/requirements.in -o shared/requirements.txt
 	uv pip compile $(lock_options) -c requirements-dev.txt $(in_layer:%=--no-emit-package %) \
 	  functions/api/requirements.in -o functions/api/requirements.txt

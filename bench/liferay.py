@@ -1,8 +1,8 @@
 """A database like a Liferay site's: twenty tables, XML and short rows, secondary indexes on all.
 
-Structured content takes most of the bytes, permissions and entries most of the rows. The words follow
-Zipf's law, or `gzip -6` would find less to do than in real text: 60 MB of it take 2.4 s and become
-32 %, 60 MB of English documentation 2.2 s and 26 % on the same machine.
+Structured content takes most of the bytes, permissions and entries most of the rows. The words
+follow Zipf's law, or `gzip -6` would find less to do than in real text: 60 MB of it take 2.4 s and
+become 32 %, 60 MB of English documentation 2.2 s and 26 % on the same machine.
 """
 
 import itertools

@@ -1,7 +1,6 @@
 """MiniStack, an AWS emulator without Docker, on the loopback address and with IAM enforced."""
 
 import os
-import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -11,6 +10,8 @@ from urllib.error import URLError
 from local import processes
 
 NAME = "ministack"
+_ENVIRONMENT: Final = Path(__file__).resolve().parent.parent / ".local" / "emulator-env"
+"""The emulator's own Python, in which it runs the functions too (local/setup.sh makes it)."""
 REGION: Final = "eu-central-1"
 CREDENTIALS = {"access_key_id": "test", "secret_access_key": "test"}
 
@@ -30,7 +31,7 @@ def start(state: Path) -> str:
     }
     processes.start(
         NAME,
-        [str(Path(sys.executable).parent / "ministack")],
+        [str(_ENVIRONMENT / "bin" / "ministack")],
         state,
         env={
             **inherited,

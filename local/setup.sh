@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes this machine ready for `make demo` and `make test`: Debian's database server and tools where
-# they are missing, and the locked Python packages in .venv. Tells what it installs; does nothing
-# when all is there. Names given to it are further packages wanted (the bench has rivals to install).
+# they are missing, and the locked Python packages in .venv and, for the emulator, beside it. Tells
+# what it installs; does nothing when all is there. Names given to it are further packages wanted (the bench has rivals to install).
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -50,10 +50,15 @@ if [ ! -x .venv/bin/python ]; then
   "$python" -m venv .venv
 fi
 
-stamp=$(cat requirements-dev.txt shared/requirements.txt | sha256sum | cut -d' ' -f1)
-if [ "$(cat .venv/installed 2>/dev/null)" != "$stamp" ]; then
-  echo "installing the locked Python packages into .venv (a minute or two)"
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-    --require-hashes -r requirements-dev.txt
-  echo "$stamp" > .venv/installed
-fi
+# What is locked in the file $2, in the environment $1; again when the file changed.
+install_locked() {
+  stamp=$(sha256sum < "$2" | cut -d' ' -f1)
+  [ "$(cat "$1/installed" 2>/dev/null)" != "$stamp" ] || return 0
+  echo "installing the locked Python packages of $2 into $1"
+  [ -x "$1/bin/python" ] || .venv/bin/python -m venv "$1"
+  "$1/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$2"
+  echo "$stamp" > "$1/installed"
+}
+
+install_locked .venv requirements-dev.txt
+install_locked .local/emulator-env requirements-emulator.txt

@@ -347,7 +347,9 @@ class ObjectStore:
         lock: ObjectLock | None = None,
     ) -> ObjectWriter:
         """A ByteSink for one new object of any size; nothing is sent before a part is full."""
-        return ObjectWriter(self._client, self.bucket, key, content_type, threads, lock)
+        return ObjectWriter(
+            self._client, self.bucket, key, content_type=content_type, threads=threads, lock=lock
+        )
 
     def read_range(self, key: str, etag: str, offset: int, length: int) -> bytes:
         """Exactly `length` bytes (at least 1) of the object that has this tag."""
@@ -415,6 +417,7 @@ class ObjectWriter:
         client: S3Client,
         bucket: str,
         key: str,
+        *,
         content_type: str,
         threads: int,
         lock: ObjectLock | None,

@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from lcp_backup import aws, settings
-from lcp_backup.catalog import Catalog, utc_now
+from lcp_backup.catalog import BackupLock, Catalog, utc_now
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.jobs.active_run import Pace
 from lcp_backup.jobs.cleanup import clean_up
@@ -39,7 +39,13 @@ class Service:
     def __init__(self, config: Settings) -> None:
         s3 = aws.s3_client()
         self._settings = config
-        self._catalog = Catalog(ObjectStore(s3, config.required_bucket()), config.backup_prefix)
+        retention = timedelta(days=config.backup_retention_days)
+        mode = config.backup_object_lock
+        self._catalog = Catalog(
+            ObjectStore(s3, config.required_bucket()),
+            config.backup_prefix,
+            lock=BackupLock(mode, retention) if mode else None,
+        )
         source_bucket = config.source_bucket or config.required_bucket()
         self._source = Catalog(ObjectStore(s3, source_bucket), config.source_prefix)
         self._telemetry = Telemetry(

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -86,6 +86,13 @@ def _strategy(value: object) -> RestoreStrategy:
     except ValueError:
         allowed = " or ".join(RestoreStrategy)
         raise ValueError(f"{allowed} is allowed") from None
+
+
+def _lock_mode(value: object) -> object:
+    text = str(value).strip().upper()
+    if text not in {"GOVERNANCE", "COMPLIANCE"}:
+        raise ValueError("GOVERNANCE or COMPLIANCE is allowed, or nothing")
+    return text
 
 
 def _level(value: object) -> str:
@@ -168,6 +175,10 @@ class Settings(BaseModel):
     backup_restore_source_prefix: Annotated[str | None, BeforeValidator(_prefix)] = Field(
         None, alias="LCP_BACKUP_RESTORE_SOURCE_PREFIX"
     )
+    backup_object_lock: Annotated[
+        Literal["GOVERNANCE", "COMPLIANCE"] | None, BeforeValidator(_lock_mode)
+    ] = Field(None, alias="LCP_BACKUP_OBJECT_LOCK")
+    """How S3 keeps a backup's objects from being deleted before their retention ends; or not."""
     backup_bucket: Annotated[str, _Required] | None = Field(None, alias="LCP_BACKUP_BUCKET")
     """The bucket backups lie in; only the schedules function does without."""
     backup_prefix_given: Annotated[str | None, BeforeValidator(_prefix)] = Field(

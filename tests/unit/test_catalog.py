@@ -170,12 +170,12 @@ def test_no_version_of_a_locked_backup_can_be_deleted_and_expiring_hides_it(
     versions = s3.list_object_versions(Bucket="locked")["Versions"]
     assert len(versions) == 5
     for version in versions:
-        where = {"Bucket": "locked", "Key": version["Key"], "VersionId": version["VersionId"]}
-        kept = s3.get_object_retention(**where)["Retention"]
+        key, version_id = version["Key"], version["VersionId"]
+        kept = s3.get_object_retention(Bucket="locked", Key=key, VersionId=version_id)["Retention"]
         assert kept["Mode"] == "GOVERNANCE"
         assert kept["RetainUntilDate"] == (clock() + term).replace(microsecond=0)
         with pytest.raises(ClientError, match="object protected by object lock"):
-            s3.delete_object(**where)
+            s3.delete_object(Bucket="locked", Key=key, VersionId=version_id)
     catalog.unpublish(backup_id)
     assert list(catalog.backups()) == []
     assert len(s3.list_object_versions(Bucket="locked")["Versions"]) == 5
