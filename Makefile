@@ -29,19 +29,23 @@ down: ## Stop what `make up` started
 test: setup ## Run every test
 	@.venv/bin/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-check: setup ## Lint, types, template checks
+check: ## Lint, types, template checks
+	@sh local/setup.sh checkov
 	ruff check $(code)
 	ruff format --check $(code)
 	mypy
 	cfn-lint template.yaml
 	sam validate --lint --region eu-central-1 --template template.yaml
+	.local/checkov-env/bin/checkov --config-file .checkov.yaml
 
 bench: ## Measure against what a user would pick instead; writes .local/bench.json
 	@sh local/setup.sh mydumper
 	@PYTHONPATH=shared:. .venv/bin/python -m bench
 
-build: setup ## sam build
-	sam build
+# SAM's cache does not know for which processor something was built.
+build: setup ## sam build; with ARCHITECTURE=arm64 or x86_64, for that processor
+	LCP_BUILD_ARCHITECTURE=$(ARCHITECTURE) sam build \
+	  $(if $(ARCHITECTURE),--no-cached --parameter-overrides Architecture=$(ARCHITECTURE))
 
 openapi: setup ## Write docs/openapi.json anew
 	@PYTHONPATH=shared:functions/api .venv/bin/python -m lcp_backup_api.openapi > docs/openapi.json
@@ -50,6 +54,7 @@ lock: setup ## Resolve the requirement files anew, with hashes
 	.venv/bin/python -m pip install --quiet uv
 	uv pip compile $(lock_options) requirements-dev.in -o requirements-dev.txt
 	uv pip compile $(lock_options) requirements-emulator.in -o requirements-emulator.txt
+	uv pip compile $(lock_options) requirements-checkov.in -o requirements-checkov.txt
 	uv pip compile $(lock_options) -c requirements-dev.txt shared/requirements.in -o shared/requirements.txt
 	uv pip compile $(lock_options) -c requirements-dev.txt $(in_layer:%=--no-emit-package %) \
 	  functions/api/requirements.in -o functions/api/requirements.txt

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes this machine ready for `make demo` and `make test`: Debian's database server and tools where
 # they are missing, and the locked Python packages in .venv and, for the emulator, beside it. Tells
-# what it installs; does nothing when all is there. Names given to it are further packages wanted (the bench has rivals to install).
+# what it installs; does nothing when all is there. Names given to it are further programs wanted:
+# the bench has rivals to install, and `make check` needs checkov.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -10,8 +11,13 @@ missing=
 command -v mariadb-dump >/dev/null 2>&1 || missing="$missing mariadb-client"
 command -v pigz >/dev/null 2>&1 || missing="$missing pigz"
 command -v curl >/dev/null 2>&1 || missing="$missing curl"
-for package in "$@"; do
-  command -v "$package" >/dev/null 2>&1 || missing="$missing $package"
+checkov=
+for program in "$@"; do
+  if [ "$program" = checkov ]; then
+    checkov=wanted
+  else
+    command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
+  fi
 done
 if [ -n "$missing" ]; then
   command -v apt-get >/dev/null 2>&1 || {
@@ -62,3 +68,4 @@ install_locked() {
 
 install_locked .venv requirements-dev.txt
 install_locked .local/emulator-env requirements-emulator.txt
+[ -z "$checkov" ] || install_locked .local/checkov-env requirements-checkov.txt

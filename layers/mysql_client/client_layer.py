@@ -9,7 +9,7 @@ unpacked and not installed: by apt (Debian, Ubuntu) or dnf (Amazon Linux).
     lib/<name>/ a program that needs a newer C library than the Lambda runtime's, with its own
 
 Variables:
-    LCP_LAYER_ARCHITECTURE  x86_64 or arm64; without it, this machine's
+    LCP_BUILD_ARCHITECTURE  x86_64 or arm64; without it, this machine's
     LCP_LAYER_APT_SOURCES   a sources file for apt to use in place of the machine's: for packages of
                             arm64 on Ubuntu, whose mirrors are others; for a newer MySQL
     LCP_LAYER_CACHE         a folder where apt's lists and packages are kept for the next build
@@ -339,10 +339,10 @@ def _machine() -> str:
 
 
 def main(out: Path) -> None:
-    architecture = os.environ.get("LCP_LAYER_ARCHITECTURE") or _machine()
+    architecture = os.environ.get("LCP_BUILD_ARCHITECTURE") or _machine()
     if architecture not in _DEBIAN_ARCHITECTURES:
         raise CannotBuild(
-            f"LCP_LAYER_ARCHITECTURE: {architecture!r} is neither x86_64 nor arm64, as Lambda has"
+            f"LCP_BUILD_ARCHITECTURE: {architecture!r} is neither x86_64 nor arm64, as Lambda has"
         )
     try:
         built = build(out, architecture)

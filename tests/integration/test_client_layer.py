@@ -36,7 +36,7 @@ def _built(folder: Path, architecture: str) -> Path:
         [sys.executable, str(_SCRIPT), str(folder)],
         env={
             **os.environ,
-            "LCP_LAYER_ARCHITECTURE": architecture,
+            "LCP_BUILD_ARCHITECTURE": architecture,
             "LCP_LAYER_CACHE": str(_PROJECT / ".local/client-layer-cache"),
         },
         capture_output=True,
@@ -210,7 +210,7 @@ def test_a_library_that_no_package_brought_is_named(tmp_path: Path) -> None:
 def test_a_processor_that_lambda_has_not_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LCP_LAYER_ARCHITECTURE", "riscv64")
+    monkeypatch.setenv("LCP_BUILD_ARCHITECTURE", "riscv64")
     with pytest.raises(client_layer.CannotBuild, match="riscv64"):
         client_layer.main(tmp_path)
 
