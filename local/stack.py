@@ -227,6 +227,7 @@ class Stack:
                 "cleanup": outputs["CleanupFunctionName"],
                 "schedules": outputs["SchedulesFunctionName"],
                 "upload": outputs["UploadFunctionName"],
+                "watch": outputs["WatchFunctionName"],
                 "api": outputs["ApiFunctionName"],
             },
             "user_pool_id": outputs["UserPoolId"],

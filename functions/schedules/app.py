@@ -1,5 +1,6 @@
 """Schedules: a CloudFormation custom resource that turns the cron variables into rules."""
 
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -48,5 +49,7 @@ def _work(request: ResourceRequest) -> Resource:
             "CreateSchedule": schedules.create.source if schedules.create else NONE,
             "RestoreSchedule": schedules.restore.source if schedules.restore else NONE,
             "CleanupSchedule": schedules.cleanup.source,
+            # What should have happened before is not asked for by these schedules.
+            "Since": datetime.now(UTC).isoformat(timespec="seconds"),
         },
     )

@@ -391,6 +391,15 @@ class Catalog:
             with suppress(NotFound):  # cleanup may delete one while they are read
                 yield self.get_run(run_id)
 
+    def last_restored(self) -> str | None:
+        """The backup that the newest successful restore of a whole site brought back."""
+        for run_id in self.run_ids():
+            if RunKind.RESTORE in run_id:
+                run = self.get_run(run_id)
+                if run.state is RunState.SUCCEEDED and run.result.get("whole", True):
+                    return run.backup_id
+        return None
+
     def delete_runs(self, run_ids: list[str]) -> None:
         """Deletes runs' records."""
         self.store.delete([self._run_key(run_id) for run_id in run_ids])

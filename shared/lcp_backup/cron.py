@@ -244,6 +244,26 @@ class CronExpression:
                             yield moment
             day += timedelta(days=1)
 
+    def last_fire_time(self, until: datetime, *, since: datetime) -> datetime | None:
+        """The latest minute from `since` to `until` (aware) that fires, in UTC; None if none does.
+
+        Takes time for every day in between.
+        """
+        until, since = until.astimezone(UTC), since.astimezone(UTC)
+        day = until.replace(hour=0, minute=0, second=0, microsecond=0)
+        while day > since - timedelta(days=1):
+            if self._fires_on(day):
+                moments = (
+                    day.replace(hour=hour, minute=minute)
+                    for hour in self.hours
+                    for minute in self.minutes
+                )
+                last = max((moment for moment in moments if moment <= until), default=None)
+                if last is not None:
+                    return last if last >= since else None
+            day -= timedelta(days=1)
+        return None
+
     def _fires_on(self, day: date) -> bool:
         if day.month not in self.months:
             return False

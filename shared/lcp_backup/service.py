@@ -13,6 +13,7 @@ from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.create import create_backup
 from lcp_backup.jobs.restore import restore_backup
 from lcp_backup.jobs.upload import take_in
+from lcp_backup.jobs.watch import watch
 from lcp_backup.objects import ObjectStore
 from lcp_backup.requests import (
     CleanupRequest,
@@ -114,6 +115,10 @@ class Service:
                 dry_run=request.dry_run,
             )
         )
+
+    def watch(self) -> dict[str, Any]:
+        """Sees whether what the schedule asks for happened."""
+        return asdict(watch(self._settings, self._catalog, self._source, self._telemetry))
 
     def _endpoint(self, *, for_reading: bool) -> DatabaseEndpoint:
         # Looked up by every run: a failover or a rotated secret must not wait for a cold start.

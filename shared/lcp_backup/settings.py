@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -202,6 +203,8 @@ class Settings(BaseModel):
         "development", alias="LCP_ENVIRONMENT_TYPE"
     )
     """Only an environment of type `production` may restore on a schedule."""
+    schedules_since: AwareDatetime | None = Field(None, alias="LCP_SCHEDULES_SINCE")
+    """Since when the schedules have been as they are; only the watch function is told."""
     create_function: str | None = Field(None, alias="LCP_CREATE_FUNCTION")
     """Names of the functions that the API starts; only the api function has them."""
     restore_function: str | None = Field(None, alias="LCP_RESTORE_FUNCTION")

@@ -213,6 +213,26 @@ def test_the_next_fire_times_are_the_first_minutes_of_the_rules(text: str, after
         assert times == [iterator.get_next(datetime) for _ in range(5)]
 
 
+@as_promised
+@given(expressions, st.datetimes(FIRST.replace(tzinfo=None), LAST.replace(tzinfo=None)))
+def test_the_last_fire_time_is_the_one_after_which_the_next_comes(
+    text: str, moment: datetime
+) -> None:
+    until = moment.replace(tzinfo=UTC)
+    since = until - timedelta(days=400)
+    try:
+        expression = CronExpression.parse(text)
+    except InvalidCron:
+        return
+    last = expression.last_fire_time(until, since=since)
+    if last is None:
+        assert expression.next_fire_times(since - timedelta(minutes=1), 1)[0] > until
+        return
+    assert since <= last <= until
+    assert expression.next_fire_times(last - timedelta(minutes=1), 1) == [last]
+    assert expression.next_fire_times(last, 1)[0] > until
+
+
 @pytest.mark.parametrize(
     "text",
     [

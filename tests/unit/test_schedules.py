@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -354,6 +355,8 @@ def test_create_update_and_delete_of_the_resource_are_answered(
     created = deploy("schedules-create.json")
     assert created["Status"] == "SUCCESS"
     drawn = default_create_schedule(created["StackId"])
+    since = datetime.fromisoformat(created["Data"].pop("Since"))
+    assert timedelta() <= datetime.now(UTC) - since < timedelta(minutes=1)
     assert created["Data"] == {
         "CreateSchedule": drawn,
         "RestoreSchedule": "none",

@@ -16,7 +16,7 @@ from lcp_backup.database.load import IndexedDump, Loaded, Scope, StagedDatabase
 from lcp_backup.errors import InvalidRequest, RestoredInPart
 from lcp_backup.jobs.active_run import ActiveRun, Pace, announce_failure, queued
 from lcp_backup.jobs.side_by_side import Check, side_by_side
-from lcp_backup.model import Archive, BackupType, Manifest, RunKind, RunState, Segment
+from lcp_backup.model import Archive, BackupType, Manifest, RunKind, Segment
 from lcp_backup.requests import LATEST, RestoreRequest
 from lcp_backup.settings import RestoreStrategy, Settings
 from lcp_backup.telemetry import Telemetry
@@ -76,7 +76,7 @@ def restore_backup(
             return RestoreResult(None, restored=False)
         latest = request.backup_id == LATEST
         manifest = source.latest() if latest else source.get(request.backup_id)
-        if request.only_if_new and _last_restored(catalog) == manifest.id:
+        if request.only_if_new and catalog.last_restored() == manifest.id:
             telemetry.log.info("restored already", backup_id=manifest.id)
             return RestoreResult(manifest.id, restored=False)
         active = ActiveRun(
@@ -106,17 +106,6 @@ def restore_backup(
         {"backupId": manifest.id, "runId": run.id, "whole": request.is_whole},
     )
     return result
-
-
-def _last_restored(catalog: Catalog) -> str | None:
-    """The backup that the newest successful restore of a whole site brought back."""
-    for run_id in catalog.run_ids():
-        if RunKind.RESTORE not in run_id:
-            continue
-        run = catalog.get_run(run_id)
-        if run.state is RunState.SUCCEEDED and run.result.get("whole", True):
-            return run.backup_id
-    return None
 
 
 @dataclass

@@ -1,0 +1,137 @@
+"""Watch: what is kept, how old the newest of it is, and whether what a schedule asks for happened.
+
+Every other sign of life comes from a run. That none ran at all is seen here, and nowhere else.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from lcp_backup.catalog import Catalog
+from lcp_backup.cron import CronExpression
+from lcp_backup.errors import UnknownFormat
+from lcp_backup.model import BackupType, Manifest
+from lcp_backup.settings import Settings
+from lcp_backup.telemetry import Telemetry
+
+MARGIN: Final = timedelta(hours=1)
+"""What a run has after its time before it is missed: three attempts of 15 minutes, and the waits
+between them."""
+_LOOKS_BACK: Final = timedelta(days=366)
+"""How far a fire time is looked for when nobody says since when the schedule has been there."""
+
+
+@dataclass(frozen=True)
+class WatchResult:
+    """What was seen."""
+
+    newest: str | None
+    """Id of the newest backup (in a disaster-recovery environment, of the source's)."""
+    age_seconds: int | None
+    """Seconds since its slot; None when there is no backup."""
+    retained_backups: int
+    """This environment's own."""
+    retained_bytes: int
+    overdue: str | None
+    """What should have happened and did not, as a sentence."""
+
+
+def watch(
+    settings: Settings, catalog: Catalog, source: Catalog, telemetry: Telemetry
+) -> WatchResult:
+    """Looks, writes metrics, and changes nothing.
+
+    A backup is overdue when the schedule fired more than MARGIN ago and there is none, made on
+    schedule or by hand, since then: an uploaded one is not the site's. In a disaster-recovery
+    environment a restore is: the newest backup that the source had when the schedule fired must
+    have been restored, unless restores are paused. What fired before `schedules_since` is not
+    asked for.
+
+    Arguments: `source` holds what this environment restores from. Raises StorageError,
+    UnknownFormat (of a run's record).
+    """
+    own = list(_manifests(catalog, telemetry))
+    manifests = [manifest for manifest in own if manifest is not None]
+    if settings.backup_restore_schedule is None:
+        seen = manifests
+        overdue = _overdue_backup(settings, manifests, catalog.now())
+    else:
+        seen = [manifest for manifest in _manifests(source, telemetry) if manifest is not None]
+        overdue = _overdue_restore(
+            settings, settings.backup_restore_schedule, catalog, seen, catalog.now()
+        )
+    newest = seen[0] if seen else None
+    age = None if newest is None else int((catalog.now() - newest.slot).total_seconds())
+    result = WatchResult(
+        newest=None if newest is None else newest.id,
+        age_seconds=age,
+        retained_backups=len(own),
+        retained_bytes=sum(manifest.size for manifest in manifests),
+        overdue=overdue,
+    )
+    telemetry.count(
+        Overdue=int(overdue is not None),
+        RetainedBackups=result.retained_backups,
+        RetainedBytes=result.retained_bytes,
+        **({} if age is None else {"NewestBackupAgeSeconds": age}),
+    )
+    (telemetry.log.info if overdue is None else telemetry.log.error)("watch", **vars(result))
+    return result
+
+
+def _manifests(catalog: Catalog, telemetry: Telemetry) -> Iterator[Manifest | None]:
+    """Every backup, newest first; None for one that this version cannot read."""
+    for backup_id in catalog.ids():
+        try:
+            manifest = catalog.find(backup_id)
+        except UnknownFormat as error:
+            telemetry.log.warning("passed over", backup_id=backup_id, reason=str(error))
+            yield None
+        else:
+            if manifest is not None:
+                yield manifest
+
+
+def _fired(schedule: CronExpression, settings: Settings, now: datetime) -> datetime | None:
+    """When the schedule last fired so long ago that its run must have succeeded."""
+    until = now - MARGIN
+    return schedule.last_fire_time(until, since=settings.schedules_since or until - _LOOKS_BACK)
+
+
+def _overdue_backup(settings: Settings, manifests: list[Manifest], now: datetime) -> str | None:
+    schedule = settings.backup_create_schedule
+    # Without a schedule (a stack's own draws one) nothing is asked for.
+    fired = None if schedule is None else _fired(schedule, settings, now)
+    if fired is None or any(
+        manifest.slot >= fired and manifest.type is not BackupType.UPLOADED
+        for manifest in manifests
+    ):
+        return None
+    return (
+        f"the backup of {fired:%Y-%m-%d %H:%M} UTC is missing, and none was made since;"
+        " the create function's log and GET /backup/runs say why, if it ran at all"
+    )
+
+
+def _overdue_restore(
+    settings: Settings,
+    schedule: CronExpression,
+    catalog: Catalog,
+    manifests: list[Manifest],
+    now: datetime,
+) -> str | None:
+    fired = _fired(schedule, settings, now)
+    if fired is None or catalog.restores_paused():
+        return None
+    wanted = next((m for m in manifests if m.published_at <= fired), None)
+    if wanted is None:
+        return None
+    restored = catalog.last_restored()
+    if restored in {m.id for m in manifests if m.slot >= wanted.slot}:
+        return None
+    return (
+        f"backup {wanted.id} should have been restored at {fired:%Y-%m-%d %H:%M} UTC, and neither"
+        f" it nor a newer one was (the last one restored is {restored or 'none'}); the restore"
+        " function's log and GET /backup/runs say why, if it ran at all"
+    )

@@ -1,0 +1,203 @@
+"""Watch: a backup, or in a disaster-recovery environment a restore, that did not happen is seen."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from lcp_backup.catalog import Catalog
+from lcp_backup.jobs.watch import WatchResult, watch
+from lcp_backup.model import BackupType, Run, RunKind, RunState
+from lcp_backup.objects import ObjectStore
+from lcp_backup.settings import Settings
+from lcp_backup.telemetry import Telemetry
+from tests.unit.conftest import SettableClock
+from tests.unit.test_catalog import a_manifest, publish
+
+DAILY = {"LCP_BACKUP_CREATE_SCHEDULE": "0 3 * * *"}
+RECOVERY = {
+    "LCP_BACKUP_RESTORE_SCHEDULE": "0 * * * *",
+    "LCP_BACKUP_RESTORE_SOURCE_BUCKET": "there",
+    "LCP_ENVIRONMENT_TYPE": "production",
+}
+
+
+def at(day: int, hour: int, minute: int = 0) -> datetime:
+    return datetime(2026, 11, day, hour, minute, tzinfo=UTC)
+
+
+class Watcher:
+    """Watch at a time of one's choice."""
+
+    def __init__(
+        self, catalog: Catalog, source: Catalog, telemetry: Telemetry, clock: SettableClock
+    ) -> None:
+        self._catalog = catalog
+        self._source = source
+        self._telemetry = telemetry
+        self._clock = clock
+
+    def __call__(self, now: datetime, variables: dict[str, str]) -> WatchResult:
+        self._clock.now = now
+        settings = Settings.from_env(variables)
+        return watch(settings, self._catalog, self._source, self._telemetry)
+
+
+@pytest.fixture
+def source(store: ObjectStore, clock: SettableClock) -> Catalog:
+    return Catalog(store, "acme/source", clock)
+
+
+@pytest.fixture
+def look(catalog: Catalog, source: Catalog, telemetry: Telemetry, clock: SettableClock) -> Watcher:
+    return Watcher(catalog, source, telemetry, clock)
+
+
+def restored(catalog: Catalog, clock: SettableClock, backup_id: str, *, whole: bool = True) -> None:
+    run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, backup_id)
+    done: Run = run.model_copy(
+        update={
+            "state": RunState.SUCCEEDED,
+            "finished_at": clock(),
+            "result": {"whole": whole},
+        }
+    )
+    catalog.write_run(done)
+
+
+def test_a_backup_is_missed_an_hour_after_its_time_and_not_before(look: Watcher) -> None:
+    assert (
+        look(at(20, 3, 59), {**DAILY, "LCP_SCHEDULES_SINCE": "2026-11-20T00:00:00Z"}).overdue
+        is None
+    )
+    late = look(at(20, 4), {**DAILY, "LCP_SCHEDULES_SINCE": "2026-11-20T00:00:00Z"})
+    assert late.overdue is not None
+    assert late.overdue.startswith("the backup of 2026-11-20 03:00 UTC is missing")
+    assert (late.newest, late.age_seconds, late.retained_backups) == (None, None, 0)
+
+
+def test_the_last_backup_being_good_is_not_enough_when_the_schedule_fired_since(
+    look: Watcher, catalog: Catalog
+) -> None:
+    publish(catalog, at(19, 3))
+    assert look(at(20, 3, 30), DAILY).overdue is None
+    assert look(at(20, 4, 30), DAILY).overdue is not None
+    publish(catalog, at(20, 4, 10))
+    assert look(at(20, 4, 30), DAILY).overdue is None
+
+
+def test_an_uploaded_backup_does_not_stand_for_one_of_the_site(
+    look: Watcher, catalog: Catalog
+) -> None:
+    uploaded = a_manifest(at(20, 3, 5)).model_copy(update={"type": BackupType.UPLOADED})
+    catalog.publish(uploaded)
+    seen = look(at(20, 5), DAILY)
+    assert seen.overdue is not None
+    assert seen.newest == uploaded.id
+
+
+def test_what_fired_before_the_schedule_was_there_is_not_asked_for(look: Watcher) -> None:
+    since = {**DAILY, "LCP_SCHEDULES_SINCE": "2026-11-20T12:00:00+00:00"}
+    assert look(at(21, 2), since).overdue is None
+    assert look(at(21, 4), since).overdue is not None
+
+
+@pytest.mark.parametrize(
+    ("cron", "now", "missed"),
+    [
+        ("0 3 * * SUN", at(24, 12), "2026-11-22 03:00"),
+        ("15 1 1 * *", at(24, 12), "2026-11-01 01:15"),
+        ("*/10 * * * *", at(24, 12, 5), "2026-11-24 11:00"),
+    ],
+)
+def test_any_schedule_is_watched(look: Watcher, cron: str, now: datetime, missed: str) -> None:
+    seen = look(now, {"LCP_BACKUP_CREATE_SCHEDULE": cron})
+    assert seen.overdue is not None
+    assert f"the backup of {missed} UTC" in seen.overdue
+
+
+def test_without_a_schedule_nothing_is_overdue(look: Watcher) -> None:
+    assert look(at(20, 5), {}).overdue is None
+
+
+def test_what_is_kept_is_measured_and_its_age_is_the_newest_slots(
+    look: Watcher, catalog: Catalog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(catalog, at(18, 3))
+    newest = publish(catalog, at(19, 3))
+    capsys.readouterr()
+    seen = look(at(19, 5), DAILY)
+    assert seen == WatchResult(newest, 7200, 2, 400, None)
+    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (metrics,) = [line for line in written if "_aws" in line]
+    named = {
+        key: metrics[key]
+        for key in ("Overdue", "RetainedBackups", "RetainedBytes", "NewestBackupAgeSeconds")
+    }
+    assert named == {
+        "Overdue": [0.0],
+        "RetainedBackups": [2.0],
+        "RetainedBytes": [400.0],
+        "NewestBackupAgeSeconds": [7200.0],
+    }
+    (directive,) = metrics["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == "LcpBackup"
+    assert sorted(directive["Dimensions"][0]) == ["environment", "project", "service"]
+
+
+def test_a_backup_that_cannot_be_read_is_counted_and_hides_no_other(
+    look: Watcher, catalog: Catalog, store: ObjectStore
+) -> None:
+    publish(catalog, at(19, 3))
+    store.put("acme/prd/backups/acme-prd-202611200300/manifest.json", b'{"format": 9}')
+    seen = look(at(19, 3, 30), DAILY)
+    assert (seen.retained_backups, seen.newest) == (2, "acme-prd-202611190300")
+
+
+def test_in_disaster_recovery_the_sources_newest_backup_must_have_been_restored(
+    look: Watcher, catalog: Catalog, source: Catalog, clock: SettableClock
+) -> None:
+    assert look(at(20, 5), RECOVERY).overdue is None
+    older = publish(source, at(19, 3))
+    newest = publish(source, at(20, 3))
+    seen = look(at(20, 5), RECOVERY)
+    assert seen.overdue is not None
+    assert f"backup {newest} should have been restored at 2026-11-20 04:00 UTC" in seen.overdue
+    assert (seen.newest, seen.age_seconds, seen.retained_backups) == (newest, 7200, 0)
+    restored(catalog, clock, older)
+    assert look(at(20, 5), RECOVERY).overdue is not None
+    clock.pass_by(timedelta(minutes=1))
+    restored(catalog, clock, newest, whole=False)
+    assert look(at(20, 5), RECOVERY).overdue is not None
+    clock.pass_by(timedelta(minutes=2))
+    restored(catalog, clock, newest)
+    assert look(at(20, 5), RECOVERY).overdue is None
+
+
+def test_a_backup_that_came_after_the_restore_had_fired_is_not_asked_for_yet(
+    look: Watcher, catalog: Catalog, source: Catalog, clock: SettableClock
+) -> None:
+    clock.now = at(20, 3)
+    restored(catalog, clock, publish(source, at(19, 3)))
+    publish(source, at(20, 4, 30))
+    assert look(at(20, 5, 30), RECOVERY).overdue is None
+    assert look(at(20, 6, 30), RECOVERY).overdue is not None
+
+
+def test_a_paused_restore_is_not_overdue(look: Watcher, catalog: Catalog, source: Catalog) -> None:
+    publish(source, at(19, 3))
+    catalog.pause_restores("an operator", "the incident of the 19th")
+    assert look(at(20, 5), RECOVERY).overdue is None
+    catalog.resume_restores()
+    assert look(at(20, 5), RECOVERY).overdue is not None
+
+
+def test_watching_writes_nothing(
+    look: Watcher, catalog: Catalog, source: Catalog, store: ObjectStore
+) -> None:
+    publish(catalog, at(18, 3))
+    publish(source, at(19, 3))
+    before = list(store.entries(""))
+    look(at(20, 5), DAILY)
+    look(at(20, 5), RECOVERY)
+    assert list(store.entries("")) == before
