@@ -18,7 +18,6 @@ type EventName = Literal[
     "Upload Failed",
     "Restore Completed",
     "Restore Failed",
-    "Cleanup Completed",
 ]
 
 
@@ -28,6 +27,7 @@ class Telemetry:
     def __init__(self, bus: EventBus, *, level: str, project: str, environment: str) -> None:
         self.log = Logger(service=SERVICE, level=level)
         self._bus = bus
+        self._whose = {"project": project, "environment": environment}
         # Not the library's shared one: two environments in a process (as in tests) must not mix.
         self._metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
         self._metrics.set_default_dimensions(project=project, environment=environment)
@@ -44,8 +44,11 @@ class Telemetry:
         self._metrics.flush_metrics()
 
     def announce(self, event: EventName, detail: dict[str, Any]) -> None:
-        """Tells the event bus; a bus that refuses is logged, and undoes nothing that was done."""
+        """Tells the event bus; a bus that refuses is logged, and undoes nothing that was done.
+
+        The environment that is at work is said too: in disaster recovery the backup is another's.
+        """
         try:
-            self._bus.publish(event, detail)
+            self._bus.publish(event, {**self._whose, **detail})
         except AwsError as error:
             self.log.error("an event could not be published", event=event, reason=str(error))

@@ -183,7 +183,9 @@ def test_a_second_stack_leaves_no_rule_when_it_is_deleted(deployed: Deployed) ->
     assert deployed.rules() == first
 
 
-@pytest.mark.parametrize("name", ["Api", "Cleanup", "Create", "Restore", "Schedules", "Upload", "Watch"])
+@pytest.mark.parametrize(
+    "name", ["Api", "Cleanup", "Create", "Restore", "Schedules", "Upload", "Watch"]
+)
 def test_a_built_function_imports_with_nothing_but_what_was_built(
     deployed: Deployed, name: str
 ) -> None:

@@ -108,7 +108,8 @@ def test_an_upload_becomes_a_backup_and_what_was_sent_is_gone(
     assert inbox.keys("uploads") == []
     assert catalog.lease_holder() is None
     detail = {"backupId": manifest.id, "bytes": manifest.size, "runId": upload_id}
-    assert announced == [("Backup Uploaded", detail)]
+    environment = {"project": "acme", "environment": "prd"}
+    assert announced == [("Backup Uploaded", environment | detail)]
 
 
 def test_its_id_is_the_newest_free_minute(

@@ -90,11 +90,13 @@ class ActiveRun:
                 )
             except BackupError as error:
                 self._finish(RunState.FAILED, describe(error))
+                self._forget()
                 raise
         try:
             self._catalog.write_run(record)
         except StorageError:
             self._release()
+            self._forget()
             raise
         self._heart.start()
         return self
@@ -109,6 +111,11 @@ class ActiveRun:
         else:
             self._finish(RunState.FAILED, describe(error))
         self._release()
+        self._forget()
+
+    def _forget(self) -> None:
+        # The process lives on: its next lines are not about this run.
+        self._log.remove_keys(["run_id", "backup_id"])
 
     def step(self, text: str) -> None:
         """Says in words what the run does now."""

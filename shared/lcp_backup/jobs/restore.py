@@ -23,9 +23,8 @@ from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume import parts, staging, unpack
 
 _THREADS: Final = os.process_cpu_count() or 1
-_CONNECTIONS: Final = 2 * _THREADS
-"""Over how many connections rows are loaded, unless a setting says. The server has processors of
-its own; more than twice ours wait for each other (measured: docs/decisions.md)."""
+_CONNECTIONS: Final = _THREADS + 1
+"""Over how many connections rows are loaded unless a setting says (measured: docs/decisions.md)."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,162 @@
+"""What the functions' roles allow, held against what the functions did on the emulator.
+
+The emulator enforces the roles: what they do not allow fails the other tests here. What they allow
+and nobody needs is found here, by what IAM was asked while those tests and this one ran.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pytest
+
+from local.emulator import DECISIONS
+from tests.e2e.conftest import Deployed
+
+FUNCTIONS = ("Api", "Cleanup", "Create", "Restore", "Schedules", "Upload", "Watch")
+
+NOT_SEEN_HERE = {
+    ("*", "logs:CreateLogStream"): "Lambda itself writes the logs, by the function's role",
+    ("*", "logs:PutLogEvents"): "Lambda itself writes the logs, by the function's role",
+    ("*", "sqs:SendMessage"): "Lambda itself sends what was given up, by the function's role",
+    ("Create", "rds:DescribeDBClusters"): "the database here has a host name; see test_aws.py",
+    ("Create", "rds:DescribeDBInstances"): "the database here has a host name; see test_aws.py",
+    ("Restore", "rds:DescribeDBClusters"): "the database here has a host name; see test_aws.py",
+    ("Restore", "rds:DescribeDBInstances"): "the database here has a host name; see test_aws.py",
+    ("Cleanup", "s3:AbortMultipartUpload"): "what is aborted is a day old; see test_cleanup.py",
+}
+"""What a role allows (of which function, or of all) and this emulator has no use for, and why."""
+
+
+@dataclass(frozen=True)
+class Permission:
+    """One action on one resource (a pattern) that a statement allows."""
+
+    function: str
+    statement: str
+    action: str
+    resource: str
+
+    def covers(self, action: str, resource: str) -> bool:
+        return fnmatchcase(action.lower(), self.action.lower()) and fnmatchcase(
+            resource, self.resource
+        )
+
+
+class Roles:
+    """The roles of the deployed functions."""
+
+    def __init__(self, deployed: Deployed) -> None:
+        self._iam = deployed.stack.client("iam")
+        lambda_ = deployed.stack.client("lambda")
+        self.names: dict[str, str] = {}
+        for function in FUNCTIONS:
+            name = deployed.described["functions"][function.lower()]
+            arn = lambda_.get_function_configuration(FunctionName=name)["Role"]
+            self.names[arn.rpartition("/")[2]] = function
+
+    def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Function and statement, of every inline policy."""
+        for role, function in self.names.items():
+            for name in self._iam.list_role_policies(RoleName=role)["PolicyNames"]:
+                document = self._iam.get_role_policy(RoleName=role, PolicyName=name)
+                for statement in document["PolicyDocument"]["Statement"]:
+                    yield function, statement
+
+    def attached(self) -> set[tuple[str, str]]:
+        """Function and managed policy."""
+        return {
+            (function, policy["PolicyName"])
+            for role, function in self.names.items()
+            for policy in self._iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
+        }
+
+    def permissions(self) -> set[Permission]:
+        """All that is allowed, one action and one resource each."""
+        return {
+            Permission(function, statement.get("Sid", "?"), action, resource)
+            for function, statement in self.documents()
+            if statement["Effect"] == "Allow"
+            for action in as_list(statement["Action"])
+            for resource in as_list(statement["Resource"])
+        }
+
+
+def as_list(value: Any) -> list[str]:
+    return value if isinstance(value, list) else [value]
+
+
+@pytest.fixture(scope="module")
+def roles(deployed: Deployed) -> Roles:
+    return Roles(deployed)
+
+
+@pytest.fixture(scope="module")
+def asked(deployed: Deployed, roles: Roles) -> set[tuple[str, str, str]]:
+    """Function, action and resource that IAM allowed, after one of everything was done."""
+    do_one_of_everything(deployed)
+    lines = (deployed.stack.state / DECISIONS).read_text().splitlines()
+    found = set()
+    for line in lines:
+        decision = json.loads(line)
+        role = re.search(r":assumed-role/([^/]+)/", decision["principal"])
+        if role and role[1] in roles.names and decision["decision"] == "Allow":
+            found.add((roles.names[role[1]], decision["action"], decision["resource"]))
+    return found
+
+
+def do_one_of_everything(deployed: Deployed) -> None:
+    """What needs a permission and nothing else in this folder does for certain."""
+    stack, bucket, prefix = (
+        deployed.stack,
+        deployed.described["bucket"],
+        deployed.described["prefix"],
+    )
+    # What a dead run left below an id: an archive, and an upload that never ended.
+    left = f"{prefix}/backups/acme-dev-202611210400"
+    deployed.s3.put_object(Bucket=bucket, Key=f"{left}/database.tgz", Body=b"half")
+    deployed.s3.create_multipart_upload(Bucket=bucket, Key=f"{left}/volume.tgz")
+    backup_id = stack.invoke("create", {"time": "2026-11-21T04:00:00Z"})["backup_id"]
+    stack.invoke("restore", {"backup_id": backup_id})
+    stack.invoke("restore", {"action": "pause", "reason": "a test"})
+    stack.invoke("watch", {})
+    stack.invoke("restore", {"action": "resume"})
+    stack.invoke("create", {"time": "2020-01-01T00:00:00Z"})
+    stack.invoke("cleanup", {})
+    assert deployed.admin.call("PUT", "/backup/restore/pause").status == 200
+    assert deployed.admin.call("DELETE", "/backup/restore/pause").status == 204
+    sizes = {"database": {"size": 100}, "volume": {"size": 40_000_000}}
+    given_up = deployed.admin.post("/backup/upload", sizes).json()
+    assert deployed.admin.call("DELETE", f"/backup/upload/{given_up['id']}").status == 204
+    assert deployed.admin.call("DELETE", f"/backup/{backup_id}").status == 204
+
+
+def test_no_role_has_a_managed_policy_or_a_wildcard(roles: Roles) -> None:
+    assert roles.attached() == set()
+    wide = {p for p in roles.permissions() if p.resource == "*" or "*" in p.action}
+    assert wide == set()
+
+
+def test_whatever_a_role_allows_its_function_needs(
+    roles: Roles, asked: set[tuple[str, str, str]]
+) -> None:
+    unused = {
+        permission
+        for permission in roles.permissions()
+        if not any(
+            function == permission.function and permission.covers(action, resource)
+            for function, action, resource in asked
+        )
+        and ("*", permission.action) not in NOT_SEEN_HERE
+        and (permission.function, permission.action) not in NOT_SEEN_HERE
+    }
+    assert unused == set()
+
+
+def test_what_is_said_to_be_needed_elsewhere_is_allowed(roles: Roles) -> None:
+    allowed = {(p.function, p.action) for p in roles.permissions()}
+    allowed |= {("*", p.action) for p in roles.permissions()}
+    assert NOT_SEEN_HERE.keys() <= allowed
