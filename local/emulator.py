@@ -10,8 +10,8 @@ from urllib.error import URLError
 from local import processes
 
 NAME = "ministack"
-DECISIONS = "decisions.jsonl"
-"""The file below a stack's state with what IAM decided; see recording_ministack.py."""
+ALLOWED = "allowed.jsonl"
+"""The file below a stack's state with what IAM allowed; see recording_ministack.py."""
 _ENVIRONMENT: Final = Path(__file__).resolve().parent.parent / ".local" / "emulator-env"
 """The emulator's own Python, in which it runs the functions too (local/setup.sh makes it)."""
 REGION: Final = "eu-central-1"
@@ -36,7 +36,7 @@ def start(state: Path) -> str:
         [
             str(_ENVIRONMENT / "bin" / "python"),
             str(Path(__file__).with_name("recording_ministack.py")),
-            str(state / DECISIONS),
+            str(state / ALLOWED),
         ],
         state,
         env={

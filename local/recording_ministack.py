@@ -1,7 +1,7 @@
-"""MiniStack, with a record of what its IAM decided; run by the emulator's own Python, not ours.
+"""MiniStack as we need it, with a record of what its IAM allowed; run by its own Python, not ours.
 
-The first argument is a file: it gets a line of JSON for every new combination of principal, action,
-resource and decision. The account's own user is above all policies and does not appear.
+The first argument is a file: it gets a line of JSON for every new combination of principal, action
+and resource that policies allowed. The account's own user is above them and does not appear.
 """
 
 import json
@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ministack.core import iam_evaluator
+from ministack.core import iam_actions, iam_evaluator
+from ministack.services.cloudformation import changesets, engine, handlers, stacks
 
 
 def recording(evaluate: Callable[..., Any], record: Path) -> Callable[..., Any]:
@@ -24,10 +25,9 @@ def recording(evaluate: Callable[..., Any], record: Path) -> Callable[..., Any]:
                 "principal": context.principal_arn,
                 "action": context.action,
                 "resource": context.resource_arn,
-                "decision": result.decision,
             }
         )
-        if line not in seen:
+        if result.decision == "Allow" and line not in seen:
             seen.add(line)
             with record.open("a") as file:
                 file.write(f"{line}\n")
@@ -36,7 +36,54 @@ def recording(evaluate: Callable[..., Any], record: Path) -> Callable[..., Any]:
     return evaluate_and_record
 
 
+def over_tls(pin: Callable[[str, bool], None]) -> Callable[[str, bool], None]:
+    """Takes the loopback address for TLS: the bucket's policy refuses everything else."""
+    return lambda address, _secure: pin(address, True)
+
+
+def naming_rules(extract: Callable[..., str]) -> Callable[..., str]:
+    """The resource a request is about, with the rules of the default bus named as on AWS."""
+
+    def extract_rule(service: str, *request: Any) -> str:
+        if service != "events":
+            return extract(service, *request)
+        _method, _path, _headers, body, _query, region, account_id = request
+        asked = json.loads(body or b"{}")
+        rule = asked.get("Rule") or asked.get("Name")
+        if rule is None or asked.get("EventBusName"):
+            return extract(service, *request)
+        return f"arn:aws:events:{region}:{account_id}:rule/{rule}"
+
+    return extract_rule
+
+
+def splitting(evaluate: Callable[..., Any]) -> Callable[..., Any]:
+    """The evaluation of a template's conditions, which of MiniStack alone knows no Fn::Split."""
+
+    def evaluate_split(template: dict[str, Any], params: dict[str, Any]) -> Any:
+        def split(value: Any) -> Any:
+            match value:
+                case {"Fn::Split": [separator, {"Ref": name}]}:
+                    return params[name]["Value"].split(separator)
+                case dict():
+                    return {key: split(inner) for key, inner in value.items()}
+                case list():
+                    return [split(inner) for inner in value]
+            return value
+
+        conditions = split(template.get("Conditions", {}))
+        return evaluate({**template, "Conditions": conditions}, params)
+
+    return evaluate_split
+
+
 if __name__ == "__main__":
+    evaluate_conditions = splitting(engine._evaluate_conditions)
+    for module in (changesets, engine, handlers, stacks):
+        if hasattr(module, "_evaluate_conditions"):
+            module._evaluate_conditions = evaluate_conditions
+    iam_evaluator.pin_request_origin = over_tls(iam_evaluator.pin_request_origin)
+    iam_actions.extract_resource_arn = naming_rules(iam_actions.extract_resource_arn)
     iam_evaluator.evaluate = recording(iam_evaluator.evaluate, Path(sys.argv.pop(1)))
     from ministack.app import main
 

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import boto3
 import pymysql
+from botocore.exceptions import ClientError
 
 from local import emulator, mariadb, site
 
@@ -195,7 +196,10 @@ class Stack:
         )
 
     def _reasons(self, stack_name: str) -> str:
-        events = self.client("cloudformation").describe_stack_events(StackName=stack_name)
+        try:
+            events = self.client("cloudformation").describe_stack_events(StackName=stack_name)
+        except ClientError:
+            return ""  # it was refused before there was a stack
         return "\n".join(
             f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
             for event in events["StackEvents"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from local.emulator import DECISIONS
+from local.emulator import ALLOWED
 from tests.e2e.conftest import Deployed
 
 FUNCTIONS = ("Api", "Cleanup", "Create", "Restore", "Schedules", "Upload", "Watch")
@@ -98,12 +98,12 @@ def roles(deployed: Deployed) -> Roles:
 def asked(deployed: Deployed, roles: Roles) -> set[tuple[str, str, str]]:
     """Function, action and resource that IAM allowed, after one of everything was done."""
     do_one_of_everything(deployed)
-    lines = (deployed.stack.state / DECISIONS).read_text().splitlines()
+    lines = (deployed.stack.state / ALLOWED).read_text().splitlines()
     found = set()
     for line in lines:
         decision = json.loads(line)
         role = re.search(r":assumed-role/([^/]+)/", decision["principal"])
-        if role and role[1] in roles.names and decision["decision"] == "Allow":
+        if role and role[1] in roles.names:
             found.add((roles.names[role[1]], decision["action"], decision["resource"]))
     return found
 
