@@ -5,10 +5,12 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from local import site
 from local.stack import DeploymentFailed, FunctionError
@@ -170,13 +172,9 @@ def test_a_restore_schedule_takes_the_place_of_the_create_schedule(deployed: Dep
             "LCP_ENVIRONMENT_TYPE": "production",
         }
     )
-    assert {name.split("-")[-2] for name in deployed.rules()} == {"restore", "cleanup"}
-    schedules = deployed.viewer.call("GET", "/backup/schedules")
-    assert schedules.status == 200
-    assert {schedule["kind"] for schedule in schedules.json()["schedules"]} == {
-        "restore",
-        "cleanup",
-    }
+    assert {name.split("-")[-2] for name in deployed.rules()} == {"restore", "cleanup", "WatchRule"}
+    shown = deployed.viewer.call("GET", "/backup/schedules").json()
+    assert (shown["create"], shown["restore"]["cron"]) == (None, "0 0 1 1 *")
     # A parameter that is left out of an update keeps its value, so the switch is an empty one.
     deployed.stack.deploy(
         {
@@ -186,20 +184,49 @@ def test_a_restore_schedule_takes_the_place_of_the_create_schedule(deployed: Dep
             "LCP_BACKUP_CREATE_SCHEDULE": NEVER,
         }
     )
-    assert {name.split("-")[-2] for name in deployed.rules()} == {"create", "cleanup"}
+    assert {name.split("-")[-2] for name in deployed.rules()} == {"create", "cleanup", "WatchRule"}
 
 
-def test_a_second_stack_leaves_no_rule_when_it_is_deleted(deployed: Deployed) -> None:
-    first = deployed.rules()
-    deployed.stack.deploy({"LCP_PROJECT_ID": "other"}, stack_name="second")
+def belongings(deployed: Deployed, stack_name: str) -> set[str]:
+    """What there is of a stack in the account, wherever its name shows."""
+    client = deployed.stack.client
+    found = [f"rule {name}" for name in deployed.rules(stack_name)]
+    for function in client("lambda").list_functions()["Functions"]:
+        found.append(f"function {function['FunctionName']}")
+        with suppress(ClientError):
+            client("lambda").get_policy(FunctionName=function["FunctionName"])
+            found.append(f"permission of {function['FunctionName']}")
+    groups = client("logs").describe_log_groups()["logGroups"]
+    found += [f"log group {group['logGroupName']}" for group in groups]
+    found += [f"role {role['RoleName']}" for role in client("iam").list_roles()["Roles"]]
+    alarms = client("cloudwatch").describe_alarms()["MetricAlarms"]
+    found += [f"alarm {alarm['AlarmName']}" for alarm in alarms]
+    found += [f"queue {url}" for url in client("sqs").list_queues().get("QueueUrls", [])]
+    found += [f"topic {topic['TopicArn']}" for topic in client("sns").list_topics()["Topics"]]
+    return {name for name in found if f"{stack_name}-" in name or f"/{stack_name}/" in name}
+
+
+def test_a_second_stack_lives_beside_the_first_and_leaves_nothing_when_it_is_deleted(
+    deployed: Deployed,
+) -> None:
+    first, rules = belongings(deployed, "lcp-backup"), deployed.rules()
+    base = {"LCP_PROJECT_ID": "other"}
+    deployed.stack.deploy(base, stack_name="second")
     drawn = deployed.rules("second")
-    deployed.stack.deploy(
-        {"LCP_PROJECT_ID": "other", "LCP_BACKUP_RETENTION_PERIOD": "7"}, stack_name="second"
-    )
+    there = {name.partition(" ")[0] for name in belongings(deployed, "second")}
+    assert there >= {"rule", "function", "permission", "log", "role", "alarm", "queue", "topic"}
+    deployed.stack.deploy({**base, "LCP_BACKUP_RETENTION_PERIOD": "7"}, stack_name="second")
     assert deployed.rules("second") == drawn, "a drawn default stays the same over updates"
+    # One that two EventBridge rules are made of, for a day of month and a day of week.
+    split = {**base, "LCP_BACKUP_CREATE_SCHEDULE": "0 3 13 * FRI"}
+    deployed.stack.deploy(split, stack_name="second")
+    assert {name for name in deployed.rules("second") if "-create-" in name} == {
+        "second-create-1",
+        "second-create-2",
+    }
     deployed.stack.delete(stack_name="second")
-    assert deployed.rules("second") == {}
-    assert deployed.rules() == first
+    assert belongings(deployed, "second") == set()
+    assert (belongings(deployed, "lcp-backup"), deployed.rules()) == (first, rules)
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,8 @@ def forgeries(deployed: Deployed, token: str) -> dict[str, str]:
     admin = jwt.utils.base64url_encode(
         json.dumps({**claims, "cognito:groups": ["admins"]}).encode()
     ).decode()
-    real_key = (deployed.stack.state / "cognito-rsa-key.pem").read_bytes()
+    keys = deployed.stack.state / "cognito-pool-keys"
+    real_key = (keys / f"{deployed.described['user_pool_id']}-access.pem").read_bytes()
 
     def signed(changes: dict[str, Any]) -> str:
         return jwt.encode({**claims, **changes}, real_key, "RS256", {"kid": key_id})

@@ -130,7 +130,7 @@ def do_one_of_everything(deployed: Deployed) -> None:
     assert deployed.admin.call("DELETE", "/backup/restore/pause").status == 204
     sizes = {"database": {"size": 100}, "volume": {"size": 40_000_000}}
     given_up = deployed.admin.post("/backup/upload", sizes).json()
-    assert deployed.admin.call("DELETE", f"/backup/upload/{given_up['id']}").status == 204
+    assert deployed.admin.call("DELETE", f"/backup/upload/{given_up['upload_id']}").status == 204
     assert deployed.admin.call("DELETE", f"/backup/{backup_id}").status == 204
 
 
