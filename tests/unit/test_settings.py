@@ -77,6 +77,7 @@ def test_more_than_thirty_days_are_thirty_and_a_warning() -> None:
         ("LCP_SERVICE_LOG_LEVEL", "LOUD", "DEBUG, INFO"),
         ("LCP_DEBUG_LOG", "yes", "true or false"),
         ("LCP_BACKUP_PREFIX", "a b", "S3 key prefix"),
+        ("LCP_SCHEDULES_SINCE", "2026-11-23T00:15:00", "timezone"),
     ],
 )
 def test_a_wrong_value_names_its_variable_the_value_and_what_is_allowed(

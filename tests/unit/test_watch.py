@@ -1,18 +1,29 @@
 """Watch: a backup, or in a disaster-recovery environment a restore, that did not happen is seen."""
 
 import json
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from functions.watch import app
 from lcp_backup.catalog import Catalog
 from lcp_backup.jobs.watch import WatchResult, watch
 from lcp_backup.model import BackupType, Run, RunKind, RunState
 from lcp_backup.objects import ObjectStore
+from lcp_backup.service import Service
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
-from tests.unit.conftest import SettableClock
+from tests.unit.conftest import BUCKET, SettableClock
 from tests.unit.test_catalog import a_manifest, publish
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+    from mypy_boto3_s3 import S3Client
+
+EVENTS = Path(__file__).parents[2] / "events"
 
 DAILY = {"LCP_BACKUP_CREATE_SCHEDULE": "0 3 * * *"}
 RECOVERY = {
@@ -145,13 +156,28 @@ def test_what_is_kept_is_measured_and_its_age_is_the_newest_slots(
     assert sorted(directive["Dimensions"][0]) == ["environment", "project", "service"]
 
 
+def test_a_missing_backup_is_one_line_of_the_log_and_no_age_is_made_up(
+    look: Watcher, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = look(at(20, 5), DAILY)
+    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (metrics,) = [line for line in written if "_aws" in line]
+    assert metrics["Overdue"] == [1.0]
+    assert "NewestBackupAgeSeconds" not in metrics
+    (line,) = caplog.records
+    assert (line.levelname, line.getMessage()) == ("ERROR", "watch")
+    assert vars(line).items() >= vars(seen).items()
+
+
 def test_a_backup_that_cannot_be_read_is_counted_and_hides_no_other(
-    look: Watcher, catalog: Catalog, store: ObjectStore
+    look: Watcher, catalog: Catalog, store: ObjectStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     publish(catalog, at(19, 3))
     store.put("acme/prd/backups/acme-prd-202611200300/manifest.json", b'{"format": 9}')
     seen = look(at(19, 3, 30), DAILY)
     assert (seen.retained_backups, seen.newest) == (2, "acme-prd-202611190300")
+    (warning,) = [line for line in caplog.records if line.levelname == "WARNING"]
+    assert vars(warning)["backup_id"] == "acme-prd-202611200300"
 
 
 def test_in_disaster_recovery_the_sources_newest_backup_must_have_been_restored(
@@ -184,6 +210,65 @@ def test_a_backup_that_came_after_the_restore_had_fired_is_not_asked_for_yet(
     assert look(at(20, 6, 30), RECOVERY).overdue is not None
 
 
+def test_a_restore_counts_when_its_backup_was_deleted_since(
+    look: Watcher, catalog: Catalog, source: Catalog, clock: SettableClock
+) -> None:
+    publish(source, at(19, 3))
+    newest = publish(source, at(20, 3))
+    clock.now = at(20, 4, 1)
+    restored(catalog, clock, newest)
+    source.unpublish(newest)
+    assert look(at(20, 5, 30), RECOVERY).overdue is None
+
+
+def test_an_older_backup_brought_back_by_hand_afterwards_does_not_undo_the_scheduled_restore(
+    look: Watcher, catalog: Catalog, source: Catalog, clock: SettableClock
+) -> None:
+    older = publish(source, at(19, 3))
+    newest = publish(source, at(20, 3))
+    clock.now = at(20, 4, 1)
+    restored(catalog, clock, newest)
+    clock.now = at(20, 4, 30)
+    restored(catalog, clock, older)
+    assert look(at(20, 5, 30), RECOVERY).overdue is None
+    # What fires after that has to bring the newest back again.
+    assert look(at(20, 6, 30), RECOVERY).overdue is not None
+
+
+def test_a_restore_that_failed_is_none(
+    look: Watcher, catalog: Catalog, source: Catalog, clock: SettableClock
+) -> None:
+    newest = publish(source, at(20, 3))
+    clock.now = at(20, 4, 1)
+    run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, newest)
+    catalog.write_run(run.model_copy(update={"state": RunState.FAILED, "finished_at": clock()}))
+    assert look(at(20, 5, 30), RECOVERY).overdue is not None
+
+
+def test_a_backup_of_another_environment_does_not_stand_for_one_of_the_source(
+    look: Watcher, catalog: Catalog, source: Catalog, clock: SettableClock
+) -> None:
+    publish(source, at(20, 3))
+    clock.now = at(20, 4, 1)
+    restored(catalog, clock, "acme-dr-202611200330")
+    assert look(at(20, 5, 30), RECOVERY).overdue is not None
+
+
+def test_runs_from_long_before_the_wanted_backup_are_not_opened(
+    look: Watcher, catalog: Catalog, source: Catalog, store: ObjectStore, clock: SettableClock
+) -> None:
+    wanted = publish(source, at(20, 3))
+    clock.now = at(20, 1, 59)
+    unreadable = catalog.new_run_id(RunKind.RESTORE)
+    store.put(f"acme/prd/runs/{unreadable}.json", b'{"format": 9}')
+    store.put("acme/prd/runs/notes-restore-drill.json", b"somebody else's")
+    assert look(at(20, 5, 30), RECOVERY).overdue is not None
+    # Asked for shortly before the backup was published, and begun after that.
+    clock.now = at(20, 2, 59)
+    restored(catalog, clock, wanted)
+    assert look(at(20, 5, 30), RECOVERY).overdue is None
+
+
 def test_a_paused_restore_is_not_overdue(look: Watcher, catalog: Catalog, source: Catalog) -> None:
     publish(source, at(19, 3))
     catalog.pause_restores("an operator", "the incident of the 19th")
@@ -201,3 +286,24 @@ def test_watching_writes_nothing(
     look(at(20, 5), DAILY)
     look(at(20, 5), RECOVERY)
     assert list(store.entries("")) == before
+
+
+def test_the_function_answers_what_was_seen(
+    s3: "S3Client",  # noqa: ARG001 -- the bucket has to be there
+    catalog: Catalog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    newest = publish(catalog, datetime(2019, 10, 3, 17, 23, tzinfo=UTC))
+    variables = {
+        **DAILY,
+        "LCP_SCHEDULES_SINCE": "2019-10-01T00:00:00Z",
+        "LCP_BACKUP_BUCKET": BUCKET,
+        "LCP_BACKUP_PREFIX": "acme/prd",
+    }
+    monkeypatch.setattr(app, "service", lambda: Service(Settings.from_env(variables)))
+    event = json.loads((EVENTS / "watch-scheduled.json").read_text())
+    context: LambdaContext = None  # type: ignore[assignment] # the function does not use it
+    seen = json.loads(json.dumps(app.handler(event, context)))
+    assert seen.keys() == {f.name for f in fields(WatchResult)}
+    assert (seen["newest"], seen["retained_backups"]) == (newest, 1)
+    assert seen["overdue"] is not None

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from lcp_backup.catalog import Catalog
+from lcp_backup.catalog import Catalog, started_at
 from lcp_backup.cron import CronExpression
 from lcp_backup.errors import UnknownFormat
-from lcp_backup.model import BackupType, Manifest
+from lcp_backup.model import BackupId, BackupType, Manifest, Run, RunKind, RunState
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 
@@ -44,9 +44,9 @@ def watch(
 
     A backup is overdue when the schedule fired more than MARGIN ago and there is none, made on
     schedule or by hand, since then: an uploaded one is not the site's. In a disaster-recovery
-    environment a restore is: the newest backup that the source had when the schedule fired must
-    have been restored, unless restores are paused. What fired before `schedules_since` is not
-    asked for.
+    environment a restore is: the newest backup that the source had when the schedule fired, or a
+    newer one, must have been restored by then or since, unless restores are paused. What fired
+    before `schedules_since` is not asked for.
 
     Arguments: `source` holds what this environment restores from. Raises StorageError,
     UnknownFormat (of a run's record).
@@ -127,11 +127,41 @@ def _overdue_restore(
     wanted = next((m for m in manifests if m.published_at <= fired), None)
     if wanted is None:
         return None
-    restored = catalog.last_restored()
-    if restored in {m.id for m in manifests if m.slot >= wanted.slot}:
-        return None
+    # An hour more: a run's id is as old as the request for it, which may have waited that long.
+    for run in _restores(catalog, wanted.published_at - timedelta(hours=1)):
+        if _is_as_new(run, wanted):
+            return None
+        if run.started_at < fired:
+            # That is what the site held when the schedule fired: it had to be replaced.
+            break
     return (
         f"backup {wanted.id} should have been restored at {fired:%Y-%m-%d %H:%M} UTC, and neither"
-        f" it nor a newer one was (the last one restored is {restored or 'none'}); the restore"
-        " function's log and GET /backup/runs say why, if it ran at all"
+        " it nor a newer one was; the restore function's log and GET /backup/runs say why, if it"
+        " ran at all"
     )
+
+
+def _restores(catalog: Catalog, since: datetime) -> Iterator[Run]:
+    """The successful restores of a whole site, newest first, of those asked for since then."""
+    for run_id in catalog.run_ids():
+        if RunKind.RESTORE not in run_id:
+            continue
+        begun = started_at(run_id)
+        if begun is None:  # somebody else's object
+            continue
+        # The id tells the time, so that no older record is opened.
+        if begun < since:
+            return
+        run = catalog.get_run(run_id)
+        if run.state is RunState.SUCCEEDED and run.result.get("whole", True):
+            yield run
+
+
+def _is_as_new(restore: Run, wanted: Manifest) -> bool:
+    """Whether a restore brought back this backup, or a newer one of the same environment."""
+    if restore.backup_id is None:
+        return False
+    # By their ids: the restored backup may have been deleted since.
+    restored, asked = BackupId.parse(restore.backup_id), BackupId.parse(wanted.id)
+    same_site = (restored.project, restored.environment) == (asked.project, asked.environment)
+    return same_site and restored.slot >= asked.slot
