@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -28,6 +29,8 @@ NOT_SEEN_HERE = {
     ("*", "rds:DescribeDB*", "*"): "the database here has a host name; see test_aws.py",
     ("Create", "s3:GetObject", "*/runs/*"): "a queued run that finds its backup made already",
     ("Cleanup", "s3:AbortMultipartUpload", "*"): "what is aborted is a day old; test_cleanup.py",
+    ("Watch", "s3:GetObject", "*/runs/*"): "read in disaster recovery; see test_watch.py",
+    ("Watch", "s3:GetObject", "*/restore-paused.json"): "read in disaster recovery, as above",
     ("Upload", "s3:AbortMultipartUpload", "*"): "what a dead upload left open; see test_take_in.py",
     ("Upload", "s3:DeleteObject", "*/backups/*"): "what a dead upload left; see test_take_in.py",
 }
@@ -141,6 +144,7 @@ def do_one_of_everything(deployed: Deployed) -> None:
         leave_as_a_dead_run(deployed, f"acme-dev-{minute:%Y%m%d%H%M}")
     upload_id = upload_by_form(deployed, backup_id)
     assert stack.invoke("upload", {"upload_id": upload_id})["run_id"] == upload_id
+    send_rubbish_in_parts(deployed)
     token = ("--header", f"Authorization: Bearer {stack.token}")
     assert curl(*token, f"{deployed.admin.url}/backup/list").status == 200
     assert deployed.admin.call("DELETE", f"/backup/{backup_id}").status == 204
@@ -152,6 +156,22 @@ def leave_as_a_dead_run(deployed: Deployed, backup_id: str) -> None:
     left = f"{deployed.described['prefix']}/backups/{backup_id}"
     deployed.s3.put_object(Bucket=bucket, Key=f"{left}/database.tgz", Body=b"half")
     deployed.s3.create_multipart_upload(Bucket=bucket, Key=f"{left}/volume.tgz")
+
+
+def send_rubbish_in_parts(deployed: Deployed) -> None:
+    """An upload that S3 takes and the check does not."""
+    sizes = {"database": {"size": 10}, "volume": {"size": 17 << 20}}
+    opened = deployed.admin.post("/backup/upload", sizes).json()
+    with TemporaryDirectory() as folder:
+        wanted = [(10, opened["database"]["url"])]
+        wanted += [(part["size"], part["url"]) for part in opened["volume"]["parts"]]
+        for size, url in wanted:
+            file = Path(folder, "rubbish")
+            file.write_bytes(bytes(size))
+            assert curl("--upload-file", file, url).status == 200
+    upload_id = opened["upload_id"]
+    assert deployed.admin.post(f"/backup/upload/{upload_id}/complete").status == 202
+    assert deployed.admin.wait_for(upload_id)["state"] == "failed"
 
 
 def upload_by_form(deployed: Deployed, backup_id: str) -> str:

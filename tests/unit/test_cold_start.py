@@ -10,7 +10,7 @@ _PROJECT = Path(__file__).parents[2]
 _WEB = {"fastapi", "starlette", "mangum", "multipart", "python_multipart"}
 
 
-@pytest.mark.parametrize("name", ["create", "restore", "cleanup", "schedules", "upload"])
+@pytest.mark.parametrize("name", ["create", "restore", "cleanup", "schedules", "upload", "watch"])
 def test_a_function_that_answers_no_http_does_not_import_the_web_framework(name: str) -> None:
     code = (
         "import sys;"
