@@ -27,7 +27,7 @@ down: ## Stop what `make up` started
 	@if [ -x .venv/bin/python ]; then .venv/bin/python -m local down; fi
 
 test: setup ## Run every test
-	@.venv/bin/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	@.venv/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 check: ## Lint, types, template checks
 	@sh local/setup.sh checkov
