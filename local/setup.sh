@@ -62,7 +62,9 @@ install_locked() {
   [ "$(cat "$1/installed" 2>/dev/null)" != "$stamp" ] || return 0
   echo "installing the locked Python packages of $2 into $1"
   [ -x "$1/bin/python" ] || .venv/bin/python -m venv "$1"
-  "$1/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$2"
+  # What is never imported need not be compiled: most of it.
+  "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile \
+    --require-hashes -r "$2"
   echo "$stamp" > "$1/installed"
 }
 
