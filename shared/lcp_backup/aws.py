@@ -133,13 +133,14 @@ def resolve_secret(
 ) -> SecretStr:
     """The secret itself: `value`, or what lies in Secrets Manager when it is an ARN.
 
-    A secret that is a JSON object with a `password`, as RDS makes them, means that field. Raises
+    A secret that is a JSON object with a `password`, as RDS makes them, means that field; of any
+    other the line end at its end, which a file or `echo` put there, is not part. Raises
     AwsError, and SettingsError (which names `variable`) for a secret that holds no text.
     """
     if not _is_secret_arn(arn := value.get_secret_value()):
         return value
     with aws_errors(f"read the secret that {variable} names"):
-        text = client().get_secret_value(SecretId=arn).get("SecretString", "")
+        text = client().get_secret_value(SecretId=arn).get("SecretString", "").rstrip("\r\n")
     if not text:
         raise SettingsError(variable, arn, "the secret holds no text (a binary secret?)")
     try:

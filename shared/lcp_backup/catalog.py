@@ -391,14 +391,20 @@ class Catalog:
             with suppress(NotFound):  # cleanup may delete one while they are read
                 yield self.get_run(run_id)
 
-    def last_restored(self) -> str | None:
-        """The backup that the newest successful restore of a whole site brought back."""
+    def restores(self, since: datetime | None = None) -> Iterator[Run]:
+        """The successful restores of a whole site, newest first; of those asked for since then."""
         for run_id in self.run_ids():
-            if RunKind.RESTORE in run_id:
-                run = self.get_run(run_id)
-                if run.state is RunState.SUCCEEDED and run.result.get("whole", True):
-                    return run.backup_id
-        return None
+            if RunKind.RESTORE not in run_id:
+                continue
+            begun = started_at(run_id)
+            if begun is None:  # somebody else's object
+                continue
+            # The id tells the time, so that no older record is opened.
+            if since is not None and begun < since:
+                return
+            run = self.get_run(run_id)
+            if run.state is RunState.SUCCEEDED and run.result.get("whole", True):
+                yield run
 
     def delete_runs(self, run_ids: list[str]) -> None:
         """Deletes runs' records."""

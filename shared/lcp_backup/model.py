@@ -185,6 +185,7 @@ class Manifest(Document):
     project: str
     environment: str
     slot: AwareDatetime
+    """The minute it is the backup of. Its id names an earlier one when that minute's was taken."""
     run_id: str
     started_at: AwareDatetime
     published_at: AwareDatetime

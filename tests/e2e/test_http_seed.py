@@ -142,9 +142,11 @@ def test_the_bearer_of_the_master_token_creates_a_backup_and_sees_its_run(
     # By the other header goes a user's token only.
     other = curl("--request", "POST", url, "--header", f"dxpcloud-authorization: {token}")
     assert other.status == 401
-    # A minute is a slot: an upload that took this one would be what the create answers.
-    taken = {manifest["id"] for manifest in deployed.manifests()}
-    while f"acme-dev-{datetime.now(UTC):%Y%m%d%H%M}" in taken:
+    # Two creates of one minute are one backup: this one is to be its own.
+    taken = {
+        manifest["slot"] for manifest in deployed.manifests() if manifest["type"] != "Uploaded"
+    }
+    while f"{datetime.now(UTC):%Y-%m-%dT%H:%M}:00Z" in taken:
         time.sleep(1)
     started = curl("--request", "POST", url, "--header", f"Authorization: {token}")
     assert started.status == 202

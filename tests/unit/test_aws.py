@@ -75,6 +75,7 @@ def test_a_plain_secret_is_itself() -> None:
         ('{"username": "u", "password": "made by RDS"}', "made by RDS"),
         ('{"not": "it"}', '{"not": "it"}'),
         ("12345", "12345"),
+        ("read from a file\n", "read from a file"),
     ],
 )
 def test_an_arn_means_what_lies_in_secrets_manager(stored: str, secret: str) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from lcp_backup import VERSION
@@ -87,16 +88,15 @@ def create_backup(
     LeaseHeld, OutOfTime, DatabaseError, VolumeError, StorageError, AwsError and their kinds.
     """
     with queued(catalog, request.run_id):
-        backup_id = BackupId.of(settings.project_id, settings.environment_id, request.time)
-        # An upload may have taken the id of this minute: it is no backup of this slot.
-        while (found := catalog.find(str(backup_id))) and found.type is BackupType.UPLOADED:
-            backup_id = backup_id.before()
+        wanted = BackupId.of(settings.project_id, settings.environment_id, request.time)
+        backup_id = _free_or_of(wanted, catalog)
 
         def capture(run: ActiveRun) -> Manifest:
             run.note(settings.notices)
             return _Capture(
                 run=run,
                 backup_id=backup_id,
+                slot=wanted.slot,
                 backup_type=request.type,
                 folder=Path(settings.backup_folder),
                 catalog=catalog,
@@ -117,6 +117,20 @@ def create_backup(
         telemetry.log.info("published already", backup_id=twin.id)
         end_queued(catalog, request.run_id, created=False)
         return _result(twin, created=False)
+
+
+def _free_or_of(wanted: BackupId, catalog: Catalog) -> BackupId:
+    """The id of the slot's backup: `wanted`, unless that is taken by another.
+
+    An upload may have taken the minute, or a backup that an upload had driven out of its own:
+    neither is a backup of this slot, and to answer it would be a success that never was.
+    """
+    backup_id = wanted
+    while (found := catalog.find(str(backup_id))) is not None:
+        if found.type is not BackupType.UPLOADED and found.slot == wanted.slot:
+            break
+        backup_id = backup_id.before()
+    return backup_id
 
 
 def _publish(
@@ -199,6 +213,7 @@ class _Capture:
 
     run: ActiveRun
     backup_id: BackupId
+    slot: datetime
     backup_type: BackupType
     folder: Path
     catalog: Catalog
@@ -229,7 +244,7 @@ class _Capture:
             type=self.backup_type,
             project=self.backup_id.project,
             environment=self.backup_id.environment,
-            slot=self.backup_id.slot,
+            slot=self.slot,
             run_id=self.run.id,
             started_at=self.run.started_at,
             published_at=self.catalog.now(),

@@ -75,7 +75,8 @@ def restore_backup(
             return RestoreResult(None, restored=False)
         latest = request.backup_id == LATEST
         manifest = source.latest() if latest else source.get(request.backup_id)
-        if request.only_if_new and catalog.last_restored() == manifest.id:
+        last = next(catalog.restores(), None) if request.only_if_new else None
+        if last is not None and last.backup_id == manifest.id:
             telemetry.log.info("restored already", backup_id=manifest.id)
             return RestoreResult(manifest.id, restored=False)
         active = ActiveRun(

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from lcp_backup.catalog import Catalog, started_at
+from lcp_backup.catalog import Catalog
 from lcp_backup.cron import CronExpression
 from lcp_backup.errors import UnknownFormat
-from lcp_backup.model import BackupId, BackupType, Manifest, Run, RunKind, RunState
+from lcp_backup.model import BackupId, BackupType, Manifest, Run
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 
@@ -128,7 +128,7 @@ def _overdue_restore(
     if wanted is None:
         return None
     # An hour more: a run's id is as old as the request for it, which may have waited that long.
-    for run in _restores(catalog, wanted.published_at - timedelta(hours=1)):
+    for run in catalog.restores(wanted.published_at - timedelta(hours=1)):
         if _is_as_new(run, wanted):
             return None
         if run.started_at < fired:
@@ -139,22 +139,6 @@ def _overdue_restore(
         " it nor a newer one was; the restore function's log and GET /backup/runs say why, if it"
         " ran at all"
     )
-
-
-def _restores(catalog: Catalog, since: datetime) -> Iterator[Run]:
-    """The successful restores of a whole site, newest first, of those asked for since then."""
-    for run_id in catalog.run_ids():
-        if RunKind.RESTORE not in run_id:
-            continue
-        begun = started_at(run_id)
-        if begun is None:  # somebody else's object
-            continue
-        # The id tells the time, so that no older record is opened.
-        if begun < since:
-            return
-        run = catalog.get_run(run_id)
-        if run.state is RunState.SUCCEEDED and run.result.get("whole", True):
-            yield run
 
 
 def _is_as_new(restore: Run, wanted: Manifest) -> bool:

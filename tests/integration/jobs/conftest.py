@@ -30,7 +30,11 @@ BACKUP_ID = "acme-prd-202611200015"
 _NUMBERS = itertools.count(1)
 _QUARTER_HOUR = 15 * 60 * 1000  # milliseconds
 _HANDLER = """
-import importlib.util, json, sys
+import importlib, importlib.util, json, sys, time
+if stuck_in := sys.argv[3]:
+    module, _, path = stuck_in.partition(":")
+    owner, _, method = path.partition(".")
+    setattr(getattr(importlib.import_module(module), owner), method, lambda *_: time.sleep(600))
 spec = importlib.util.spec_from_file_location("app", sys.argv[1])
 app = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(app)
@@ -117,11 +121,16 @@ class JobSite:
     def cleanup(self) -> dict[str, Any]:
         return self.service().cleanup(CleanupRequest.read({}), deadline(_QUARTER_HOUR))
 
-    def start(self, function: str, event: dict[str, Any]) -> "subprocess.Popen[str]":
-        """Runs the real handler in a process of its own, so that it can be killed."""
+    def start(
+        self, function: str, event: dict[str, Any], *, stuck_in: str
+    ) -> "subprocess.Popen[str]":
+        """Runs the real handler in a process of its own, so that it can be killed.
+
+        It gets as far as the method `stuck_in` (`module:Class.method`), and no further.
+        """
         handler = Path("functions", function, "app.py").resolve()
         return subprocess.Popen(
-            [sys.executable, "-c", _HANDLER, str(handler), json.dumps(event)],
+            [sys.executable, "-c", _HANDLER, str(handler), json.dumps(event), stuck_in],
             env={
                 **self.env,
                 **self.aws_env,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lcp_backup.errors import RestoredInPart
-from lcp_backup.model import ArchiveKind, RunKind
+from lcp_backup.model import ArchiveKind, BackupType, RunKind
 from lcp_backup.requests import RestoreRequest
 from lcp_backup.service import deadline
 from tests.integration.jobs.conftest import BACKUP_ID, JobSite
@@ -49,6 +49,26 @@ def test_a_disaster_recovery_environment_restores_from_the_sources_bucket(
     store = mariadb_site.catalog.store
     assert [e.key for e in store.entries("acme/dr/runs/")] != []
     assert list(store.entries("acme/dr/backups/")) == []
+
+
+def test_a_create_makes_its_own_backup_when_another_has_the_id_of_its_minute(
+    mariadb_site: JobSite,
+) -> None:
+    def at(minute: int) -> dict[str, Any]:
+        return mariadb_site.create(f"2026-11-20T00:{minute}:00Z")
+
+    earlier = at(14)
+    uploaded = mariadb_site.catalog.get(str(earlier["backup_id"])).model_copy(
+        update={"id": BACKUP_ID, "type": BackupType.UPLOADED}
+    )
+    mariadb_site.catalog.publish(uploaded)
+
+    made = at(15)
+    assert (made["created"], made["backup_id"]) == (True, "acme-prd-202611200013")
+    assert at(15) == {**made, "created": False}
+    assert at(14) == {**earlier, "created": False}
+    # What gave way has itself taken another's id.
+    assert at(13)["backup_id"] == "acme-prd-202611200012"
 
 
 def test_overwrite_brings_back_database_and_folder_too(job_site: JobSite) -> None:

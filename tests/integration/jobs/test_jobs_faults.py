@@ -161,6 +161,10 @@ def test_s3_that_stays_broken_publishes_nothing(
     mariadb_site.assert_nothing_published()
 
 
+FINISH = "lcp_backup.archive.write:ArchiveWriter.finish"
+SWAP = "lcp_backup.database.load:StagedDatabase.swap"
+
+
 def kill_when(condition: Callable[[], bool], process: Any) -> None:
     for _ in range(3000):
         if condition() or process.poll() is not None:
@@ -172,7 +176,7 @@ def kill_when(condition: Callable[[], bool], process: Any) -> None:
 
 
 def test_a_create_that_is_killed_is_made_by_the_next_delivery(job_site: JobSite) -> None:
-    process = job_site.start("create", {"time": SLOT})
+    process = job_site.start("create", {"time": SLOT}, stuck_in=FINISH)
     kill_when(lambda: bool(list(job_site.catalog.open_uploads())), process)
     assert list(job_site.catalog.backups()) == []
     job_site.expire_lease()
@@ -193,7 +197,7 @@ def test_a_restore_that_is_killed_leaves_the_site_and_the_next_one_brings_it_bac
     (job_site.folder / "later.txt").write_text("later")
     live = job_site.fingerprint()
 
-    process = job_site.start("restore", {"backup_id": BACKUP_ID})
+    process = job_site.start("restore", {"backup_id": BACKUP_ID}, stuck_in=SWAP)
     kill_when(lambda: len(job_site.schemas()) > 1, process)
     assert live.differences(job_site.fingerprint()) == []
     job_site.expire_lease()
