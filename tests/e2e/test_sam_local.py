@@ -90,6 +90,7 @@ class SamLocal:
     def __init__(self, deployed: Deployed, address: str, ports: dict[str, int], work: Path) -> None:
         described = deployed.described
         self._work = work
+        self._emulator_url = deployed.stack.endpoint_url
         self._template = deployed.stack.state / "build" / "template.yaml"
         self.endpoint_url = f"http://{address}:{ports['emulator']}"
         self.address = address
@@ -124,6 +125,8 @@ class SamLocal:
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
             "SAM_CLI_TELEMETRY": "0",
+            # SAM itself asks STS for the account, and waits five seconds where there is no AWS.
+            "AWS_ENDPOINT_URL": self._emulator_url,
             "AWS_DEFAULT_REGION": emulator.REGION,
             "AWS_ACCESS_KEY_ID": emulator.CREDENTIALS["access_key_id"],
             "AWS_SECRET_ACCESS_KEY": emulator.CREDENTIALS["secret_access_key"],
