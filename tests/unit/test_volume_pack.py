@@ -169,10 +169,13 @@ def test_a_line_of_the_index_stays_small_whatever_the_number_of_members(
     assert len(archived.contents()) == 45
 
 
-def test_what_is_no_file_is_left_out_with_a_notice(folder: Path) -> None:
+def test_what_is_no_file_is_left_out_with_a_notice(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     os.mkfifo(folder / "pipe")
+    monkeypatch.chdir(folder)  # a socket's whole path may have about 100 bytes
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(folder / "socket"))
+        listener.bind("socket")
     (folder / "file").write_bytes(TEXT)
     archived = Archived(folder)
     assert archived.notices == [("special-file", "pipe"), ("special-file", "socket")]

@@ -161,22 +161,20 @@ def test_s3_that_stays_broken_publishes_nothing(
     mariadb_site.assert_nothing_published()
 
 
-FINISH = "lcp_backup.archive.write:ArchiveWriter.finish"
+INDEX_END = "lcp_backup.archive.index:IndexWriter.end"
 SWAP = "lcp_backup.database.load:StagedDatabase.swap"
 
 
 def kill_when(condition: Callable[[], bool], process: Any) -> None:
-    for _ in range(3000):
-        if condition() or process.poll() is not None:
-            break
+    while not condition():
+        assert process.poll() is None, f"it ended before it was killed: {process.communicate()}"
         time.sleep(0.01)
-    assert process.poll() is None, f"it ended before it was killed: {process.communicate()}"
     process.send_signal(signal.SIGKILL)
     process.communicate()
 
 
 def test_a_create_that_is_killed_is_made_by_the_next_delivery(job_site: JobSite) -> None:
-    process = job_site.start("create", {"time": SLOT}, stuck_in=FINISH)
+    process = job_site.start("create", {"time": SLOT}, stuck_in=INDEX_END)
     kill_when(lambda: bool(list(job_site.catalog.open_uploads())), process)
     assert list(job_site.catalog.backups()) == []
     job_site.expire_lease()

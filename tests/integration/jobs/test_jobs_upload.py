@@ -17,7 +17,7 @@ from lcp_backup.model import ArchiveKind, BackupType, RunState
 from lcp_backup.requests import UploadRequest
 from lcp_backup.service import deadline
 from tests.integration.jobs.conftest import JobSite
-from tests.integration.jobs.test_jobs_faults import FINISH, kill_when
+from tests.integration.jobs.test_jobs_faults import INDEX_END, kill_when
 
 DATABASE, VOLUME = ArchiveKind.DATABASE, ArchiveKind.VOLUME
 
@@ -145,7 +145,7 @@ def test_an_upload_whose_function_is_killed_is_taken_in_by_the_next_delivery(
     mariadb_site: JobSite, mariadb_sender: Sender
 ) -> None:
     upload_id = mariadb_sender.send(mariadb_sender.dumped(), mariadb_sender.packed("."))
-    process = mariadb_site.start("upload", {"upload_id": upload_id}, stuck_in=FINISH)
+    process = mariadb_site.start("upload", {"upload_id": upload_id}, stuck_in=INDEX_END)
     kill_when(lambda: bool(list(mariadb_site.catalog.open_uploads())), process)
     assert list(mariadb_site.catalog.backups()) == []
     mariadb_site.expire_lease()
