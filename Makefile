@@ -13,7 +13,7 @@ in_layer = annotated-types pydantic pydantic-core typing-extensions typing-inspe
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
 
-setup: ## Install what is missing: MariaDB, pigz, the locked Python packages
+setup: ## Install what is missing: MariaDB, pigz, curl, jq, the locked Python packages
 	@sh local/setup.sh
 
 demo: setup ## Back up, destroy and restore a sample site on the embedded stack

@@ -1,31 +1,29 @@
 #!/bin/sh
-# Uploads a backup of any size in parts, and waits until it is taken in. Needs curl and nothing else.
+# Uploads a backup of any size in parts, and waits until it is taken in. Needs curl and jq.
 #   LCP_USER=user@domain.com:password sh upload.sh https://<HOST-NAME> database.tgz volume.tgz
 # Neither the password nor a signed URL is on a command line, where others of the machine see it.
 set -eu
-api=$1 database=$2 volume=$3
-login=$(printf %s "$LCP_USER" | sed 's/[\\"]/\\&/g')
-call() { printf 'user = "%s"\n' "$login" | curl -sS --fail-with-body -K - -X "$@"; }
-field() { tr '{},' '\n\n\n' | sed -n "s/^ *\"$1\": *\"\([^\"]*\)\".*/\1/p" | head -n 1; }
-size() { wc -c <"$1" | tr -d ' '; }
-
-opened=$(call POST "$api/backup/upload" -H 'Content-Type: application/json' \
-  -d "{\"database\": {\"size\": $(size "$database")}, \"volume\": {\"size\": $(size "$volume")}}")
-id=$(printf %s "$opened" | field upload_id)
-printf %s "$opened" | tr '{},' '\n\n\n' | awk -F'"' '
-  $2 == "database" || $2 == "volume" { file = $2; offset = 0 }
-  $2 == "offset" || $2 == "size" { value = $3; gsub(/[^0-9]/, "", value) }
-  $2 == "offset" { offset = value }  $2 == "size" { size = value }
-  $2 == "url" && $4 { print file, offset, size, $4 }' |
-  while read -r file offset size url; do
-    eval "file=\$$file"
-    tail -c "+$((offset + 1))" "$file" | head -c "$size" |
-      curl -sS --fail --retry 5 -X PUT -H Content-Type: --data-binary @- -K /dev/fd/3 3<<URL
+api=$1 database=$2 volume=$3 before=
+call() { jq -rn '"user = \(env.LCP_USER | @json)"' | curl -sS --fail-with-body -K - -X "$@"; }
+size() { echo "{\"size\": $(wc -c <"$1")}"; }
+plan=$(call POST "$api/backup/upload" -H 'Content-Type: application/json' \
+  -d "{\"database\": $(size "$database"), \"volume\": $(size "$volume")}")
+id=$(printf %s "$plan" | jq -r .upload_id)
+# A part that fails (its URL lives for 15 minutes) is sent again by a fresh URL, while any get through.
+while missing=$(printf %s "$plan" | jq -r '{database, volume} | to_entries[] | .key as $file | .value
+    | (select(.url) | .offset = 0), .parts[] | select(.arrived | not) | "\($file) \(.offset) \(.size) \(.url)"')
+  left=$(printf %s "$missing" | grep -c http) && [ "$left" != "$before" ]; do
+  before=$left
+  printf '%s\n' "$missing" | while read -r file offset size url; do
+    eval "tail -c +$((offset + 1)) \"\$$file\"" | head -c "$size" |
+      curl -sS --fail --retry 5 -X PUT -H Content-Type: --data-binary @- -K /dev/fd/3 3<<URL || break
 url = "$url"
 URL
   done
-call POST "$api/backup/upload/$id/complete" >/dev/null
-while state=$(call GET "$api/backup/runs/$id" | field state) &&
+  plan=$(call GET "$api/backup/upload/$id")
+done
+sealed=$(call POST "$api/backup/upload/$id/complete") || { echo "$sealed" >&2; exit 1; }
+while state=$(call GET "$api/backup/runs/$id" | jq -r .state) &&
   [ "$state" = queued ] || [ "$state" = running ]; do sleep 1; done
 echo "upload $id: $state"
 [ "$state" = succeeded ]

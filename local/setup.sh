@@ -11,6 +11,7 @@ missing=
 command -v mariadb-dump >/dev/null 2>&1 || missing="$missing mariadb-client"
 command -v pigz >/dev/null 2>&1 || missing="$missing pigz"
 command -v curl >/dev/null 2>&1 || missing="$missing curl"
+command -v jq >/dev/null 2>&1 || missing="$missing jq"
 checkov=
 for program in "$@"; do
   if [ "$program" = checkov ]; then

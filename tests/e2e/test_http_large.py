@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import subprocess
 import tarfile
 import time
@@ -12,12 +13,22 @@ from pathlib import Path
 
 import pytest
 
+from lcp_backup.jobs.upload import PART_SIZE
 from local.api import curl
 from local.stack import PROJECT
 from tests.e2e.conftest import Deployed
 
-LARGE = 24 * 1024 * 1024
-"""Bytes; more than travels in one piece."""
+LARGE = 300 << 20
+"""Bytes; many times what travels in one piece."""
+
+_FAILS_ONCE = """#!/bin/sh
+# The third PUT is refused, as by a URL whose time is over.
+case "$*" in *"-X PUT"*)
+  echo put >> {log}
+  [ "$(wc -l < {log})" != 3 ] || exit 22 ;;
+esac
+exec {curl} "$@"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +38,11 @@ def files(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "document_library").mkdir()
     chance = random.Random(7)
     with (folder / "document_library" / "large.bin").open("wb") as file:
-        for _ in range(LARGE // (1 << 20)):
+        for _ in range(LARGE >> 20):
             file.write(chance.randbytes(1 << 20))
-    subprocess.run(
-        ["tar", "--create", "--gzip", "--file", "volume.tgz", "document_library"],
-        cwd=folder,
-        check=True,
-    )
+    # Random bytes: to try to make them smaller would only take time.
+    pack = ("tar", "--create", "--use-compress-program", "pigz -0", "--file", "volume.tgz")
+    subprocess.run([*pack, "document_library"], cwd=folder, check=True)
     backup_id = deployed.stack.invoke("create", {"time": "2026-11-21T01:00:00Z"})["backup_id"]
     database = folder / "database.tgz"
     deployed.viewer.call("GET", f"/backup/download/database/{backup_id}", "--output", database)
@@ -42,17 +51,28 @@ def files(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def backup_id(deployed: Deployed, files: Path) -> Iterator[str]:
-    """The backup that docs/upload.sh makes of these files."""
+    """The backup that docs/upload.sh makes of these files, though a part of them fails once."""
     admin = deployed.stack.users["admin"]
+    log = files / "puts"
+    shim = files / "bin" / "curl"
+    shim.parent.mkdir()
+    shim.write_text(_FAILS_ONCE.format(log=log, curl=shutil.which("curl")))
+    shim.chmod(0o755)
     done = subprocess.run(
         ["sh", PROJECT / "docs" / "upload.sh", deployed.admin.url, "database.tgz", "volume.tgz"],
         cwd=files,
         check=False,
         capture_output=True,
         text=True,
-        env={**os.environ, "LCP_USER": f"{admin.name}:{admin.password}"},
+        env={
+            **os.environ,
+            "LCP_USER": f"{admin.name}:{admin.password}",
+            "PATH": f"{shim.parent}:{os.environ['PATH']}",
+        },
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    parts = 1 + -(-(files / "volume.tgz").stat().st_size // PART_SIZE)
+    assert len(log.read_text().split()) == parts + 1, "each part once, and the one that failed"
     run_id = done.stdout.split()[1].rstrip(":")
     made = str(deployed.viewer.call("GET", f"/backup/runs/{run_id}").json()["backup_id"])
     yield made
@@ -163,19 +183,20 @@ def test_an_upload_that_lacks_bytes_is_not_completed_and_can_be_gone_on_with_or_
     sizes = {"database": {"size": len(database)}, "volume": {"size": len(volume)}}
     opened = deployed.admin.post("/backup/upload", sizes).json()
     upload = f"/backup/upload/{opened['upload_id']}"
-    first, second = opened["volume"]["parts"]
+    first, *others = opened["volume"]["parts"]
     sent = tmp_path / "part"
-    for url, body in (
-        (opened["database"]["url"], database),
-        (second["url"], volume[second["offset"] :]),
-    ):
-        sent.write_bytes(body)
-        assert curl("--upload-file", sent, url).status == 200
+    for part in ({"offset": 0, "size": len(database), "url": opened["database"]["url"]}, *others):
+        content = volume if part in others else database
+        sent.write_bytes(content[part["offset"] :][: part["size"]])
+        assert curl("--upload-file", sent, part["url"]).status == 200
     refused = deployed.admin.post(f"{upload}/complete")
     assert (refused.status, b"part 1" in refused.body) == (400, True)
 
-    again = deployed.admin.call("GET", upload).json()["volume"]["parts"][0]
-    assert (again["offset"], again["size"]) == (first["offset"], first["size"])
+    signed_anew = deployed.admin.call("GET", upload).json()
+    assert signed_anew["database"]["arrived"]
+    again, *rest = signed_anew["volume"]["parts"]
+    assert (again["offset"], again["size"], again["arrived"]) == (0, first["size"], False)
+    assert all(part["arrived"] for part in rest)
     # Cut off, as by a lost connection.
     sent.write_bytes(volume[:1000])
     assert curl("--upload-file", sent, again["url"]).status == 200

@@ -92,11 +92,27 @@ def test_a_large_file_is_sent_in_parts_that_may_come_again_and_in_any_order(
     assert requests.put(last.url, data=b"end", timeout=5).ok
     with pytest.raises(InvalidRequest, match=r"volume .* 1 of 2 parts.* differs is part 1"):
         uploads.seal(upload.id)
-    again = uploads.signed(uploads.get(upload.id), EXPIRES)[VOLUME].parts[0]
+    assert not any(part.arrived for part in (first, last))
+    signed = uploads.signed(uploads.get(upload.id), EXPIRES)
+    assert (signed[DATABASE].arrived, signed[VOLUME].arrived) == (True, False)
+    again, there = signed[VOLUME].parts
+    assert (again.arrived, there.arrived) == (False, True)
     assert requests.put(again.url, data=bytes(PART_SIZE), timeout=30).ok
     uploads.seal(upload.id)
     reader = catalog.store.reader(catalog.upload_key(upload.id, VOLUME))
     assert (reader.size, reader.read(PART_SIZE, 3)) == (size, b"end")
+    # After a failure that was not the files', all of it is still there.
+    end_run(catalog, upload, RunState.FAILED)
+    assert uploads.signed(upload, EXPIRES)[VOLUME].arrived
+
+
+def test_a_part_that_broke_off_has_not_arrived(uploads: Uploads) -> None:
+    upload = uploads.open({DATABASE: 3, VOLUME: PART_SIZE + 3}, {}, "ann")
+    first, _ = uploads.signed(upload, EXPIRES)[VOLUME].parts
+    assert requests.put(first.url, data=b"begin", timeout=5).ok
+    signed = uploads.signed(upload, EXPIRES)
+    assert not any(part.arrived for part in signed[VOLUME].parts)
+    assert not signed[DATABASE].arrived
 
 
 def test_an_answer_with_all_urls_stays_small_however_large_the_files(uploads: Uploads) -> None:

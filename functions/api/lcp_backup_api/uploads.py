@@ -62,6 +62,7 @@ class Part(BaseModel):
     number: int
     offset: int
     size: int
+    arrived: bool = Field(description="These bytes lie there already; they may be sent again.")
     url: str
 
 
@@ -69,6 +70,7 @@ class Destination(BaseModel):
     """Where a file is to be PUT: whole to `url`, or else in `parts`."""
 
     size: int
+    arrived: bool = Field(description="All of its bytes lie there already.")
     url: str | None
     parts: list[Part]
 
@@ -76,7 +78,7 @@ class Destination(BaseModel):
     def of(cls, file: SignedFile) -> "Destination":
         """As it was signed."""
         parts = [Part(**vars(part)) for part in file.parts]
-        return cls(size=file.size, url=file.url, parts=parts)
+        return cls(size=file.size, arrived=file.arrived, url=file.url, parts=parts)
 
 
 class OpenUpload(BaseModel):
@@ -169,7 +171,7 @@ async def upload(
 
 @router.get(
     "/backup/upload/{upload_id}",
-    summary="Fresh URLs for an upload that is open",
+    summary="Fresh URLs for an upload that is open, and what has arrived",
     response_model=OpenUpload,
     responses=documented(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )

@@ -66,6 +66,8 @@ class SignedPart:
     number: int
     offset: int
     size: int
+    arrived: bool
+    """Whether so many bytes lie there already: they need not be sent again."""
     url: str
 
 
@@ -76,6 +78,8 @@ class SignedFile:
     size: int
     expires_at: datetime
     """UTC; until then a PUT may begin."""
+    arrived: bool
+    """Whether all of its bytes lie there already."""
     url: str | None
     parts: tuple[SignedPart, ...] = ()
 
@@ -178,18 +182,38 @@ class Uploads:
         file = upload.files[kind]
         store = self._catalog.store
         key = self._catalog.upload_key(upload.id, kind)
+        arrived = self._arrived(upload, kind)
+        whole = len(arrived) == len(_parts(file))
         if file.multipart_id is None:
-            return SignedFile(file.size, until, store.presigned_put(key, expires=expires))
+            url = store.presigned_put(key, expires=expires)
+            return SignedFile(file.size, until, whole, url)
         parts = tuple(
             SignedPart(
                 number=number,
                 offset=offset,
                 size=size,
+                arrived=number in arrived,
                 url=store.presigned_part(key, file.multipart_id, number, expires=expires),
             )
             for number, (offset, size) in _parts(file).items()
         )
-        return SignedFile(file.size, until, None, parts)
+        return SignedFile(file.size, until, whole, None, parts)
+
+    def _arrived(self, upload: Upload, kind: ArchiveKind) -> frozenset[int]:
+        """The parts that lie in S3 with their announced size; a file of one PUT is one part."""
+        file = upload.files[kind]
+        store = self._catalog.store
+        key = self._catalog.upload_key(upload.id, kind)
+        expected = {number: size for number, (_, size) in _parts(file).items()}
+        if file.multipart_id is not None:
+            with suppress(ObjectNotFound):  # put together by an earlier `seal`: a whole object
+                found = store.list_parts(key, file.multipart_id)
+                return frozenset(it.number for it in found if expected.get(it.number) == it.size)
+        try:
+            whole = store.reader(key).size == file.size
+        except ObjectNotFound:
+            whole = False
+        return frozenset(expected) if whole else frozenset()
 
     def _complete(self, upload: Upload, kind: ArchiveKind) -> None:
         """Makes sure that a file lies whole in S3, by what S3 says of it."""

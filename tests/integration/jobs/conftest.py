@@ -34,7 +34,8 @@ import importlib, importlib.util, json, sys, time
 if stuck_in := sys.argv[3]:
     module, _, path = stuck_in.partition(":")
     owner, _, method = path.partition(".")
-    setattr(getattr(importlib.import_module(module), owner), method, lambda *_, **__: time.sleep(600))
+    owner = getattr(importlib.import_module(module), owner)
+    setattr(owner, method, lambda *_, **__: time.sleep(600))
 spec = importlib.util.spec_from_file_location("app", sys.argv[1])
 app = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(app)
