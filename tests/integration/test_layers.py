@@ -1,4 +1,4 @@
-"""The client layer as `sam build` makes it: it dumps where there is nothing but the layer."""
+"""The layers as `sam build` makes them; the client layer dumps where there is nothing but it."""
 
 import os
 import re
@@ -151,6 +151,21 @@ def test_everything_in_the_layer_finds_what_it_needs_in_the_runtime(layer: Path)
 
 def test_the_layer_for_the_other_processor_is_whole_too(foreign_layer: Path) -> None:
     _check_whole(foreign_layer, _FOREIGN)
+
+
+def test_the_services_own_layer_is_built_for_the_other_processor(tmp_path: Path) -> None:
+    target = (f"ARTIFACTS_DIR={tmp_path}", f"LCP_BUILD_ARCHITECTURE={_FOREIGN}")
+    subprocess.run(
+        ["make", "-C", str(_PROJECT / "shared"), "build-ServiceLayer", *target],
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        check=True,
+        capture_output=True,
+    )
+    compiled = [path for path in tmp_path.rglob("*.so*") if _is_elf(path)]
+    assert {path.name.partition(".")[0] for path in compiled} > {"_pydantic_core", "igzip_lib"}
+    for path in compiled:
+        assert elf.read(path).machine == _FOREIGN, path
+        assert client_layer.glibc_needed(path) <= client_layer.RUNTIME_GLIBC, path
 
 
 def test_the_layer_dumps_in_an_empty_root(
