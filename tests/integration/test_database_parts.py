@@ -12,6 +12,7 @@ from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import read_segments
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile
 from lcp_backup.database import load
+from lcp_backup.database.endpoint import Flavour
 from lcp_backup.database.load import IndexedDump, Loaded, Scope, StagedDatabase, StreamedDump
 from lcp_backup.database.loader import Loader
 from lcp_backup.database.pieces import Dump
@@ -59,12 +60,14 @@ def site(server: DatabaseServer) -> Iterator[DatabaseServer]:
 
     drop()
     server.load(_SITE.encode())
-    for start in range(0, 5000, 500):
-        rows = ",".join(
-            f"({number},'name {number}','{'text of a body; -- (' * 200}')"
-            for number in range(start, start + 500)
-        )
-        server.execute(f"INSERT INTO parts.big VALUES {rows}")
+    digits = " UNION ALL ".join(f"SELECT {digit} AS d" for digit in range(10))
+    server.execute(
+        "INSERT INTO parts.big"
+        " SELECT n, CONCAT('name ', n), REPEAT('text of a body; -- (', 200) FROM ("
+        "  SELECT a.d * 1000 + b.d * 100 + c.d * 10 + e.d AS n"
+        f"  FROM ({digits}) a, ({digits}) b, ({digits}) c, ({digits}) e) numbers"
+        " WHERE n < 5000 ORDER BY n"
+    )
     server.execute("DELETE FROM parts.log")
     yield server
     drop()
@@ -105,12 +108,19 @@ class Stored:
         return sum(length for _, length in self.archive.reads)
 
 
+@pytest.fixture(scope="module")
+def dumps() -> dict[Flavour, bytes]:
+    """The dump of the site on each server: always the same, so made once."""
+    return {}
+
+
 @pytest.fixture
-def stored(site: DatabaseServer) -> Stored:
+def stored(site: DatabaseServer, dumps: dict[Flavour, bytes]) -> Stored:
     """The site as it was backed up; it has changed since."""
-    stored = Stored(dump(site, "parts"))
+    if site.flavour not in dumps:
+        dumps[site.flavour] = dump(site, "parts")
     site.load(_CHANGED.encode())
-    return stored
+    return Stored(dumps[site.flavour])
 
 
 def stage(
