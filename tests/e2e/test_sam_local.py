@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import boto3
 import pytest
 
 from local import emulator
@@ -150,6 +151,27 @@ class SamLocal:
         assert not (isinstance(answer, dict) and "errorMessage" in answer), answer
         return answer
 
+    @contextmanager
+    def started(self, what: str, **variables: str) -> Iterator[str]:
+        """A `sam local` server, `start-api` or `start-lambda`; gives its URL."""
+        port = free_port()
+        arguments = ("--port", str(port), "--warm-containers", "LAZY")
+        with subprocess.Popen(
+            self.command(what, *arguments, **variables),
+            env=self.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as running:
+            try:
+                for _ in range(120):
+                    with closing(socket.socket()) as probe:
+                        if probe.connect_ex(("127.0.0.1", port)) == 0:
+                            break
+                    time.sleep(0.5)
+                yield f"http://127.0.0.1:{port}"
+            finally:
+                running.terminate()
+
 
 @pytest.fixture(scope="module")
 def sam(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SamLocal]:
@@ -188,6 +210,34 @@ def test_create_and_restore_in_a_container_bring_a_destroyed_database_back(
     assert before.differences(deployed.fingerprint()) == []
 
 
+def test_restores_in_a_warm_container_can_be_paused_and_take_the_latest(
+    sam: SamLocal, deployed: Deployed
+) -> None:
+    def restore(name: str, **more: str) -> Any:
+        event = json.loads(sample(f"restore-{name}").read_text()) | more
+        answer = client.invoke(FunctionName="RestoreFunction", Payload=json.dumps(event))
+        return json.loads(answer["Payload"].read())
+
+    folder = f"{CONTAINERS_TMP}/site/data"
+    with sam.started("start-lambda", LCP_BACKUP_FOLDER=folder) as url:
+        client = boto3.client(
+            "lambda",
+            endpoint_url=url,
+            region_name=emulator.REGION,
+            aws_access_key_id=emulator.CREDENTIALS["access_key_id"],
+            aws_secret_access_key=emulator.CREDENTIALS["secret_access_key"],
+        )
+        assert restore("pause") == {"restores_paused": True}
+        assert restore("scheduled")["restored"] is False
+        assert restore("resume") == {"restores_paused": False}
+        elsewhere = {"into_database": "drill", "into_folder": f"{CONTAINERS_TMP}/drill"}
+        latest = restore("latest", **elsewhere)
+    assert latest["backup_id"] == max(m["id"] for m in deployed.manifests())
+    with deployed.stack.database.connect() as connection, connection.cursor() as cursor:
+        assert cursor.execute("SELECT 1 FROM drill.User_") > 0
+        cursor.execute("DROP DATABASE drill")
+
+
 def test_cleanups_dry_run_in_a_container_tells_what_would_go(
     sam: SamLocal, deployed: Deployed
 ) -> None:
@@ -220,7 +270,7 @@ def test_an_upload_is_taken_in_by_a_container(
     assert taken_in["type"] == "Uploaded"
 
 
-def test_the_custom_resource_in_a_container_makes_and_removes_rules(
+def test_the_custom_resource_in_a_container_makes_changes_and_removes_rules(
     sam: SamLocal, deployed: Deployed
 ) -> None:
     told: list[dict[str, Any]] = []
@@ -239,38 +289,27 @@ def test_the_custom_resource_in_a_container_makes_and_removes_rules(
         stack.callback(server.shutdown)
         port = stack.enter_context(forwarded(sam.address, server.server_port))
         rules = []
-        for name in ("schedules-create", "schedules-delete"):
+        for name in ("schedules-create", "schedules-update", "schedules-delete"):
             event = json.loads(sample(name).read_text())
             event["ResponseURL"] = f"http://{sam.address}:{port}/answer"
             event["ResourceProperties"]["RuleNamePrefix"] = "in-a-container"
             sam.invoke("Schedules", event)
             rules.append(deployed.rules("in-a-container"))
-    assert [answer["Status"] for answer in told] == ["SUCCESS"] * 2
-    created, deleted = rules
+    assert [answer["Status"] for answer in told] == ["SUCCESS"] * 3
+    created, updated, deleted = rules
     assert created.keys() == {"in-a-container-create-1", "in-a-container-cleanup-1"}
+    assert updated.keys() == {"in-a-container-restore-1", "in-a-container-cleanup-1"}
     assert deleted == {}
 
 
 def test_the_api_in_a_container_answers_over_http(sam: SamLocal, deployed: Deployed) -> None:
     # The sample's user is nobody here.
     assert sam.invoke("Api", sample("api-list"))["statusCode"] == 401
-    port = free_port()
-    command = sam.command("start-api", "--port", str(port), "--warm-containers", "LAZY")
-    with subprocess.Popen(
-        command, env=sam.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as running:
-        try:
-            api = Api(f"http://127.0.0.1:{port}", deployed.stack.users["viewer"])
-            for _ in range(120):
-                with closing(socket.socket()) as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.5)
-            health = curl(f"{api.url}/backup/health")
-            assert (health.status, health.json()["status"]) == (200, "ok")
-            listed = api.call("GET", "/backup/list?limit=1")
-            assert listed.status == 200
-            assert len(listed.json()["backups"]) == 1
-            assert curl(f"{api.url}/backup/list").status == 401
-        finally:
-            running.terminate()
+    with sam.started("start-api") as url:
+        api = Api(url, deployed.stack.users["viewer"])
+        health = curl(f"{api.url}/backup/health")
+        assert (health.status, health.json()["status"]) == (200, "ok")
+        listed = api.call("GET", "/backup/list?limit=1")
+        assert listed.status == 200
+        assert len(listed.json()["backups"]) == 1
+        assert curl(f"{api.url}/backup/list").status == 401
