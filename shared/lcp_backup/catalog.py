@@ -33,6 +33,7 @@ from lcp_backup.model import (
     FORMAT,
     ArchiveKind,
     BackupId,
+    BackupType,
     Document,
     Manifest,
     Run,
@@ -239,6 +240,19 @@ class Catalog:
         if newest is None:
             raise NotFound(f"there is no backup in {self.location}")
         return newest
+
+    def id_for(self, wanted: BackupId) -> BackupId:
+        """The id of a slot's backup, made or to be made: `wanted`, unless that is another's.
+
+        An upload may have taken the minute, or a backup that an upload had driven out of its own:
+        neither is a backup of this slot, and to answer it would be a success that never was.
+        """
+        backup_id = wanted
+        while (found := self.find(str(backup_id))) is not None:
+            if found.type is not BackupType.UPLOADED and found.slot == wanted.slot:
+                break
+            backup_id = backup_id.before()
+        return backup_id
 
     def archive_writer(self, backup_id: str, kind: ArchiveKind) -> ObjectWriter:
         """Where a new archive's bytes go."""

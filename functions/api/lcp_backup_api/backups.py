@@ -121,7 +121,8 @@ def create_backup(
         catalog.check_lease_is_free()
         now = catalog.now()
         settings = backend.settings
-        backup_id = str(BackupId.of(settings.project_id, settings.environment_id, now))
+        wanted = BackupId.of(settings.project_id, settings.environment_id, now)
+        backup_id = str(catalog.id_for(wanted))
         run = catalog.queue_run(catalog.new_run_id(RunKind.CREATE), RunKind.CREATE, backup_id)
         subject["run_id"] = run.id
         with queued(catalog, run.id):

@@ -89,7 +89,7 @@ def create_backup(
     """
     with queued(catalog, request.run_id):
         wanted = BackupId.of(settings.project_id, settings.environment_id, request.time)
-        backup_id = _free_or_of(wanted, catalog)
+        backup_id = catalog.id_for(wanted)
 
         def capture(run: ActiveRun) -> Manifest:
             run.note(settings.notices)
@@ -117,20 +117,6 @@ def create_backup(
         telemetry.log.info("published already", backup_id=twin.id)
         end_queued(catalog, request.run_id, created=False)
         return _result(twin, created=False)
-
-
-def _free_or_of(wanted: BackupId, catalog: Catalog) -> BackupId:
-    """The id of the slot's backup: `wanted`, unless that is taken by another.
-
-    An upload may have taken the minute, or a backup that an upload had driven out of its own:
-    neither is a backup of this slot, and to answer it would be a success that never was.
-    """
-    backup_id = wanted
-    while (found := catalog.find(str(backup_id))) is not None:
-        if found.type is not BackupType.UPLOADED and found.slot == wanted.slot:
-            break
-        backup_id = backup_id.before()
-    return backup_id
 
 
 def _publish(

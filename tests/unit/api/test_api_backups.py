@@ -8,13 +8,13 @@ import pytest
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import AwsError
-from lcp_backup.model import ArchiveKind, Run, RunError, RunKind, RunState
+from lcp_backup.model import ArchiveKind, BackupType, Run, RunError, RunKind, RunState
 from lcp_backup_api import backups
 from lcp_backup_api.application import create_app
 from lcp_backup_api.backend import Backend
 from tests.unit.api.conftest import Client, Lines
 from tests.unit.conftest import SettableClock
-from tests.unit.test_catalog import publish
+from tests.unit.test_catalog import a_manifest, publish
 
 ID = "acme-prd-202611230015"
 
@@ -158,6 +158,15 @@ def test_a_create_is_queued_and_started(
     assert answer.json()["backup_id"] == ID
     assert started == [("create-function", {"time": "2026-11-23T00:15:30+00:00", "run_id": run_id})]
     assert call("GET", f"/backup/runs/{run_id}").json()["state"] == "queued"
+
+
+def test_a_create_in_the_minute_of_an_upload_names_the_backup_that_it_will_make(
+    call: Client, catalog: Catalog, clock: SettableClock
+) -> None:
+    uploaded = a_manifest(clock()).model_copy(update={"type": BackupType.UPLOADED})
+    catalog.publish(uploaded)
+    assert uploaded.id == ID
+    assert call("POST", "/backup/create").json()["backup_id"] == "acme-prd-202611230014"
 
 
 def test_a_create_whose_function_cannot_be_started_is_a_failed_run(
