@@ -216,7 +216,9 @@ def test_restores_in_a_warm_container_can_be_paused_and_take_the_latest(
     def restore(name: str, **more: str) -> Any:
         event = json.loads(sample(f"restore-{name}").read_text()) | more
         answer = client.invoke(FunctionName="RestoreFunction", Payload=json.dumps(event))
-        return json.loads(answer["Payload"].read())
+        told = json.loads(answer["Payload"].read())
+        assert "errorMessage" not in told, told
+        return told
 
     folder = f"{CONTAINERS_TMP}/site/data"
     with sam.started("start-lambda", LCP_BACKUP_FOLDER=folder) as url:
