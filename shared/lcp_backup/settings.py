@@ -129,8 +129,9 @@ def _user_pool_id(value: object) -> str:
 
 def _prefix(value: object) -> str:
     text = str(value).strip("/")
-    if not re.fullmatch(r"[A-Za-z0-9!_.*'()/-]{0,512}", text):
-        raise ValueError("an S3 key prefix of letters, digits and !_.*'()/- is allowed")
+    # (S3 would take a `*` too, but in a role's policy it means every other prefix.)
+    if not re.fullmatch(r"[A-Za-z0-9!_.'()/-]{0,512}", text):
+        raise ValueError("an S3 key prefix of letters, digits and !_.'()/- is allowed")
     return text
 
 
