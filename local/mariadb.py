@@ -16,7 +16,7 @@ from local import processes
 NAME = "mariadb"
 MASTER_USER = "dxpcloud"
 # What RDS gives its master user: no SUPER, no FILE, no SYSTEM_USER.
-_RDS_RIGHTS = (
+RDS_RIGHTS = (
     "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, RELOAD, PROCESS, REFERENCES, INDEX, ALTER,"
     " SHOW DATABASES, CREATE TEMPORARY TABLES, LOCK TABLES, EXECUTE, REPLICATION SLAVE,"
     " REPLICATION CLIENT, CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, CREATE USER,"
@@ -70,7 +70,7 @@ def start(state: Path, password: str, options: Sequence[str] = ()) -> int:
     root_password = secrets.token_hex(16)
     with _wait_for(port, state) as connection, connection.cursor() as cursor:
         cursor.execute(f"CREATE USER '{MASTER_USER}'@'%%' IDENTIFIED BY %s", (password,))
-        cursor.execute(f"GRANT {_RDS_RIGHTS} ON *.* TO '{MASTER_USER}'@'%' WITH GRANT OPTION")
+        cursor.execute(f"GRANT {RDS_RIGHTS} ON *.* TO '{MASTER_USER}'@'%' WITH GRANT OPTION")
         cursor.execute("DELETE FROM mysql.global_priv WHERE User = ''")
         cursor.execute("ALTER USER 'root'@'localhost' IDENTIFIED BY %s", (root_password,))
         cursor.execute("FLUSH PRIVILEGES")

@@ -136,6 +136,10 @@ class DatabaseUnreachable(DatabaseError):
     """The server, the login or the database named by the settings does not answer as expected."""
 
 
+class AccountRefused(DatabaseError):
+    """The account that loads a dump, or the one that owns its stored code, cannot be had."""
+
+
 class DumpFailed(DatabaseError):
     """The dump program failed or its output is not whole; nothing was published."""
 

@@ -5,8 +5,11 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
+from pydantic import SecretStr
+
 from lcp_backup import aws, settings
 from lcp_backup.catalog import BackupLock, Catalog, utc_now
+from lcp_backup.database.accounts import Accounts, Login
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.jobs.active_run import Pace
 from lcp_backup.jobs.cleanup import clean_up
@@ -80,6 +83,7 @@ class Service:
                 source=self._source,
                 telemetry=self._telemetry,
                 locate=lambda: self._endpoint(for_reading=False),
+                accounts=self._accounts,
                 pace=Pace(until),
             )
         )
@@ -120,6 +124,15 @@ class Service:
         """Sees whether what the schedule asks for happened."""
         return asdict(watch(self._settings, self._catalog, self._source, self._telemetry))
 
+    def _accounts(self) -> Accounts:
+        config = self._settings
+        return Accounts(
+            loader=_login(
+                config.loader_user_name, config.loader_user_password, "LCP_LOADER_USER_PASSWORD"
+            ),
+            site=_login(config.site_user_name, config.site_user_password, "LCP_SITE_USER_PASSWORD"),
+        )
+
     def _endpoint(self, *, for_reading: bool) -> DatabaseEndpoint:
         # Looked up by every run: a failover or a rotated secret must not wait for a cold start.
         host, port = aws.locate_database(
@@ -136,6 +149,12 @@ class Service:
             ),
             name=self._settings.dbname,
         )
+
+
+def _login(user: str | None, password: SecretStr | None, variable: str) -> Login | None:
+    if user is None or password is None:
+        return None
+    return Login(user, aws.resolve_secret(password, variable, aws.secrets_client))
 
 
 @cache

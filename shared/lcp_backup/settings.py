@@ -194,6 +194,18 @@ class Settings(BaseModel):
         SecretStr(MASTER_TOKEN_VARIABLE), alias="LCP_MASTER_USER_PASSWORD"
     )
     """The password or a Secrets Manager ARN; the default means the project master token's value."""
+    loader_user_name: Annotated[str, _Required] | None = Field(None, alias="LCP_LOADER_USER_NAME")
+    """Loads dumps where the master user may not make accounts: rights on staging schemas only."""
+    loader_user_password: SecretStr | None = Field(None, alias="LCP_LOADER_USER_PASSWORD")
+    """The password or a Secrets Manager ARN."""
+    site_user_name: Annotated[str, _Required] | None = Field(None, alias="LCP_SITE_USER_NAME")
+    """Owns restored views, triggers, routines and events; None means an account made for that."""
+    site_user_password: SecretStr | None = Field(None, alias="LCP_SITE_USER_PASSWORD")
+    """The password or a Secrets Manager ARN."""
+    backup_restore_uploaded: Annotated[bool, BeforeValidator(_flag)] = Field(
+        False, alias="LCP_BACKUP_RESTORE_UPLOADED"
+    )
+    """Whether a scheduled restore takes the newest backup even if somebody uploaded it."""
     project_master_token: SecretStr | None = Field(None, alias="LCP_PROJECT_MASTER_TOKEN")
     """The token or a Secrets Manager ARN."""
     project_id: Annotated[str, BeforeValidator(_name)] = Field("dxpcloud", alias="LCP_PROJECT_ID")
@@ -259,6 +271,19 @@ class Settings(BaseModel):
         return settings.model_copy(
             update={"backup_retention_days": MAX_RETENTION_DAYS, "notices": (notice,)}
         )
+
+    @model_validator(mode="after")
+    def _check_accounts(self) -> Self:
+        for name, password, variable in (
+            (self.loader_user_name, self.loader_user_password, "LCP_LOADER_USER"),
+            (self.site_user_name, self.site_user_password, "LCP_SITE_USER"),
+        ):
+            if (name is None) != (password is None):
+                missing = "_NAME" if name is None else "_PASSWORD"
+                raise SettingsError(
+                    f"{variable}{missing}", None, "name and password are given together, or neither"
+                )
+        return self
 
     @model_validator(mode="after")
     def _check_disaster_recovery(self) -> Self:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import pytest
 from lcp_backup.database import load
 from lcp_backup.database.endpoint import Flavour, connect
 from lcp_backup.database.load import Loaded, StagedDatabase, StreamedDump
-from lcp_backup.database.swap import execute
+from lcp_backup.database.sql import execute
 from lcp_backup.errors import ArchiveRefused, Conflict, DatabaseError, LoadFailed
 from tests.integration.conftest import DatabaseServer
 
@@ -88,7 +89,8 @@ CREATE EVENT old_event ON SCHEDULE EVERY 1 YEAR STARTS '2020-01-01 00:00:00' DO 
 DELIMITER ;
 """
 
-_SCHEMAS = ("site", "site_lcp_staging", "site_lcp_previous", "other")
+_DEFINER = re.compile(rb"DEFINER=`[^`]+`@`[^`]+`")
+_SCHEMAS = ("site", "site_lcp_staging", "site_lcp_previous", "site_lcp_journal", "other")
 
 
 @pytest.fixture
@@ -116,17 +118,24 @@ def dump(server: DatabaseServer, schema: str = "site") -> bytes:
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()
-    return done.stdout
+    # What is restored has another owner, and is the same in all else.
+    return _DEFINER.sub(b"DEFINER=`root`@`localhost`", done.stdout)
 
 
 def chunks(raw: bytes, size: int = 777) -> Iterator[bytes]:
     return (raw[at : at + size] for at in range(0, len(raw), size))
 
 
+class OwnDump(StreamedDump):
+    """A dump that our own dump program wrote, and no user uploaded."""
+
+    by_dump_program = True
+
+
 def stage(server: DatabaseServer, raw: bytes, name: str = "site") -> StagedDatabase:
     return load.stage(
         server.endpoint(name),
-        StreamedDump(lambda: chunks(raw)),
+        OwnDump(lambda: chunks(raw)),
         dumped_name="site",
         connections=3,
         progress=lambda _: None,
@@ -216,7 +225,7 @@ def test_overwrite_leaves_exactly_the_dump(
     told: list[int] = []
     loaded = load.overwrite(
         clean.endpoint("site"),
-        StreamedDump(lambda: chunks(site)),
+        OwnDump(lambda: chunks(site)),
         dumped_name="site",
         connections=3,
         progress=told.append,
@@ -280,7 +289,7 @@ def test_a_statement_larger_than_the_server_takes_is_named(
 def test_a_failure_before_the_tables_move_puts_the_live_triggers_back(
     clean: DatabaseServer, site: bytes, old: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lcp_backup.database.swap._TABLE_WAIT_SECONDS", 1)
+    monkeypatch.setattr("lcp_backup.database.sql._TABLE_WAIT_SECONDS", 1)
     staged = stage(clean, site)
     with closing(connect(clean.endpoint("site"), database="site")) as visitor:
 
@@ -298,7 +307,7 @@ def test_a_failure_before_the_tables_move_puts_the_live_triggers_back(
 def test_triggers_that_cannot_be_put_back_yet_come_back_with_the_next_restore(
     clean: DatabaseServer, site: bytes, old: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lcp_backup.database.swap._TABLE_WAIT_SECONDS", 1)
+    monkeypatch.setattr("lcp_backup.database.sql._TABLE_WAIT_SECONDS", 1)
     staged = stage(clean, site)
     with closing(connect(clean.endpoint("site"), database="site")) as visitor:
 
@@ -371,7 +380,7 @@ def test_a_swap_killed_at_any_step_is_the_old_site_or_the_new_one(
         outcomes[step] = outcome
         clean.execute("DROP DATABASE site")
     assert outcomes["rename"] == "undone"
-    assert outcomes["drop old objects"] == "finished"
+    assert outcomes["drop old stored code"] == "finished"
     assert outcomes["drop staging"] == "finished"
 
 
@@ -403,7 +412,7 @@ def test_a_load_killed_half_way_is_cleared_and_can_be_done_again(
     def work() -> None:
         load.stage(
             clean.endpoint("site"),
-            StreamedDump(dying),
+            OwnDump(dying),
             dumped_name="site",
             connections=3,
             progress=lambda _: None,
@@ -425,7 +434,7 @@ def test_an_error_of_the_source_stops_the_load(clean: DatabaseServer, old: bytes
     with pytest.raises(ZeroDivisionError):
         load.stage(
             clean.endpoint("site"),
-            StreamedDump(broken),
+            OwnDump(broken),
             dumped_name="site",
             connections=3,
             progress=lambda _: None,
@@ -448,7 +457,7 @@ def test_a_lost_connection_is_a_failed_load(clean: DatabaseServer, site: bytes, 
     with pytest.raises(DatabaseError, match="connection was lost"):
         load.stage(
             clean.endpoint("site"),
-            StreamedDump(losing),
+            OwnDump(losing),
             dumped_name="site",
             connections=3,
             progress=lambda _: None,

@@ -6,10 +6,9 @@ import pytest
 
 from lcp_backup.database import load
 from lcp_backup.database.endpoint import Flavour
-from lcp_backup.database.load import StreamedDump
 from lcp_backup.database.pieces import Dump
 from tests.integration.conftest import DatabaseServer
-from tests.integration.test_database_load import dump
+from tests.integration.test_database_load import OwnDump, dump
 from tests.integration.test_database_parts import Stored
 
 _COLUMNS = ", ".join(f"`column {number}` tinyint" for number in range(999))
@@ -160,7 +159,7 @@ def test_a_schema_with_one_of_everything_is_the_same_after_a_restore(
     if form == "all indexes aside":
         monkeypatch.setattr("lcp_backup.database.loader._WORTH_SETTING_ASIDE", 0)
     found: Dump = (
-        StreamedDump(lambda: [everything]) if form == "streamed" else Stored(everything).dump()
+        OwnDump(lambda: [everything]) if form == "streamed" else Stored(everything).dump()
     )
     staged = load.stage(
         server.endpoint("every"),

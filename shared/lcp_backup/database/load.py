@@ -1,42 +1,45 @@
-"""A dump into the database: beside the live schema and swapped in, or straight over it.
+"""A dump into the database: beside the live schema, and swapped in.
 
 Definitions come first, on one connection; rows follow over several, a segment at a time; a table's
 secondary indexes are built when its rows are there; then foreign keys, and all else the dump holds.
-Statements travel by the wire protocol as the bytes they are in the dump: nothing here decodes or
-encodes row data. The dump's own SET NAMES tells the server what they mean.
+
+Everything that comes out of the dump is sent by the loader, an account with rights on the staging
+schema only (`accounts`). The master user makes accounts and schemas, moves tables and drops what is
+old, by statements of this service's own.
 """
 
-from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 
 import pymysql
 
-from lcp_backup.database.endpoint import Connection, DatabaseEndpoint
-from lcp_backup.database.loader import Loaded, Loader, OrderMattersError
-from lcp_backup.database.pieces import Dump, IndexedDump, StreamedDump
+from lcp_backup.database import accounts
+from lcp_backup.database.accounts import Accounts
+from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, ask_server, connect
+from lcp_backup.database.journal import Journal
+from lcp_backup.database.loader import Loaded, Loader, OrderMattersError, RowsOf
+from lcp_backup.database.pieces import Dump, IndexedDump, PlacedStatement, StreamedDump
 from lcp_backup.database.policy import Policy
-from lcp_backup.database.session import InPlace, Session, Staging
+from lcp_backup.database.rows import TableRows, columns_of, local_infile_is_allowed
+from lcp_backup.database.session import Session, Staging
+from lcp_backup.database.sql import describe, execute, make_writable, prepare, quote, tables_of, working
+from lcp_backup.database.statements import StatementSplitter
+from lcp_backup.database.stored_code import drop_all, try_all
 from lcp_backup.database.swap import (
     Between,
     Scope,
     controlled,
     create_staging,
-    describe,
     discard,
-    execute,
-    journal_object,
-    quote,
     recover,
     referring_tables,
-    staging_name,
     swap,
-    tables_of,
-    try_objects,
-    working,
 )
 from lcp_backup.errors import InvalidRequest, LoadFailed
 
 __all__ = [
+    "Accounts",
     "IndexedDump",
     "Loaded",
     "Scope",
@@ -48,27 +51,34 @@ __all__ = [
     "stage",
 ]
 
+_OF_THE_SERVER = frozenset({"mysql", "sys", "information_schema", "performance_schema"})
+_OWN_SUFFIXES = ("_lcp_staging", "_lcp_previous", "_lcp_journal")
+
 
 class StagedDatabase:
     """A whole dump in the staging schema: to be swapped in, or thrown away."""
 
-    def __init__(self, endpoint: DatabaseEndpoint, loaded: Loaded, scope: Scope) -> None:
+    def __init__(
+        self, endpoint: DatabaseEndpoint, loaded: Loaded, scope: Scope, given: Accounts
+    ) -> None:
         self._endpoint = endpoint
         self._loaded = loaded
         self._scope = scope
+        self._given = given
         self._open = True
 
     def swap(self, between: Between | None = None) -> Loaded:
         """Makes it the live schema, exactly as the dump says; what was there before is gone.
 
         (Or is kept, or only some tables change: see `Scope`.) The tables change at one moment.
-        Before it, a failure leaves the live schema as it was; after it, the next `recover` finishes
-        what a killed swap left. `between` is told each step's name before it is taken.
-        Raises LoadFailed, Conflict, DatabaseUnreachable.
+        Before it, a failure leaves the live schema as it was, but that triggers which were dropped
+        for it and put back belong to the owner; after it, the next `recover` finishes what a killed
+        swap left. `between` is told each step's name before it is taken.
+        Raises LoadFailed, AccountRefused, Conflict, DatabaseUnreachable.
         """
         self._open = False
-        swap(self._endpoint, self._scope, between)
-        return self._loaded
+        left = swap(self._endpoint, self._scope, self._given, between)
+        return replace(self._loaded, left_behind=tuple(left))
 
     def discard(self) -> None:
         """Throws it away; does nothing after a swap (then `recover` knows what is to do)."""
@@ -93,11 +103,12 @@ def stage(
     progress: Callable[[int], None],
     check: Callable[[], None],
     scope: Scope = Scope(),  # noqa: B008 -- frozen
+    given: Accounts = Accounts(),  # noqa: B008 -- frozen
 ) -> StagedDatabase:
     """Loads a dump beside the live schema, which it does not touch.
 
-    Views, triggers, routines and events are tried (events are not: they would run) and kept for
-    the swap. Whatever an unfinished restore left is recovered first.
+    Views, triggers, routines and events are tried (events disabled) and kept for the swap. Whatever
+    an unfinished restore left is recovered first.
 
     Args:
         endpoint: the live database; its schema need not exist yet.
@@ -107,42 +118,30 @@ def stage(
         progress: told the raw bytes of every piece once it is loaded.
         check: called before every statement, from several threads; raises to stop.
         scope: what of the live schema the swap is to replace.
+        given: the accounts that an operator made for restores.
 
     Raises LoadFailed (a statement failed, a table or a row is missing, the connection was lost),
-    ArchiveRefused (the dump says what no dump says), InvalidRequest (tables that others are tied to
-    by foreign keys are not restored without those), Conflict, DatabaseUnreachable.
+    ArchiveRefused (the dump says what no dump says), AccountRefused (the accounts cannot be had),
+    InvalidRequest (tables that others are tied to by foreign keys are not restored without those),
+    Conflict, DatabaseUnreachable.
     """
-    recover(endpoint)
-    staging = staging_name(endpoint)
-    with controlled(endpoint) as control:
+    recover(endpoint, given)
+    with controlled(endpoint) as control, _database_errors("staged"):
         if scope.tables is not None:
             _check_ties_of_live(control, endpoint, scope.tables)
-
-        def attempt(size: int) -> Loaded:
-            create_staging(control, endpoint)
-            with working(endpoint, staging) as connection:
-                target = Staging(
-                    Session(connection),
-                    staging,
-                    lambda it: journal_object(control, endpoint, it),
-                )
-                work = Loader(
-                    dump, Policy(dumped_name), progress=progress, check=check, only=scope.tables
-                )
-                return work.load(target, lambda: working(endpoint, staging), control, size)
-
-        try:
-            loaded = _attempted(attempt, dump, connections, lambda: discard(control, endpoint))
-            _verify(loaded.tables, tables_of(control, staging))
-            try_objects(control, endpoint, dumped_name)
-        except BaseException as error:
+        with accounts.owner(control, endpoint, given.site):
+            # Nothing is done as the owner yet: that it can be had is found out before anything is.
+            pass
+        policy = Policy(
+            dumped_name, uploaded=not dump.by_dump_program, server=ask_server(control)
+        )
+        with ExitStack() as whole_or_discarded:
             # A connection that is gone leaves the rest to the next `recover`.
-            with suppress(pymysql.MySQLError):
-                discard(control, endpoint)
-            if isinstance(error, pymysql.MySQLError):
-                raise LoadFailed(f"the dump could not be staged: {describe(error)}") from None
-            raise
-    return StagedDatabase(endpoint, loaded, scope)
+            whole_or_discarded.callback(_discard_if_possible, control, endpoint)
+            work = _Load(control, endpoint, dump, policy, scope.tables, given, progress, check)
+            loaded = _attempted(work.attempt, dump, connections)
+            whole_or_discarded.pop_all()
+    return StagedDatabase(endpoint, loaded, scope, given)
 
 
 def overwrite(
@@ -153,31 +152,115 @@ def overwrite(
     connections: int,
     progress: Callable[[int], None],
     check: Callable[[], None],
+    given: Accounts = Accounts(),  # noqa: B008 -- frozen
 ) -> Loaded:
-    """Executes a dump over the live schema: less space, and no way back from a failure.
+    """Empties the live schema and loads a dump into its place: less room, and no way back.
 
-    Arguments and errors are those of `stage`.
+    Every statement of the dump is judged, and the accounts are made, before anything is dropped.
+    From then on a failure leaves the live schema empty. Arguments and errors are those of `stage`.
     """
-    recover(endpoint)
-    with controlled(endpoint) as control:
+    recover(endpoint, given)
+    with controlled(endpoint) as control, _database_errors("loaded"):
+        for account in (
+            accounts.owner(control, endpoint, given.site),
+            accounts.loader(control, endpoint, f"{endpoint.name}_lcp_staging", given.loader),
+        ):
+            with account:
+                pass
+        policy = Policy(
+            dumped_name, uploaded=not dump.by_dump_program, server=ask_server(control)
+        )
+        _judge_all(dump, policy, check)
+        make_writable(control, endpoint.name)
+        with suppress(pymysql.MySQLError):
+            # What may not be dropped now goes when the swap is finished.
+            drop_all(control, endpoint.name)
+        for table in tables_of(control, endpoint.name):
+            check()
+            execute(control, f"DROP TABLE IF EXISTS {quote(endpoint.name)}.{quote(table)}")
+    return stage(
+        endpoint,
+        dump,
+        dumped_name=dumped_name,
+        connections=connections,
+        progress=progress,
+        check=check,
+        given=given,
+    ).swap()
 
-        def attempt(size: int) -> Loaded:
-            execute(control, f"CREATE DATABASE IF NOT EXISTS {quote(endpoint.name)}")
-            with working(endpoint, endpoint.name) as connection:
-                work = Loader(dump, Policy(dumped_name), progress=progress, check=check, only=None)
-                return work.load(
-                    InPlace(Session(connection), endpoint.name),
-                    lambda: working(endpoint, endpoint.name),
-                    control,
-                    size,
+
+class _Load:
+    """One dump on its way into the staging schema, under the lock."""
+
+    def __init__(
+        self,
+        control: Connection,
+        endpoint: DatabaseEndpoint,
+        dump: Dump,
+        policy: Policy,
+        only: Collection[str] | None,
+        given: Accounts,
+        progress: Callable[[int], None],
+        check: Callable[[], None],
+    ) -> None:
+        self._control = control
+        self._endpoint = endpoint
+        self._dump = dump
+        self._policy = policy
+        self._only = only
+        self._given = given
+        self._progress = progress
+        self._check = check
+
+    def attempt(self, connections: int) -> Loaded:
+        """Loads all of it and tries its stored code; as `Loader.load`."""
+        discard(self._control, self._endpoint)
+        staging = create_staging(self._control, self._endpoint)
+        journal = Journal(self._control, self._endpoint.name)
+        with accounts.loader(
+            self._control, self._endpoint, staging, self._given.loader
+        ) as endpoint:
+            with self._connection(endpoint, staging) as connection:
+                work = Loader(
+                    self._dump,
+                    self._policy,
+                    progress=self._progress,
+                    check=self._check,
+                    only=self._only,
+                    rows_of=self._rows_of(staging),
                 )
+                loaded = work.load(
+                    Staging(
+                        Session(connection),
+                        staging,
+                        journal,
+                        enable_events=self._dump.by_dump_program,
+                    ),
+                    lambda: self._connection(endpoint, staging),
+                    lambda thread_id: accounts.kill(endpoint, thread_id),
+                    connections,
+                )
+            _verify(loaded.tables, tables_of(self._control, staging))
+            try_all(endpoint, self._control, staging, journal.kept())
+        return loaded
 
-        try:
-            loaded = _attempted(attempt, dump, connections, lambda: None)
-            _verify(loaded.tables, tables_of(control, endpoint.name))
-        except pymysql.MySQLError as error:
-            raise LoadFailed(f"the dump could not be loaded: {describe(error)}") from None
-    return loaded
+    @contextmanager
+    def _connection(self, endpoint: DatabaseEndpoint, staging: str) -> Iterator[Connection]:
+        with closing(connect(endpoint, database=staging, local_infile=True)) as connection:
+            prepare(connection)
+            yield connection
+
+    def _rows_of(self, staging: str) -> RowsOf | None:
+        if not local_infile_is_allowed(self._control):
+            return None
+
+        def rows_of(
+            session: Session, table: str, named: tuple[str, ...] | None
+        ) -> TableRows | None:
+            columns = columns_of(session.connection, staging, table)
+            return TableRows.of(table, columns, named, session.character_set)
+
+        return rows_of
 
 
 def check_empty(endpoint: DatabaseEndpoint) -> None:
@@ -185,6 +268,11 @@ def check_empty(endpoint: DatabaseEndpoint) -> None:
 
     Raises InvalidRequest, DatabaseUnreachable.
     """
+    name = endpoint.name.lower()
+    if name in _OF_THE_SERVER or any(suffix in name for suffix in _OWN_SUFFIXES):
+        raise InvalidRequest(
+            f"the database {endpoint.name!r} is the server's or this service's own: name another"
+        )
     with working(endpoint, None) as connection:
         if tables_of(connection, endpoint.name):
             raise InvalidRequest(
@@ -215,14 +303,12 @@ def _check_ties_of_live(
         )
 
 
-def _attempted(
-    attempt: Callable[[int], Loaded], dump: Dump, connections: int, clear: Callable[[], None]
-) -> Loaded:
+def _attempted(attempt: Callable[[int], Loaded], dump: Dump, connections: int) -> Loaded:
     """Loads over several connections; a dump that cannot be, over one and as it was written.
 
-    Dump programs put the session back after each table. Who writes dumps otherwise loses speed,
-    not data; and as rows may meet the wrong session before that is noticed, what fails in such a
-    dump counts only when it fails in its place.
+    Dump programs put the session back after each table. A dump that was written otherwise loses
+    speed, not data; and as rows may meet the wrong session before that is noticed, what fails in
+    such a dump counts only when it fails in its place.
     """
     try:
         return attempt(connections)
@@ -231,5 +317,27 @@ def _attempted(
     except LoadFailed:
         if dump.by_dump_program:
             raise
-    clear()
     return attempt(0)
+
+
+def _judge_all(dump: Dump, policy: Policy, check: Callable[[], None]) -> None:
+    """Raises ArchiveRefused for a statement that a load would refuse."""
+    for piece in dump.pieces(as_written=True):
+        splitter = StatementSplitter(dump_program=dump.by_dump_program)
+        for statement in (*splitter.feed(piece.raw), *splitter.close()):
+            check()
+            policy.judge(PlacedStatement(piece, statement))
+
+
+def _discard_if_possible(control: Connection, endpoint: DatabaseEndpoint) -> None:
+    with suppress(pymysql.MySQLError):
+        discard(control, endpoint)
+
+
+@contextmanager
+def _database_errors(done: str) -> Iterator[None]:
+    """Maps what the server says to this service's own statements to LoadFailed."""
+    try:
+        yield
+    except pymysql.MySQLError as error:
+        raise LoadFailed(f"the dump could not be {done}: {describe(error)}") from None

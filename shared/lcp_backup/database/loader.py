@@ -1,26 +1,25 @@
 """One load of a dump, from its first piece to its last.
 
 Definitions and all that is no row go over one connection, in their order. Rows go over several, a
-piece at a time; whoever loads the last of a table's rows builds its secondary indexes.
+piece at a time, as data where that can be; the connection that loads the last of a table's rows
+builds its secondary indexes. All connections are the loader's.
 """
 
 import re
 import threading
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from typing import Final
-
-import pymysql
 
 from lcp_backup.database.crew import Crew
 from lcp_backup.database.definition import Definition, taken_apart
 from lcp_backup.database.endpoint import Connection
 from lcp_backup.database.pieces import Dump, Piece, PlacedStatement
-from lcp_backup.database.policy import Kind, Policy, Ruling, head
-from lcp_backup.database.session import Session, Target
+from lcp_backup.database.policy import OBJECTS, Kind, Policy, Ruling, head
+from lcp_backup.database.rows import TableRows
+from lcp_backup.database.session import Session, Staging
 from lcp_backup.database.statements import Statement, StatementSplitter
-from lcp_backup.database.swap import execute
 from lcp_backup.errors import InvalidRequest, LoadFailed
 from lcp_backup.model import Section
 
@@ -32,6 +31,10 @@ _KEYS = re.compile(rb"\b(?:DISABLE|ENABLE)\s+KEYS[\s*/]*\Z", re.IGNORECASE)
 """What a dump program says to a table around its rows."""
 
 _BETWEEN_TABLES: Final = frozenset({Section.HEAD, Section.DEFINITION, Section.ROWS})
+_AMONG_ROWS: Final = frozenset(
+    {Kind.ROWS, Kind.TABLE, Kind.SESSION, Kind.LOCK, Kind.NOTHING, Kind.LEFT_OUT}
+)
+_IDLE: Final = frozenset({Kind.LOCK, Kind.NOTHING, Kind.LEFT_OUT})
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,19 @@ class Loaded:
     """As the server said of each statement; compared with what is there, where that is sure."""
     left_out: tuple[str, ...]
     """Heads of statements that need rights a managed server does not give, each once."""
+    definers: tuple[str, ...] = ()
+    """Who owned stored code in the dump, such as `view names: root@localhost`."""
+    disabled: tuple[str, ...] = ()
+    """Events that come back disabled, because somebody uploaded them."""
+    left_behind: tuple[str, ...] = ()
+    """Schemas of this restore that could not be dropped."""
+    rows_as_data: bool = True
+    """Whether the server takes rows as data."""
+    rows_as_statements: int = 0
+    """How many of the rows travelled as statements."""
+
+
+type RowsOf = Callable[[Session, str, tuple[str, ...] | None], TableRows | None]
 
 
 class OrderMattersError(Exception):
@@ -63,6 +79,12 @@ class _Table:
     counted: bool = True
     """Whether the server's word on its rows can be compared with what is there."""
     finished: bool = False
+    as_statements: bool = False
+    """Its rows did not arrive as data once, so the others are not tried either."""
+
+
+class _NotAsDataError(Exception):
+    """Rows have to travel as a statement."""
 
 
 class Loader:
@@ -74,6 +96,8 @@ class Loader:
         progress: told the raw bytes of every piece once it is loaded.
         check: called before every statement, from several threads; raises to stop.
         only: the tables of a partial restore, which must have no foreign keys to others.
+        rows_of: the columns of a table of the staging schema, asked over a loader's session, and
+            the columns that a statement names; None: rows travel as statements.
     """
 
     def __init__(
@@ -84,7 +108,10 @@ class Loader:
         progress: Callable[[int], None],
         check: Callable[[], None],
         only: Collection[str] | None,
+        rows_of: RowsOf | None,
     ) -> None:
+        self._rows_of = rows_of
+        self._rows: dict[tuple[str, tuple[str, ...] | None], TableRows | None] = {}
         self._dump = dump
         self._policy = policy
         self._progress = progress
@@ -92,6 +119,9 @@ class Loader:
         self._only = only
         self._tables: dict[str, _Table] = {}
         self._left_out: dict[str, None] = {}
+        self._definers: dict[str, str] = {}
+        self._disabled: list[str] = []
+        self._as_statements = 0
         self._head: list[Ruling] = []
         """What the dump's beginning does to a session."""
         self._base: tuple[str, ...] | None = None
@@ -101,9 +131,9 @@ class Loader:
 
     def load(
         self,
-        target: Target,
+        target: Staging,
         connect: Callable[[], AbstractContextManager[Connection]],
-        control: Connection,
+        kill: Callable[[int], None],
         connections: int,
     ) -> Loaded:
         """Loads everything.
@@ -111,7 +141,7 @@ class Loader:
         Args:
             target: where all goes that is no row; its session is one connection more.
             connect: opens a connection for rows.
-            control: kills those, when the load has to stop.
+            kill: ends one of those inside the server by its number, when the load has to stop.
             connections: how many; with none, all is loaded in the order in which it was written.
 
         Raises OrderMattersError when only that order is right; else as `load.stage`.
@@ -126,11 +156,6 @@ class Loader:
                 if session.state() != self._base:
                     raise OrderMattersError
                 yield session
-
-        def kill(thread_id: int) -> None:
-            # One that ended by itself meanwhile is as good.
-            with suppress(pymysql.MySQLError):
-                execute(control, f"KILL {thread_id}")
 
         with Crew(max(connections, 1), member, kill, self._check) as crew:
             current: str | None = None
@@ -157,11 +182,15 @@ class Loader:
             self._statements,
             sum(table.inserted for table in self._tables.values()),
             tuple(self._left_out),
+            definers=tuple(f"{subject}: {was}" for subject, was in self._definers.items()),
+            disabled=tuple(self._disabled),
+            rows_as_data=self._rows_of is not None,
+            rows_as_statements=self._as_statements,
         )
 
     # --- on the one connection ------------------------------------------------
 
-    def _execute(self, piece: Piece, target: Target, *, apart: bool) -> None:
+    def _execute(self, piece: Piece, target: Staging, *, apart: bool) -> None:
         in_head = piece.section is Section.HEAD and self._base is None
         if self._base is None and not in_head:
             self._base = target.session.state()
@@ -171,14 +200,17 @@ class Loader:
             where = PlacedStatement(piece, statement).tell
             if ruling.creates:
                 definition = self._define(ruling, apart=apart)
-                target.take(where, Ruling(ruling.kind, definition.create, ruling.name))
+                target.take(where, replace(ruling, sql=definition.create))
                 continue
+            if ruling.kind in OBJECTS:
+                self._tell_of(ruling)
             if ruling.drops:
                 self._tables.pop(ruling.name, None)
             if in_head and ruling.kind is Kind.SESSION:
                 self._head.append(ruling)
             if ruling.kind is Kind.ROWS:
                 inserted = target.session.run(where, ruling)
+                self._as_statements += inserted
                 if ruling.name in self._tables:
                     self._tables[ruling.name].inserted += inserted
             else:
@@ -235,11 +267,28 @@ class Loader:
         crew.put(load)
 
     def _load_rows(self, piece: Piece, session: Session) -> None:
+        try:
+            inserted = self._loaded(piece, session, as_data=True)
+        except _NotAsDataError:
+            session.rollback()
+            inserted = self._loaded(piece, session, as_data=False)
+        session.commit()
+        with self._lock:
+            for name, rows in inserted.items():
+                if name in self._tables:
+                    self._tables[name].inserted += rows
+        self._progress(len(piece.raw))
+
+    def _loaded(self, piece: Piece, session: Session, *, as_data: bool) -> dict[str, int]:
+        """Loads a piece's rows; answers how many by table. Commits nothing."""
         touched = False
         inserted: dict[str, int] = {}
         for statement, ruling in self._judged(piece):
             table = self._tables.get(ruling.name)
-            if ruling.kind in {Kind.LOCK, Kind.NOTHING, Kind.LEFT_OUT}:
+            if ruling.kind not in _AMONG_ROWS or ruling.creates or ruling.drops:
+                # Stored code among rows is kept for the swap where the dump's order is followed.
+                raise OrderMattersError
+            if ruling.kind in _IDLE:
                 continue
             if ruling.kind is Kind.TABLE:
                 if not _KEYS.search(ruling.sql):
@@ -247,21 +296,49 @@ class Loader:
                 if table is not None and table.definition.counted:
                     continue  # InnoDB keeps its keys whatever one says
             touched = touched or ruling.kind is Kind.SESSION
-            done = session.run(PlacedStatement(piece, statement).tell, ruling)
-            if ruling.kind is Kind.ROWS:
-                inserted[ruling.name] = inserted.get(ruling.name, 0) + done
-                if table is not None and (
-                    ruling.name != piece.table or ruling.sql[:6].upper() != b"INSERT"
-                ):
-                    table.counted = False
-        session.commit()
-        with self._lock:
-            for name, rows in inserted.items():
-                if name in self._tables:
-                    self._tables[name].inserted += rows
-        self._progress(len(piece.raw))
+            where = PlacedStatement(piece, statement).tell
+            if ruling.kind is not Kind.ROWS:
+                session.run(where, ruling)
+                continue
+            as_rows = self._table_rows(session, table, ruling) if as_data and not touched else None
+            if as_rows is not None:
+                assert table is not None
+                done = session.load(where, as_rows, ruling)
+                if done is None:
+                    table.as_statements = True
+                    raise _NotAsDataError
+            else:
+                done = session.run(where, ruling)
+                with self._lock:
+                    self._as_statements += done
+            inserted[ruling.name] = inserted.get(ruling.name, 0) + done
+            if table is not None and (
+                ruling.name != piece.table or ruling.sql[:6].upper() != b"INSERT"
+            ):
+                table.counted = False
         if touched and session.state() != self._base:
             raise OrderMattersError
+        return inserted
+
+    def _table_rows(
+        self, session: Session, table: _Table | None, ruling: Ruling
+    ) -> TableRows | None:
+        """How a statement's rows travel as data; None when they travel as a statement.
+
+        Only into InnoDB, which can take back what it took otherwise than it should.
+        """
+        if self._rows_of is None or table is None or table.as_statements:
+            return None
+        if not table.definition.counted or ruling.sql[:6].upper() != b"INSERT":
+            return None
+        key = (ruling.name, ruling.columns)
+        with self._lock:
+            known = key in self._rows
+        if not known:
+            found = self._rows_of(session, *key)
+            with self._lock:
+                self._rows[key] = found
+        return self._rows[key]
 
     def _close(self, name: str, crew: Crew[Session]) -> None:
         """No more rows of this table: whoever loads the last of them finishes it."""
@@ -296,6 +373,13 @@ class Loader:
         crew.drain()
 
     # --- statements -----------------------------------------------------------
+
+    def _tell_of(self, ruling: Ruling) -> None:
+        subject = f"{ruling.kind} {ruling.name}"
+        if ruling.definer:
+            self._definers[subject] = ruling.definer
+        if ruling.kind is Kind.EVENT and not self._dump.by_dump_program:
+            self._disabled.append(ruling.name)
 
     def _judged(self, piece: Piece) -> Iterator[tuple[Statement, Ruling]]:
         splitter = StatementSplitter(dump_program=self._dump.by_dump_program)

@@ -1,22 +1,28 @@
-"""A connection that executes a dump's statements, and where those go that are no rows."""
+"""A loader's connection that executes a dump's statements, and where those go that are no rows."""
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from dataclasses import replace
+from typing import Final
 
 import pymysql
 from pymysql.constants import ER
 
 from lcp_backup.database.endpoint import Connection
+from lcp_backup.database.journal import Journal, StoredCode
 from lcp_backup.database.policy import OBJECTS, Kind, Ruling, head
-from lcp_backup.database.swap import SchemaObject, describe, execute, is_lost, quote, text
-from lcp_backup.errors import LoadFailed
+from lcp_backup.database.rows import TableRows, only_literals
+from lcp_backup.database.sql import describe, execute, is_denied, is_lost, quote, text
+from lcp_backup.errors import ArchiveRefused, LoadFailed
 
 type Where = Callable[[], str]
 """The place of a statement in the dump, found out when somebody asks."""
 
 
 class Session:
-    """One connection that executes a dump's statements, in transactions that its user ends."""
+    """One connection that executes a dump's statements, in transactions that its user ends.
+
+    It is the loader's: what the server lets that account do is all that a statement can do.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -32,11 +38,25 @@ class Session:
         """The server's number for the connection."""
         return int(self._connection.thread_id())  # type: ignore[no-untyped-call]  # stub
 
+    @property
+    def connection(self) -> Connection:
+        """The connection, for what this service itself asks."""
+        return self._connection
+
+    @property
+    def character_set(self) -> str:
+        """The character set of what the client sends."""
+        ((name,),) = execute(self._connection, "SELECT @@character_set_client")
+        return text(name)
+
     def run(self, where: Where, ruling: Ruling) -> int:
         """Sends a statement and answers how many rows it changed.
 
-        Raises LoadFailed, which names the statement by place and head, never by row data.
+        Raises LoadFailed, which names the statement by place and head, never by row data;
+        ArchiveRefused for a row statement that holds more than literals.
         """
+        if ruling.kind is Kind.ROWS:
+            _check_literals(where, ruling)
         size = len(ruling.sql)
         if size >= self._packet:
             raise LoadFailed(
@@ -50,6 +70,8 @@ class Session:
             if error.args and error.args[0] == ER.EMPTY_QUERY:
                 return 0
             lost = "the connection was lost at" if is_lost(error) else "the server refused"
+            if is_denied(error):
+                lost = "the loader, which has rights on the staging schema only, was refused"
             said = describe(error, rows=ruling.kind is Kind.ROWS)
             raise LoadFailed(f"{lost} {where()}: {said}: {head(ruling.sql)}") from None
 
@@ -84,6 +106,13 @@ class Session:
         except pymysql.MySQLError as error:
             raise LoadFailed(f"rows could not be committed: {describe(error)}") from None
 
+    def rollback(self) -> None:
+        """Takes back what was executed since the last commit; raises LoadFailed."""
+        try:
+            self._connection.rollback()
+        except pymysql.MySQLError as error:
+            raise LoadFailed(f"rows could not be taken back: {describe(error)}") from None
+
     def state(self) -> tuple[str, ...]:
         """All by which the session changes what a row statement or a definition means."""
         (session,) = execute(
@@ -93,81 +122,76 @@ class Session:
         )
         return tuple(map(text, session))
 
-    def object(self, ruling: Ruling) -> SchemaObject:
-        """The object that a statement would create, with the session it was to be created in."""
+    def stored_code(self, ruling: Ruling) -> StoredCode:
+        """What a statement would create, with the session it was to be created in."""
         (session,) = execute(
             self._connection,
             "SELECT @@character_set_client, @@collation_connection, @@sql_mode, @@time_zone,"
             " @@collation_database",
         )
-        return SchemaObject(ruling.kind, ruling.name, ruling.sql, *map(text, session))
+        return StoredCode(
+            ruling.kind, ruling.name, ruling.sql, *map(text, session), disabled=ruling.disabled
+        )
 
-    def recreate(self, schema: str) -> None:
-        """Creates a schema that was dropped, and stands in it again."""
-        execute(self._connection, f"CREATE DATABASE {quote(schema)}")
-        self._connection.select_db(schema)
+    def load(self, where: Where, rows: TableRows, ruling: Ruling) -> int | None:
+        """Sends a statement's rows as data; answers how many there are, all of them in the table.
 
-
-class Target(Protocol):
-    """Where a dump's statements go, but for its rows."""
-
-    @property
-    def session(self) -> Session:
-        """The connection it uses."""
-        ...
-
-    def take(self, where: Where, ruling: Ruling) -> None:
-        """Does what the ruling says."""
-        ...
+        None when they have to travel as a statement instead: they do not fit the table's columns
+        as data, or the server took them otherwise than they were counted. What it took then has to
+        be rolled back. Raises LoadFailed when the connection is lost.
+        """
+        count = rows.count(ruling.sql, ruling.values_at)
+        if count is None:
+            return None
+        try:
+            done = self._connection.load_rows(
+                rows.statement, memoryview(ruling.sql)[ruling.values_at :]
+            )
+        except pymysql.MySQLError as error:
+            if not is_lost(error):
+                return None
+            said = describe(error, rows=True)
+            raise LoadFailed(f"the connection was lost at {where()}: {said}") from None
+        return count if done.rows == count and not done.warnings else None
 
 
 class Staging:
-    """The staging schema: tables now, objects for later (`keep` is told each)."""
+    """The staging schema: tables now, stored code for later (`journal` keeps it).
 
-    def __init__(self, session: Session, schema: str, keep: Callable[[SchemaObject], None]) -> None:
+    Args:
+        enable_events: False has events come back disabled, whatever the dump says.
+    """
+
+    def __init__(
+        self, session: Session, schema: str, journal: Journal, *, enable_events: bool
+    ) -> None:
+        self._enable_events = enable_events
         self.session = session
         self._schema = schema
-        self._keep = keep
+        self._journal = journal
 
     def take(self, where: Where, ruling: Ruling) -> None:
         """Does what the ruling says, in the staging schema."""
         if ruling.kind in OBJECTS:
-            self._keep(self.session.object(ruling))
+            code = self.session.stored_code(ruling)
+            if ruling.kind is Kind.EVENT and not self._enable_events:
+                code = replace(code, statement=code.disabled)
+            self._journal.keep(code)
         elif ruling.kind in {Kind.CREATE_SCHEMA, Kind.ALTER_SCHEMA}:
             if ruling.sql.strip():
-                self.session.run(where, _about(self._schema, "ALTER DATABASE", ruling))
-        elif ruling.kind not in {Kind.DROP_SCHEMA, Kind.DROP_OBJECT, Kind.LOCK, *_IDLE}:
+                sql = f"ALTER DATABASE {quote(self._schema)} ".encode() + ruling.sql
+                self.session.run(where, Ruling(ruling.kind, sql, self._schema))
+        elif ruling.kind not in _NOT_FOR_STAGING:
             self.session.run(where, ruling)
 
 
-class InPlace:
-    """The live schema: everything as the dump says."""
-
-    def __init__(self, session: Session, schema: str) -> None:
-        self.session = session
-        self._schema = schema
-
-    def take(self, where: Where, ruling: Ruling) -> None:
-        """Does what the ruling says, in the live schema."""
-        match ruling.kind:
-            case Kind.DROP_SCHEMA:
-                self.session.run(where, _about(self._schema, "DROP DATABASE IF EXISTS", ruling))
-                # Nothing can be created in no schema; the dump's own CREATE finds it made.
-                self.session.recreate(self._schema)
-            case Kind.CREATE_SCHEMA | Kind.ALTER_SCHEMA:
-                if ruling.sql.strip():
-                    self.session.run(where, _about(self._schema, "ALTER DATABASE", ruling))
-            case Kind.NOTHING | Kind.LEFT_OUT | Kind.LOCK:
-                # Tables that one connection locks, the others could not fill.
-                return
-            case _:
-                self.session.run(where, ruling)
+_NOT_FOR_STAGING: Final = frozenset(
+    {Kind.DROP_SCHEMA, Kind.DROP_OBJECT, Kind.LOCK, Kind.NOTHING, Kind.LEFT_OUT}
+)
 
 
-_IDLE = frozenset({Kind.NOTHING, Kind.LEFT_OUT})
-
-
-def _about(schema: str, what: str, ruling: Ruling) -> Ruling:
-    """A statement about the dump's schema, said about the one that it is loaded into."""
-    options = b"" if ruling.kind is Kind.DROP_SCHEMA else b" " + ruling.sql
-    return Ruling(ruling.kind, f"{what} {quote(schema)}".encode() + options, schema)
+def _check_literals(where: Where, ruling: Ruling) -> None:
+    if only_literals(ruling.sql, ruling.values_at) != len(ruling.sql.rstrip()):
+        raise ArchiveRefused(
+            f"{where()} is refused: a row holds something else than values: {head(ruling.sql)}"
+        )

@@ -12,16 +12,17 @@ from lcp_backup.archive.read import read_segments
 from lcp_backup.catalog import Catalog
 from lcp_backup.database import load
 from lcp_backup.database.endpoint import DatabaseEndpoint
-from lcp_backup.database.load import IndexedDump, Loaded, Scope, StagedDatabase
+from lcp_backup.database.load import Accounts, IndexedDump, Loaded, Scope, StagedDatabase
 from lcp_backup.errors import InvalidRequest, RestoredInPart
 from lcp_backup.jobs.active_run import ActiveRun, Pace, announce_failure, queued
 from lcp_backup.jobs.side_by_side import Check, side_by_side
-from lcp_backup.model import Archive, BackupType, Manifest, RunKind, Segment
+from lcp_backup.model import Archive, BackupType, Manifest, Notice, RunKind, Segment
 from lcp_backup.requests import LATEST, RestoreRequest
 from lcp_backup.settings import RestoreStrategy, Settings
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume import parts, staging, unpack
 
+_MOST_DEFINERS: Final = 1000
 _THREADS: Final = os.process_cpu_count() or 1
 _CONNECTIONS: Final = _THREADS + 1
 """Over how many connections rows are loaded unless a setting says (measured: docs/decisions.md)."""
@@ -42,6 +43,11 @@ class RestoreResult:
     """Where what was live before is kept, when that was asked for."""
     statements_left_out: list[str] = field(default_factory=list)
     """Heads of statements that need rights which RDS does not give."""
+    definers: list[str] = field(default_factory=list)
+    """Who owned each view, trigger, routine and event in the dump, such as `view names:
+    root@localhost`. They belong to the locked owner account now, or to LCP_SITE_USER_NAME."""
+    events_disabled: list[str] = field(default_factory=list)
+    """Events of an uploaded backup: they come back disabled."""
 
 
 def restore_backup(
@@ -52,6 +58,7 @@ def restore_backup(
     source: Catalog,
     telemetry: Telemetry,
     locate: Callable[[], DatabaseEndpoint],
+    accounts: Callable[[], Accounts],
     pace: Pace,
 ) -> RestoreResult:
     """Brings database and volume back as they were in a backup, or the parts that are asked for.
@@ -65,7 +72,7 @@ def restore_backup(
     last one restored.
 
     Arguments: `catalog` keeps the run and the lease; `source` holds the backups and is only read;
-    `locate` finds the database. Raises NotFound, InvalidRequest, LeaseHeld, OutOfTime,
+    `locate` finds the database, `accounts` the accounts that an operator made for restores. Raises NotFound, InvalidRequest, LeaseHeld, OutOfTime,
     ArchiveDamaged, ArchiveRefused, DatabaseError, VolumeError, StorageError, AwsError and their
     kinds.
     """
@@ -85,14 +92,18 @@ def restore_backup(
         try:
             with active as run:
                 run.note(settings.notices)
-                work = _Restore(run, request, manifest, settings, source, locate())
-                result = work.result(work.replace())
+                work = _Restore(run, request, manifest, settings, source, locate(), accounts())
+                loaded = work.replace()
+                run.note(_notices(loaded))
+                result = work.result(loaded)
                 run.set_result(
                     whole=request.is_whole,
                     rows=result.rows,
                     read_bytes=result.read_bytes,
                     kept=result.kept,
                     statements_left_out=result.statements_left_out,
+                    definers=result.definers,
+                    events_disabled=result.events_disabled,
                 )
         except BaseException as error:
             telemetry.count(RestoreFailure=1)
@@ -108,6 +119,30 @@ def restore_backup(
     return result
 
 
+def _notices(loaded: Loaded | None) -> tuple[Notice, ...]:
+    """What a reader of the run should know of the database that was loaded."""
+    if loaded is None:
+        return ()
+    found = [
+        Notice(
+            code="left-behind",
+            subject=schema,
+            detail="this schema of the restore could not be dropped: drop it by hand",
+        )
+        for schema in loaded.left_behind
+    ]
+    if not loaded.rows_as_data:
+        found.append(
+            Notice(
+                code="rows-as-statements",
+                subject="local_infile",
+                detail="the server takes no rows as data, so they were loaded as INSERT"
+                " statements, which is slower: set local_infile = 1 in its parameter group",
+            )
+        )
+    return tuple(found)
+
+
 @dataclass
 class _Restore:
     """One restore, under the lease."""
@@ -118,6 +153,7 @@ class _Restore:
     settings: Settings
     source: Catalog
     live: DatabaseEndpoint
+    accounts: Accounts
     read_bytes: int = 0
     kept: list[str] = field(default_factory=list)
 
@@ -179,6 +215,8 @@ class _Restore:
             read_bytes=self.read_bytes,
             kept=self.kept,
             statements_left_out=list(loaded.left_out) if loaded else [],
+            definers=list(loaded.definers[:_MOST_DEFINERS]) if loaded else [],
+            events_disabled=list(loaded.disabled) if loaded else [],
         )
 
     @property
@@ -192,7 +230,7 @@ class _Restore:
         endpoint = self.live
         if self.request.into_database is not None:
             endpoint = replace(endpoint, name=self.request.into_database)
-            if endpoint.name == self.live.name:
+            if endpoint.name.lower() == self.live.name.lower():
                 raise InvalidRequest(
                     f"into_database is the live database {endpoint.name!r}: leave it out, or name"
                     " another"
@@ -212,6 +250,7 @@ class _Restore:
             progress=self.run.progress_of("database"),
             check=check,
             scope=Scope(tables, keep_in),
+            given=self.accounts,
         )
 
     def _overwrite(self) -> Loaded:
@@ -222,6 +261,7 @@ class _Restore:
             connections=self._connections(),
             progress=self.run.progress_of("database"),
             check=self.run.check,
+            given=self.accounts,
         )
 
     def _dump(self) -> IndexedDump:

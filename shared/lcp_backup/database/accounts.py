@@ -1,0 +1,316 @@
+"""The accounts by which the server contains what comes out of an archive.
+
+*Loader*: executes a dump's statements. It has rights on the staging schema and on nothing else, a
+new random password for every restore, and is dropped afterwards. *Owner*: the definer of the site's
+views, triggers, routines and events. It has rights on the site's schema and on nothing else, and is
+locked but for the moment in which a restore creates these; a locked definer is as good as another
+(https://dev.mysql.com/doc/refman/8.4/en/account-locking.html; tried on MariaDB, events too).
+
+Both are made by the master user, or named in the settings where it may not make accounts. What an
+account may do is read back from the server before anything is sent as it: nothing is ever sent as
+the master user instead.
+"""
+
+import hashlib
+import re
+import secrets
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Final
+
+import pymysql
+from pydantic import SecretStr
+from pymysql.constants import ER
+
+from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, connect
+from lcp_backup.database.sql import describe, execute, is_lost, quote, text
+from lcp_backup.errors import AccountRefused, DatabaseUnreachable
+
+_RIGHTS: Final = (
+    "SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "REFERENCES", "INDEX", "ALTER",
+    "CREATE TEMPORARY TABLES", "LOCK TABLES", "EXECUTE", "CREATE VIEW", "SHOW VIEW",
+    "CREATE ROUTINE", "ALTER ROUTINE", "EVENT", "TRIGGER",
+)  # fmt: skip
+"""On one schema; all of them are among those that RDS and Aurora give their master user.
+
+Source: https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.MasterAccounts.html
+"""
+MASTER_RIGHTS: Final = (*_RIGHTS, "CREATE USER")
+"""What the master user needs on all schemas, with GRANT OPTION, to make both accounts."""
+
+_GRANT: Final = re.compile(
+    r"GRANT (?P<rights>.+?) ON (?:(?:TABLE|FUNCTION|PROCEDURE|PACKAGE|PACKAGE BODY) )?(?P<on>.+) TO "
+)
+_HOST: Final = "%"
+_REFERENCED: Final = 4006  # ER_CANNOT_USER_REFERENCED_AS_DEFINER, MySQL 8.0.22
+_UNKNOWN_VARIABLE: Final = 1193
+
+
+@dataclass(frozen=True)
+class Login:
+    """An account that an operator made and named in the settings."""
+
+    user: str
+    password: SecretStr
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """The accounts of the settings; what is None the service makes for itself."""
+
+    loader: Login | None = None
+    """LCP_LOADER_USER_NAME."""
+    site: Login | None = None
+    """LCP_SITE_USER_NAME: owns the stored code in the owner's place."""
+
+
+def loader_name(schema: str) -> str:
+    """The account that loads into this schema's staging schema."""
+    return f"lcp_loader_{_mark(schema)}"
+
+
+def owner_name(schema: str) -> str:
+    """The account that owns this schema's stored code."""
+    return f"lcp_owner_{_mark(schema)}"
+
+
+def _mark(schema: str) -> str:
+    # A user name may have 32 characters in MySQL, and a schema's name 64.
+    return hashlib.sha256(schema.lower().encode()).hexdigest()[:16]
+
+
+@contextmanager
+def loader(
+    control: Connection, live: DatabaseEndpoint, staging: str, given: Login | None
+) -> Iterator[DatabaseEndpoint]:
+    """Where to connect as the loader, which may work in `staging` alone.
+
+    An account of a killed restore is taken over with a new password, and what it still runs inside
+    the server is ended. Leaving the block ends the account's connections and drops it (one that an
+    operator gave stays). Raises AccountRefused, DatabaseUnreachable.
+    """
+    if given is not None:
+        endpoint = _given(live, given, "LCP_LOADER_USER_NAME")
+        _check_rights(endpoint, f"LCP_LOADER_USER_NAME, {given.user!r},", only={staging})
+        _end_connections(endpoint)
+        yield endpoint
+        return
+    endpoint = _made(control, live, loader_name(live.name), staging)
+    try:
+        _check_rights(endpoint, f"the loader {endpoint.user!r}", only={staging})
+        _end_connections(endpoint)
+        yield endpoint
+    finally:
+        # A master connection that is gone leaves this to the next restore.
+        with suppress(pymysql.MySQLError, DatabaseUnreachable):
+            _end_connections(endpoint)
+        with suppress(pymysql.MySQLError):
+            _retire(control, endpoint.user)
+
+
+@contextmanager
+def owner(
+    control: Connection, live: DatabaseEndpoint, given: Login | None
+) -> Iterator[DatabaseEndpoint]:
+    """Where to connect as the owner of the stored code of the schema `live.name`.
+
+    Leaving the block locks the account (one that an operator gave stays as it is). Raises
+    AccountRefused, DatabaseUnreachable.
+    """
+    if given is not None:
+        endpoint = _given(live, given, "LCP_SITE_USER_NAME")
+        _check_rights(endpoint, f"LCP_SITE_USER_NAME, {given.user!r},", only=None)
+        yield endpoint
+        return
+    endpoint = _made(control, live, owner_name(live.name), live.name)
+    try:
+        _check_rights(endpoint, f"the owner {endpoint.user!r}", only={live.name})
+        yield endpoint
+    finally:
+        with suppress(pymysql.MySQLError):
+            execute(control, f"ALTER USER {_account(endpoint.user)} ACCOUNT LOCK")
+
+
+def put_away(control: Connection, schema: str) -> None:
+    """Drops the loader and locks the owner that a killed restore left."""
+    with suppress(pymysql.MySQLError):
+        execute(control, f"ALTER USER {_account(owner_name(schema))} ACCOUNT LOCK")
+    with suppress(pymysql.MySQLError):
+        _retire(control, loader_name(schema))
+
+
+def kill(endpoint: DatabaseEndpoint, thread_id: int) -> None:
+    """Ends a connection of the endpoint's own account; one that ended by itself is as good.
+
+    Only an account itself may end its connections: RDS gives nobody the right to end others'.
+    """
+    with (
+        suppress(pymysql.MySQLError, DatabaseUnreachable),
+        closing(connect(endpoint, database=None)) as connection,
+    ):
+        execute(connection, f"KILL {thread_id}")
+
+
+def _given(live: DatabaseEndpoint, given: Login, variable: str) -> DatabaseEndpoint:
+    if given.user == live.user:
+        raise AccountRefused(
+            f"{variable} names the master user: what a backup holds is never executed as that one;"
+            " name an account that has rights on the site's schema only"
+        )
+    return replace(live, user=given.user, password=given.password)
+
+
+def _made(
+    control: Connection, live: DatabaseEndpoint, name: str, schema: str
+) -> DatabaseEndpoint:
+    """An account with rights on one schema, which need not exist, and a password of this moment."""
+    # Letters of both cases, digits and a sign: a server may have a policy for passwords.
+    password = f"Aa1-{secrets.token_urlsafe(32)}"
+    account = _account(name)
+    try:
+        # MySQL refuses CREATE USER IF NOT EXISTS for one that exists and is a definer (4006).
+        if not _taken_over(control, account, password):
+            execute(control, f"CREATE USER {account} IDENTIFIED BY '{password}'")
+        execute(
+            control,
+            f"GRANT {', '.join(_RIGHTS)} ON {_pattern(control, schema)}.* TO {account}",
+        )
+    except pymysql.MySQLError as error:
+        if is_lost(error):
+            raise
+        raise AccountRefused(_cannot_be_made(control, live, error)) from None
+    return replace(live, user=name, password=SecretStr(password))
+
+
+def _taken_over(control: Connection, account: str, password: str) -> bool:
+    """Whether there was such an account; it has this password now, and is not locked."""
+    try:
+        execute(control, f"ALTER USER {account} IDENTIFIED BY '{password}' ACCOUNT UNLOCK")
+    except pymysql.MySQLError as error:
+        if error.args[0] != ER.CANNOT_USER:
+            raise
+        return False
+    return True
+
+
+def _cannot_be_made(
+    control: Connection, live: DatabaseEndpoint, error: pymysql.MySQLError
+) -> str:
+    missing = [right for right in MASTER_RIGHTS if right not in _rights_everywhere(control)]
+    what = f"lacks {', '.join(missing)}" if missing else f"was refused ({describe(error)})"
+    return (
+        "a restore needs database accounts of its own, so that nothing of a backup is executed as"
+        f" the master user, and {live.user!r} may not make them: it {what} on *.* WITH GRANT"
+        " OPTION. Grant that, or make the accounts and name them in LCP_LOADER_USER_NAME and"
+        " LCP_SITE_USER_NAME"
+    )
+
+
+def _rights_everywhere(control: Connection) -> frozenset[str]:
+    """What the connection's account may do on all schemas, as far as it may pass it on."""
+    held: set[str] = set()
+    for (said,) in execute(control, "SHOW GRANTS"):
+        grant = text(said)
+        found = _GRANT.match(grant)
+        if found is None or found["on"] != "*.*" or "WITH GRANT OPTION" not in grant:
+            continue
+        rights = {right.strip() for right in found["rights"].split(",")}
+        held |= set(MASTER_RIGHTS) if "ALL PRIVILEGES" in rights else rights
+    return frozenset(held)
+
+
+def _check_rights(endpoint: DatabaseEndpoint, whose: str, *, only: Collection[str] | None) -> None:
+    """Makes sure of what the server says that an account may do.
+
+    Args:
+        only: the schemas it may have rights on; None: any, but not all of them, nor the server's.
+    """
+    with closing(connect(endpoint, database=None)) as connection:
+        ((user,),) = execute(connection, "SELECT SUBSTRING_INDEX(CURRENT_USER(), '@', 1)")
+        grants = [text(said) for (said,) in execute(connection, "SHOW GRANTS")]
+    if text(user) != endpoint.user:
+        raise AccountRefused(
+            f"{whose} was logged in as {text(user)!r}: another account of the server, one without"
+            " a name perhaps, stands in its way; drop that"
+        )
+    there: set[str] = set()
+    for grant in grants:
+        found = _GRANT.match(grant)
+        if found is None:
+            raise AccountRefused(
+                f"{whose} has a role, and what that may do is not known here: {grant[:200]!r}."
+                " Revoke the role, or name another account"
+            )
+        if found["rights"] == "USAGE":
+            continue
+        schema = _schema_of(found["on"])
+        if schema is None or schema.lower() in {"mysql", "sys", "performance_schema"}:
+            raise AccountRefused(
+                f"{whose} may do more than a restore lets it: {found['rights']} ON {found['on']}."
+                " Revoke that, or name another account"
+            )
+        there.add(schema)
+        if only is not None and schema not in only:
+            raise AccountRefused(
+                f"{whose} has rights on the schema {schema!r} and must have them on"
+                f" {', '.join(map(repr, only))} only: revoke them"
+            )
+    if only is not None and not there:
+        raise AccountRefused(
+            f"{whose} has no rights on {', '.join(map(repr, only))}: GRANT {', '.join(_RIGHTS)} ON"
+            f" {quote(next(iter(only)))}.* TO it"
+        )
+
+
+def _schema_of(on: str) -> str | None:
+    """The schema of a grant's `ON` clause; None when it is for all, or for more than one."""
+    if on.startswith("*"):
+        return None
+    named = re.match(r"`((?:[^`]|``)+)`|([^.]+)", on)
+    if named is None:
+        return None
+    pattern = (named[1] or named[2]).replace("``", "`")
+    if re.search(r"(?<!\\)%", pattern):
+        return None
+    return pattern.replace("\\_", "_").replace("\\%", "%")
+
+
+def _end_connections(endpoint: DatabaseEndpoint) -> None:
+    """Ends all connections of the account but the one that does it."""
+    with closing(connect(endpoint, database=None)) as connection:
+        own = int(connection.thread_id())  # type: ignore[no-untyped-call]  # stub
+        for row in execute(connection, "SHOW PROCESSLIST"):
+            if row[0] != own and text(row[1]) == endpoint.user:
+                with suppress(pymysql.MySQLError):  # it ended by itself
+                    execute(connection, f"KILL {row[0]}")
+
+
+def _retire(control: Connection, name: str) -> None:
+    """Drops an account; where something still names it as its definer, it is locked for good."""
+    try:
+        execute(control, f"DROP USER IF EXISTS {_account(name)}")
+    except pymysql.MySQLError as error:
+        if error.args[0] != _REFERENCED:
+            raise
+        execute(control, f"ALTER USER {_account(name)} ACCOUNT LOCK")
+
+
+def _account(name: str) -> str:
+    return f"'{name}'@'{_HOST}'"
+
+
+def _pattern(control: Connection, schema: str) -> str:
+    r"""A schema's name as GRANT wants it, where `_` and `%` stand for other characters, too.
+
+    MySQL with `partial_revokes` takes them, and a backslash before them, as they are (tried: 9.7).
+    """
+    try:
+        ((literal,),) = execute(control, "SELECT @@partial_revokes")
+    except pymysql.MySQLError as error:
+        if error.args[0] != _UNKNOWN_VARIABLE:
+            raise
+        literal = 0
+    if literal:
+        return quote(schema)
+    return quote(schema.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%"))

@@ -1,0 +1,176 @@
+"""Statements of this service's own: how they name things, run, and fail."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from typing import Final
+
+import pymysql
+from pymysql.constants import ER
+
+from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, connect
+
+_TABLE_WAIT_SECONDS: Final = 60
+"""How long a statement waits for a table that the site's own transactions hold."""
+
+_SESSION: Final = (
+    # Whatever the server's own mode is, names and strings are quoted as this service writes them.
+    "sql_mode = ''",
+    "foreign_key_checks = 0",
+    # A site may set these low for its own sessions; one table's rows may take an hour.
+    "wait_timeout = 28800",
+    "net_read_timeout = 600",
+    "net_write_timeout = 600",
+)
+_SESSION_OF_SOME: Final = (
+    "max_execution_time = 0",  # MySQL
+    "max_statement_time = 0",  # MariaDB, and the next two
+    "idle_transaction_timeout = 0",
+    "idle_write_transaction_timeout = 0",
+)
+
+_SYMBOLS: Final = {
+    value: name for name, value in vars(ER).items() if isinstance(value, int) and name.isupper()
+}
+_DENIED: Final = frozenset(
+    {
+        ER.DBACCESS_DENIED_ERROR,
+        ER.ACCESS_DENIED_ERROR,
+        ER.TABLEACCESS_DENIED_ERROR,
+        ER.COLUMNACCESS_DENIED_ERROR,
+        ER.PROCACCESS_DENIED_ERROR,
+        ER.SPECIFIC_ACCESS_DENIED_ERROR,
+        1698,  # ER_ACCESS_DENIED_NO_PASSWORD_ERROR
+    }
+)
+"""Errors by which a server says that an account may not do something."""
+
+
+def quote(name: str) -> str:
+    """A name as an SQL identifier."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def as_hex(value: str | bytes) -> str:
+    """A string literal that holds nothing but digits, whatever the value is.
+
+    By it a value that comes out of an archive can stand in a statement of this service's own.
+    """
+    if isinstance(value, bytes):
+        return f"x'{value.hex()}'"
+    return f"CONVERT(x'{value.encode(errors='surrogateescape').hex()}' USING utf8mb4)"
+
+
+def describe(error: pymysql.MySQLError, *, rows: bool = False) -> str:
+    """A server's error by number, name and text; without the text, which quotes values, of rows."""
+    code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    said = "" if rows or len(error.args) < 2 else f": {error.args[1]}"  # noqa: PLR2004 (code, text)
+    return f"error {code} ({_SYMBOLS.get(code, type(error).__name__)}){said}"
+
+
+def is_denied(error: pymysql.MySQLError) -> bool:
+    """Whether the server says that the account may not do this."""
+    return bool(error.args) and error.args[0] in _DENIED
+
+
+def is_lost(error: pymysql.MySQLError) -> bool:
+    """Whether the connection is gone: the client's own errors are numbered from 2000 to 2999."""
+    code = error.args[0] if error.args else 0
+    return isinstance(error, pymysql.InterfaceError) or (
+        isinstance(code, int) and code // 1000 == 2  # noqa: PLR2004 -- the sentence above
+    )
+
+
+@contextmanager
+def working(endpoint: DatabaseEndpoint, schema: str | None) -> Iterator[Connection]:
+    """A connection that checks no foreign keys and gives up on a table that others hold.
+
+    By itself a server would wait a day (MariaDB) or a year (MySQL) for it.
+    """
+    with closing(connect(endpoint, database=schema)) as connection:
+        prepare(connection)
+        yield connection
+
+
+def prepare(connection: Connection) -> None:
+    """Gives a new connection the session in which this service works."""
+    execute(connection, f"SET SESSION lock_wait_timeout = {_TABLE_WAIT_SECONDS}")
+    execute(connection, "SET SESSION " + ", ".join(_SESSION))
+    for setting in _SESSION_OF_SOME:
+        with suppress(pymysql.MySQLError):
+            execute(connection, f"SET SESSION {setting}")
+
+
+def execute(connection: Connection, sql: str, *values: object) -> tuple[tuple[object, ...], ...]:
+    """Runs one statement of this service's own and answers its rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values or None)
+        return tuple(cursor.fetchall())
+
+
+def text(value: object) -> str:
+    """A value as text also where the session made the server answer in bytes."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+# --- schemas ------------------------------------------------------------------
+
+
+def has_schema(connection: Connection, schema: str) -> bool:
+    """Whether there is such a schema."""
+    return bool(
+        execute(
+            connection, "SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", schema
+        )
+    )
+
+
+def has_table(connection: Connection, schema: str, table: str) -> bool:
+    """Whether the schema has such a table."""
+    return bool(
+        execute(
+            connection,
+            "SELECT 1 FROM information_schema.tables WHERE table_schema = %s AND table_name = %s",
+            schema,
+            table,
+        )
+    )
+
+
+def tables_of(connection: Connection, schema: str) -> list[str]:
+    """The schema's tables and sequences, no views, in the order of their names."""
+    rows = execute(
+        connection,
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = %s"
+        " AND table_type NOT LIKE '%%VIEW' ORDER BY table_name",
+        schema,
+    )
+    return [str(name) for (name,) in rows]
+
+
+def collation_of(connection: Connection, schema: str) -> str | None:
+    """The schema's default collation; None when there is no such schema."""
+    rows = execute(
+        connection,
+        "SELECT default_collation_name FROM information_schema.schemata WHERE schema_name = %s",
+        schema,
+    )
+    return str(rows[0][0]) if rows else None
+
+
+def make_writable(connection: Connection, schema: str) -> None:
+    """Takes READ ONLY off a schema, where a server knows that (MySQL 8.0.22)."""
+    try:
+        execute(connection, f"ALTER DATABASE {quote(schema)} READ ONLY = 0")
+    except pymysql.MySQLError as error:
+        if error.args[0] not in {ER.PARSE_ERROR, ER.BAD_DB_ERROR, ER.DB_DROP_EXISTS}:
+            raise
+
+
+def drop_schema(connection: Connection, schema: str) -> None:
+    """Drops a schema with all it holds; does nothing when there is none.
+
+    Raises pymysql.MySQLError where the server cannot, as for a stray file in the schema's folder.
+    """
+    if has_schema(connection, schema):
+        make_writable(connection, schema)
+        execute(connection, f"DROP DATABASE IF EXISTS {quote(schema)}")

@@ -1,0 +1,248 @@
+"""Views, triggers, routines and events: created as their new owner, listed, dropped.
+
+Their text comes out of a dump, so it is sent by the loader or the owner and never by the master
+user, who only drops.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from typing import Final
+
+import pymysql
+from pymysql.constants import ER
+
+from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, ask_server
+from lcp_backup.database.journal import StoredCode
+from lcp_backup.database.policy import Kind, Policy
+from lcp_backup.database.sql import describe, execute, is_lost, quote, text, working
+from lcp_backup.errors import ArchiveRefused, LoadFailed
+
+type Failure = tuple[StoredCode, pymysql.MySQLError]
+
+_NOT_THERE_YET: Final = frozenset(
+    {ER.NO_SUCH_TABLE, ER.VIEW_INVALID, ER.SP_DOES_NOT_EXIST, ER.BAD_DB_ERROR}
+)
+"""Why a view cannot be created: what it reads is created later."""
+_ORDER: Final = (Kind.ROUTINE, Kind.VIEW, Kind.TRIGGER, Kind.EVENT)
+"""Views may call functions; triggers and events come last, so that nothing runs too early."""
+_WAYS_OUT: Final = {
+    1419: "set log_bin_trust_function_creators = 1 in the server's parameter group",
+    ER.SPECIFIC_ACCESS_DENIED_ERROR: "name an account that may in LCP_SITE_USER_NAME",
+    ER.TABLEACCESS_DENIED_ERROR: (
+        "it reaches beyond the site's schema; name an account that may in LCP_SITE_USER_NAME"
+    ),
+    ER.DBACCESS_DENIED_ERROR: (
+        "it reaches beyond the site's schema; name an account that may in LCP_SITE_USER_NAME"
+    ),
+}
+
+
+def create_all(
+    owner: DatabaseEndpoint,
+    schema: str,
+    codes: Iterable[StoredCode],
+    before_each: Callable[[StoredCode], None],
+) -> list[Failure]:
+    """Creates stored code in a schema; answers what the server refused, and why.
+
+    Args:
+        owner: where to connect; who connects there becomes the definer of it all.
+
+    Raises pymysql.MySQLError only when the connection is lost.
+    """
+    kept = list(codes)
+    failures: list[Failure] = []
+    if not kept:
+        return failures
+    with working(owner, schema) as connection:
+        for kind in _ORDER:
+            waiting = [code for code in kept if code.kind is kind]
+            while waiting:
+                failed: list[Failure] = []
+                for code in waiting:
+                    before_each(code)
+                    try:
+                        create(connection, schema, code)
+                    except pymysql.MySQLError as error:
+                        if not connection.open or is_lost(error):
+                            raise
+                        failed.append((code, error))
+                # A view on a view that is created later succeeds in the next round.
+                again = [code for code, error in failed if error.args[0] in _NOT_THERE_YET]
+                progressed = len(failed) < len(waiting)
+                waiting = again if progressed else []
+                failures += [pair for pair in failed if pair[0] not in waiting]
+    return failures
+
+
+def create(connection: Connection, schema: str, code: StoredCode) -> None:
+    """Creates one, in the session in which the dump (or the old schema) had it created."""
+    ((default,),) = execute(connection, "SELECT @@collation_database")
+    other = default != code.schema_collation
+    alter = f"ALTER DATABASE {quote(schema)} COLLATE"
+    if other:
+        execute(connection, f"{alter} {_word(code.schema_collation)}")
+    execute(
+        connection,
+        "SET character_set_client = %s, collation_connection = %s, sql_mode = %s, time_zone = %s",
+        code.character_set,
+        code.collation,
+        code.sql_mode,
+        code.time_zone,
+    )
+    try:
+        connection.query(code.statement)
+    finally:
+        if connection.open:
+            # What this service itself says next is UTF-8, and is written for no special mode.
+            execute(connection, "SET NAMES utf8mb4")
+            execute(connection, "SET sql_mode = ''")
+            if other:
+                execute(connection, f"{alter} {_word(str(default))}")
+
+
+def try_all(loader: DatabaseEndpoint, control: Connection, schema: str, codes: Iterable[StoredCode]) -> None:
+    """Creates stored code in the staging schema and drops it again, to fail before the swap.
+
+    Events are created disabled, or the server would run them. Raises LoadFailed, naming what the
+    server refused and, where it is known, the way out.
+    """
+    tried = [
+        replace(code, statement=code.disabled) if code.kind is Kind.EVENT else code
+        for code in codes
+    ]
+    failures = create_all(loader, schema, tried, lambda _: None)
+    if failures:
+        code, error = failures[0]
+        raise LoadFailed(
+            f"the dump's {code.kind} {code.name} cannot be created here: {explained(error)}"
+        )
+    # A table with a trigger could not leave the schema.
+    drop_all(control, schema)
+
+
+def explained(error: pymysql.MySQLError) -> str:
+    """What the server said, and the way out of it where there is a known one."""
+    way_out = _WAYS_OUT.get(error.args[0])
+    return describe(error) + (f": {way_out}" if way_out else "")
+
+
+def drop_all(control: Connection, schema: str) -> None:
+    """Drops a schema's views, routines, triggers and events.
+
+    Raises pymysql.MySQLError where the master user may not: MySQL lets only SYSTEM_USER drop what
+    such an account has defined.
+    """
+    for what, query in (
+        ("EVENT", "event_name FROM information_schema.events WHERE event_schema"),
+        ("TRIGGER", "trigger_name FROM information_schema.triggers WHERE trigger_schema"),
+        ("VIEW", "table_name FROM information_schema.views WHERE table_schema"),
+    ):
+        for (name,) in execute(control, f"SELECT {query} = %s", schema):
+            execute(control, f"DROP {what} IF EXISTS {quote(schema)}.{quote(str(name))}")
+    for kind, name in execute(
+        control,
+        "SELECT routine_type, routine_name FROM information_schema.routines"
+        # (A package's body goes with the package.)
+        " WHERE routine_schema = %s AND routine_type IN ('PROCEDURE', 'FUNCTION', 'PACKAGE')",
+        schema,
+    ):
+        execute(control, f"DROP {kind} IF EXISTS {quote(schema)}.{quote(str(name))}")
+
+
+def drop_triggers(control: Connection, schema: str, tables: Collection[str]) -> None:
+    """Drops the triggers of some tables."""
+    for (name,) in execute(
+        control,
+        "SELECT trigger_name FROM information_schema.triggers"
+        " WHERE trigger_schema = %s AND event_object_table IN %s",
+        schema,
+        list(tables),
+    ):
+        execute(control, f"DROP TRIGGER IF EXISTS {quote(schema)}.{quote(str(name))}")
+
+
+def trigger_names(control: Connection, schema: str) -> frozenset[str]:
+    """The triggers that a schema has."""
+    rows = execute(
+        control,
+        "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = %s",
+        schema,
+    )
+    return frozenset(str(name) for (name,) in rows)
+
+
+def live_triggers(
+    control: Connection, endpoint: DatabaseEndpoint, tables: Collection[str] | None
+) -> list[StoredCode]:
+    """The live schema's triggers, in the order in which they have to be created again.
+
+    Without their definers: put back, they belong to the owner.
+    """
+    with working(endpoint, endpoint.name) as connection:
+        names = [
+            name
+            for name, table in execute(
+                connection,
+                "SELECT trigger_name, event_object_table FROM information_schema.triggers"
+                " WHERE trigger_schema = %s"
+                " ORDER BY event_object_table, event_manipulation, action_timing, action_order",
+                endpoint.name,
+            )
+            if tables is None or table in tables
+        ]
+        # As mysqldump does: the definition comes in the bytes in which it was written.
+        execute(connection, "SET character_set_results = binary")
+        policy = Policy(endpoint.name, uploaded=False, server=ask_server(control))
+        found = []
+        for name in names:
+            row = execute(connection, f"SHOW CREATE TRIGGER {quote(str(name))}")[0]
+            _, sql_mode, statement, character_set, collation, schema_collation, *_ = row
+            written = statement if isinstance(statement, bytes) else text(statement).encode()
+            try:
+                written = policy.judge(_Trigger(written)).sql
+            except ArchiveRefused:
+                written = _composed(control, endpoint.name, str(name))
+                character_set, collation = "utf8mb4", "utf8mb4_bin"
+            found.append(
+                StoredCode(
+                    kind=Kind.TRIGGER,
+                    name=str(name),
+                    statement=written,
+                    character_set=text(character_set),
+                    collation=text(collation),
+                    sql_mode=text(sql_mode),
+                    time_zone="SYSTEM",
+                    schema_collation=text(schema_collation),
+                )
+            )
+        return found
+
+
+def _composed(control: Connection, schema: str, name: str) -> bytes:
+    """A trigger by what the server says of it, when its own text is written in an odd mode."""
+    ((timing, event, table, body),) = execute(
+        control,
+        "SELECT action_timing, event_manipulation, event_object_table, action_statement"
+        " FROM information_schema.triggers WHERE trigger_schema = %s AND trigger_name = %s",
+        schema,
+        name,
+    )
+    head = f"CREATE TRIGGER {quote(name)} {timing} {event} ON {quote(str(table))} FOR EACH ROW "
+    return f"{head}{text(body)}".encode()
+
+
+class _Trigger:
+    """A live trigger's definition, as the policy judges statements."""
+
+    where = "its own definition"
+
+    def __init__(self, statement: bytes) -> None:
+        self.text = statement
+
+
+def _word(collation: str) -> str:
+    """A collation's name, which can be given by no parameter."""
+    if not collation.isascii() or not collation.replace("_", "").isalnum():
+        raise LoadFailed(f"{collation[:64]!r} is no collation")
+    return collation
