@@ -10,6 +10,7 @@ import pymysql.cursors
 from pydantic import SecretStr
 from pymysql.constants import CR, ER
 
+from lcp_backup.database.local_infile import LoadingConnection
 from lcp_backup.errors import DatabaseUnreachable
 
 type Connection = pymysql.Connection[pymysql.cursors.Cursor]
@@ -55,7 +56,9 @@ class Server:
     """As the server says it, such as `10.11.19-MariaDB-0+deb12u1` or `9.7.1`."""
 
 
-def connect(endpoint: DatabaseEndpoint, *, database: str | None) -> Connection:
+def connect(
+    endpoint: DatabaseEndpoint, *, database: str | None, local_infile: bool = False
+) -> LoadingConnection:
     """An open connection that commits every statement, speaks utf8mb4 and trusts no server much.
 
     The server cannot ask for local files, and one query is one statement. TLS is used when the
@@ -64,11 +67,12 @@ def connect(endpoint: DatabaseEndpoint, *, database: str | None) -> Connection:
     Args:
         endpoint: where to connect. Its `name` is used only in error messages.
         database: the schema to use, or None for no schema.
+        local_infile: whether the connection's `load_rows` is to be used.
 
     Raises DatabaseUnreachable, which says what is wrong and which variable to look at.
     """
     try:
-        return pymysql.connect(
+        return LoadingConnection(
             host=endpoint.host,
             port=endpoint.port,
             user=endpoint.user,
@@ -77,7 +81,7 @@ def connect(endpoint: DatabaseEndpoint, *, database: str | None) -> Connection:
             database=database,
             charset="utf8mb4",
             autocommit=True,
-            local_infile=False,
+            local_infile=local_infile,
             connect_timeout=_CONNECT_TIMEOUT_SECONDS,
         )
     except pymysql.MySQLError as error:
