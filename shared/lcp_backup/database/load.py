@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import pymysql
 
-from lcp_backup.database.endpoint import Connection, DatabaseEndpoint
+from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, ask_server
 from lcp_backup.database.loader import Loaded, Loader, OrderMattersError
 from lcp_backup.database.pieces import Dump, IndexedDump, StreamedDump
 from lcp_backup.database.policy import Policy
@@ -118,6 +118,8 @@ def stage(
         if scope.tables is not None:
             _check_ties_of_live(control, endpoint, scope.tables)
 
+        policy = Policy(dumped_name, uploaded=not dump.by_dump_program, server=ask_server(control))
+
         def attempt(size: int) -> Loaded:
             create_staging(control, endpoint)
             with working(endpoint, staging) as connection:
@@ -126,9 +128,7 @@ def stage(
                     staging,
                     lambda it: journal_object(control, endpoint, it),
                 )
-                work = Loader(
-                    dump, Policy(dumped_name), progress=progress, check=check, only=scope.tables
-                )
+                work = Loader(dump, policy, progress=progress, check=check, only=scope.tables)
                 return work.load(target, lambda: working(endpoint, staging), control, size)
 
         try:
@@ -160,11 +160,12 @@ def overwrite(
     """
     recover(endpoint)
     with controlled(endpoint) as control:
+        policy = Policy(dumped_name, uploaded=not dump.by_dump_program, server=ask_server(control))
 
         def attempt(size: int) -> Loaded:
             execute(control, f"CREATE DATABASE IF NOT EXISTS {quote(endpoint.name)}")
             with working(endpoint, endpoint.name) as connection:
-                work = Loader(dump, Policy(dumped_name), progress=progress, check=check, only=None)
+                work = Loader(dump, policy, progress=progress, check=check, only=None)
                 return work.load(
                     InPlace(Session(connection), endpoint.name),
                     lambda: working(endpoint, endpoint.name),

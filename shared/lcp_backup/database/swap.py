@@ -19,7 +19,7 @@ from typing import Final
 import pymysql
 from pymysql.constants import ER
 
-from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, connect
+from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, ask_server, connect
 from lcp_backup.database.policy import Kind, Policy
 from lcp_backup.errors import Conflict, LoadFailed, RestoredInPart
 
@@ -649,5 +649,6 @@ def _create_again(connection: Connection, live: str, trigger: SchemaObject) -> N
     except pymysql.MySQLError as error:
         if error.args[0] not in _DENIED:
             raise
-        ruling = Policy(live).judge(_Definition(trigger.statement))
+        policy = Policy(live, uploaded=False, server=ask_server(connection))
+        ruling = policy.judge(_Definition(trigger.statement))
         create_object(connection, live, replace(trigger, statement=ruling.sql))
