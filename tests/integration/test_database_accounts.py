@@ -67,7 +67,9 @@ def site(server: DatabaseServer, master: DatabaseEndpoint) -> DatabaseEndpoint: 
 
 
 def stage(
-    master: DatabaseEndpoint, dump: bytes = _DUMP, given: Accounts = Accounts()  # noqa: B008
+    master: DatabaseEndpoint,
+    dump: bytes = _DUMP,
+    given: Accounts = Accounts(),  # noqa: B008
 ) -> StagedDatabase:
     return load.stage(
         master,

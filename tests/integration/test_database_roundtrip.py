@@ -158,9 +158,7 @@ def test_a_schema_with_one_of_everything_is_the_same_after_a_restore(
 ) -> None:
     if form == "all indexes aside":
         monkeypatch.setattr("lcp_backup.database.loader._WORTH_SETTING_ASIDE", 0)
-    found: Dump = (
-        OwnDump(lambda: [everything]) if form == "streamed" else Stored(everything).dump()
-    )
+    found: Dump = OwnDump(lambda: [everything]) if form == "streamed" else Stored(everything).dump()
     staged = load.stage(
         server.endpoint("every"),
         found,

@@ -81,16 +81,16 @@ def test_tables_of_another_make_are_left_whole(was: bytes, now: bytes) -> None:
     assert taken_apart(statement, set_indexes_aside=True) == Definition(statement)
 
 
-def test_versioned_comments_stay_where_they_belong() -> None:
+def test_what_newer_versions_write_stays_where_it_belongs() -> None:
     statement = b"""CREATE TABLE `t` (
   `id` int NOT NULL,
-  `c` json DEFAULT NULL /*!80023 INVISIBLE */,
+  `c` json DEFAULT NULL INVISIBLE,
   PRIMARY KEY (`id`),
-  KEY `i` ((cast(`c` as char(20) array))) /*!80000 INVISIBLE */
-) /*!50100 TABLESPACE `x, )` */ ENGINE=InnoDB
-/*!50100 PARTITION BY HASH (`id`) PARTITIONS 2 */"""
+  KEY `i` ((cast(`c` as char(20) array))) INVISIBLE
+) COMMENT='x, )' ENGINE=InnoDB
+PARTITION BY HASH (`id`) PARTITIONS 2"""
     apart = taken_apart(statement, set_indexes_aside=True)
-    assert apart.indexes == (b"KEY `i` ((cast(`c` as char(20) array))) /*!80000 INVISIBLE */",)
+    assert apart.indexes == (b"KEY `i` ((cast(`c` as char(20) array))) INVISIBLE",)
     assert apart.create == statement.replace(b",\n  " + apart.indexes[0], b"")
 
 

@@ -161,9 +161,7 @@ def _given(live: DatabaseEndpoint, given: Login, variable: str) -> DatabaseEndpo
     return replace(live, user=given.user, password=given.password)
 
 
-def _made(
-    control: Connection, live: DatabaseEndpoint, name: str, schema: str
-) -> DatabaseEndpoint:
+def _made(control: Connection, live: DatabaseEndpoint, name: str, schema: str) -> DatabaseEndpoint:
     """An account with rights on one schema, which need not exist, and a password of this moment."""
     # Letters of both cases, digits and a sign: a server may have a policy for passwords.
     password = f"Aa1-{secrets.token_urlsafe(32)}"
@@ -194,9 +192,7 @@ def _taken_over(control: Connection, account: str, password: str) -> bool:
     return True
 
 
-def _cannot_be_made(
-    control: Connection, live: DatabaseEndpoint, error: pymysql.MySQLError
-) -> str:
+def _cannot_be_made(control: Connection, live: DatabaseEndpoint, error: pymysql.MySQLError) -> str:
     missing = [right for right in MASTER_RIGHTS if right not in _rights_everywhere(control)]
     what = f"lacks {', '.join(missing)}" if missing else f"was refused ({describe(error)})"
     return (

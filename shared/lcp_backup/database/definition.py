@@ -5,24 +5,14 @@ with every row costs more than the rows do. Foreign keys come last of all: MySQL
 the table they point to (error 1822), which may not stand yet.
 """
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lcp_backup.database.policy import unquote
+from lcp_backup.database.tokens import EVERY, Token, TokenKind, tokens, unquote
 
-_TOKEN = re.compile(
-    rb"(?P<space>\s+)"
-    rb"|(?P<comment>/\*.*?\*/)"
-    rb"|(?P<string>'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\")"
-    rb"|(?P<quoted>`(?:[^`]|``)*`)"
-    rb"|(?P<word>[A-Za-z0-9_$@\x80-\xff]+)"
-    rb"|(?P<other>.)",
-    re.DOTALL,
-)
-_INDEX_WORDS: Final = frozenset({b"KEY", b"INDEX"})
-_WHOLE_WORDS: Final = frozenset({b"FULLTEXT", b"SPATIAL"})
+_INDEX_WORDS: Final = frozenset({"KEY", "INDEX"})
+_WHOLE_WORDS: Final = frozenset({"FULLTEXT", "SPATIAL"})
 """Building one of these later makes the server copy the table, or lists it at another place."""
 
 
@@ -50,127 +40,99 @@ def taken_apart(create: bytes, *, set_indexes_aside: bool) -> Definition:
     primary key (a unique index then is the table), or counts up a column of a secondary index.
 
     Args:
-        create: one statement that begins with CREATE TABLE.
+        create: one statement that begins with CREATE TABLE, as `Policy` built it.
         set_indexes_aside: False leaves the indexes in place: not worth it for a few rows.
     """
-    body = _body(create)
-    if body is None or not _is_plain_innodb(create, body[1]):
+    read = list(tokens(create, EVERY))
+    body = _body(read)
+    if body is None or not _is_plain_innodb(read[body[1] :]):
         return Definition(create)
-    options = create[body[1] :]
-    elements = list(_elements(create, *body))
-    kinds = [_kind(create[start:end]) for start, end in elements]
+    begin, end = body
+    elements = list(_elements(read[begin:end]))
+    kinds = [_kind(element) for element in elements]
     indexes = [number for number, kind in enumerate(kinds) if kind == "index"]
-    if not set_indexes_aside or "whole" in kinds or not _leads_primary_key(create, elements, kinds):
+    if not set_indexes_aside or "whole" in kinds or not _leads_primary_key(elements, kinds):
         indexes = []
     foreign = [number for number, kind in enumerate(kinds) if kind == "foreign key"]
     aside = {*indexes, *foreign}
-    kept = [create[start:end] for at, (start, end) in enumerate(elements) if at not in aside]
-    if not aside or not kept:
+    if not aside or len(aside) == len(elements):
         return Definition(create, counted=True)
-    texts = [create[start:end].strip() for start, end in elements]
+    texts = [create[it[0].start : it[-1].end] for it in elements]
+    kept = [text for number, text in enumerate(texts) if number not in aside]
     return Definition(
-        create[: body[0]] + b",".join(kept).rstrip() + b"\n" + options,
+        create[: read[begin].start] + b",\n  ".join(kept) + b"\n" + create[read[end].start :],
         tuple(texts[number] for number in indexes),
         tuple(texts[number] for number in foreign),
-        tuple(_referenced(texts[number]) for number in foreign),
+        tuple(_referenced(elements[number]) for number in foreign),
         counted=True,
     )
 
 
-def _tokens(text: bytes, start: int, end: int) -> Iterator[re.Match[bytes]]:
-    for match in _TOKEN.finditer(text, start, end):
-        if match.lastgroup not in {"space", "comment"}:
-            yield match
-
-
-def _body(create: bytes) -> tuple[int, int] | None:
-    """Where the list of columns and keys begins, after its parenthesis, and where it ends."""
+def _body(read: Sequence[Token]) -> tuple[int, int] | None:
+    """The first token behind the parenthesis of columns and keys, and the one that closes it."""
     depth = 0
     begin = 0
-    for token in _tokens(create, 0, len(create)):
-        if token[0] == b"(":
+    for number, token in enumerate(read):
+        if token.word == "(":
             depth += 1
-            begin = begin or token.end()
-        elif token[0] == b")":
+            begin = begin or number + 1
+        elif token.word == ")":
             depth -= 1
             if depth == 0:
-                return begin, token.start()
+                return begin, number
     return None
 
 
-def _is_plain_innodb(create: bytes, body_end: int) -> bool:
-    options = [token[0].upper() for token in _tokens(create, body_end, len(create))]
+def _is_plain_innodb(options: Sequence[Token]) -> bool:
+    words = [token.word for token in options]
     # A system-versioned table refuses to be altered, and holds more rows than it shows.
-    if b"VERSIONING" in options or b"ENGINE" not in options:
+    if "VERSIONING" in words or "ENGINE" not in words:
         return False
     # (The first one: a partitioned table names it again for each partition.)
-    return options[options.index(b"ENGINE") :][1:3] == [b"=", b"INNODB"]
+    return words[words.index("ENGINE") :][1:3] == ["=", "INNODB"]
 
 
-def _elements(create: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    depth = 0
-    for token in _tokens(create, start, end):
-        if token[0] == b"(":
-            depth += 1
-        elif token[0] == b")":
-            depth -= 1
-        elif token[0] == b"," and depth == 0:
-            yield start, token.start()
-            start = token.end()
-    yield start, end
+def _elements(body: Sequence[Token]) -> Iterator[Sequence[Token]]:
+    """The columns and keys, without the commas between them."""
+    depth = start = 0
+    for number, token in enumerate(body):
+        depth += (token.word == "(") - (token.word == ")")
+        if token.word == "," and depth == 0:
+            yield body[start:number]
+            start = number + 1
+    yield body[start:]
 
 
-def _words(element: bytes) -> list[bytes]:
-    """The first tokens of an element: enough to tell what it is."""
-    found = []
-    for token in _tokens(element, 0, len(element)):
-        found.append(token[0] if token.lastgroup == "quoted" else token[0].upper())
-        if len(found) == 4:  # noqa: PLR2004 -- CONSTRAINT `name` FOREIGN KEY
-            break
-    return found
-
-
-def _kind(element: bytes) -> str:
-    words = [*_words(element), b"", b"", b"", b""]
+def _kind(element: Sequence[Token]) -> str:
+    words = [*(token.word for token in element[:4]), "", "", "", ""]
     if words[0] in _WHOLE_WORDS:
         return "whole"
-    if words[0] in _INDEX_WORDS or (words[0] == b"UNIQUE" and words[1] in _INDEX_WORDS):
+    if words[0] in _INDEX_WORDS or (words[0] == "UNIQUE" and words[1] in _INDEX_WORDS):
         return "index"
-    if words[0] == b"PRIMARY" and words[1] == b"KEY":
+    if words[:2] == ["PRIMARY", "KEY"]:
         return "primary key"
-    if words[0] == b"CONSTRAINT" and words[2] == b"FOREIGN" and words[3] == b"KEY":
+    if words[0] == "CONSTRAINT" and words[2:4] == ["FOREIGN", "KEY"]:
         return "foreign key"
     return "other"
 
 
-def _leads_primary_key(create: bytes, elements: list[tuple[int, int]], kinds: list[str]) -> bool:
+def _leads_primary_key(elements: Sequence[Sequence[Token]], kinds: Sequence[str]) -> bool:
     """Whether there is a primary key, and a column that counts up is the first of it."""
     if "primary key" not in kinds:
         return False
-    start, end = elements[kinds.index("primary key")]
-    first = next(_quoted(create[start:end]), None)
-    for (begin, stop), kind in zip(elements, kinds, strict=True):
-        column = create[begin:stop]
-        if kind == "other" and any(word == b"AUTO_INCREMENT" for word in _upper_words(column)):
-            return next(_quoted(column), None) == first
+    first = _first_name(elements[kinds.index("primary key")])
+    for element, kind in zip(elements, kinds, strict=True):
+        if kind == "other" and any(token.word == "AUTO_INCREMENT" for token in element):
+            return _first_name(element) == first
     return True
 
 
-def _upper_words(element: bytes) -> Iterator[bytes]:
-    for token in _tokens(element, 0, len(element)):
-        if token.lastgroup == "word":
-            yield token[0].upper()
+def _first_name(element: Sequence[Token]) -> bytes | None:
+    return next((token.raw for token in element if token.kind is TokenKind.NAME), None)
 
 
-def _quoted(element: bytes) -> Iterator[bytes]:
-    return (it[0] for it in _tokens(element, 0, len(element)) if it.lastgroup == "quoted")
-
-
-def _referenced(foreign_key: bytes) -> str:
+def _referenced(foreign_key: Sequence[Token]) -> str:
     """The table after REFERENCES; a dump program quotes it, and another schema was refused."""
-    seen = False
-    for token in _tokens(foreign_key, 0, len(foreign_key)):
-        if seen:
-            return unquote(token[0])
-        seen = token.lastgroup == "word" and token[0].upper() == b"REFERENCES"
-    return ""
+    words = [token.word for token in foreign_key]
+    at = words.index("REFERENCES") + 1 if "REFERENCES" in words else len(words)
+    return unquote(foreign_key[at].raw) if at < len(foreign_key) else ""

@@ -147,7 +147,9 @@ class Journal:
             f" WHERE NOT live AND kind = '{kind}' AND name = {as_hex(name)}",
         )
 
-    def kept(self, *, live: bool = False, kinds: Collection[Kind] | None = None) -> list[StoredCode]:
+    def kept(
+        self, *, live: bool = False, kinds: Collection[Kind] | None = None
+    ) -> list[StoredCode]:
         """The stored code that was kept, in its order."""
         rows = execute(
             self._control,

@@ -18,12 +18,21 @@ from lcp_backup.database import accounts
 from lcp_backup.database.accounts import Accounts
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, ask_server, connect
 from lcp_backup.database.journal import Journal
-from lcp_backup.database.loader import Loaded, Loader, OrderMattersError, RowsOf
+from lcp_backup.database.loader import Loaded, Loader, OrderMattersError, PlanRows
+from lcp_backup.database.local_infile import LoadingConnection, allows_local_infile
 from lcp_backup.database.pieces import Dump, IndexedDump, PlacedStatement, StreamedDump
 from lcp_backup.database.policy import Policy
-from lcp_backup.database.rows import TableRows, columns_of, local_infile_is_allowed
+from lcp_backup.database.rows import RowPlan, columns_of
 from lcp_backup.database.session import Session, Staging
-from lcp_backup.database.sql import describe, execute, make_writable, prepare, quote, tables_of, working
+from lcp_backup.database.sql import (
+    describe,
+    execute,
+    make_writable,
+    prepare,
+    quote,
+    tables_of,
+    working,
+)
 from lcp_backup.database.statements import StatementSplitter
 from lcp_backup.database.stored_code import drop_all, try_all
 from lcp_backup.database.swap import (
@@ -132,9 +141,7 @@ def stage(
         with accounts.owner(control, endpoint, given.site):
             # Nothing is done as the owner yet: that it can be had is found out before anything is.
             pass
-        policy = Policy(
-            dumped_name, uploaded=not dump.by_dump_program, server=ask_server(control)
-        )
+        policy = Policy(dumped_name, uploaded=not dump.by_dump_program, server=ask_server(control))
         with ExitStack() as whole_or_discarded:
             # A connection that is gone leaves the rest to the next `recover`.
             whole_or_discarded.callback(_discard_if_possible, control, endpoint)
@@ -167,9 +174,7 @@ def overwrite(
         ):
             with account:
                 pass
-        policy = Policy(
-            dumped_name, uploaded=not dump.by_dump_program, server=ask_server(control)
-        )
+        policy = Policy(dumped_name, uploaded=not dump.by_dump_program, server=ask_server(control))
         _judge_all(dump, policy, check)
         make_writable(control, endpoint.name)
         with suppress(pymysql.MySQLError):
@@ -227,7 +232,7 @@ class _Load:
                     progress=self._progress,
                     check=self._check,
                     only=self._only,
-                    rows_of=self._rows_of(staging),
+                    plan_rows=self._plan_rows(staging),
                 )
                 loaded = work.load(
                     Staging(
@@ -245,22 +250,20 @@ class _Load:
         return loaded
 
     @contextmanager
-    def _connection(self, endpoint: DatabaseEndpoint, staging: str) -> Iterator[Connection]:
+    def _connection(self, endpoint: DatabaseEndpoint, staging: str) -> Iterator[LoadingConnection]:
         with closing(connect(endpoint, database=staging, local_infile=True)) as connection:
             prepare(connection)
             yield connection
 
-    def _rows_of(self, staging: str) -> RowsOf | None:
-        if not local_infile_is_allowed(self._control):
+    def _plan_rows(self, staging: str) -> PlanRows | None:
+        if not allows_local_infile(self._control):
             return None
 
-        def rows_of(
-            session: Session, table: str, named: tuple[str, ...] | None
-        ) -> TableRows | None:
+        def plan(session: Session, table: str, listed: tuple[str, ...] | None) -> RowPlan | None:
             columns = columns_of(session.connection, staging, table)
-            return TableRows.of(table, columns, named, session.character_set)
+            return RowPlan.of(table, columns, listed, session.character_set)
 
-        return rows_of
+        return plan
 
 
 def check_empty(endpoint: DatabaseEndpoint) -> None:

@@ -17,7 +17,7 @@ from lcp_backup.database.definition import Definition, taken_apart
 from lcp_backup.database.endpoint import Connection
 from lcp_backup.database.pieces import Dump, Piece, PlacedStatement
 from lcp_backup.database.policy import OBJECTS, Kind, Policy, Ruling, head
-from lcp_backup.database.rows import TableRows
+from lcp_backup.database.rows import RowPlan
 from lcp_backup.database.session import Session, Staging
 from lcp_backup.database.statements import Statement, StatementSplitter
 from lcp_backup.errors import InvalidRequest, LoadFailed
@@ -59,7 +59,7 @@ class Loaded:
     """How many of the rows travelled as statements."""
 
 
-type RowsOf = Callable[[Session, str, tuple[str, ...] | None], TableRows | None]
+type PlanRows = Callable[[Session, str, tuple[str, ...] | None], RowPlan | None]
 
 
 class OrderMattersError(Exception):
@@ -96,8 +96,8 @@ class Loader:
         progress: told the raw bytes of every piece once it is loaded.
         check: called before every statement, from several threads; raises to stop.
         only: the tables of a partial restore, which must have no foreign keys to others.
-        rows_of: the columns of a table of the staging schema, asked over a loader's session, and
-            the columns that a statement names; None: rows travel as statements.
+        plan_rows: how the rows of a table, with the columns that a statement lists, travel as data;
+            called with a session of the loader. None: they travel as statements.
     """
 
     def __init__(
@@ -108,10 +108,10 @@ class Loader:
         progress: Callable[[int], None],
         check: Callable[[], None],
         only: Collection[str] | None,
-        rows_of: RowsOf | None,
+        plan_rows: PlanRows | None,
     ) -> None:
-        self._rows_of = rows_of
-        self._rows: dict[tuple[str, tuple[str, ...] | None], TableRows | None] = {}
+        self._plan_rows = plan_rows
+        self._plans: dict[tuple[str, tuple[str, ...] | None], RowPlan | None] = {}
         self._dump = dump
         self._policy = policy
         self._progress = progress
@@ -184,7 +184,7 @@ class Loader:
             tuple(self._left_out),
             definers=tuple(f"{subject}: {was}" for subject, was in self._definers.items()),
             disabled=tuple(self._disabled),
-            rows_as_data=self._rows_of is not None,
+            rows_as_data=self._plan_rows is not None,
             rows_as_statements=self._as_statements,
         )
 
@@ -300,10 +300,10 @@ class Loader:
             if ruling.kind is not Kind.ROWS:
                 session.run(where, ruling)
                 continue
-            as_rows = self._table_rows(session, table, ruling) if as_data and not touched else None
-            if as_rows is not None:
+            plan = self._plan_for(session, table, ruling) if as_data and not touched else None
+            if plan is not None:
                 assert table is not None
-                done = session.load(where, as_rows, ruling)
+                done = session.load(where, plan, ruling)
                 if done is None:
                     table.as_statements = True
                     raise _NotAsDataError
@@ -320,25 +320,23 @@ class Loader:
             raise OrderMattersError
         return inserted
 
-    def _table_rows(
-        self, session: Session, table: _Table | None, ruling: Ruling
-    ) -> TableRows | None:
+    def _plan_for(self, session: Session, table: _Table | None, ruling: Ruling) -> RowPlan | None:
         """How a statement's rows travel as data; None when they travel as a statement.
 
         Only into InnoDB, which can take back what it took otherwise than it should.
         """
-        if self._rows_of is None or table is None or table.as_statements:
+        if self._plan_rows is None or table is None or table.as_statements:
             return None
         if not table.definition.counted or ruling.sql[:6].upper() != b"INSERT":
             return None
         key = (ruling.name, ruling.columns)
         with self._lock:
-            known = key in self._rows
+            known = key in self._plans
         if not known:
-            found = self._rows_of(session, *key)
+            plan = self._plan_rows(session, *key)
             with self._lock:
-                self._rows[key] = found
-        return self._rows[key]
+                self._plans[key] = plan
+        return self._plans[key]
 
     def _close(self, name: str, crew: Crew[Session]) -> None:
         """No more rows of this table: whoever loads the last of them finishes it."""

@@ -7,10 +7,10 @@ from typing import Final
 import pymysql
 from pymysql.constants import ER
 
-from lcp_backup.database.endpoint import Connection
 from lcp_backup.database.journal import Journal, StoredCode
+from lcp_backup.database.local_infile import LoadingConnection
 from lcp_backup.database.policy import OBJECTS, Kind, Ruling, head
-from lcp_backup.database.rows import TableRows, only_literals
+from lcp_backup.database.rows import RowPlan, only_literals
 from lcp_backup.database.sql import describe, execute, is_denied, is_lost, quote, text
 from lcp_backup.errors import ArchiveRefused, LoadFailed
 
@@ -24,7 +24,7 @@ class Session:
     It is the loader's: what the server lets that account do is all that a statement can do.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: LoadingConnection) -> None:
         self._connection = connection
         execute(connection, "SET SESSION unique_checks = 0")
         # A dump's row statements are about 1 MB: one commit, with its flush to disk, for many.
@@ -39,7 +39,7 @@ class Session:
         return int(self._connection.thread_id())  # type: ignore[no-untyped-call]  # stub
 
     @property
-    def connection(self) -> Connection:
+    def connection(self) -> LoadingConnection:
         """The connection, for what this service itself asks."""
         return self._connection
 
@@ -74,6 +74,25 @@ class Session:
                 lost = "the loader, which has rights on the staging schema only, was refused"
             said = describe(error, rows=ruling.kind is Kind.ROWS)
             raise LoadFailed(f"{lost} {where()}: {said}: {head(ruling.sql)}") from None
+
+    def load(self, where: Where, plan: RowPlan, ruling: Ruling) -> int | None:
+        """Sends a statement's rows as data; answers how many there are, all of them in the table.
+
+        None when they have to travel as a statement instead: they do not fit the table's columns
+        as data, or the server took them otherwise than they were counted. What it took then has to
+        be rolled back. Raises LoadFailed when the connection is lost.
+        """
+        rows = plan.read(ruling.sql, ruling.values_at)
+        if rows is None:
+            return None
+        try:
+            done = self._connection.load_rows(rows.statement, rows.text)
+        except pymysql.MySQLError as error:
+            if not is_lost(error):
+                return None
+            said = describe(error, rows=True)
+            raise LoadFailed(f"the connection was lost at {where()}: {said}") from None
+        return rows.count if done == (rows.count, 0) else None
 
     def alter(self, table: str, additions: Iterable[bytes]) -> None:
         """Adds indexes or foreign keys to a table; raises LoadFailed, which names it."""
@@ -132,27 +151,6 @@ class Session:
         return StoredCode(
             ruling.kind, ruling.name, ruling.sql, *map(text, session), disabled=ruling.disabled
         )
-
-    def load(self, where: Where, rows: TableRows, ruling: Ruling) -> int | None:
-        """Sends a statement's rows as data; answers how many there are, all of them in the table.
-
-        None when they have to travel as a statement instead: they do not fit the table's columns
-        as data, or the server took them otherwise than they were counted. What it took then has to
-        be rolled back. Raises LoadFailed when the connection is lost.
-        """
-        count = rows.count(ruling.sql, ruling.values_at)
-        if count is None:
-            return None
-        try:
-            done = self._connection.load_rows(
-                rows.statement, memoryview(ruling.sql)[ruling.values_at :]
-            )
-        except pymysql.MySQLError as error:
-            if not is_lost(error):
-                return None
-            said = describe(error, rows=True)
-            raise LoadFailed(f"the connection was lost at {where()}: {said}") from None
-        return count if done.rows == count and not done.warnings else None
 
 
 class Staging:

@@ -101,7 +101,9 @@ def create(connection: Connection, schema: str, code: StoredCode) -> None:
                 execute(connection, f"{alter} {_word(str(default))}")
 
 
-def try_all(loader: DatabaseEndpoint, control: Connection, schema: str, codes: Iterable[StoredCode]) -> None:
+def try_all(
+    loader: DatabaseEndpoint, control: Connection, schema: str, codes: Iterable[StoredCode]
+) -> None:
     """Creates stored code in the staging schema and drops it again, to fail before the swap.
 
     Events are created disabled, or the server would run them. Raises LoadFailed, naming what the

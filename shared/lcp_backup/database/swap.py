@@ -199,9 +199,7 @@ def _unwatched(_step: str) -> None:
     """The swap's steps as seen by nobody."""
 
 
-def _exchange(
-    control: Connection, endpoint: DatabaseEndpoint, scope: Scope, step: Between
-) -> None:
+def _exchange(control: Connection, endpoint: DatabaseEndpoint, scope: Scope, step: Between) -> None:
     live = endpoint.name
     journal = Journal(control, live)
     (staging,) = journal.noted(Fact.STAGING)

@@ -78,7 +78,7 @@ def take_database(
     """
     dump = _ForeignDump(_sql(chunks, limit, check))
     writer: ArchiveWriter | None = None
-    policy = Policy(default_name, bodies=True)
+    policy = Policy(default_name, uploaded=True, server=None)
     name = default_name
     created: set[str] = set()
     defined: set[str] = set()
@@ -87,9 +87,9 @@ def take_database(
         dump.taken(len(piece.raw))
         if writer is None:
             name = _schema_name(piece) or default_name
-            policy = Policy(name, bodies=True)
+            policy = Policy(name, uploaded=True, server=None)
             writer = make_writer(name)
-        created |= _judged(piece, policy, check)
+        created |= _judged(piece, policy, check, begun=bool(created))
         if piece.section is Section.DEFINITION and piece.table is not None:
             defined.add(piece.table)
         writer.add([piece.raw], section=piece.section, table=piece.table)
@@ -161,20 +161,23 @@ def _first(pattern: re.Pattern[bytes], text: bytes) -> str:
     return _UNKNOWN if found is None else found[1].decode(errors="replace").strip()
 
 
-def _judged(piece: Piece, policy: Policy, check: Callable[[], None]) -> set[str]:
-    """The tables a piece creates; refuses what its restore would refuse, and half a statement."""
+def _judged(piece: Piece, policy: Policy, check: Callable[[], None], *, begun: bool) -> set[str]:
+    """The tables a piece creates; refuses what its restore would refuse, and half a statement.
+
+    Before a dump has `begun` to create tables, half a statement is no sign that it was cut.
+    """
     created: set[str] = set()
     splitter = StatementSplitter()
     for statement in (*splitter.feed(piece.raw), *splitter.close()):
         check()
         judged = PlacedStatement(piece, statement)
-        ruling = policy.judge(judged)
-        if ruling.kind is Kind.TABLE and ruling.creates:
-            created.add(ruling.name)
-        if statement.begin < statement.end == len(statement.raw):
+        if begun and statement.begin < statement.end == len(statement.raw):
             raise ArchiveDamaged(
                 f"the database is cut short: it ends inside the statement at {judged.where}"
             )
+        ruling = policy.judge(judged)
+        if ruling.kind is Kind.TABLE and ruling.creates:
+            created.add(ruling.name)
     return created
 
 

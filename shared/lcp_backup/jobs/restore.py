@@ -13,6 +13,7 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.database import load
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.load import Accounts, IndexedDump, Loaded, Scope, StagedDatabase
+from lcp_backup.database.local_infile import ROWS_TRAVEL_AS_STATEMENTS
 from lcp_backup.errors import InvalidRequest, RestoredInPart
 from lcp_backup.jobs.active_run import ActiveRun, Pace, announce_failure, queued
 from lcp_backup.jobs.side_by_side import Check, side_by_side
@@ -136,8 +137,7 @@ def _notices(loaded: Loaded | None) -> tuple[Notice, ...]:
             Notice(
                 code="rows-as-statements",
                 subject="local_infile",
-                detail="the server takes no rows as data, so they were loaded as INSERT"
-                " statements, which is slower: set local_infile = 1 in its parameter group",
+                detail=ROWS_TRAVEL_AS_STATEMENTS,
             )
         )
     return tuple(found)
