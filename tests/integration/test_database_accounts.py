@@ -22,15 +22,19 @@ from tests.integration.test_database_load import in_process
 _DUMP = b"""
 CREATE DATABASE `owned`;
 USE `owned`;
-CREATE TABLE `t` (`id` int NOT NULL, `x` varchar(20), PRIMARY KEY (`id`), KEY `x` (`x`)) ENGINE=InnoDB;
+CREATE TABLE `t` (`id` int NOT NULL, `x` varchar(20), PRIMARY KEY (`id`), KEY `x` (`x`))
+ ENGINE=InnoDB;
 INSERT INTO `t` VALUES (1,'a'),(2,'b');
 CREATE TABLE `log` (`id` int NOT NULL AUTO_INCREMENT, PRIMARY KEY (`id`)) ENGINE=InnoDB;
-/*!50001 CREATE ALGORITHM=UNDEFINED DEFINER=`root`@`localhost` SQL SECURITY DEFINER VIEW `v` AS select `t`.`id` AS `id` from `t` */;
+/*!50001 CREATE ALGORITHM=UNDEFINED DEFINER=`root`@`localhost` SQL SECURITY DEFINER
+ VIEW `v` AS select `t`.`id` AS `id` from `t` */;
 DELIMITER ;;
-CREATE DEFINER=`root`@`localhost` TRIGGER `tr` AFTER INSERT ON `t` FOR EACH ROW INSERT INTO log VALUES () ;;
+CREATE DEFINER=`root`@`localhost` TRIGGER `tr` AFTER INSERT ON `t`
+ FOR EACH ROW INSERT INTO log VALUES () ;;
 CREATE DEFINER=`root`@`localhost` PROCEDURE `pr`() INSERT INTO log VALUES () ;;
 CREATE DEFINER=`root`@`localhost` FUNCTION `fn`() RETURNS int DETERMINISTIC RETURN 1 ;;
-CREATE DEFINER=`root`@`localhost` EVENT `ev` ON SCHEDULE EVERY 1 DAY STARTS '2020-01-01 00:00:00' ON COMPLETION NOT PRESERVE ENABLE DO INSERT INTO log VALUES () ;;
+CREATE DEFINER=`root`@`localhost` EVENT `ev` ON SCHEDULE EVERY 1 DAY
+ STARTS '2020-01-01 00:00:00' ON COMPLETION NOT PRESERVE ENABLE DO INSERT INTO log VALUES () ;;
 DELIMITER ;
 """
 _MASTER = "accounts_master"
@@ -129,7 +133,7 @@ def test_stored_code_belongs_to_a_locked_account_with_rights_on_the_site_only(
 
 
 def test_what_a_locked_account_owns_still_works(
-    server: DatabaseServer, master: DatabaseEndpoint, site: DatabaseEndpoint
+    master: DatabaseEndpoint, site: DatabaseEndpoint
 ) -> None:
     restore(master)
     with closing(connect(site, database="owned")) as connection:
@@ -339,7 +343,7 @@ def test_a_restore_killed_while_it_frees_the_schema_is_finished_by_the_next(
                 os.kill(os.getpid(), signal.SIGKILL)
 
         def work() -> None:
-            stage(master).swap(between)  # noqa: B023 -- called in this round
+            stage(master).swap(between)
 
         assert in_process(work) == -signal.SIGKILL
         assert load.recover(master) == "finished"

@@ -40,7 +40,7 @@ MASTER_RIGHTS: Final = (*_RIGHTS, "CREATE USER")
 """What the master user needs on all schemas, with GRANT OPTION, to make both accounts."""
 
 _GRANT: Final = re.compile(
-    r"GRANT (?P<rights>.+?) ON (?:(?:TABLE|FUNCTION|PROCEDURE|PACKAGE|PACKAGE BODY) )?(?P<on>.+) TO "
+    r"GRANT (?P<rights>.+?) ON (?:(?:TABLE|FUNCTION|PROCEDURE|PACKAGE(?: BODY)?) )?(?P<on>.+) TO "
 )
 _HOST: Final = "%"
 _REFERENCED: Final = 4006  # ER_CANNOT_USER_REFERENCED_AS_DEFINER, MySQL 8.0.22

@@ -5,7 +5,6 @@ a dump holds is executed by an account that has no rights there. The two markers
 swap stands; the one RENAME TABLE that moves the tables renames the first into the second.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -121,7 +120,7 @@ class Journal:
                 self._control,
                 f"DELETE FROM {table} WHERE kind = 'view' AND name = {as_hex(code.name)}",  # noqa: S608 -- a quoted name, and digits
             )
-        values = (
+        values: tuple[str | bytes, ...] = (
             str(code.kind),
             code.name,
             code.statement,
@@ -139,17 +138,7 @@ class Journal:
             f" VALUES ({int(live)}, {', '.join(map(as_hex, values))})",
         )
 
-    def forget(self, kind: Kind, name: str) -> None:
-        """The dump drops what it created."""
-        execute(
-            self._control,
-            f"DELETE FROM {self._table(_STORED_CODE)}"  # noqa: S608 -- a quoted name, and digits
-            f" WHERE NOT live AND kind = '{kind}' AND name = {as_hex(name)}",
-        )
-
-    def kept(
-        self, *, live: bool = False, kinds: Collection[Kind] | None = None
-    ) -> list[StoredCode]:
+    def kept(self, *, live: bool = False) -> list[StoredCode]:
         """The stored code that was kept, in its order."""
         rows = execute(
             self._control,
@@ -158,12 +147,32 @@ class Journal:
             f" WHERE live = {int(live)} ORDER BY seq",
         )
         found = []
-        for kind, name, statement, *session, disabled in rows:
+        for (
+            kind,
+            name,
+            statement,
+            charset,
+            collation,
+            mode,
+            zone,
+            schema_collation,
+            disabled,
+        ) in rows:
             assert isinstance(statement, bytes)
             assert isinstance(disabled, bytes)
-            code = StoredCode(Kind(str(kind)), str(name), statement, *map(str, session), disabled)
-            if kinds is None or code.kind in kinds:
-                found.append(code)
+            found.append(
+                StoredCode(
+                    kind=Kind(str(kind)),
+                    name=str(name),
+                    statement=statement,
+                    character_set=str(charset),
+                    collation=str(collation),
+                    sql_mode=str(mode),
+                    time_zone=str(zone),
+                    schema_collation=str(schema_collation),
+                    disabled=disabled,
+                )
+            )
         return found
 
     # --- markers --------------------------------------------------------------

@@ -10,7 +10,7 @@ old, by statements of this service's own.
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pymysql
 
@@ -145,7 +145,16 @@ def stage(
         with ExitStack() as whole_or_discarded:
             # A connection that is gone leaves the rest to the next `recover`.
             whole_or_discarded.callback(_discard_if_possible, control, endpoint)
-            work = _Load(control, endpoint, dump, policy, scope.tables, given, progress, check)
+            work = _Load(
+                control=control,
+                endpoint=endpoint,
+                dump=dump,
+                policy=policy,
+                only=scope.tables,
+                given=given,
+                progress=progress,
+                check=check,
+            )
             loaded = _attempted(work.attempt, dump, connections)
             whole_or_discarded.pop_all()
     return StagedDatabase(endpoint, loaded, scope, given)
@@ -194,44 +203,32 @@ def overwrite(
     ).swap()
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Load:
     """One dump on its way into the staging schema, under the lock."""
 
-    def __init__(
-        self,
-        control: Connection,
-        endpoint: DatabaseEndpoint,
-        dump: Dump,
-        policy: Policy,
-        only: Collection[str] | None,
-        given: Accounts,
-        progress: Callable[[int], None],
-        check: Callable[[], None],
-    ) -> None:
-        self._control = control
-        self._endpoint = endpoint
-        self._dump = dump
-        self._policy = policy
-        self._only = only
-        self._given = given
-        self._progress = progress
-        self._check = check
+    control: Connection
+    endpoint: DatabaseEndpoint
+    dump: Dump
+    policy: Policy
+    only: Collection[str] | None
+    given: Accounts
+    progress: Callable[[int], None]
+    check: Callable[[], None]
 
     def attempt(self, connections: int) -> Loaded:
         """Loads all of it and tries its stored code; as `Loader.load`."""
-        discard(self._control, self._endpoint)
-        staging = create_staging(self._control, self._endpoint)
-        journal = Journal(self._control, self._endpoint.name)
-        with accounts.loader(
-            self._control, self._endpoint, staging, self._given.loader
-        ) as endpoint:
+        discard(self.control, self.endpoint)
+        staging = create_staging(self.control, self.endpoint)
+        journal = Journal(self.control, self.endpoint.name)
+        with accounts.loader(self.control, self.endpoint, staging, self.given.loader) as endpoint:
             with self._connection(endpoint, staging) as connection:
                 work = Loader(
-                    self._dump,
-                    self._policy,
-                    progress=self._progress,
-                    check=self._check,
-                    only=self._only,
+                    self.dump,
+                    self.policy,
+                    progress=self.progress,
+                    check=self.check,
+                    only=self.only,
                     plan_rows=self._plan_rows(staging),
                 )
                 loaded = work.load(
@@ -239,14 +236,14 @@ class _Load:
                         Session(connection),
                         staging,
                         journal,
-                        enable_events=self._dump.by_dump_program,
+                        enable_events=self.dump.by_dump_program,
                     ),
                     lambda: self._connection(endpoint, staging),
                     lambda thread_id: accounts.kill(endpoint, thread_id),
                     connections,
                 )
-            _verify(loaded.tables, tables_of(self._control, staging))
-            try_all(endpoint, self._control, staging, journal.kept())
+            _verify(loaded.tables, tables_of(self.control, staging))
+            try_all(endpoint, self.control, staging, journal.kept())
         return loaded
 
     @contextmanager
@@ -256,7 +253,7 @@ class _Load:
             yield connection
 
     def _plan_rows(self, staging: str) -> PlanRows | None:
-        if not allows_local_infile(self._control):
+        if not allows_local_infile(self.control):
             return None
 
         def plan(session: Session, table: str, listed: tuple[str, ...] | None) -> RowPlan | None:

@@ -14,7 +14,7 @@ from typing import Final
 
 from lcp_backup.database.crew import Crew
 from lcp_backup.database.definition import Definition, taken_apart
-from lcp_backup.database.endpoint import Connection
+from lcp_backup.database.local_infile import LoadingConnection
 from lcp_backup.database.pieces import Dump, Piece, PlacedStatement
 from lcp_backup.database.policy import OBJECTS, Kind, Policy, Ruling, head
 from lcp_backup.database.rows import RowPlan
@@ -132,7 +132,7 @@ class Loader:
     def load(
         self,
         target: Staging,
-        connect: Callable[[], AbstractContextManager[Connection]],
+        connect: Callable[[], AbstractContextManager[LoadingConnection]],
         kill: Callable[[int], None],
         connections: int,
     ) -> Loaded:

@@ -143,13 +143,21 @@ class Session:
 
     def stored_code(self, ruling: Ruling) -> StoredCode:
         """What a statement would create, with the session it was to be created in."""
-        (session,) = execute(
+        ((character_set, collation, sql_mode, time_zone, schema_collation),) = execute(
             self._connection,
             "SELECT @@character_set_client, @@collation_connection, @@sql_mode, @@time_zone,"
             " @@collation_database",
         )
         return StoredCode(
-            ruling.kind, ruling.name, ruling.sql, *map(text, session), disabled=ruling.disabled
+            kind=ruling.kind,
+            name=ruling.name,
+            statement=ruling.sql,
+            character_set=text(character_set),
+            collation=text(collation),
+            sql_mode=text(sql_mode),
+            time_zone=text(time_zone),
+            schema_collation=text(schema_collation),
+            disabled=ruling.disabled,
         )
 
 

@@ -73,7 +73,8 @@ def restore_backup(
     last one restored.
 
     Arguments: `catalog` keeps the run and the lease; `source` holds the backups and is only read;
-    `locate` finds the database, `accounts` the accounts that an operator made for restores. Raises NotFound, InvalidRequest, LeaseHeld, OutOfTime,
+    `locate` finds the database, `accounts` the accounts that an operator made for restores.
+    Raises NotFound, InvalidRequest, LeaseHeld, OutOfTime,
     ArchiveDamaged, ArchiveRefused, DatabaseError, VolumeError, StorageError, AwsError and their
     kinds.
     """
