@@ -1,9 +1,15 @@
-"""How the tests are spread over processes."""
+"""How the tests are spread over processes, and what hypothesis asks of them."""
 
 from typing import Any
 
+import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] # no types
+
+
+# No test asserts on time: a busy machine would fail it.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc] # as above
