@@ -23,7 +23,7 @@ def split(
     splitter = StatementSplitter(dump_program=dump_program)
     places = [0, *sorted(min(cut, len(text)) for cut in cuts or []), len(text)]
     fed = [found for start, end in pairwise(places) for found in splitter.feed(text[start:end])]
-    return fed + splitter.close()
+    return [*fed, *splitter.close()]
 
 
 def reference(text: bytes) -> list[Statement]:
@@ -166,9 +166,9 @@ def test_comments_before_a_statement_are_not_its_text_but_versioned_ones_are() -
 def test_one_endless_statement_costs_no_more_per_chunk_at_its_end(dump_program: bool) -> None:
     # Not a matter of seconds: with rescans this would take hours.
     splitter = StatementSplitter(dump_program=dump_program)
-    assert splitter.feed(b"INSERT INTO `t` VALUES ('") == []
+    assert list(splitter.feed(b"INSERT INTO `t` VALUES ('")) == []
     for _ in range(20_000):
-        assert splitter.feed(b"a;b\\' -- /* \n" * 100) == []
+        assert list(splitter.feed(b"a;b\\' -- /* \n" * 100)) == []
     [found] = splitter.feed(b"');\n")
     assert found.line == (0 if dump_program else 1)
     assert found.at == 0

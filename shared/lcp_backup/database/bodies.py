@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from lcp_backup.database.options import ENGINES
-from lcp_backup.database.tokens import Token, TokenKind, unquote
+from lcp_backup.database.tokens import NotTakenError, Token, TokenKind, unquote
 
 _STATEMENTS: Final = frozenset(
     {"(", "ANALYZE", "CALL", "CLOSE", "COMMIT", "CREATE", "DECLARE", "DELETE", "DO", "DROP",
@@ -41,10 +41,6 @@ _BEHIND_TABLES: Final = frozenset(
 _ROWS_OF_TRIGGERS: Final = frozenset({"new", "old"})
 
 
-class BodyError(Exception):
-    """A body reaches out of the site, or is not understood; says by what."""
-
-
 def check_body(tokens: Sequence[Token], start: int, schema: str, *, is_view: bool) -> None:
     """Judges the tokens from `start` on: the one statement that a view or stored code consists of.
 
@@ -54,7 +50,7 @@ def check_body(tokens: Sequence[Token], start: int, schema: str, *, is_view: boo
         schema: the dump's own.
         is_view: whether it is a query, not a statement.
 
-    Raises BodyError.
+    Raises NotTakenError: it reaches out of the site, or is not understood.
     """
     _Body(tokens, schema).check(start, is_view=is_view)
 
@@ -73,10 +69,10 @@ class _Body:
 
     def check(self, at: int, *, is_view: bool) -> None:
         if is_view and self._words[at] not in _QUERIES:
-            raise BodyError(f"its body begins with {self._shown(at)}")
+            raise NotTakenError(f"its body begins with {self._shown(at)}")
         begins = not is_view
         if at >= len(self._tokens):
-            raise BodyError("it has no body")
+            raise NotTakenError("it has no body")
         while at < len(self._tokens):
             if begins:
                 at, begins = self._begin(at)
@@ -85,7 +81,7 @@ class _Body:
             begins = self._is_before_statement(at)
             at += 1
         if self._blocks:
-            raise BodyError("its body does not end")
+            raise NotTakenError("its body does not end")
 
     # --- statements -----------------------------------------------------------
 
@@ -108,7 +104,7 @@ class _Body:
         if word == "DECLARE" and self._words[at + 2 : at + 4] == ["HANDLER", "FOR"]:
             return self._handler(at + 4), True
         if word not in _STATEMENTS or (word == "START" and self._words[at + 1] != "TRANSACTION"):
-            raise BodyError(f"its body has a statement {self._shown(at)}, which is not taken")
+            raise NotTakenError(f"its body has a statement {self._shown(at)}, which is not taken")
         self._verb = word
         # The word itself may begin a list of tables.
         self._word(at)
@@ -116,7 +112,7 @@ class _Body:
 
     def _end(self, at: int) -> int:
         if not self._blocks:
-            raise BodyError("its body ends before its last word")
+            raise NotTakenError("its body ends before its last word")
         block = self._blocks.pop()
         of_what = self._words[at + 1]
         return at + (2 if block != "case" and of_what in _BLOCKS else 1)
@@ -137,9 +133,9 @@ class _Body:
         inside = self._blocks[-1] if self._blocks else ""
         if word == ";":
             if not inside:
-                raise BodyError("its body is more than one statement")
+                raise NotTakenError("its body is more than one statement")
             if inside.islower() or len(self._levels) > 1:
-                raise BodyError("a statement of its body does not end")
+                raise NotTakenError("a statement of its body does not end")
             return True
         if word in {"THEN", "ELSE"}:
             return inside in {"IF", "CASE"}
@@ -153,15 +149,15 @@ class _Body:
         before, after = self._words[at - 1], self._words[at + 1]
         if before != ".":
             if word in _NOWHERE or (word == "LOCK" and after != "IN"):
-                raise BodyError(f"its body says {word}, which reaches out of the site")
+                raise NotTakenError(f"its body says {word}, which reaches out of the site")
             if (
                 word in _NOT_SET
                 and self._is_set(at)
                 and (word == "PASSWORD" or after not in {"=", ":"})
             ):
-                raise BodyError(f"its body says SET {word}, which is not taken")
+                raise NotTakenError(f"its body says SET {word}, which is not taken")
             if word in {"CREATE", "DROP"} and after != "TEMPORARY":
-                raise BodyError(f"its body says {word}, which reaches out of the site")
+                raise NotTakenError(f"its body says {word}, which reaches out of the site")
             if word == "CASE":
                 self._blocks.append("case")
             elif word == "END" and self._blocks and self._blocks[-1].islower():
@@ -182,25 +178,25 @@ class _Body:
         if self._verb != "CREATE":
             return
         if self._words[at] in _NOT_OPTIONS and self._words[at + 1] == "=":
-            raise BodyError(f"its body has a table with {self._words[at]}")
+            raise NotTakenError(f"its body has a table with {self._words[at]}")
         if self._words[at] == "ENGINE":
             value = at + 1 + (self._words[at + 1] == "=")
             name = self._tokens[value : value + 1]
             if name and unquote(name[0].raw).upper() not in ENGINES:
-                raise BodyError("its body has a table of an engine that is not taken")
+                raise NotTakenError("its body has a table of an engine that is not taken")
 
     def _qualified(self, at: int) -> None:
         """Judges `schema`.`name`, where it can be told that it is one."""
         schema = unquote(self._tokens[at].raw)
         if schema.lower() in _FORBIDDEN_SCHEMAS:
-            raise BodyError(f"its body names the server's own schema {schema.lower()}")
+            raise NotTakenError(f"its body names the server's own schema {schema.lower()}")
         if schema == self._schema or schema.lower() in _OPEN_SCHEMAS:
             return
         if self._words[at - 1] in {"@@", "@"} or self._words[at].isdigit():
             return
         is_name = self._levels[-1] and schema.lower() not in _ROWS_OF_TRIGGERS
         if is_name or self._words[at + 3] in {"(", "."}:
-            raise BodyError(f"its body names another schema, {schema[:64]}")
+            raise NotTakenError(f"its body names another schema, {schema[:64]}")
 
     def _follow_tables(self, at: int) -> None:
         word, before = self._words[at], self._words[at - 1]
@@ -210,7 +206,7 @@ class _Body:
             self._levels.append(True if tables else None)
         elif word == ")":
             if len(self._levels) == 1:
-                raise BodyError("its body closes a parenthesis that is not open")
+                raise NotTakenError("its body closes a parenthesis that is not open")
             self._levels.pop()
         elif word == "FROM":
             self._levels[-1] = None if level is None else True

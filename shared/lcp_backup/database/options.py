@@ -19,7 +19,9 @@ TABLE_OPTIONS: Final = frozenset(
 )  # fmt: skip
 """Not among them: where files lie, other tables and servers (UNION, CONNECTION), other engines."""
 
-SCHEMA_OPTIONS: Final = frozenset({"CHARACTER", "CHARSET", "COLLATE", "COMMENT", "ENCRYPTION"})
+SCHEMA_OPTIONS: Final = (
+    "CHARACTER SET =? *", "CHARSET =? *", "COLLATE =? *", "COMMENT =? *", "ENCRYPTION =? *"
+)  # fmt: skip
 """Not among them: READ ONLY, which would keep the schema from ever being dropped."""
 
 SEQUENCE_WORDS: Final = frozenset(

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, Protocol
 
-from lcp_backup.database.bodies import BodyError, check_body
+from lcp_backup.database.bodies import check_body
 from lcp_backup.database.endpoint import Server
 from lcp_backup.database.options import (
     DENIED_FUNCTIONS,
@@ -32,16 +32,14 @@ from lcp_backup.database.options import (
     SINGLE_BYTE_CHARACTER_SETS,
     TABLE_OPTIONS,
 )
+from lcp_backup.database.reader import StatementReader
 from lcp_backup.database.rows import only_literals
 from lcp_backup.database.tokens import (
     NEWEST,
+    NotTakenError,
     Reading,
-    Token,
     TokenKind,
-    UnreadableError,
-    blank,
     differs,
-    tokens,
     unquote,
 )
 from lcp_backup.errors import ArchiveRefused
@@ -88,20 +86,29 @@ _SESSION_VARIABLES: Final = frozenset(
     "default_storage_engine", "show_create_table_skip_secondary_engine"}
 )  # fmt: skip
 _LEFT_OUT_VARIABLES: Final = frozenset({"sql_log_bin", "gtid_next"})
-_OURS: Final = frozenset({"autocommit"})
+_OURS: Final = "autocommit"
 """Transactions are the loader's business."""
+_GLOBAL: Final = frozenset({"GLOBAL", "PERSIST", "PERSIST_ONLY"})
 
 _SCHEMA_WORDS: Final = frozenset({"DATABASE", "SCHEMA"})
-_GLOBAL: Final = frozenset({"GLOBAL", "PERSIST", "PERSIST_ONLY"})
-_TABLE_ACTIONS: Final = frozenset({"ADD", "MODIFY", "CHANGE"})
+_OBJECT_WORDS: Final = frozenset({"VIEW", "TRIGGER", "PROCEDURE", "FUNCTION", "PACKAGE", "EVENT"})
+_TABLE_WORDS: Final = frozenset({"TABLE", "SEQUENCE"})
+_CHARACTERISTICS: Final = (
+    "COMMENT *", "LANGUAGE SQL", "SQL SECURITY DEFINER|INVOKER", "READS|MODIFIES SQL DATA",
+    "CONTAINS|NO SQL", "NOT DETERMINISTIC", "DETERMINISTIC"
+)  # fmt: skip
+_TYPE_PARTS: Final = (
+    "UNSIGNED|SIGNED|ZEROFILL|BINARY|ASCII|UNICODE|PRECISION|VARYING|CHAR|VARCHAR|VARBINARY",
+    "CHARACTER SET *", "CHARSET|COLLATE *"
+)  # fmt: skip
 _NOT_IN_DEFINITIONS: Final = frozenset(
     {"SELECT", "UNION", "TABLE", "INTO", "RENAME", "EXCHANGE", "DISCARD", "IMPORT", ";"}
 )
 """Words by which a definition would read, write or move a table of another schema."""
-
 _NOT_OPTIONS: Final = frozenset({"AS", "CONNECTION", "SECONDARY_ENGINE", "WITH"})
 """Of the options that are not known here, those that our own dumps may not say either."""
 
+_ANOTHER_SCHEMA: Final = "it names another schema"
 _HEAD_SHOWN: Final = 80
 
 
@@ -186,74 +193,50 @@ class Policy:
     def judge(self, statement: JudgedStatement) -> Ruling:
         """Says what to do with a statement; raises ArchiveRefused, naming its line and head."""
         text = statement.text
-        rows = _ROWS.match(text)
-        if rows is not None:
-            return self._rows(statement, text, rows)
-        readings = self._readings if differs(text) else self._readings[:1]
-        rulings = [self._ruling(statement, text, reading) for reading in readings]
+        try:
+            if (rows := _ROWS.match(text)) is not None:
+                return self._rows(text, rows)
+            readings = self._readings if differs(text) else self._readings[:1]
+            rulings = [
+                _Statement(text, reading, self._dumped, uploaded=self._uploaded).ruling()
+                for reading in readings
+            ]
+        except NotTakenError as error:
+            raise refusal(statement, str(error)) from None
         return next((it for it in rulings if it.kind is not Kind.NOTHING), rulings[0])
 
-    def _ruling(self, statement: JudgedStatement, text: bytes, reading: Reading) -> Ruling:
-        try:
-            return _Reader(statement, text, reading, self._dumped, uploaded=self._uploaded).ruling()
-        except (UnreadableError, BodyError) as error:
-            raise refusal(statement, str(error)) from None
-
-    def _rows(self, statement: JudgedStatement, text: bytes, rows: re.Match[bytes]) -> Ruling:
+    def _rows(self, text: bytes, rows: re.Match[bytes]) -> Ruling:
         if self._uploaded:
             end = only_literals(text, rows.end())
             behind = _BLANKS.match(text, end)
             if behind is None or behind.end() < len(text):
-                raise refusal(
-                    statement,
-                    f"its rows hold something that is no literal, after {end} bytes",
-                )
-        named = "first"
-        if rows["dot"] is not None:
-            named = "second"
-            if unquote(rows["first"]) != self._dumped:
-                raise refusal(statement, "it names another schema")
-        columns = rows["columns"]
-        name = unquote(rows[named])
-        _check_name(statement, name)
+                raise NotTakenError(f"a row in it is not of literals alone ({end} bytes are)")
+        named = "first" if rows["dot"] is None else "second"
+        if named == "second" and unquote(rows["first"]) != self._dumped:
+            raise NotTakenError(_ANOTHER_SCHEMA)
         cut = rows.start(named) - rows.start("first")
+        columns = rows["columns"]
         return Ruling(
             Kind.ROWS,
             text[: rows.start("first")] + text[rows.start(named) :] if cut else text,
-            name,
+            _own(unquote(rows[named])),
             columns=None if columns is None else tuple(map(unquote, _COLUMN.findall(columns))),
             values_at=rows.end() - cut,
         )
 
 
-class _Reader:
-    """Reads one statement that is not a row statement, token by token, as one server would."""
+class _Statement(StatementReader):
+    """One statement that is not a row statement, as one server reads it."""
 
-    def __init__(
-        self,
-        statement: JudgedStatement,
-        text: bytes,
-        reading: Reading,
-        dumped: str,
-        *,
-        uploaded: bool,
-    ) -> None:
-        self._statement = statement
-        self._text = text
+    def __init__(self, text: bytes, reading: Reading, dumped: str, *, uploaded: bool) -> None:
+        super().__init__(text, reading)
         self._dumped = dumped
         self._uploaded = uploaded
-        self._unread = tokens(text, reading)
-        self._tokens: list[Token] = []
-        """Those that were read, one more than were taken when somebody looked ahead."""
-        self._at = 0
-        """How many were taken."""
-        self._cut: set[int] = set()
-        """Which of them are not sent."""
         self._definer = ""
 
     def ruling(self) -> Ruling:
-        first = self._next()
-        if first is None:
+        """Judges it; raises NotTakenError."""
+        if self.peek() is None:
             return Ruling(Kind.NOTHING, b"")
         readers: dict[str, Callable[[], Ruling]] = {
             "CREATE": self._create,
@@ -262,403 +245,423 @@ class _Reader:
             "SET": self._set,
             "USE": self._use,
             "LOCK": self._lock,
-            "UNLOCK": self._unlock,
-            "START": self._start,
+            "UNLOCK": self._lock,
+            "START": self._transaction,
             "BEGIN": self._transaction,
             "COMMIT": self._transaction,
             "ANALYZE": self._analyze,
-            "DO": self._set_sequence,
-            "SELECT": self._set_sequence,
+            "DO": self._sequence_value,
+            "SELECT": self._sequence_value,
             "PREPARE": self._bulk_load,
             "EXECUTE": self._bulk_load,
             "DEALLOCATE": self._bulk_load,
         }
-        reader = readers.get(first.word)
+        reader = readers.get(self.peek_word())
         if reader is None:
-            raise self._refusal("dumps do not hold such statements")
+            raise NotTakenError("dumps do not hold such statements")
         return reader()
 
-    # --- kinds ----------------------------------------------------------------
+    # --- tables and schemas ---------------------------------------------------
 
     def _create(self) -> Ruling:
-        if self._word("OR"):
-            self._expect("REPLACE")
-        self._attributes()
-        token = self._next()
-        word = token.word if token is not None else ""
-        if word in _SCHEMA_WORDS:
-            return self._schema(Kind.CREATE_SCHEMA)
-        readers: dict[str, Callable[[], Ruling]] = {
+        self.expect("CREATE")
+        self.take("OR REPLACE")
+        while (
+            self._cut_definer()
+            or self.take("ALGORITHM = UNDEFINED|MERGE|TEMPTABLE")
+            or self.take("SQL SECURITY DEFINER|INVOKER")
+            or self.take("AGGREGATE")
+        ):
+            pass
+        what = self.word()
+        readers: dict[str, Callable[[str], Ruling]] = {
             "TABLE": self._table,
             "SEQUENCE": self._sequence,
             "VIEW": self._view,
             "TRIGGER": self._trigger,
             "PROCEDURE": self._routine,
-            "FUNCTION": self._routine,
+            "FUNCTION": self._function,
             "PACKAGE": self._package,
             "EVENT": self._event,
         }
-        reader = readers.get(word)
-        if reader is None:
-            raise self._refusal("dumps do not create such things")
-        return reader()
+        if what == "PACKAGE":
+            self.take("BODY")
+        self.take("IF NOT EXISTS")
+        if what in _SCHEMA_WORDS:
+            return self._schema(Kind.CREATE_SCHEMA)
+        if what not in readers:
+            raise NotTakenError("dumps do not create such things")
+        return readers[what](self._object_name())
 
-    def _attributes(self) -> None:
-        """What may stand between CREATE and what is created."""
-        while (token := self._peek()) is not None:
-            if token.word == "DEFINER":
-                self._cut_definer()
-            elif self._word("ALGORITHM"):
-                self._expect("=")
-                self._expect("UNDEFINED", "MERGE", "TEMPTABLE")
-            elif self._word("SQL"):
-                self._expect("SECURITY")
-                self._expect("DEFINER", "INVOKER")
-            elif not self._word("AGGREGATE"):
-                return
-
-    def _cut_definer(self) -> None:
+    def _cut_definer(self) -> bool:
         """Takes `DEFINER=user@host` out: stored code is created in the name of our own account."""
-        begin = self._at
-        self._next()
-        self._expect("=")
-        user = self._expect_name()
-        self._definer = unquote(user.raw)
-        if self._word("("):
-            self._expect(")")
+        begin = self.at
+        if not self.take("DEFINER ="):
+            return False
+        self._definer = self.name()
+        if self.take("( )"):
             self._definer = ""
-        elif self._word("@"):
-            self._definer += "@" + unquote(self._expect_name().raw)
-        self._cut.update(range(begin, self._at))
+        elif self.take("@"):
+            self._definer += "@" + self.name()
+        self.cut.update(range(begin, self.at))
+        return True
 
-    def _table(self) -> Ruling:
-        self._skip("IF", "NOT", "EXISTS")
-        name = self._object_name()
-        self._read_all()
-        self._check_definition(name)
-        self._expect("(")
-        if self._word("LIKE"):
-            raise self._refusal("a definition is no copy of another table")
-        self._skip_parentheses()
-        self._options()
-        return self._ruled(Kind.TABLE, name, creates=True)
+    def _table(self, name: str) -> Ruling:
+        self._check_expressions(name)
+        self.expect("(")
+        if self.peek_word() == "LIKE":
+            raise NotTakenError("a definition is no copy of another table")
+        self.parentheses()
+        while self.peek() is not None:
+            begin = self.at
+            self.take(",")
+            self.take("DEFAULT")
+            option = self.name().upper()
+            if option == "PARTITION":
+                self._partitions()
+            elif option in {"DATA", "INDEX", "TABLESPACE"}:
+                self._placement(begin, option)
+            else:
+                self._option(option)
+        return Ruling(Kind.TABLE, self.built(), name, creates=True)
 
-    def _sequence(self) -> Ruling:
-        self._skip("IF", "NOT", "EXISTS")
-        name = self._object_name()
-        self._check_definition(name)
-        while (token := self._next()) is not None:
+    def _option(self, option: str) -> None:
+        if option in {"WITH", "WITHOUT"} and self.take("SYSTEM VERSIONING"):
+            return
+        if option == "CHARACTER":
+            self.expect("SET")
+        self.take("=")
+        if option in {"ENGINE", "TYPE"}:
+            self._engine()
+        elif option in TABLE_OPTIONS or (not self._uploaded and option not in _NOT_OPTIONS):
+            self.literal()
+        else:
+            raise NotTakenError(f"{option[:64]} is no table option that is taken")
+
+    def _placement(self, begin: int, option: str) -> None:
+        """Where the server keeps a table's files: our own dumps lose it, others are refused."""
+        if option != "TABLESPACE":
+            self.expect("DIRECTORY")
+        self.take("=")
+        place = self.name()
+        self.take("STORAGE DISK|MEMORY")
+        if self._uploaded and place != "innodb_file_per_table":
+            raise NotTakenError(
+                f"it says where the server keeps the table's files ({option}); define the table"
+                " without that"
+            )
+        self.cut.update(range(begin, self.at))
+
+    def _partitions(self) -> None:
+        """Takes the rest of a definition, which says how a table is divided."""
+        depth = 0
+        while (token := self.peek()) is not None:
+            begin, word = self.at, token.word
+            self.at += 1
+            depth += (word == "(") - (word == ")")
+            if word == "ENGINE":
+                self.take("=")
+                self._engine()
+            elif word == "TABLESPACE" or (
+                word in {"DATA", "INDEX"} and self.peek_word() == "DIRECTORY"
+            ):
+                self._placement(begin, word)
+            elif word in {"AS", "WITH"} and not depth:
+                raise NotTakenError("a definition has no query")
+
+    def _engine(self) -> None:
+        name = self.literal()
+        if name.upper() not in ENGINES:
+            raise NotTakenError(f"the engine {name[:64]} is not taken; use InnoDB")
+
+    def _sequence(self, name: str) -> Ruling:
+        while (token := self.peek()) is not None:
+            self.at += 1
             if token.word == "ENGINE":
-                self._word("=")
+                self.take("=")
                 self._engine()
             elif not (token.word in SEQUENCE_WORDS or token.word.isdigit()):
-                raise self._refusal("dumps do not define sequences so")
-        return self._ruled(Kind.TABLE, name, creates=True)
+                raise NotTakenError("dumps do not define sequences so")
+        return Ruling(Kind.TABLE, self.built(), name, creates=True)
 
-    def _view(self) -> Ruling:
-        self._skip("IF", "NOT", "EXISTS")
-        name = self._object_name()
-        if self._word("("):
-            self._skip_parentheses()
-        self._expect("AS")
-        self._read_all()
-        self._cut_own_schema()
-        return self._object(Kind.VIEW, name)
-
-    def _trigger(self) -> Ruling:
-        self._skip("IF", "NOT", "EXISTS")
-        name = self._object_name()
-        self._expect("BEFORE", "AFTER")
-        self._expect("INSERT", "UPDATE", "DELETE")
-        # MariaDB 12 allows INSERT OR UPDATE OF a, b
-        while not self._word("ON"):
-            token = self._next()
-            if token is None or token.kind is TokenKind.STRING:
-                raise self._refusal("dumps do not write it so")
-        self._object_name()
-        if self._uploaded:
-            for word in ("FOR", "EACH", "ROW"):
-                self._expect(word)
-            if self._word("FOLLOWS") or self._word("PRECEDES"):
-                self._expect_name()
-        return self._object(Kind.TRIGGER, name)
-
-    def _routine(self) -> Ruling:
-        is_function = self._tokens[self._at - 1].word == "FUNCTION"
-        self._skip("IF", "NOT", "EXISTS")
-        name = self._object_name()
-        # CREATE FUNCTION f RETURNS STRING SONAME 'x.so' loads machine code into the server.
-        following = self._peek()
-        if following is None or following.word != "(":
-            raise self._refusal("dumps do not write it so")
-        if self._uploaded:
-            self._next()
-            self._skip_parentheses()
-            if is_function:
-                self._expect("RETURNS")
-                self._type()
-            self._characteristics()
-        return self._object(Kind.ROUTINE, name)
-
-    def _package(self) -> Ruling:
-        if self._uploaded:
-            raise self._refusal(
-                "packages are restored from backups of this service only, because their bodies are"
-                " not judged"
-            )
-        self._skip("IF", "NOT", "EXISTS", "BODY")
-        return self._object(Kind.ROUTINE, self._object_name())
-
-    def _type(self) -> None:
-        self._next()
-        while True:
-            if self._word("("):
-                self._skip_parentheses()
-            elif self._word("CHARACTER"):
-                self._expect("SET")
-                self._next()
-            elif self._word("CHARSET") or self._word("COLLATE"):
-                self._next()
-            elif not any(
-                self._word(word)
-                for word in ("UNSIGNED", "SIGNED", "ZEROFILL", "BINARY", "ASCII", "UNICODE",
-                             "PRECISION", "VARYING", "CHAR", "VARCHAR", "VARBINARY")
-            ):  # fmt: skip
-                return
-
-    def _characteristics(self) -> None:
-        while True:
-            if self._word("COMMENT"):
-                self._next()
-            elif self._word("LANGUAGE"):
-                self._expect("SQL")
-            elif self._word("SQL"):
-                self._expect("SECURITY")
-                self._expect("DEFINER", "INVOKER")
-            elif self._word("READS") or self._word("MODIFIES"):
-                self._expect("SQL")
-                self._expect("DATA")
-            elif self._word("CONTAINS") or self._word("NO"):
-                self._expect("SQL")
-            elif self._word("NOT"):
-                self._expect("DETERMINISTIC")
-            elif not self._word("DETERMINISTIC"):
-                return
-
-    def _event(self) -> Ruling:
-        self._skip("IF", "NOT", "EXISTS")
-        name = self._object_name()
-        self._expect("ON")
-        self._expect("SCHEDULE")
-        schedule = self._at
-        while (token := self._peek()) is not None and token.word not in {
-            "ON", "ENABLE", "DISABLE", "COMMENT", "DO"
-        }:  # fmt: skip
-            self._next()
-            if token.word == "(":
-                self._skip_parentheses()
-        self._check_expressions(schedule, self._at, "")
-        if self._word("ON"):
-            self._expect("COMPLETION")
-            self._word("NOT")
-            self._expect("PRESERVE")
-        status = self._at
-        if self._word("DISABLE"):
-            if self._word("ON"):
-                self._expect("SLAVE", "REPLICA")
-        else:
-            self._word("ENABLE")
-        after_status = self._at
-        if self._word("COMMENT"):
-            self._next()
-        self._expect("DO")
-        ruling = self._object(Kind.EVENT, name)
-        begin, end = (self._built(*span) for span in ((0, status), (after_status, self._at)))
-        body = ruling.sql.removeprefix(self._built(0, self._at))
-        return replace(ruling, disabled=begin + b" DISABLE " + end + body)
-
-    def _object(self, kind: Kind, name: str) -> Ruling:
-        """The ruling on stored code whose head was taken: its body is what follows."""
-        head_end = self._at
-        if self._uploaded or kind is Kind.VIEW:
-            self._read_all()
-            while self._tokens[-1].word == ";":
-                self._tokens.pop()
-            if self._uploaded:
-                check_body(self._tokens, head_end, self._dumped, is_view=kind is Kind.VIEW)
-            body = self._built(head_end, is_body=True)
-        else:
-            body = self._bytes_behind(self._tokens[head_end - 1])
-        return Ruling(kind, self._built(0, head_end) + body, name, definer=self._definer)
-
-    def _bytes_behind(self, last: Token) -> bytes:
-        """A body as it is written, without the end of the versioned comment it stands in."""
-        body = self._text[last.end :].rstrip()
-        for _ in range(last.opened):
-            if not body.endswith(b"*/"):
-                raise self._refusal("it opens a comment that is never closed")
-            body = body[:-2].rstrip()
-        return body
-
-    def _drop(self) -> Ruling:
-        token = self._next()
-        word = token.word if token is not None else ""
-        if word == "TEMPORARY":
-            raise self._refusal("dumps do not hold temporary tables")
-        self._skip("BODY")
-        self._skip("IF", "EXISTS")
-        if word in _SCHEMA_WORDS:
-            self._own_schema(self._expect_name())
-            self._expect_end()
-            return self._ruled(Kind.DROP_SCHEMA, self._dumped)
-        if word not in {
-            "TABLE", "SEQUENCE", "VIEW", "TRIGGER", "PROCEDURE", "FUNCTION", "PACKAGE", "EVENT"
-        }:  # fmt: skip
-            raise self._refusal("dumps do not drop such things")
-        name = self._object_name()
-        self._expect_end()
-        if word in {"TABLE", "SEQUENCE"}:
-            return self._ruled(Kind.TABLE, name, drops=True)
-        return self._ruled(Kind.DROP_OBJECT, name)
+    def _schema(self, kind: Kind) -> Ruling:
+        self._own_schema(self.name())
+        begin = self.at
+        while self.peek() is not None:
+            self.take("DEFAULT")
+            if not any(self.take(option) for option in SCHEMA_OPTIONS):
+                raise NotTakenError("a schema option in it is not taken")
+        return Ruling(kind, self.built(begin), self._dumped)
 
     def _alter(self) -> Ruling:
-        self._skip("IGNORE")
-        token = self._expect("TABLE", *_SCHEMA_WORDS)
-        if token.word in _SCHEMA_WORDS:
+        self.expect("ALTER")
+        if self.take("DATABASE|SCHEMA"):
             return self._schema(Kind.ALTER_SCHEMA)
+        self.take("IGNORE")
+        self.expect("TABLE")
         name = self._object_name()
-        self._check_definition(name)
+        self._check_expressions(name)
         self._action()
-        while self._word(","):
+        while self.take(","):
             self._action()
-        self._expect_end()
-        return self._ruled(Kind.TABLE, name)
+        self.end()
+        return Ruling(Kind.TABLE, self.built(), name)
 
     def _action(self) -> None:
         """One thing that ALTER TABLE does, up to the comma before the next."""
-        if self._word("DISABLE") or self._word("ENABLE"):
-            self._expect("KEYS")
-        elif self._word("AUTO_INCREMENT"):
-            self._word("=")
-            self._expect_number()
-        elif any(self._word(word) for word in _TABLE_ACTIONS):
-            while (token := self._peek()) is not None and token.word != ",":
-                self._next()
-                if token.word == "(":
-                    self._skip_parentheses()
-                if token.word in {"PARTITION", "PARTITIONS"}:
-                    raise self._refusal("dumps do not alter tables so")
-        else:
-            raise self._refusal("dumps do not alter tables so")
+        if self.take("DISABLE|ENABLE KEYS"):
+            return
+        if self.take("AUTO_INCREMENT =?"):
+            self.number()
+            return
+        if not self.take("ADD|MODIFY|CHANGE"):
+            raise NotTakenError("dumps do not alter tables so")
+        while (token := self.peek()) is not None and token.word != ",":
+            self.at += 1
+            if token.word == "(":
+                self.parentheses()
+            elif token.word in {"PARTITION", "PARTITIONS"}:
+                raise NotTakenError("dumps do not alter tables so")
 
-    def _schema(self, kind: Kind) -> Ruling:
-        self._skip("IF", "NOT", "EXISTS")
-        self._own_schema(self._expect_name())
-        begin = self._at
-        while self._peek() is not None:
-            self._word("DEFAULT")
-            option = self._expect(*SCHEMA_OPTIONS)
-            if option.word == "CHARACTER":
-                self._expect("SET")
-            self._word("=")
-            self._expect_name()
-        return Ruling(kind, self._built(begin), self._dumped)
+    def _check_expressions(self, table: str, end: int | None = None) -> None:
+        """Judges what a definition is made of, up to a token or the end, without taking it.
+
+        The dump's own schema is cut before names.
+        """
+        self.read_all()
+        for at in range(self.at, len(self.tokens) if end is None else end):
+            token, before = self.tokens[at], self.tokens[at - 1].word
+            after = self.tokens[at + 1].word if at + 1 < len(self.tokens) else ""
+            if token.word in _NOT_IN_DEFINITIONS:
+                raise NotTakenError(f"a definition has no {token.word}")
+            if token.word in DENIED_FUNCTIONS and after == "(":
+                raise NotTakenError(f"a definition calls no {token.word}")
+            if token.kind is TokenKind.NAME:
+                _short(unquote(token.raw))
+            is_name = token.kind is not TokenKind.SIGN and not token.word.isdigit()
+            if is_name and after == "." and before != ".":
+                schema = unquote(token.raw)
+                if schema == self._dumped:
+                    self.cut.update((at, at + 1))
+                elif schema != table:
+                    raise NotTakenError(_ANOTHER_SCHEMA)
+
+    # --- stored code ----------------------------------------------------------
+
+    def _view(self, name: str) -> Ruling:
+        if self.take("("):
+            self.parentheses()
+        self.expect("AS")
+        self._cut_own_schema()
+        return self._object(Kind.VIEW, name)
+
+    def _trigger(self, name: str) -> Ruling:
+        self.expect("BEFORE|AFTER INSERT|UPDATE|DELETE")
+        # MariaDB 12 allows INSERT OR UPDATE OF a, b
+        while not self.take("ON"):
+            if not self.take(",|OR"):
+                self.name()
+        self._object_name()
+        if self._uploaded:
+            self.expect("FOR EACH ROW")
+            self.take("FOLLOWS|PRECEDES *")
+        return self._object(Kind.TRIGGER, name)
+
+    def _function(self, name: str) -> Ruling:
+        # CREATE FUNCTION f RETURNS STRING SONAME 'x.so' loads machine code into the server.
+        if self.peek_word() != "(":
+            raise NotTakenError("a function has parameters in parentheses")
+        return self._routine(name, returns=True)
+
+    def _routine(self, name: str, *, returns: bool = False) -> Ruling:
+        if self._uploaded:
+            self.expect("(")
+            self.parentheses()
+            if returns:
+                self.expect("RETURNS")
+                self.word()
+                while self._parenthesis() or any(self.take(it) for it in _TYPE_PARTS):
+                    pass
+            while any(self.take(it) for it in _CHARACTERISTICS):
+                pass
+        return self._object(Kind.ROUTINE, name)
+
+    def _parenthesis(self) -> bool:
+        if not self.take("("):
+            return False
+        self.parentheses()
+        return True
+
+    def _package(self, name: str) -> Ruling:
+        if self._uploaded:
+            raise NotTakenError("packages are taken from backups of this service only")
+        return self._object(Kind.ROUTINE, name)
+
+    def _event(self, name: str) -> Ruling:
+        self.expect("ON SCHEDULE")
+        begin = self.at
+        while self.peek_word() not in {"ON", "ENABLE", "DISABLE", "COMMENT", "DO"}:
+            if not self._parenthesis():
+                if self.peek() is None:
+                    raise NotTakenError("it is an event that does nothing")
+                self.at += 1
+        schedule, self.at = self.at, begin
+        if self._uploaded:
+            self._check_expressions("", schedule)
+        self.at = schedule
+        self.take("ON COMPLETION NOT? PRESERVE")
+        status = self.at
+        if self.take("DISABLE"):
+            self.take("ON SLAVE|REPLICA")
+        else:
+            self.take("ENABLE")
+        comment = self.at
+        self.take("COMMENT *")
+        self.expect("DO")
+        ruling = self._object(Kind.EVENT, name)
+        body = ruling.sql.removeprefix(self.built(0, self.at))
+        begins, ends = self.built(0, status), self.built(comment, self.at)
+        return replace(ruling, disabled=begins + b" DISABLE " + ends + body)
+
+    def _object(self, kind: Kind, name: str) -> Ruling:
+        """The ruling on stored code whose head was taken: its body is what follows."""
+        if self._uploaded or kind is Kind.VIEW:
+            self.read_all()
+            while self.tokens[-1].word == ";":
+                self.tokens.pop()
+            if self._uploaded:
+                check_body(self.tokens, self.at, self._dumped, is_view=kind is Kind.VIEW)
+            body = self.built_body(self.at)
+        else:
+            body = self.body_as_written()
+        return Ruling(kind, self.built(0, self.at) + body, name, definer=self._definer)
+
+    def _cut_own_schema(self) -> None:
+        """Takes the dump's own schema out of a view, so that it can be tried in another.
+
+        Where the schema's name is a table's or an alias, too, only where it cannot mean that.
+        """
+        self.read_all()
+        words = [*(it.word for it in self.tokens), "", "", ""]
+        places = [
+            at
+            for at, it in enumerate(self.tokens)
+            if at >= self.at
+            and it.kind is not TokenKind.STRING
+            and words[at - 1] not in {".", "@", "@@"}
+            and unquote(it.raw) == self._dumped
+        ]
+        certain = all(words[at + 1] == "." for at in places)
+        for at in places:
+            if words[at + 1] == "." and (
+                certain or words[at + 3] in {".", "("} or words[at - 1] in {"FROM", "JOIN"}
+            ):
+                self.cut.update((at, at + 1))
+
+    # --- what stands around them ----------------------------------------------
+
+    def _drop(self) -> Ruling:
+        self.expect("DROP")
+        what = self.word()
+        if what == "PACKAGE":
+            self.take("BODY")
+        self.take("IF EXISTS")
+        if what in _SCHEMA_WORDS:
+            self._own_schema(self.name())
+            self.end()
+            return Ruling(Kind.DROP_SCHEMA, self.built(), self._dumped)
+        if what not in _TABLE_WORDS | _OBJECT_WORDS:
+            raise NotTakenError("dumps do not drop such things")
+        name = self._object_name()
+        self.end()
+        if what in _TABLE_WORDS:
+            return Ruling(Kind.TABLE, self.built(), name, drops=True)
+        return Ruling(Kind.DROP_OBJECT, self.built(), name)
 
     def _lock(self) -> Ruling:
-        self._expect("TABLES", "TABLE")
-        while self._peek() is not None:
+        if self.take("UNLOCK TABLES|TABLE"):
+            self.end()
+            return Ruling(Kind.LOCK, self.built())
+        self.expect("LOCK TABLES|TABLE")
+        while True:
             self._object_name()
-            self._skip("READ", "LOCAL", "WRITE", "CONCURRENT")
-            if self._peek() is not None:
-                self._expect(",")
-        return self._ruled(Kind.LOCK, "")
-
-    def _unlock(self) -> Ruling:
-        self._expect("TABLES", "TABLE")
-        self._expect_end()
-        return self._ruled(Kind.LOCK, "")
-
-    def _start(self) -> Ruling:
-        self._expect("TRANSACTION")
-        return self._transaction()
+            self.expect("READ|WRITE LOCAL|CONCURRENT?")
+            if not self.take(","):
+                self.end()
+                return Ruling(Kind.LOCK, self.built())
 
     def _transaction(self) -> Ruling:
-        self._skip("WORK")
-        self._expect_end()
+        self.expect("START|BEGIN|COMMIT TRANSACTION|WORK?")
+        self.end()
         return Ruling(Kind.NOTHING, b"")
 
     def _use(self) -> Ruling:
-        self._own_schema(self._expect_name())
-        self._expect_end()
+        self.expect("USE")
+        self._own_schema(self.name())
+        self.end()
         return Ruling(Kind.NOTHING, b"")
 
     def _analyze(self) -> Ruling:
-        self._skip("NO_WRITE_TO_BINLOG", "LOCAL")
-        self._expect("TABLE", "TABLES")
+        self.expect("ANALYZE NO_WRITE_TO_BINLOG|LOCAL? TABLE|TABLES")
         name = self._object_name()
-        if self._peek() is not None:
-            self._expect("UPDATE", "DROP")
-            self._expect("HISTOGRAM")
-            self._check_definition(name)
-        return self._ruled(Kind.TABLE, name)
+        if self.peek() is not None:
+            self.expect("UPDATE|DROP HISTOGRAM ON")
+            self._check_expressions(name)
+        return Ruling(Kind.TABLE, self.built(), name)
+
+    def _sequence_value(self) -> Ruling:
+        if not (self.peek_word(1) == "SETVAL" and self.take("DO|SELECT SETVAL (")):
+            return self._bulk_load()
+        name = self._object_name()
+        while self.take(", -?"):
+            self.number()
+        self.expect(")")
+        self.end()
+        return Ruling(Kind.TABLE, self.built(), name)
 
     def _bulk_load(self) -> Ruling:
-        if not _PERCONA.match(self._built(0)):
-            raise self._refusal("dumps do not hold such statements")
+        if not _PERCONA.match(self.built()):
+            raise NotTakenError("dumps do not hold such statements")
         return Ruling(Kind.LEFT_OUT, b"")
-
-    def _set_sequence(self) -> Ruling:
-        if not self._word("SETVAL"):
-            return self._bulk_load()
-        self._expect("(")
-        name = self._object_name()
-        while self._word(","):
-            self._word("-")
-            self._expect_number()
-        self._expect(")")
-        self._expect_end()
-        return self._ruled(Kind.TABLE, name)
 
     # --- SET ------------------------------------------------------------------
 
     def _set(self) -> Ruling:
-        if self._word("NAMES"):
+        self.expect("SET")
+        if self.take("NAMES"):
             self._character_set(SESSION_CHARACTER_SETS)
-            if self._word("COLLATE"):
+            if self.take("COLLATE"):
                 self._collation()
-            self._expect_end()
-            return self._ruled(Kind.SESSION, "")
-        kind = Kind.SESSION
-        while True:
-            found = self._assignment()
-            if found is Kind.LEFT_OUT:
-                return Ruling(Kind.LEFT_OUT, b"")
-            if found is Kind.NOTHING:
-                kind = found
-            if self._peek() is None:
-                return self._ruled(kind, "")
-            self._expect(",")
+            self.end()
+            return Ruling(Kind.SESSION, self.built())
+        kinds = {self._assignment()}
+        while Kind.LEFT_OUT not in kinds and self.take(","):
+            kinds.add(self._assignment())
+        if Kind.LEFT_OUT in kinds:
+            return Ruling(Kind.LEFT_OUT, b"")
+        self.end()
+        return Ruling(Kind.NOTHING if Kind.NOTHING in kinds else Kind.SESSION, self.built())
 
     def _assignment(self) -> Kind:
-        if self._word("@"):
-            variable = unquote(self._expect_name().raw).lower()
+        if self.take("@"):
+            variable = self.name().lower()
             self._assign()
-            if self._word("IF") and ("rocksdb" in variable or "bulk_load" in variable):
+            if self.take("IF") and ("rocksdb" in variable or "bulk_load" in variable):
                 return Kind.LEFT_OUT
             # From nothing else, so that no variable holds what a system variable may not.
-            self._expect("@@")
+            self.expect("@@")
             self._system_variable()
             return Kind.SESSION
-        self._word("@@")
+        self.take("@@")
         scope, name = self._system_variable()
         if scope in _GLOBAL or name in _LEFT_OUT_VARIABLES:
             return Kind.LEFT_OUT
-        if name not in _SESSION_VARIABLES and name not in _OURS:
-            raise self._refusal(f"dumps do not set {name[:64]}")
+        if name not in _SESSION_VARIABLES and name != _OURS:
+            raise NotTakenError(f"dumps do not set {name[:64]}")
         self._assign()
-        if self._word("@"):
-            self._expect_name()
-        elif self._word("@@"):
+        if self.take("@ *"):
+            pass
+        elif self.take("@@"):
             self._system_variable()
         elif name == "sql_mode":
             self._modes()
@@ -669,291 +672,64 @@ class _Reader:
         elif name == "default_storage_engine":
             self._engine()
         else:
-            self._word("-")
-            self._expect_literal()
-        return Kind.NOTHING if name in _OURS else Kind.SESSION
+            self.take("-")
+            self.literal()
+        return Kind.NOTHING if name == _OURS else Kind.SESSION
+
+    def _assign(self) -> None:
+        self.take(":")
+        self.expect("=")
 
     def _system_variable(self) -> tuple[str, str]:
         """Its scope in upper case and its name in lower case."""
-        token = self._expect_name()
-        scope = ""
-        if token.word in {*_GLOBAL, "SESSION", "LOCAL"}:
-            scope = token.word
-            self._word(".")
-            token = self._expect_name()
-        return scope, unquote(token.raw).lower()
-
-    def _assign(self) -> None:
-        self._word(":")
-        self._expect("=")
+        name = self.name()
+        if name.upper() not in {*_GLOBAL, "SESSION", "LOCAL"}:
+            return "", name.lower()
+        self.take(".")
+        return name.upper(), self.name().lower()
 
     def _modes(self) -> None:
-        modes = unquote(self._expect_literal().raw).upper()
-        for mode in filter(None, modes.split(",")):
+        for mode in filter(None, self.literal().upper().split(",")):
             if mode not in KNOWN_MODES:
-                raise self._refusal(f"{mode[:64]} is no SQL mode that dumps set")
+                raise NotTakenError(f"{mode[:64]} is no SQL mode that dumps set")
             if self._uploaded and mode in QUOTING_MODES:
-                raise self._refusal(
+                raise NotTakenError(
                     f"it is written for the SQL mode {mode}, in which quotes or backslashes mean"
                     " something else; dump the database without this mode"
                 )
 
     def _character_set(self, taken: frozenset[str]) -> None:
-        name = unquote(self._expect_literal().raw).lower()
+        name = self.literal().lower()
         if self._uploaded and name not in {*taken, "default", "null"}:
-            raise self._refusal(
+            raise NotTakenError(
                 f"the character set {name[:64]} is not taken; dump the database with"
                 " --default-character-set=utf8mb4"
             )
 
     def _collation(self) -> None:
-        name = unquote(self._expect_literal().raw).lower()
-        family = name.partition("_")[0]
+        name = self.literal().lower()
         taken = SESSION_CHARACTER_SETS | SINGLE_BYTE_CHARACTER_SETS | {"uca1400", "default"}
-        if self._uploaded and family not in taken:
-            raise self._refusal(
+        if self._uploaded and name.partition("_")[0] not in taken:
+            raise NotTakenError(
                 f"the collation {name[:64]} is not taken; dump the database with"
                 " --default-character-set=utf8mb4"
             )
-
-    # --- definitions ----------------------------------------------------------
-
-    def _check_definition(self, name: str) -> None:
-        """Judges all that follows, without taking it: what a table is made of."""
-        self._read_all()
-        self._check_expressions(self._at, len(self._tokens), name)
-
-    def _check_expressions(self, start: int, end: int, table: str) -> None:
-        for number in range(start, end):
-            token = self._tokens[number]
-            before, after = self._tokens[number - 1], self._tokens[number + 1 : number + 2]
-            if token.word in _NOT_IN_DEFINITIONS:
-                raise self._refusal(f"a definition has no {token.word}")
-            if token.word in DENIED_FUNCTIONS and after and after[0].word == "(":
-                raise self._refusal(f"a definition calls no {token.word}")
-            if token.kind is TokenKind.NAME:
-                _check_length(self._statement, unquote(token.raw))
-            is_name = token.kind is not TokenKind.SIGN and not _is_number(token)
-            if is_name and after and after[0].word == "." and before.word != ".":
-                schema = unquote(token.raw)
-                if schema == self._dumped:
-                    self._cut.update((number, number + 1))
-                elif schema != table:
-                    raise self._refusal("it names another schema")
-
-    def _options(self) -> None:
-        """The options behind a table's columns and keys."""
-        while (token := self._peek()) is not None:
-            if self._word(","):
-                continue
-            begin = self._at
-            self._word("DEFAULT")
-            token = self._expect_name()
-            option = unquote(token.raw).upper()
-            if option == "PARTITION":
-                self._partitions()
-                return
-            if option in {"DATA", "INDEX", "TABLESPACE"}:
-                self._placement(begin, option)
-            elif option in {"WITH", "WITHOUT"}:
-                self._expect("SYSTEM")
-                self._expect("VERSIONING")
-            elif option in {"ENGINE", "TYPE"}:
-                self._word("=")
-                self._engine()
-            elif option in TABLE_OPTIONS or (not self._uploaded and option not in _NOT_OPTIONS):
-                if option == "CHARACTER":
-                    self._expect("SET")
-                self._word("=")
-                self._expect_literal()
-            else:
-                raise self._refusal(f"{option[:64]} is no table option that is taken")
-
-    def _placement(self, begin: int, option: str) -> None:
-        """Where the server keeps a table's files: our own dumps lose it, others are refused."""
-        if option != "TABLESPACE":
-            self._expect("DIRECTORY")
-        self._word("=")
-        place = unquote(self._expect_name().raw)
-        if self._word("STORAGE"):
-            self._expect("DISK", "MEMORY")
-        if self._uploaded and place != "innodb_file_per_table":
-            raise self._refusal(
-                f"it says where the server keeps the table's files ({option}); define the table"
-                " without that"
-            )
-        self._cut.update(range(begin, self._at))
-
-    def _partitions(self) -> None:
-        depth = 0
-        while (token := self._peek()) is not None:
-            begin = self._at
-            depth += (token.word == "(") - (token.word == ")")
-            following = self._tokens[self._at + 1 : self._at + 2]
-            is_directory = following and following[0].word == "DIRECTORY"
-            self._next()
-            if token.word == "ENGINE":
-                self._word("=")
-                self._engine()
-            elif token.word == "TABLESPACE" or (token.word in {"DATA", "INDEX"} and is_directory):
-                self._placement(begin, token.word)
-            elif token.word in {"AS", "WITH"} and not depth:
-                raise self._refusal("a definition has no query")
-
-    def _engine(self) -> None:
-        name = unquote(self._expect_literal().raw)
-        if name.upper() not in ENGINES:
-            raise self._refusal(f"the engine {name[:64]} is not taken; use InnoDB")
 
     # --- names ----------------------------------------------------------------
 
     def _object_name(self) -> str:
         """`name` or `schema`.`name`; the dump's own schema is cut, any other is refused."""
-        begin = self._at
-        token = self._expect_name()
-        if self._word("."):
-            self._own_schema(token)
-            self._cut.update((begin, begin + 1))
-            token = self._expect_name()
-        name = unquote(token.raw)
-        _check_name(self._statement, name)
-        return name
+        begin = self.at
+        name = self.name()
+        if self.take("."):
+            self._own_schema(name)
+            self.cut.update((begin, begin + 1))
+            name = self.name()
+        return _own(name)
 
-    def _own_schema(self, token: Token) -> None:
-        if unquote(token.raw) != self._dumped:
-            raise self._refusal("it names another schema")
-
-    def _cut_own_schema(self) -> None:
-        """Takes the dump's own schema out of a view, so that it can be tried in another.
-
-        Where the schema's name is a table's or an alias, too, only where it cannot mean that.
-        """
-        words = [*(it.word for it in self._tokens), "", "", ""]
-        places = [
-            number
-            for number, it in enumerate(self._tokens)
-            if number >= self._at
-            and it.kind is not TokenKind.STRING
-            and words[number - 1] not in {".", "@", "@@"}
-            and unquote(it.raw) == self._dumped
-        ]
-        qualified = [number for number in places if words[number + 1] == "."]
-        is_other = len(qualified) < len(places)
-        for number in qualified:
-            if (
-                not is_other
-                or words[number + 3] in {".", "("}
-                or words[number - 1] in {"FROM", "JOIN"}
-            ):
-                self._cut.update((number, number + 1))
-
-    # --- tokens ---------------------------------------------------------------
-
-    def _ruled(
-        self, kind: Kind, name: str, *, creates: bool = False, drops: bool = False
-    ) -> Ruling:
-        return Ruling(kind, self._built(0), name, creates=creates, drops=drops)
-
-    def _built(self, start: int, end: int | None = None, *, is_body: bool = False) -> bytes:
-        """The tokens as they are sent, with one blank where there was more than nothing.
-
-        Of a body also that before its first token, and its plain comments.
-        """
-        if end is None:
-            self._read_all()
-            end = len(self._tokens)
-        built = []
-        gap: bytes | None = None
-        for number in range(start, end):
-            token = self._tokens[number]
-            if number in self._cut:
-                gap = token.gap if gap is None else gap
-                continue
-            gap = token.gap or gap or b""
-            if is_body:
-                built.append(gap)
-            elif built:
-                built.append(blank(gap))
-            built.append(token.raw)
-            gap = None
-        return b"".join(built)
-
-    def _read_all(self) -> None:
-        self._tokens.extend(self._unread)
-
-    def _peek(self) -> Token | None:
-        if self._at == len(self._tokens):
-            token = next(self._unread, None)
-            if token is None:
-                return None
-            self._tokens.append(token)
-        return self._tokens[self._at]
-
-    def _next(self) -> Token | None:
-        token = self._peek()
-        if token is not None:
-            self._at += 1
-        return token
-
-    def _word(self, word: str) -> bool:
-        """Takes the next token if it is this unquoted word or sign."""
-        token = self._peek()
-        if token is None or token.word != word:
-            return False
-        self._at += 1
-        return True
-
-    def _skip(self, *words: str) -> None:
-        while any(self._word(word) for word in words):
-            pass
-
-    def _skip_parentheses(self) -> None:
-        """Takes what stands up to the end of the parenthesis that was taken."""
-        depth = 1
-        while depth:
-            token = self._next()
-            if token is None:
-                raise self._refusal("it opens a parenthesis that is never closed")
-            depth += (token.word == "(") - (token.word == ")")
-
-    def _expect(self, *words: str) -> Token:
-        token = self._next()
-        if token is None or token.word not in words:
-            raise self._refusal("dumps do not write it so")
-        return token
-
-    def _expect_name(self) -> Token:
-        """A name, with quotes of whatever kind or without."""
-        token = self._next()
-        if token is None or token.kind is TokenKind.SIGN:
-            raise self._refusal("dumps do not write it so")
-        return token
-
-    def _expect_number(self) -> None:
-        token = self._next()
-        if token is None or not _is_number(token):
-            raise self._refusal("dumps do not write it so")
-
-    def _expect_literal(self) -> Token:
-        """A string, a number or a word that is no call."""
-        token = self._expect_name()
-        following = self._peek()
-        if following is not None and following.word in {"(", "."}:
-            raise self._refusal("its value is an expression")
-        if token.raw.startswith(b"_") and following is not None and not following.word:
-            raise self._refusal("its value is an expression")
-        return token
-
-    def _expect_end(self) -> None:
-        if self._peek() is not None:
-            raise self._refusal("dumps do not write it so")
-
-    def _refusal(self, reason: str) -> ArchiveRefused:
-        return refusal(self._statement, reason)
-
-
-def _is_number(token: Token) -> bool:
-    return token.word[:1].isdigit() and token.word.isdigit()
+    def _own_schema(self, name: str) -> None:
+        if name != self._dumped:
+            raise NotTakenError(_ANOTHER_SCHEMA)
 
 
 def head(text: bytes) -> str:
@@ -970,12 +746,14 @@ def refusal(statement: JudgedStatement, reason: str) -> ArchiveRefused:
     return ArchiveRefused(f"{statement.where} is refused: {reason}: {head(statement.text)}")
 
 
-def _check_name(statement: JudgedStatement, name: str) -> None:
+def _own(name: str) -> str:
+    """The name of a table or object, if a dump may have one of that name."""
     if name.casefold().startswith(RESERVED_PREFIX):
-        raise refusal(statement, f"names that start with {RESERVED_PREFIX} are this service's own")
-    _check_length(statement, name)
+        raise NotTakenError(f"names that start with {RESERVED_PREFIX} are this service's own")
+    return _short(name)
 
 
-def _check_length(statement: JudgedStatement, name: str) -> None:
+def _short(name: str) -> str:
     if len(name) > MOST_NAME:
-        raise refusal(statement, f"a name in it is longer than {MOST_NAME} characters")
+        raise NotTakenError(f"a name in it is longer than {MOST_NAME} characters")
+    return name

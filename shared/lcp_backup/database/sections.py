@@ -5,39 +5,31 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from lcp_backup.archive.write import SEGMENT_SIZE
+from lcp_backup.database.reader import StatementReader
 from lcp_backup.database.statements import Statement, StatementSplitter
+from lcp_backup.database.tokens import EVERY, NotTakenError, unquote
 from lcp_backup.model import Section
 
 _HEAD_SIZE: Final = 2000
-"""Bytes of a statement that tell what it is: the longest names and a DEFINER fit."""
+_ROWS = re.compile(rb"INSERT (?:IGNORE )?+INTO (`[^`]*+(?:``[^`]*+)*+`)[ \n(]")
+"""How nearly all rows begin, found without taking the statement apart."""
+_OTHER_DELIMITER = re.compile(rb"\s*+DELIMITER[ \t]++(?!;\s*+\Z)", re.IGNORECASE)
+_SMALL: Final = 1000
+"""Bytes of a statement that is joined to its neighbours: kept apart they take more memory."""
+_MOST_OPENING: Final = 1000
+"""Statements that may prepare another one; dump programs write a dozen."""
+_WORDS_LOOKED_AT: Final = 40
 
-_VERSIONED = re.compile(rb"/\*M?!\d*|\*/")
-_NAME = rb"`((?:[^`]|``)++)`"
-_CREATE = (
-    rb"CREATE\s+(?:OR\s+REPLACE\s+)?(?:ALGORITHM=\w+\s+)?"
-    rb"(?:DEFINER\s*=\s*(?:`(?:[^`]|``)*+`|'[^']*+'|[^\s`'])++\s+)?"
-    rb"(?:SQL\s+SECURITY\s+\w+\s+)?(?:AGGREGATE\s+)?"
-)
-
-
-def _starting_with(pattern: bytes) -> re.Pattern[bytes]:
-    return re.compile(rb"\s*(?:" + pattern + rb")", re.IGNORECASE | re.DOTALL)
-
-
-_ROWS = _starting_with(rb"(?:LOCK TABLES|INSERT (?:IGNORE )?INTO|ALTER TABLE) " + _NAME)
-_TABLE = _starting_with(
-    rb"(?:DROP (?:TABLE|SEQUENCE|VIEW) IF EXISTS |CREATE (?:TABLE|SEQUENCE) "
-    rb"(?:IF NOT EXISTS )?|DO SETVAL\(|" + _CREATE + rb"VIEW )" + _NAME
-)
-_TRIGGER = _starting_with(_CREATE + rb"TRIGGER\s")
-_EVENT = _starting_with(rb"(?:DROP\s+|" + _CREATE + rb")EVENT\s")
-_ROUTINE = _starting_with(rb"(?:DROP\s+|" + _CREATE + rb")(?:FUNCTION|PROCEDURE|PACKAGE|LIBRARY)\s")
-_HEAD = _starting_with(rb"(?:DROP|CREATE)\s+DATABASE\s|SET\s+@OLD_")
-_USE = _starting_with(rb"USE\s")
-_TAIL = _starting_with(rb"SET\s[^;]*=\s*@OLD_")
-_OPENING = _starting_with(rb"SET\s+@|DROP\s+TRIGGER\s")
-_COLLATION = _starting_with(rb"ALTER\s+DATABASE\s")
-_OTHER_DELIMITER = _starting_with(rb"DELIMITER[ \t]+(?!;\s*\Z)")
+_TABLES: Final = frozenset({"TABLE", "SEQUENCE", "VIEW"})
+_SECTIONS: Final = {
+    "EVENT": Section.EVENTS,
+    "FUNCTION": Section.ROUTINES,
+    "PROCEDURE": Section.ROUTINES,
+    "PACKAGE": Section.ROUTINES,
+    "LIBRARY": Section.ROUTINES,
+    "DATABASE": Section.HEAD,
+    "SCHEMA": Section.HEAD,
+}
 
 
 class Cut(NamedTuple):
@@ -66,6 +58,8 @@ class SectionCutter:
         self._splitter = StatementSplitter(dump_program=dump_program)
         self._place: tuple[Section, str | None] = (Section.HEAD, None)
         self._chunks: list[bytes] = []
+        self._small = bytearray()
+        """What comes behind the chunks."""
         self._size = 0
         self._opening: list[bytes] = []
         """Statements that prepare one that has not come yet."""
@@ -85,20 +79,16 @@ class SectionCutter:
         for raw in self._opening:
             yield from self._add(raw)
         self._opening.clear()
-        if self._chunks:
+        if self._size:
             yield self._cut()
 
     def _take(self, statement: Statement) -> Iterator[Cut]:
-        begin, end = statement.begin, min(statement.end, statement.begin + _HEAD_SIZE)
-        place = self._place_of(statement.raw[begin:end])
-        if begin == end and _OTHER_DELIMITER.match(statement.raw[end : end + _HEAD_SIZE]):
-            # A segment is read by itself, so it must hold the delimiter of its statements.
-            place = None
-        if place is None:
+        place = self._place_of(statement)
+        if place is None and len(self._opening) < _MOST_OPENING:
             self._opening.append(statement.raw)
             return
-        if place != self._place:
-            if self._chunks:
+        if place is not None and place != self._place:
+            if self._size:
                 yield self._cut()
             self._place = place
         for raw in (*self._opening, statement.raw):
@@ -106,45 +96,87 @@ class SectionCutter:
         self._opening.clear()
 
     def _add(self, raw: bytes) -> Iterator[Cut]:
-        if self._chunks and self._size + len(raw) > SEGMENT_SIZE:
+        if self._size and self._size + len(raw) > SEGMENT_SIZE:
             yield self._cut()
-        self._chunks.append(raw)
         self._size += len(raw)
+        if len(raw) < _SMALL:
+            self._small += raw
+        else:
+            self._join_small()
+            self._chunks.append(raw)
+
+    def _join_small(self) -> None:
+        if self._small:
+            self._chunks.append(bytes(self._small))
+            self._small.clear()
 
     def _cut(self) -> Cut:
+        self._join_small()
         section, table = self._place
         cut = Cut(self._chunks, section, table)
         self._chunks = []
         self._size = 0
         return cut
 
-    def _place_of(self, head: bytes) -> tuple[Section, str | None] | None:
+    def _place_of(self, statement: Statement) -> tuple[Section, str | None] | None:
         """Where a statement belongs; None when only a later one tells."""
-        bare = _VERSIONED.sub(b" ", head)
-        if named := _ROWS.match(bare):
-            self._last_table = _unquoted(named[1])
+        raw, begin, end = statement.raw, statement.begin, statement.end
+        if begin == end and _OTHER_DELIMITER.match(raw[end : end + _HEAD_SIZE]):
+            # A segment is read by itself, so it must hold the delimiter of its statements.
+            return None
+        if named := _ROWS.match(raw, begin, end):
+            self._last_table = unquote(named[1])
             return Section.ROWS, self._last_table
-        if named := _TABLE.match(bare):
-            return self._place_of_table(_unquoted(named[1]))
-        if _TRIGGER.match(bare):
-            # A dump has a table's triggers right after its rows. The statement names the table
-            # too, but MariaDB repeats it as the user once wrote it, which only a parser can read.
-            return Section.TRIGGERS, self._last_table
-        for pattern, section in (
-            (_EVENT, Section.EVENTS),
-            (_ROUTINE, Section.ROUTINES),
-            (_HEAD, Section.HEAD),
-            (_TAIL, Section.TAIL),
-        ):
-            if pattern.match(bare):
-                return section, None
-        if _COLLATION.match(bare):
+        try:
+            return self._told(StatementReader(raw[begin:end], EVERY))
+        except NotTakenError:
+            # (Whoever judges the statement says why.)
+            return self._place
+
+    def _told(self, it: StatementReader) -> tuple[Section, str | None] | None:
+        """Where a statement belongs by its first words."""
+        first, second = it.peek_word(), it.peek_word(1)
+        if first in {"INSERT", "REPLACE", "LOCK"} or (first == "ALTER" and second not in _SECTIONS):
+            it.expect("INSERT|REPLACE|LOCK|ALTER IGNORE? INTO|TABLE|TABLES")
+            self._last_table = _table(it)
+            return Section.ROWS, self._last_table
+        if second == "SETVAL":
+            it.expect("DO|SELECT SETVAL (")
+            return self._place_of_table(_table(it))
+        if first in {"CREATE", "DROP"}:
+            return self._place_of_definition(it)
+        if first == "SET" and (section := _section_of_set(it)):
+            return section, None
+        if first == "ALTER":
             # The dump sets the schema's collation before a trigger or routine, and back after it.
             self._collation_changed = not self._collation_changed
             return None if self._collation_changed else self._place
         # The second USE of a dump is the one before its views.
-        second_use = _USE.match(bare) and self._place[0] is not Section.HEAD
-        return None if self._opening or second_use or _OPENING.match(bare) else self._place
+        second_use = first == "USE" and self._place[0] is not Section.HEAD
+        opens = (first, second) == ("SET", "@")
+        return None if self._opening or second_use or opens else self._place
+
+    def _place_of_definition(self, it: StatementReader) -> tuple[Section, str | None] | None:
+        it.expect("CREATE|DROP")
+        it.take("OR REPLACE")
+        while it.take("ALGORITHM = *") or it.take("SQL SECURITY *") or it.take("AGGREGATE"):
+            pass
+        if it.take("DEFINER ="):
+            it.name()
+            if not it.take("( )") and it.take("@"):
+                it.name()
+        it.take("SQL SECURITY *")
+        it.take("AGGREGATE")
+        what = it.word()
+        if what == "TRIGGER":
+            # A dump has a table's triggers right after its rows. The statement names the table
+            # too, but MariaDB repeats it as the user once wrote it, which only a parser can read.
+            dropped = it.tokens[0].word == "DROP"
+            return None if dropped else (Section.TRIGGERS, self._last_table)
+        if what in _TABLES:
+            it.take("IF NOT? EXISTS")
+            return self._place_of_table(_table(it))
+        return (_SECTIONS[what], None) if what in _SECTIONS else self._place
 
     def _place_of_table(self, name: str) -> tuple[Section, str | None]:
         """A view is met twice: first a stand-in, so that other views can name it, then itself."""
@@ -157,5 +189,15 @@ class SectionCutter:
         return Section.DEFINITION, name
 
 
-def _unquoted(name: bytes) -> str:
-    return name.replace(b"``", b"`").decode()
+def _table(it: StatementReader) -> str:
+    """The name that follows, without the schema's."""
+    name = it.name()
+    return it.name() if it.take(".") else name
+
+
+def _section_of_set(it: StatementReader) -> Section | None:
+    """Where a SET statement belongs that keeps what was before the dump, or puts it back."""
+    for at in range(1, _WORDS_LOOKED_AT):
+        if it.peek_word(at) == "@" and it.peek_text(at + 1).upper().startswith("OLD_"):
+            return Section.HEAD if at == 1 else Section.TAIL
+    return None

@@ -1,10 +1,16 @@
 """Cuts SQL text into statements as the stock clients do, whatever is in strings and comments."""
 
 import re
+from collections.abc import Iterator
+from functools import cache
 from typing import Final, NamedTuple
 
 _FEW: Final = 16
-"""No token that has to be seen whole is longer, a DELIMITER line and a delimiter set apart."""
+"""No token that has to be seen whole is longer, a DELIMITER line set apart."""
+_LONGEST_DELIMITER: Final = 15
+"""The stock clients cut a longer one off."""
+_LONGEST_COMMAND: Final = 1000
+"""A longer line is no DELIMITER line, but text."""
 
 _BLANKS = re.compile(rb"[ \t\n\v\f\r]*+")
 _DASHES = re.compile(rb"--(?:[\x00-\x20\x7f]|\Z)")
@@ -39,6 +45,21 @@ _LITERAL_REST = {quote: re.compile(_rest_of(quote), re.DOTALL) for quote in _QUO
 """What may follow an opening quote up to the closing one. A doubled quote reads as two literals
 side by side, which comes to the same."""
 _COMMENT_END = {b"#": b"\n", b"--": b"\n", b"/*": b"*/"}
+
+
+@cache
+def _plain_without(delimiter: int) -> re.Pattern[bytes]:
+    """What may be passed over when a delimiter begins with this byte, literals among it."""
+    plain = _any_but(b"'\"`#/-" + bytes([delimiter]))
+    # Both are common, and begin a comment only before another byte.
+    signs = {b"-": rb"-(?=[^-])", b"/": rb"/(?=[^*])"}
+    signs.pop(bytes([delimiter]), None)
+    parts = [*(quote + _rest_of(quote) + quote for quote in _QUOTES), *signs.values()]
+    return re.compile(
+        b"%(plain)s*+(?:(?:%(parts)s)%(plain)s*+)*+"
+        % {b"plain": plain, b"parts": b"|".join(parts)},
+        re.DOTALL,
+    )
 
 
 def _find_rows_end(buffer: bytearray, since: int) -> int:
@@ -121,38 +142,40 @@ class StatementSplitter:
         """Bytes of the text before the buffer."""
         self._set_delimiter(b";")
 
-    def feed(self, chunk: bytes) -> list[Statement]:
-        """The statements that end in this chunk, or ended before and were not certain."""
-        self._buffer += chunk
-        return self._statements(final=False)
+    def feed(self, chunk: bytes) -> Iterator[Statement]:
+        """The statements that end in this chunk, or ended before and were not certain.
 
-    def close(self) -> list[Statement]:
+        To be iterated to its end before the next call: a chunk may hold millions of them.
+        """
+        self._buffer += chunk
+        yield from self._statements(final=False)
+
+    def close(self) -> Iterator[Statement]:
         """What was left: a last statement without its delimiter, or only blanks and comments."""
-        statements = self._statements(final=True)
+        yield from self._statements(final=True)
         if self._buffer:
             text_at = len(self._buffer) if self._text_at is None else self._text_at
-            statements.append(self._statement(0, text_at, len(self._buffer), len(self._buffer)))
+            yield self._statement(0, text_at, len(self._buffer), len(self._buffer))
             self._buffer.clear()
-        return statements
+
+    def split(self, text: bytes) -> Iterator[Statement]:
+        """The statements of a text that is at hand; the splitter is used once."""
+        yield from self.feed(text)
+        yield from self.close()
 
     def _set_delimiter(self, delimiter: bytes) -> None:
-        self._delimiter = delimiter
-        plain = _any_but(b"'\"`#/-" + delimiter[:1])
-        literal = b"|".join(quote + _rest_of(quote) + quote for quote in _QUOTES)
-        self._plain = re.compile(
-            b"%(plain)s*+(?:(?:%(literal)s)%(plain)s*+)*+" % {b"plain": plain, b"literal": literal},
-            re.DOTALL,
-        )
+        self._delimiter = delimiter[:_LONGEST_DELIMITER]
+        self._plain = _plain_without(delimiter[0])
 
-    def _statements(self, *, final: bool) -> list[Statement]:
-        found: list[Statement] = []
+    def _statements(self, *, final: bool) -> Iterator[Statement]:
         start = 0
         while (end := self._next_end(final=final)) is not None:
             text_end, raw_end = end
             text_at = text_end if self._text_at is None else self._text_at
-            found.append(self._statement(start, text_at, text_end, raw_end))
+            statement = self._statement(start, text_at, text_end, raw_end)
             start = self._at = raw_end
             self._text_at = self._rows_at = None
+            yield statement
         # Once per chunk: taking each statement off by itself would move the rest every time.
         del self._buffer[:start]
         self._offset += start
@@ -161,7 +184,6 @@ class StatementSplitter:
             self._text_at -= start
         if self._rows_at is not None:
             self._rows_at -= start
-        return found
 
     def _statement(self, start: int, text_at: int, text_end: int, raw_end: int) -> Statement:
         with memoryview(self._buffer) as view:
@@ -192,14 +214,16 @@ class StatementSplitter:
         assert skipped is not None
         self._at = at = skipped.end()
         left = len(buffer) - at
-        if not left or (left < max(_FEW, len(self._delimiter)) and not final and self._grows(at)):
+        if not left or (left < _FEW and not final and self._grows(at)):
             return False
         if buffer.startswith(self._delimiter, at):
             self._end = at, at + len(self._delimiter)
         elif self._text_at is None and (word := _DELIMITER_WORD.match(buffer, at)):
-            if buffer.find(b"\n", at) < 0 and not final:
+            whole = buffer.find(b"\n", at, at + _LONGEST_COMMAND) >= 0
+            if not whole and left < _LONGEST_COMMAND and not final:
                 return False
-            if command := _DELIMITER_LINE.match(buffer, at):
+            is_short = whole or left < _LONGEST_COMMAND
+            if is_short and (command := _DELIMITER_LINE.match(buffer, at)):
                 self._set_delimiter(command[1])
                 self._end = at, command.end()
             else:

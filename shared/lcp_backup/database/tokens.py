@@ -111,8 +111,8 @@ def differs(text: bytes) -> bool:
     return _DIFFERS.search(text) is not None
 
 
-class UnreadableError(Exception):
-    """The text is no statement that every server would take apart in the same way; says why."""
+class NotTakenError(Exception):
+    """The statement is not one that is taken out of a dump; says why."""
 
 
 def tokens(text: bytes, reading: Reading) -> Iterator[Token]:  # noqa: PLR0912 -- a table of cases
@@ -121,8 +121,8 @@ def tokens(text: bytes, reading: Reading) -> Iterator[Token]:  # noqa: PLR0912 -
     It follows the servers' lexers in a session without the SQL modes ANSI_QUOTES and
     NO_BACKSLASH_ESCAPES, in a character set whose other characters hold no byte of ASCII.
 
-    Raises UnreadableError: something is not closed, stands outside of strings and may not, or is
-    more than the limits of this module.
+    Raises NotTakenError: something is not closed, a byte stands outside of literals that may not,
+    or there is more of something than the limits of this module.
     """
     at = opened = nested = count = 0
     gap = bytearray()
@@ -140,7 +140,7 @@ def tokens(text: bytes, reading: Reading) -> Iterator[Token]:  # noqa: PLR0912 -
             gap += _plain(text[match.start() : at])
         elif group == "close":
             if not opened:
-                raise UnreadableError("it closes a comment that is not open")
+                raise NotTakenError("it closes a comment that is not open")
             opened -= 1
             gap += b" "
         elif raw.startswith(b"/*"):
@@ -150,7 +150,7 @@ def tokens(text: bytes, reading: Reading) -> Iterator[Token]:  # noqa: PLR0912 -
             if reading.keeps(maria=maria, version=version):
                 opened += 1
                 if opened > _MOST_OPEN:
-                    raise UnreadableError(f"it has {opened} versioned comments in one another")
+                    raise NotTakenError(f"it has {opened} versioned comments in one another")
             else:
                 # MySQL reads another's comment as a plain one.
                 as_plain = maria and reading.flavour is Flavour.MYSQL
@@ -159,13 +159,13 @@ def tokens(text: bytes, reading: Reading) -> Iterator[Token]:  # noqa: PLR0912 -
             count += 1
             nested += (raw == b"(") - (raw == b")")
             if count > MOST_TOKENS:
-                raise UnreadableError(f"it has more than {MOST_TOKENS} words and signs")
+                raise NotTakenError(f"it has more than {MOST_TOKENS} words and signs")
             if nested > MOST_NESTED:
-                raise UnreadableError(f"it has more than {MOST_NESTED} parentheses in one another")
+                raise NotTakenError(f"it has more than {MOST_NESTED} parentheses in one another")
             yield _token(group, raw, bytes(gap), match.start(), opened)
             gap.clear()
     if opened:
-        raise UnreadableError("it opens a comment that is never closed")
+        raise NotTakenError("it opens a comment that is never closed")
 
 
 def _token(group: str | None, raw: bytes, gap: bytes, start: int, opened: int) -> Token:
@@ -184,7 +184,7 @@ def _token(group: str | None, raw: bytes, gap: bytes, start: int, opened: int) -
 def _plain(comment: bytes) -> bytes:
     """A comment as it is when it means nothing to any server, or a blank."""
     if _CONTROL.search(comment):
-        raise UnreadableError("a comment in it holds a control character")
+        raise NotTakenError("a comment in it holds a control character")
     if comment.startswith(b"/*") and (comment[2:3] == b"+" or b"/*" in comment[2:]):
         return b" "
     return comment
@@ -200,20 +200,13 @@ def _comment_end(text: bytes, at: int, *, nested: bool) -> int:
             return edge.end()
         else:
             inside = False
-    raise UnreadableError("it opens a comment that is never closed")
+    raise NotTakenError("it opens a comment that is never closed")
 
 
-def _unreadable(text: bytes, at: int) -> UnreadableError:
+def _unreadable(text: bytes, at: int) -> NotTakenError:
     if text[at : at + 1] in (b"'", b'"', b"`"):
-        return UnreadableError("it opens a literal or a name that is never closed")
-    return UnreadableError(f"the byte 0x{text[at]:02x} stands outside of literals")
-
-
-def blank(gap: bytes) -> bytes:
-    """What a gap comes to when comments do not matter."""
-    if not gap:
-        return b""
-    return b"\n" if b"\n" in gap else b" "
+        return NotTakenError("it opens a literal or a name that is never closed")
+    return NotTakenError(f"the byte 0x{text[at]:02x} stands outside of literals")
 
 
 def unquote(raw: bytes) -> str:

@@ -3,6 +3,7 @@
 import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from lcp_backup.archive.deflate import inflate_stream
@@ -10,8 +11,10 @@ from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
 from lcp_backup.database.dump import SANDBOX_LINE
 from lcp_backup.database.endpoint import Flavour
 from lcp_backup.database.pieces import Piece, PlacedStatement, StreamedDump
-from lcp_backup.database.policy import Kind, Policy, unquote
+from lcp_backup.database.policy import Kind, Policy
+from lcp_backup.database.reader import StatementReader
 from lcp_backup.database.statements import StatementSplitter
+from lcp_backup.database.tokens import EVERY, NotTakenError
 from lcp_backup.errors import ArchiveDamaged, ArchiveRefused
 from lcp_backup.intake.content import Form, recognised
 from lcp_backup.model import DatabaseFacts, Section
@@ -29,12 +32,6 @@ _TRAILER = re.compile(rb"(?:\A|\n)-- Dump completed[^\n]*\s*\Z")
 _CLIENT_VERSION = re.compile(rb"^-- M\w+ dump .*?Distrib ([^\s,]+)", re.MULTILINE)
 _SERVER_VERSION = re.compile(rb"^-- Server version[ \t]+([^\r\n]{1,100})", re.MULTILINE)
 _UNKNOWN: Final = "unknown"
-_IGNORED = re.compile(rb"/\*M?!\d*|\*/|--[ \t][^\n]*\n")
-_NAMES_SCHEMA = re.compile(
-    rb"\s*(?:CREATE\s+(?:DATABASE|SCHEMA)|USE)\s+(?:IF\s+NOT\s+EXISTS\s+)?"
-    rb"(`(?:[^`]|``)+`|[\w$\x80-\xff]+)",
-    re.IGNORECASE,
-)
 _SCHEMA_NAME = re.compile(r"(?!\.)[\w$.-]{1,64}")
 """It becomes a file's name inside the archive, which users unpack: so no slash, and more."""
 
@@ -86,7 +83,7 @@ def take_database(
         check()
         dump.taken(len(piece.raw))
         if writer is None:
-            name = _schema_name(piece) or default_name
+            name = _schema_name(piece, check) or default_name
             policy = Policy(name, uploaded=True, server=None)
             writer = make_writer(name)
         created |= _judged(piece, policy, check, begun=bool(created))
@@ -167,8 +164,7 @@ def _judged(piece: Piece, policy: Policy, check: Callable[[], None], *, begun: b
     Before a dump has `begun` to create tables, half a statement is no sign that it was cut.
     """
     created: set[str] = set()
-    splitter = StatementSplitter()
-    for statement in (*splitter.feed(piece.raw), *splitter.close()):
+    for statement in StatementSplitter().split(piece.raw):
         check()
         judged = PlacedStatement(piece, statement)
         if begun and statement.begin < statement.end == len(statement.raw):
@@ -181,19 +177,30 @@ def _judged(piece: Piece, policy: Policy, check: Callable[[], None], *, begun: b
     return created
 
 
-def _schema_name(first: Piece) -> str | None:
+def _schema_name(first: Piece, check: Callable[[], None]) -> str | None:
     """The schema that the dump's beginning names."""
-    splitter = StatementSplitter()
-    for statement in (*splitter.feed(first.raw), *splitter.close()):
-        bare = _IGNORED.sub(b" ", statement.text[:_HEAD_SIZE])
-        if named := _NAMES_SCHEMA.match(bare):
-            name = unquote(named[1])
+    for statement in StatementSplitter().split(first.raw):
+        check()
+        name = _named_schema(statement.text)
+        if name is not None:
             if not _SCHEMA_NAME.fullmatch(name):
                 raise ArchiveRefused(
                     f"the dump is of a schema {shown(name)[:100]!r}; letters, digits and _ $ . -"
                     " are taken in its name"
                 )
             return name
+    return None
+
+
+def _named_schema(statement: bytes) -> str | None:
+    """The schema that a statement creates or uses, if it does."""
+    reader = StatementReader(statement, EVERY)
+    with suppress(NotTakenError):
+        if reader.take("USE"):
+            return reader.name()
+        if reader.peek_word(1) in {"DATABASE", "SCHEMA"} and reader.take("CREATE DATABASE|SCHEMA"):
+            reader.take("IF NOT EXISTS")
+            return reader.name()
     return None
 
 
