@@ -165,7 +165,9 @@ class Service:
         text = aws.resolve_secret(named, variable, aws.secrets_client).get_secret_value()
         shown = name if (name := named.get_secret_value()).startswith(("/", "arn:")) else "given"
         try:
-            return tls.certificates(Path(text).read_text() if text.startswith("/") else text)
+            if text.startswith("/"):
+                text = Path(text).read_text(encoding="utf-8", errors="replace")
+            return tls.certificates(text)
         except OSError as error:
             raise SettingsError(
                 variable, shown, f"the file cannot be read ({error.strerror})"

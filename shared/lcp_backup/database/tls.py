@@ -50,7 +50,7 @@ def certificates(text: str) -> str:
     )
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
-    except (ssl.SSLError, ValueError):
+    except (ssl.SSLError, ValueError, TypeError):
         raise ValueError("it holds a certificate that cannot be read") from None
     return pem
 
