@@ -1,7 +1,6 @@
 """TLS to the database, as far as no server is needed: modes, authorities, options of programs."""
 
 import ssl
-import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -164,11 +163,6 @@ def test_nothing_older_than_tls_1_2_is_spoken_where_tls_is_demanded() -> None:
         assert context is not None
         assert context.minimum_version is ssl.TLSVersion.TLSv1_2
     assert tls.context(DatabaseTls.PREFERRED, None) is None
-
-
-def test_openssl_reads_the_bundle_as_it_lies_here() -> None:
-    command = ["openssl", "crl2pkcs7", "-nocrl", "-certfile", str(tls.RDS_CA)]
-    assert subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
 def _endpoint(**variables: str) -> tuple[DatabaseTls, str | None]:
