@@ -168,6 +168,11 @@ def _host_and_port(service: str) -> tuple[str, int] | None:
     return host.strip("[]"), int(port)
 
 
+def is_rds_id(service: str) -> bool:
+    """Whether LCP_DATABASE_SERVICE names an RDS instance or cluster; raises SettingsError."""
+    return _host_and_port(service) is None
+
+
 def locate_database(
     service: str, *, for_reading: bool, client: Callable[[], RDSClient]
 ) -> tuple[str, int]:

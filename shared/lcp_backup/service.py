@@ -3,14 +3,17 @@
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
 
 from lcp_backup import aws, settings
 from lcp_backup.catalog import BackupLock, Catalog, utc_now
+from lcp_backup.database import tls
 from lcp_backup.database.accounts import Accounts, Login
 from lcp_backup.database.endpoint import DatabaseEndpoint
+from lcp_backup.errors import SettingsError
 from lcp_backup.jobs.active_run import Pace
 from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.create import create_backup
@@ -25,7 +28,7 @@ from lcp_backup.requests import (
     RestoreRequest,
     UploadRequest,
 )
-from lcp_backup.settings import Settings
+from lcp_backup.settings import DatabaseTls, Settings
 from lcp_backup.telemetry import Telemetry
 
 STOPPING_TIME = timedelta(seconds=20)
@@ -138,6 +141,12 @@ class Service:
         host, port = aws.locate_database(
             self._settings.database_service, for_reading=for_reading, client=aws.rds_client
         )
+        is_rds = aws.is_rds_id(self._settings.database_service) or tls.is_rds_host(host)
+        mode = tls.mode(
+            self._settings.database_tls,
+            is_rds=is_rds,
+            has_ca=self._settings.database_ca is not None,
+        )
         return DatabaseEndpoint(
             host=host,
             port=port,
@@ -148,7 +157,34 @@ class Service:
                 aws.secrets_client,
             ),
             name=self._settings.dbname,
+            tls=mode,
+            ca=self._authorities(is_rds=is_rds) if mode is DatabaseTls.VERIFY_IDENTITY else None,
         )
+
+    def _authorities(self, *, is_rds: bool) -> str:
+        """The certificates that the database's must come from, in PEM form."""
+        variable, given = "LCP_DATABASE_CA", self._settings.database_ca
+        if given is None and not is_rds:
+            raise SettingsError(
+                variable,
+                None,
+                "LCP_DATABASE_TLS is VERIFY_IDENTITY and the database is not RDS's, so name the"
+                " authority of its certificate: in PEM form, by the ARN of a secret that holds it"
+                " so, or by a path (of the public ones: /etc/pki/tls/certs/ca-bundle.crt)",
+            )
+        named = given or SecretStr(str(tls.RDS_CA))
+        text = aws.resolve_secret(named, variable, aws.secrets_client).get_secret_value()
+        shown = name if (name := named.get_secret_value()).startswith(("/", "arn:")) else "given"
+        try:
+            if text.startswith("/"):
+                text = Path(text).read_text(encoding="utf-8", errors="replace")
+            return tls.certificates(text)
+        except OSError as error:
+            raise SettingsError(
+                variable, shown, f"the file cannot be read ({error.strerror})"
+            ) from None
+        except ValueError as error:
+            raise SettingsError(variable, shown, str(error)) from None
 
 
 def _login(user: str | None, password: SecretStr | None, variable: str) -> Login | None:

@@ -41,6 +41,19 @@ class RestoreStrategy(StrEnum):
     """Do as the dump says, in place: less space, no way back."""
 
 
+class DatabaseTls(StrEnum):
+    """How a connection to the database is protected."""
+
+    VERIFY_IDENTITY = "VERIFY_IDENTITY"
+    """Encrypted, to a server whose certificate is of a known authority and names the host."""
+    REQUIRED = "REQUIRED"
+    """Encrypted, to whoever answers."""
+    PREFERRED = "PREFERRED"
+    """Encrypted when the server offers it, to whoever answers."""
+    DISABLED = "DISABLED"
+    """Never encrypted."""
+
+
 def _schedule(value: object) -> CronExpression:
     try:
         return CronExpression.parse(str(value))
@@ -87,6 +100,25 @@ def _strategy(value: object) -> RestoreStrategy:
     except ValueError:
         allowed = " or ".join(RestoreStrategy)
         raise ValueError(f"{allowed} is allowed") from None
+
+
+def _database_tls(value: object) -> DatabaseTls:
+    try:
+        return DatabaseTls(str(value).strip().upper())
+    except ValueError:
+        raise ValueError(f"{', '.join(DatabaseTls)} is allowed, or nothing") from None
+
+
+def _database_ca(value: object) -> SecretStr:
+    text = str(value).strip()
+    if "PRIVATE KEY" in text:
+        raise ValueError("certificates only are allowed, and this holds a private key")
+    if not re.match(r"/|arn:aws[a-z-]*:secretsmanager:|-----BEGIN CERTIFICATE-----", text):
+        raise ValueError(
+            "certificates in PEM form are allowed, the ARN of a Secrets Manager secret that holds"
+            " them, or the absolute path of a file"
+        )
+    return SecretStr(text)
 
 
 def _lock_mode(value: object) -> object:
@@ -188,6 +220,15 @@ class Settings(BaseModel):
     )
     database_service: Annotated[str, _Required] = Field("database", alias="LCP_DATABASE_SERVICE")
     """Id of an RDS instance or cluster, or `host[:port]`."""
+    database_tls: Annotated[DatabaseTls | None, BeforeValidator(_database_tls)] = Field(
+        None, alias="LCP_DATABASE_TLS"
+    )
+    """None means by the database: RDS's is verified, and so is one that a CA is given for."""
+    database_ca: Annotated[SecretStr | None, BeforeValidator(_database_ca)] = Field(
+        None, alias="LCP_DATABASE_CA"
+    )
+    """Whose certificates are believed: PEM, a Secrets Manager ARN or a path; None means Amazon's.
+    No secret, but whoever puts a key here by mistake shall not find it in a log."""
     dbname: Annotated[str, BeforeValidator(_database_name)] = Field("lportal", alias="LCP_DBNAME")
     master_user_name: Annotated[str, _Required] = Field("dxpcloud", alias="LCP_MASTER_USER_NAME")
     master_user_password: SecretStr = Field(

@@ -97,7 +97,20 @@ class DatabaseServer:
 @pytest.fixture(scope="session")
 def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
     """A private MariaDB."""
-    folder = tmp_path_factory.mktemp("mariadb")
+    with running_mariadb(tmp_path_factory.mktemp("mariadb")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mysql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
+    """A private MySQL."""
+    with running_mysql(tmp_path_factory.mktemp("mysql")) as server:
+        yield server
+
+
+@contextmanager
+def running_mariadb(folder: Path, *options: str) -> Iterator[DatabaseServer]:
+    """Makes and starts a MariaDB below the folder, with further options of the server's."""
     subprocess.run(
         [
             "mariadb-install-db",
@@ -114,17 +127,16 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer
     assert program, "mariadbd is not installed (apt-get install mariadb-server)"
     dump = shutil.which("mariadb-dump")
     assert dump, "mariadb-dump is not installed (apt-get install mariadb-client)"
-    command = [program, "--no-defaults", *_FAST_MARIADB]
+    command = [program, "--no-defaults", *_FAST_MARIADB, *options]
     with _running(command, folder, Flavour.MARIADB, Path(dump).parent) as server:
         yield server
 
 
-@pytest.fixture(scope="session")
-def mysql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
-    """A private MySQL."""
+@contextmanager
+def running_mysql(folder: Path, *options: str) -> Iterator[DatabaseServer]:
+    """Makes and starts a MySQL below the folder, with further options of the server's."""
     assert _MYSQL_DIR, "only asked for when LCP_TEST_MYSQL_DIR is set"
     unpacked = Path(_MYSQL_DIR)
-    folder = tmp_path_factory.mktemp("mysql")
     command = [
         str(unpacked / "bin/mysqld"),
         "--no-defaults",
@@ -133,6 +145,7 @@ def mysql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
         f"--lc-messages-dir={unpacked / 'x/usr/share/mysql'}",
         "--mysqlx=OFF",
         *_FAST,
+        *options,
     ]
     initialize = [*command, f"--datadir={folder / 'data'}", f"--user={getpass.getuser()}"]
     done = subprocess.run([*initialize, "--initialize-insecure"], capture_output=True, check=False)

@@ -15,7 +15,8 @@ import pytest
 
 from lcp_backup.database.dump import find_program, start_dump
 from lcp_backup.database.endpoint import Flavour, ask_server, connect
-from tests.integration.conftest import DatabaseServer
+from tests.certificates import AUTHORITY, CERTIFICATES, FOREIGN, HOST
+from tests.integration.conftest import DatabaseServer, running_mariadb
 
 _PROJECT = Path(__file__).parents[2]
 _SCRIPT = _PROJECT / "layers/mysql_client/client_layer.py"
@@ -117,8 +118,12 @@ def _empty_root(folder: Path, layer: Path) -> Path:
     return folder
 
 
-def _dump_in(root: Path, program: str, server: DatabaseServer) -> bytes:
-    (root / "tmp/options.cnf").write_text(f'[client]\nuser=reader\npassword="{_PASSWORD}"\n')
+def _dump_in(
+    root: Path, program: str, server: DatabaseServer, *, host: str = _HOST, options: str = ""
+) -> bytes:
+    (root / "tmp/options.cnf").write_text(
+        f'[client]\nuser=reader\npassword="{_PASSWORD}"\n{options}'
+    )
     namespace = [] if os.geteuid() == 0 else ["unshare", "--map-root-user"]
     done = subprocess.run(
         [
@@ -127,7 +132,7 @@ def _dump_in(root: Path, program: str, server: DatabaseServer) -> bytes:
             str(root),
             f"/opt/bin/{program}",
             "--defaults-file=/tmp/options.cnf",
-            f"--host={_HOST}",
+            f"--host={host}",
             f"--port={server.port}",
             "--protocol=tcp",
             "--plugin-dir=/opt/lib/plugin",
@@ -161,6 +166,7 @@ def test_the_services_own_layer_is_built_for_the_other_processor(tmp_path: Path)
         check=True,
         capture_output=True,
     )
+    assert (tmp_path / "python/lcp_backup/database/rds-ca.pem").is_file()
     compiled = [path for path in tmp_path.rglob("*.so*") if _is_elf(path)]
     assert {path.name.partition(".")[0] for path in compiled} > {"_pydantic_core", "igzip_lib"}
     for path in compiled:
@@ -174,6 +180,31 @@ def test_the_layer_dumps_in_an_empty_root(
     dump = _dump_in(_empty_root(tmp_path, layer), "mariadb-dump", site)
     assert b"kept in mind" in dump
     assert b"-- Dump completed" in dump
+
+
+def test_the_layers_program_verifies_a_server_in_an_empty_root(layer: Path, tmp_path: Path) -> None:
+    certificate = tmp_path / "server"
+    certificate.mkdir()
+    CERTIFICATES["good"].write(certificate)
+    root = _empty_root(tmp_path / "root", layer)
+    with running_mariadb(
+        tmp_path,
+        f"--bind-address={_HOST},{HOST}",
+        f"--ssl-cert={certificate / 'server.pem'}",
+        f"--ssl-key={certificate / 'server.key'}",
+    ) as server:
+        server.execute("CREATE DATABASE layer_site")
+        server.execute(f"CREATE USER reader@'%' IDENTIFIED BY '{_PASSWORD}' REQUIRE SSL")
+        server.execute("GRANT ALL ON *.* TO reader@'%'")
+        for authority, believed in ((AUTHORITY, True), (FOREIGN, False)):
+            (root / "tmp/ca.pem").write_text(authority.pem)
+            options = "ssl=1\nssl-verify-server-cert=1\nssl-ca=/tmp/ca.pem\n"
+            if believed:
+                dump = _dump_in(root, "mariadb-dump", server, host=HOST, options=options)
+                assert b"-- Dump completed" in dump
+                continue
+            with pytest.raises(AssertionError, match="TLS/SSL error"):
+                _dump_in(root, "mariadb-dump", server, host=HOST, options=options)
 
 
 def test_the_service_finds_the_layers_program_and_dumps_with_it(

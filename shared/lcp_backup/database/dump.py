@@ -18,6 +18,7 @@ from typing import IO, Final
 from lcp_backup.database.endpoint import DatabaseEndpoint, Flavour, Server
 from lcp_backup.errors import DumpFailed, FlavourMismatch, TableChangedDuringDump
 from lcp_backup.model import Notice
+from lcp_backup.settings import DatabaseTls
 
 _PROGRAMS: Final = ("mariadb-dump", "mysqldump")
 _PIPE_SIZE: Final = 1 << 20
@@ -39,6 +40,11 @@ _FIRST_LINE_SIZE: Final = 200
 _SNAPSHOT_SIGN = re.compile(rb"^-- [A-Z][a-z ]+ structure for ", re.MULTILINE)
 _TRAILER = re.compile(rb"(?:\A|\n)-- Dump completed(?: on [^\n]*)?\n\Z")
 _TAIL_SIZE: Final = 200
+_TLS_FAILED = re.compile(r"error: (2026|3159)\b")
+"""No TLS as demanded (the client's error), or none and the server demands it."""
+_CLEAR_TEXT_PLUGINS: Final = {"mysql_clear_password.so", "dialog.so"}
+_PLUGIN_FOLDERS: Final = ("lib/*-linux-gnu/libmariadb*/plugin", "lib*/mariadb/plugin")
+"""Where distributions have MariaDB's plugins, from the folder above the programs'."""
 _TABLE_CHANGED = re.compile(r"(?:Error |\()1412\b|Error in field count for table")
 """MySQL's error for a table that was altered since the snapshot; and its program's own words when
 a column was added by an instant ALTER, which MySQL 9 does not answer with that error."""
@@ -169,6 +175,11 @@ class Dump:
         said = f": {said}" if said else ", and said nothing"
         if _TABLE_CHANGED.search(said):
             raise TableChangedDuringDump(f"a table was altered while it was dumped{said}")
+        if _TLS_FAILED.search(said):
+            raise DumpFailed(
+                f"the dump program and the server do not agree on TLS{said}; check LCP_DATABASE_TLS"
+                " and LCP_DATABASE_CA"
+            )
         if code < 0:
             raise DumpFailed(f"the dump program was killed by {signal.Signals(-code).name}{said}")
         if code > 0:
@@ -224,7 +235,8 @@ def start_dump(
 
     The dump is one consistent snapshot of the transactional tables, with routines, triggers and
     events; other tables are not locked. The password is neither on the command line nor in the
-    environment, but in a file of its own that is gone when the block is left.
+    environment, but in a file of its own that is gone when the block is left. TLS is as the
+    endpoint says; when it says PREFERRED, as the connection has it that asked for `server`.
 
     Args:
         snapshot_stands: set once what the dump will read can no longer change.
@@ -232,14 +244,20 @@ def start_dump(
     Raises DumpFailed when the program cannot be started.
     """
     with TemporaryDirectory(prefix="dump-") as private:
+        ca = Path(private, "ca.pem")
+        ca.write_text(endpoint.ca or "", encoding="ascii")
+        encrypted = server.encrypted and endpoint.tls is not DatabaseTls.DISABLED
+        tls = tls_options(program, endpoint.tls, encrypted=encrypted, ca=ca)
+        plugins = _plugins(program, Path(private, "plugin"), clear_text=encrypted)
         options = Path(private, "options.cnf")
         options.touch(0o600)
-        options.write_text(_options(endpoint), encoding="utf-8")
+        options.write_text(_options(endpoint) + "".join(f"{line}\n" for line in tls))
         command = [
             str(program.path),
             # Must be the first; and no other file, such as a ~/.my.cnf, may change a backup.
             f"--defaults-file={options}",
             *_flags(program, server),
+            *([f"--plugin-dir={plugins}"] if plugins else []),
             "--databases",
             endpoint.name,
         ]
@@ -313,10 +331,68 @@ def _flags(program: DumpProgram, server: Server) -> list[str]:
         flags += ["--no-tablespaces", "--set-gtid-purged=OFF"]
         if server.flavour is Flavour.MARIADB and int(program.version.split(".")[0]) >= 8:  # noqa: PLR2004 -- the version that brought the flag
             flags.append("--column-statistics=0")
-    if libraries := _bundled_libraries(program.path):
-        # Or caching_sha2_password fails with 1045, as if the password were wrong.
-        flags.append(f"--plugin-dir={libraries / 'plugin'}")
     return flags
+
+
+def tls_options(
+    program: DumpProgram, tls: DatabaseTls, *, encrypted: bool, ca: Path
+) -> tuple[str, ...]:
+    """The lines of an options file that make the program do what LCP_DATABASE_TLS says.
+
+    PREFERRED is not left to the program: MariaDB's, told to prefer TLS, answers a server without it
+    as if there were TLS, with the password in clear text (caching_sha2_password).
+
+    MariaDB's programs cannot demand TLS without verifying it: told REQUIRED, they go on without it
+    when the server offers none. The service's own connection, just before, does not.
+
+    Args:
+        encrypted: what PREFERRED came to, when the service connected.
+        ca: the file of the certificates to believe.
+    """
+    if tls is DatabaseTls.PREFERRED:
+        tls = DatabaseTls.REQUIRED if encrypted else DatabaseTls.DISABLED
+    verifies = tls is DatabaseTls.VERIFY_IDENTITY
+    # With the file, MariaDB's programs would check the authority in the other modes, too.
+    trusted = (f"ssl-ca={_quoted(str(ca))}",) if verifies else ()
+    if program.flavour is Flavour.MYSQL:
+        # From 8.0 on, without TLS: or caching_sha2_password is refused ("requires secure
+        # connection") until the server has met the account. PyMySQL asks for the key unasked.
+        asks_for_key = not verifies and int(program.version.split(".")[0]) >= 8  # noqa: PLR2004 -- as it says
+        return (
+            f"ssl-mode={tls}",
+            *trusted,
+            *(("get-server-public-key",) if asks_for_key else ()),
+        )
+    return (
+        f"ssl={int(tls is not DatabaseTls.DISABLED)}",
+        # From 11.4 on they verify by themselves, and know no authority.
+        f"ssl-verify-server-cert={int(verifies)}",
+        *trusted,
+    )
+
+
+def _plugins(program: DumpProgram, folder: Path, *, clear_text: bool) -> Path | None:
+    """The folder that the program is to take plugins from; None leaves it to the program.
+
+    MariaDB's programs send a password in clear text to every server that asks for it so, TLS or
+    not; unless they do not find the plugin. (MySQL's do not have it enabled.)
+
+    Args:
+        folder: made, and filled, where one has to be.
+        clear_text: the plugins that send the password as it is are let be.
+    """
+    libraries = _bundled_libraries(program.path)
+    # Or caching_sha2_password fails with 1045, as if the password were wrong.
+    bundled = libraries / "plugin" if libraries else None
+    if clear_text or program.flavour is Flavour.MYSQL:
+        return bundled
+    folder.mkdir()
+    above = program.path.resolve().parent.parent
+    found = [bundled] if bundled else [p for name in _PLUGIN_FOLDERS for p in above.glob(name)]
+    for plugin in (plugin for source in found for plugin in source.glob("*.so")):
+        if plugin.name not in _CLEAR_TEXT_PLUGINS:
+            (folder / plugin.name).symlink_to(plugin.absolute())
+    return folder
 
 
 def _options(endpoint: DatabaseEndpoint) -> str:

@@ -1,7 +1,8 @@
 """Where the database is, how to reach it, and what kind of server answers there."""
 
 import socket
-from dataclasses import dataclass
+import ssl
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -10,8 +11,10 @@ import pymysql.cursors
 from pydantic import SecretStr
 from pymysql.constants import CR, ER
 
+from lcp_backup.database import tls
 from lcp_backup.database.local_infile import LoadingConnection
 from lcp_backup.errors import DatabaseUnreachable
+from lcp_backup.settings import DatabaseTls
 
 type Connection = pymysql.Connection[pymysql.cursors.Cursor]
 
@@ -21,6 +24,10 @@ _WRONG_LOGIN: Final = {
     # MySQL 9: ER_ACCESS_DENIED_NO_PASSWORD_ERROR
     1698,
 }
+_TLS_DEMANDED: Final = 3159
+"""ER_SECURE_TRANSPORT_REQUIRED, of both makers."""
+_CLEAR_TEXT_PLUGINS: Final = ("mysql_clear_password", "dialog")
+_BROKEN_PLUGIN: Final = "mysql_old_password"
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,9 @@ class DatabaseEndpoint:
     password: SecretStr
     name: str
     """The schema, `LCP_DBNAME`."""
+    tls: DatabaseTls = DatabaseTls.PREFERRED
+    ca: str | None = field(default=None, repr=False)
+    """The certificates to believe, in PEM form; VERIFY_IDENTITY needs them, nothing else does."""
 
 
 class Flavour(StrEnum):
@@ -54,6 +64,8 @@ class Server:
     flavour: Flavour
     version: str
     """As the server says it, such as `10.11.19-MariaDB-0+deb12u1` or `9.7.1`."""
+    encrypted: bool = False
+    """Whether the connection that asked is; a dump program is told to do likewise."""
 
 
 def connect(
@@ -61,8 +73,9 @@ def connect(
 ) -> LoadingConnection:
     """An open connection that commits every statement, speaks utf8mb4 and trusts no server much.
 
-    The server cannot ask for local files, and one query is one statement. TLS is used when the
-    server offers it; its certificate is not checked.
+    The server cannot ask for local files, and one query is one statement. TLS is as the endpoint
+    says. A server that asks for the password in clear text is answered over TLS only, and one that
+    wants it as before MySQL 4.1 (`mysql_old_password`) never.
 
     Args:
         endpoint: where to connect. Its `name` is used only in error messages.
@@ -83,6 +96,13 @@ def connect(
             autocommit=True,
             local_infile=local_infile,
             connect_timeout=_CONNECT_TIMEOUT_SECONDS,
+            # Without a context PyMySQL encrypts when the server offers it, and checks nothing.
+            ssl=tls.context(endpoint.tls, endpoint.ca),
+            ssl_disabled=endpoint.tls is DatabaseTls.DISABLED,
+            auth_plugin_map={
+                **dict.fromkeys(_CLEAR_TEXT_PLUGINS, _refuse_without_tls),
+                _BROKEN_PLUGIN: _refuse_broken_plugin,
+            },
         )
     except pymysql.MySQLError as error:
         raise DatabaseUnreachable(_reason(endpoint, database, error)) from None
@@ -95,7 +115,7 @@ def ask_server(connection: Connection) -> Server:
         row = cursor.fetchone()
     assert row is not None
     version, comment = (str(value) for value in row)
-    return Server(Flavour.of(f"{version} {comment}"), version)
+    return Server(Flavour.of(f"{version} {comment}"), version, _is_encrypted(connection))
 
 
 def generated_columns(connection: Connection, schema: str) -> tuple[str, ...]:
@@ -113,13 +133,38 @@ def generated_columns(connection: Connection, schema: str) -> tuple[str, ...]:
         return tuple(f"{table}.{column}" for table, column in cursor.fetchall())
 
 
+def _is_encrypted(connection: Connection) -> bool:
+    # PyMySQL does not say it in public; by this it decides itself what it may send.
+    return bool(getattr(connection, "_secure", False))
+
+
+def _refuse_without_tls(connection: Connection) -> None:
+    """Stands where PyMySQL wants a plugin's class; none made means that PyMySQL's own is used."""
+    if not _is_encrypted(connection):
+        raise pymysql.OperationalError(
+            CR.CR_AUTH_PLUGIN_ERR,
+            "the server asks for the password in clear text, and the connection is not encrypted;"
+            " switch TLS on at the server, and do not set LCP_DATABASE_TLS to DISABLED",
+        )
+
+
+def _refuse_broken_plugin(_: Connection) -> None:
+    raise pymysql.OperationalError(
+        CR.CR_AUTH_PLUGIN_ERR,
+        "the server asks for the password as before MySQL 4.1, which gives it away; set it anew"
+        " there, with another authentication plugin",
+    )
+
+
 def _reason(endpoint: DatabaseEndpoint, database: str | None, error: pymysql.MySQLError) -> str:
     code = error.args[0] if error.args else 0
     place = f"{endpoint.host}:{endpoint.port}"
     if code in _WRONG_LOGIN:
+        # The server does not tell an account that demands TLS from one whose password is wrong.
+        also = " (and LCP_DATABASE_TLS)" if endpoint.tls is DatabaseTls.DISABLED else ""
         return (
             f"the server at {place} refused the login of {endpoint.user!r}:"
-            " check LCP_MASTER_USER_NAME and LCP_MASTER_USER_PASSWORD"
+            f" check LCP_MASTER_USER_NAME and LCP_MASTER_USER_PASSWORD{also}"
         )
     if code == ER.BAD_DB_ERROR:
         return f"the server at {place} has no database {database!r}: check LCP_DBNAME"
@@ -129,11 +174,41 @@ def _reason(endpoint: DatabaseEndpoint, database: str | None, error: pymysql.MyS
             " check LCP_DBNAME and LCP_MASTER_USER_NAME"
         )
     cause = getattr(error, "original_exception", None)
-    if code == CR.CR_CONN_HOST_ERROR and isinstance(cause, OSError):
-        return f"{_silence(endpoint, place, cause)}: check LCP_DATABASE_SERVICE"
     # The server's own text names no password, and is all there is to go by.
     said = error.args[1] if len(error.args) > 1 else error
+    if refused := _insecure(endpoint.tls, place, code, cause) or (
+        f"no login at {place}: {said}" if code == CR.CR_AUTH_PLUGIN_ERR else None
+    ):
+        return refused
+    if code == CR.CR_CONN_HOST_ERROR and isinstance(cause, OSError):
+        return f"{_silence(endpoint, place, cause)}: check LCP_DATABASE_SERVICE"
     return f"the database server at {place} does not answer as expected ({code}: {said})"
+
+
+def _insecure(mode: DatabaseTls, place: str, code: int, cause: object) -> str | None:
+    """What is wrong when there is no connection as LCP_DATABASE_TLS wants it."""
+    if code == CR.CR_SSL_CONNECTION_ERROR:
+        return (
+            f"the server at {place} offers no TLS and LCP_DATABASE_TLS is {mode}: switch TLS on"
+            " there, or set the variable to PREFERRED"
+        )
+    if code == _TLS_DEMANDED:
+        return (
+            f"the server at {place} demands TLS and LCP_DATABASE_TLS is {mode}: set the variable to"
+            " VERIFY_IDENTITY or REQUIRED"
+        )
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return (
+            f"the certificate of the server at {place} is refused ({cause.verify_message}): name"
+            " the authority that it comes from by LCP_DATABASE_CA, and the server by a host name"
+            " that is in the certificate"
+        )
+    if isinstance(cause, ssl.SSLError):
+        return (
+            f"no TLS connection to the server at {place} came about ({cause.reason}): it must offer"
+            " TLS 1.2 or newer, or LCP_DATABASE_TLS be DISABLED"
+        )
+    return None
 
 
 def _silence(endpoint: DatabaseEndpoint, place: str, cause: OSError) -> str:
