@@ -380,7 +380,8 @@ class Catalog:
             files = {}
         self.store.delete([f"{root}{_UPLOAD}"])
         for kind, file in files.items():
-            self.store.abort_upload(self.upload_key(upload_id, kind), file.multipart_id)
+            if file.etag is None:  # of a sealed one no part is left
+                self.store.abort_upload(self.upload_key(upload_id, kind), file.multipart_id)
         self.store.delete([entry.key for entry in self.store.entries(root)])
 
     def delete_unnamed_parts(self, upload_id: str) -> None:
