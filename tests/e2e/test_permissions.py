@@ -32,6 +32,9 @@ NOT_SEEN_HERE = {
     ("*", "sqs:SendMessage", "*"): "Lambda itself sends what was given up, by the function's role",
     ("*", "rds:DescribeDB*", "*"): "the database here has a host name; see test_aws.py",
     ("Create", "s3:GetObject", "*/runs/*"): "a queued run that finds its backup made already",
+    ("Restore", "s3:GetObject", "*/runs/*"): "what was restored last; see test_jobs.py",
+    ("Schedules", "events:Put*", "*-restore-*"): "in disaster recovery; see test_deployed_stack.py",
+    ("Cleanup", "s3:GetObject", "*/runs/*"): "of runs an hour old and more; see test_cleanup.py",
     ("Cleanup", "s3:AbortMultipartUpload", "*"): "what is aborted is a day old; test_cleanup.py",
     ("Cleanup", "s3:*Object", "*/uploads/*"): "what is forgotten is a day old; test_cleanup.py",
     ("Cleanup", "s3:DeleteObject", "*/runs/*"): "records stay for 90 days; see test_cleanup.py",
@@ -137,6 +140,7 @@ def do_one_of_everything(deployed: Deployed) -> None:
     stack.invoke("create", {"time": "2020-01-01T00:00:00Z"})
     stack.invoke("cleanup", {})
     assert deployed.admin.call("PUT", "/backup/restore/pause").status == 200
+    assert deployed.viewer.call("GET", "/backup/schedules").status == 200
     assert deployed.admin.call("DELETE", "/backup/restore/pause").status == 204
     sizes = {"database": {"size": 100}, "volume": {"size": 40_000_000}}
     given_up = deployed.admin.post("/backup/upload", sizes).json()
