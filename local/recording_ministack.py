@@ -2,6 +2,8 @@
 
 The first argument is a file: it gets a line of JSON for every new combination of principal, action
 and resource that policies allowed. The account's own user is above them and does not appear.
+
+It also says what AWS says of a write: whether it makes an object, and on what condition.
 """
 
 import json
@@ -57,6 +59,33 @@ def naming_rules(extract: Callable[..., str]) -> Callable[..., str]:
     return extract_rule
 
 
+def telling_of_writes(keys_of: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """The condition keys of a request to S3, with those that a conditional write has on AWS.
+
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+    """
+
+    def keys_with_writes(
+        action: str,
+        query: dict[str, Any] | None,
+        path: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        keys = keys_of(action, query, path, headers)
+        if action != "s3:PutObject":
+            return keys
+        asked, sent = query or {}, headers or {}
+        # The start of a multipart upload and its parts make no object; its completion, a POST
+        # with the upload's id, does.
+        part = "uploads" in asked or "partNumber" in asked
+        keys = {**keys, "s3:ObjectCreationOperation": "false" if part else "true"}
+        if (condition := sent.get("if-none-match")) is not None:
+            keys["s3:if-none-match"] = condition
+        return keys
+
+    return keys_with_writes
+
+
 def splitting(evaluate: Callable[..., Any]) -> Callable[..., Any]:
     """The evaluation of a template's conditions, which of MiniStack alone knows no Fn::Split."""
 
@@ -84,6 +113,7 @@ if __name__ == "__main__":
             module._evaluate_conditions = evaluate_conditions
     iam_evaluator.pin_request_origin = over_tls(iam_evaluator.pin_request_origin)
     iam_actions.extract_resource_arn = naming_rules(iam_actions.extract_resource_arn)
+    iam_actions.s3_service_context = telling_of_writes(iam_actions.s3_service_context)
     iam_evaluator.evaluate = recording(iam_evaluator.evaluate, Path(sys.argv.pop(1)))
     from ministack.app import main
 

@@ -21,7 +21,12 @@ from local import emulator, mariadb, site
 
 PROJECT = Path(__file__).resolve().parent.parent
 STACK_NAME = "lcp-backup"
-_SECRETS = {"LCP_MASTER_USER_PASSWORD", "LCP_PROJECT_MASTER_TOKEN"}
+_SECRETS = {
+    "LCP_MASTER_USER_PASSWORD",
+    "LCP_PROJECT_MASTER_TOKEN",
+    "LCP_LOADER_USER_PASSWORD",
+    "LCP_SITE_USER_PASSWORD",
+}
 
 
 @dataclass(frozen=True)

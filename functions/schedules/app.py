@@ -9,12 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from lcp_backup import aws
 from lcp_backup.cloudformation import Resource, ResourceRequest, answer
-from lcp_backup.jobs.schedules import (
-    SchedulesRequest,
-    remove_schedules,
-    rule_prefix,
-    sync_schedules,
-)
+from lcp_backup.jobs.schedules import SchedulesRequest, remove_schedules, sync_schedules
 from lcp_backup.rules import ScheduleRules
 from lcp_backup.telemetry import SERVICE
 
@@ -44,7 +39,7 @@ def _work(request: ResourceRequest) -> Resource:
     wanted = SchedulesRequest.read(request.resource_properties)
     schedules = sync_schedules(_rules(), wanted, request.stack_id)
     return Resource(
-        rule_prefix(wanted.rule_name_prefix),
+        wanted.rule_name_prefix,
         {
             "CreateSchedule": schedules.create.source if schedules.create else NONE,
             "RestoreSchedule": schedules.restore.source if schedules.restore else NONE,

@@ -13,9 +13,11 @@ import re
 import secrets
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import batched
 from typing import Literal
 
 from pydantic import AwareDatetime
@@ -28,6 +30,7 @@ from lcp_backup.errors import (
     NotFound,
     ObjectNotFound,
     PreconditionFailed,
+    UnknownFormat,
 )
 from lcp_backup.model import (
     FORMAT,
@@ -58,6 +61,7 @@ MANIFEST = "manifest.json"
 _UPLOAD = "upload.json"
 _UPLOAD_ID = re.compile(rf"\d{{8}}T\d{{6}}-{RunKind.UPLOAD}-[0-9a-f]{{8}}")
 _RUN_TIME = "%Y%m%dT%H%M%S"
+_READ_AT_ONCE = 16
 
 
 def utc_now() -> datetime:
@@ -234,12 +238,26 @@ class Catalog:
         """Every backup, newest slot first."""
         return (manifest for name in self.ids() if (manifest := self.find(name)) is not None)
 
-    def latest(self) -> Manifest:
-        """The newest backup; raises NotFound when there is none."""
-        newest = next(self.backups(), None)
-        if newest is None:
-            raise NotFound(f"there is no backup in {self.location}")
-        return newest
+    def latest(self, *, uploaded: bool = True) -> Manifest:
+        """The newest backup; with `uploaded` False, the newest that the service made of a site.
+
+        Raises NotFound when there is none; UnknownFormat rather than to pass a newer one over.
+        """
+        ids = self.ids()
+        # What a manifest says is known by reading it. The first is nearly always the answer; behind
+        # it there may be a month of uploads, and one after the other they would take a minute.
+        with ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="manifest") as pool:
+            for some in (ids[:1], *batched(ids[1:], _READ_AT_ONCE, strict=False)):
+                for manifest in pool.map(self.find, some):
+                    if manifest is None or (not uploaded and manifest.type is BackupType.UPLOADED):
+                        continue
+                    return manifest
+        made_here = "" if uploaded else " that was made of a site: uploaded ones do not count here"
+        raise NotFound(f"there is no backup in {self.location}{made_here}")
+
+    def is_free(self, backup_id: str) -> bool:
+        """Whether nothing lies below an id, not even what a dead run left."""
+        return next(self.store.entries(self._key(backup_id, "")), None) is None
 
     def id_for(self, wanted: BackupId) -> BackupId:
         """The id of a slot's backup, made or to be made: `wanted`, unless that is another's.
@@ -302,7 +320,7 @@ class Catalog:
         if self.find(backup_id) is not None:
             raise Conflict(f"backup {backup_id} exists; a published backup is never rewritten")
         for upload in list(self.store.open_uploads(self._key(backup_id, ""))):
-            self.store.abort_upload(upload)
+            self.store.abort_upload(upload.key, upload.upload_id)
         self.store.delete([entry.key for entry in self.store.entries(self._key(backup_id, ""))])
 
     def leftovers(self) -> Iterator[Leftover]:
@@ -351,12 +369,28 @@ class Catalog:
         return sorted(name for name in found if _UPLOAD_ID.fullmatch(name))
 
     def delete_upload(self, upload_id: str) -> None:
-        """Makes the upload not exist, then deletes what was sent; may be called again."""
+        """Makes the upload not exist, then deletes what was sent; may be called again.
+
+        Parts go of which the upload's record tells; others: `delete_unnamed_parts`.
+        """
         root = f"{self._uploads_root}{upload_id}/"
+        try:
+            files = self.get_upload(upload_id).files
+        except (NotFound, UnknownFormat):
+            files = {}
         self.store.delete([f"{root}{_UPLOAD}"])
-        for part in list(self.store.open_uploads(root)):
-            self.store.abort_upload(part)
+        for kind, file in files.items():
+            if file.etag is None:  # of a sealed one no part is left
+                self.store.abort_upload(self.upload_key(upload_id, kind), file.multipart_id)
         self.store.delete([entry.key for entry in self.store.entries(root)])
+
+    def delete_unnamed_parts(self, upload_id: str) -> None:
+        """Deletes parts also of an upload whose record is gone or was never written.
+
+        It has to list the bucket's multipart uploads, a right that has no prefix: cleanup has it.
+        """
+        for part in list(self.store.open_uploads(f"{self._uploads_root}{upload_id}/")):
+            self.store.abort_upload(part.key, part.upload_id)
 
     # --- runs ----------------------------------------------------------------------------------
 

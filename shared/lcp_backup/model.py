@@ -280,8 +280,10 @@ class UploadedFile(Document):
     """Hexadecimal; None when the sender did not say."""
     part_size: int
     """Bytes of every part but the last; at least `size` when it travels in one piece."""
-    multipart_id: str | None = None
-    """S3's id of the multipart upload; None for a file that travels in one piece."""
+    multipart_id: str
+    """S3's id of the multipart upload by which it travels, also in one piece."""
+    etag: str | None = None
+    """S3's tag of the whole file; known from the moment the upload is sealed."""
 
 
 class Upload(Document):

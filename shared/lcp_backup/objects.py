@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import batched
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -41,6 +41,8 @@ PARTS_PER_DOUBLING = 1000
 MAX_PARTS = 10_000
 """S3's limit on the parts of one upload."""
 _READ_ATTEMPTS = 5
+_DENIED = {"AccessDenied", "403"}
+"""What S3 says to who may not; the answer to a HEAD has no body, so it is the status."""
 
 
 def part_size(number: int) -> int:
@@ -103,44 +105,86 @@ class _LockArguments(TypedDict, total=False):
     ObjectLockRetainUntilDate: datetime
 
 
+class _BucketArguments(TypedDict):
+    Bucket: str
+    ExpectedBucketOwner: NotRequired[str]
+
+
 def _arguments(lock: ObjectLock | None) -> _LockArguments:
     if lock is None:
         return {}
     return {"ObjectLockMode": lock.mode, "ObjectLockRetainUntilDate": lock.until}
 
 
-@contextmanager
-def _errors_for(action: str, bucket: str, key: str) -> Iterator[None]:
-    where = f"s3://{bucket}/{key}"
-    try:
-        yield
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        if code in {"NoSuchKey", "NoSuchUpload", "404", "NotFound"}:
-            raise ObjectNotFound(f"nothing lies at {where}") from error
-        if code in {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}:
-            raise PreconditionFailed(f"{where} was written by somebody else meanwhile") from error
-        message = error.response.get("Error", {}).get("Message", "")
-        raise StorageError(f"S3 refused to {action} {where}: {code} {message}".strip()) from error
-    except (BotoCoreError, HTTPError) as error:
-        raise StorageError(f"S3 failed to {action} {where}: {type(error).__name__}") from error
+@dataclass(frozen=True)
+class _Bucket:
+    """A bucket, and the account that must own it (None: whoever does)."""
 
+    name: str
+    owner: str | None
 
-def _abort(client: S3Client, bucket: str, key: str, upload_id: str) -> None:
-    with _errors_for("abort the upload of", bucket, key):
+    @property
+    def arguments(self) -> _BucketArguments:
+        """What every request names. S3 refuses it (403) when another account owns the bucket."""
+        if self.owner is None:
+            return {"Bucket": self.name}
+        return {"Bucket": self.name, "ExpectedBucketOwner": self.owner}
+
+    @contextmanager
+    def errors_for(self, action: str, key: str) -> Iterator[None]:
+        """Maps the client's errors; `action` completes "S3 refused to ..."."""
+        where = f"s3://{self.name}/{key}"
         try:
-            client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
+            yield
+        except ClientError as error:
+            code = _code(error)
+            if code in {"NoSuchKey", "NoSuchUpload", "404", "NotFound"}:
+                raise ObjectNotFound(f"nothing lies at {where}") from error
+            if code in {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}:
+                raise PreconditionFailed(
+                    f"{where} was written by somebody else meanwhile"
+                ) from error
+            message = error.response.get("Error", {}).get("Message", "")
+            refused = f"S3 refused to {action} {where}: {code} {message}".strip()
+            if code in _DENIED and self.owner is not None:
+                refused += (
+                    f" (it also refuses when the bucket does not belong to account {self.owner},"
+                    " which the settings name as its owner)"
+                )
+            raise StorageError(refused) from error
+        except (BotoCoreError, HTTPError) as error:
+            raise StorageError(f"S3 failed to {action} {where}: {type(error).__name__}") from error
+
+
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")
+
+
+def _abort(client: S3Client, bucket: _Bucket, key: str, upload_id: str) -> None:
+    with bucket.errors_for("abort the upload of", key):
+        try:
+            client.abort_multipart_upload(**bucket.arguments, Key=key, UploadId=upload_id)
         except client.exceptions.NoSuchUpload:
             return
 
 
 class ObjectStore:
-    """One bucket. Every method raises StorageError or the kind of it that is named, only that."""
+    """One bucket. Every method raises StorageError or the kind of it that is named, only that.
+
+    Arguments: `owner` is the id of the account that must own the bucket: every request (but not a
+    presigned URL, where it would be a header to send) is refused by S3 when another one does.
+    """
 
     def __init__(
-        self, client: S3Client, bucket: str, *, pause: Callable[[float], None] = time.sleep
+        self,
+        client: S3Client,
+        bucket: str,
+        *,
+        owner: str | None = None,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client = client
+        self._bucket = _Bucket(bucket, owner)
         self.bucket = bucket
         self._pause = pause
 
@@ -148,16 +192,17 @@ class ObjectStore:
         """Reads a small object whole; raises ObjectNotFound."""
 
         def read() -> StoredObject:
-            answer = self._client.get_object(Bucket=self.bucket, Key=key)
+            with self._absence_told(key):
+                answer = self._client.get_object(**self._bucket.arguments, Key=key)
             return StoredObject(answer["Body"].read(), answer["ETag"])
 
         return self._again("read", key, read)
 
     def put(self, key: str, body: bytes, *, content_type: str = "application/json") -> None:
         """Writes a small object, over whatever lies there."""
-        with _errors_for("write", self.bucket, key):
+        with self._bucket.errors_for("write", key):
             self._client.put_object(
-                Bucket=self.bucket, Key=key, Body=body, ContentType=content_type
+                **self._bucket.arguments, Key=key, Body=body, ContentType=content_type
             )
 
     def put_new(
@@ -176,7 +221,7 @@ class ObjectStore:
             key,
             body,
             lambda: self._client.put_object(
-                Bucket=self.bucket,
+                **self._bucket.arguments,
                 Key=key,
                 Body=body,
                 ContentType=content_type,
@@ -194,7 +239,7 @@ class ObjectStore:
             key,
             body,
             lambda: self._client.put_object(
-                Bucket=self.bucket,
+                **self._bucket.arguments,
                 Key=key,
                 Body=body,
                 ContentType="application/json",
@@ -208,7 +253,7 @@ class ObjectStore:
         The client sends such a request again, and the second one fails on what the first wrote.
         """
         try:
-            with _errors_for("write", self.bucket, key):
+            with self._bucket.errors_for("write", key):
                 return write()
         except PreconditionFailed:
             stored = self.get(key)
@@ -219,9 +264,9 @@ class ObjectStore:
     def delete(self, keys: Iterable[str]) -> None:
         """Deletes objects; one that is gone already counts as deleted."""
         for some in batched(keys, 1000, strict=False):
-            with _errors_for("delete", self.bucket, some[0]):
+            with self._bucket.errors_for("delete", some[0]):
                 answer = self._client.delete_objects(
-                    Bucket=self.bucket,
+                    **self._bucket.arguments,
                     Delete={"Objects": [{"Key": key} for key in some], "Quiet": True},
                 )
             for failed in answer.get("Errors", []):
@@ -232,9 +277,9 @@ class ObjectStore:
 
     def entries(self, prefix: str) -> Iterator[ObjectInfo]:
         """Every object whose key starts with `prefix`, in the order of their keys."""
-        with _errors_for("list", self.bucket, prefix):
+        with self._bucket.errors_for("list", prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=prefix
+                **self._bucket.arguments, Prefix=prefix
             )
             for page in pages:
                 for entry in page.get("Contents", []):
@@ -242,9 +287,9 @@ class ObjectStore:
 
     def folders(self, prefix: str) -> Iterator[str]:
         """The names directly below `prefix` (which ends in a slash), in their order."""
-        with _errors_for("list", self.bucket, prefix):
+        with self._bucket.errors_for("list", prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=prefix, Delimiter="/"
+                **self._bucket.arguments, Prefix=prefix, Delimiter="/"
             )
             for page in pages:
                 for entry in page.get("CommonPrefixes", []):
@@ -252,17 +297,17 @@ class ObjectStore:
 
     def open_uploads(self, prefix: str) -> Iterator[OpenUpload]:
         """The multipart uploads below `prefix` that were neither completed nor aborted."""
-        with _errors_for("list the uploads of", self.bucket, prefix):
+        with self._bucket.errors_for("list the uploads of", prefix):
             pages = self._client.get_paginator("list_multipart_uploads").paginate(
-                Bucket=self.bucket, Prefix=prefix
+                **self._bucket.arguments, Prefix=prefix
             )
             for page in pages:
                 for entry in page.get("Uploads", []):
                     yield OpenUpload(entry["Key"], entry["UploadId"], entry["Initiated"])
 
-    def abort_upload(self, upload: OpenUpload) -> None:
+    def abort_upload(self, key: str, upload_id: str) -> None:
         """Ends a multipart upload and frees its parts; one that is gone already counts as ended."""
-        _abort(self._client, self.bucket, upload.key, upload.upload_id)
+        _abort(self._client, self._bucket, key, upload_id)
 
     # --- what others send and fetch ------------------------------------------------------------
 
@@ -281,22 +326,31 @@ class ObjectStore:
             ResponseContentType=content_type,
         )
 
-    def presigned_put(self, key: str, *, expires: timedelta) -> str:
-        """A URL by which anybody may write the object for a while, in one PUT of up to 5 GB."""
-        return self._presigned("put_object", key, expires)
+    def presigned_part(
+        self, key: str, upload_id: str, number: int, *, size: int, expires: timedelta
+    ) -> str:
+        """A URL by which anybody may PUT one part of a multipart upload, number from 1.
 
-    def presigned_part(self, key: str, upload_id: str, number: int, *, expires: timedelta) -> str:
-        """A URL by which anybody may PUT one part of a multipart upload, number from 1."""
-        return self._presigned("upload_part", key, expires, UploadId=upload_id, PartNumber=number)
+        The part has exactly `size` bytes: its length is signed, so S3 refuses any other (403). The
+        URL ends with the upload, however long it would have lived.
+        """
+        return self._presigned(
+            "upload_part",
+            key,
+            expires,
+            UploadId=upload_id,
+            PartNumber=number,
+            ContentLength=size,
+        )
 
     def _presigned(
         self,
-        call: Literal["get_object", "put_object", "upload_part"],
+        call: Literal["get_object", "upload_part"],
         key: str,
         expires: timedelta,
         **parameters: Any,
     ) -> str:
-        with _errors_for("sign a URL for", self.bucket, key):
+        with self._bucket.errors_for("sign a URL for", key):
             return self._client.generate_presigned_url(
                 call,
                 Params={"Bucket": self.bucket, "Key": key, **parameters},
@@ -305,14 +359,15 @@ class ObjectStore:
 
     def start_upload(self, key: str) -> str:
         """Opens a multipart upload that others fill; answers S3's id of it."""
-        with _errors_for("start the upload of", self.bucket, key):
-            return self._client.create_multipart_upload(Bucket=self.bucket, Key=key)["UploadId"]
+        with self._bucket.errors_for("start the upload of", key):
+            started = self._client.create_multipart_upload(**self._bucket.arguments, Key=key)
+            return started["UploadId"]
 
     def list_parts(self, key: str, upload_id: str) -> list[StoredPart]:
         """The parts that have arrived, by number; raises ObjectNotFound when it is not open."""
-        with _errors_for("list the parts of", self.bucket, key):
+        with self._bucket.errors_for("list the parts of", key):
             pages = self._client.get_paginator("list_parts").paginate(
-                Bucket=self.bucket, Key=key, UploadId=upload_id
+                **self._bucket.arguments, Key=key, UploadId=upload_id
             )
             return [
                 StoredPart(part["PartNumber"], part["Size"], part["ETag"])
@@ -320,11 +375,22 @@ class ObjectStore:
                 for part in page.get("Parts", [])
             ]
 
+    def put_part(self, key: str, upload_id: str, number: int, body: bytes) -> None:
+        """Sends one part; raises ObjectNotFound when the upload is not open."""
+        with self._bucket.errors_for(f"write part {number} of", key):
+            self._client.upload_part(
+                **self._bucket.arguments,
+                Key=key,
+                UploadId=upload_id,
+                PartNumber=number,
+                Body=body,
+            )
+
     def complete_upload(self, key: str, upload_id: str, parts: Iterable[StoredPart]) -> None:
         """Makes the parts one object; raises ObjectNotFound when the upload is not open."""
-        with _errors_for("complete the upload of", self.bucket, key):
+        with self._bucket.errors_for("complete the upload of", key):
             self._client.complete_multipart_upload(
-                Bucket=self.bucket,
+                **self._bucket.arguments,
                 Key=key,
                 UploadId=upload_id,
                 MultipartUpload={
@@ -334,8 +400,8 @@ class ObjectStore:
 
     def reader(self, key: str) -> ObjectReader:
         """A RangeSource over one object as it is now; raises ObjectNotFound."""
-        with _errors_for("read", self.bucket, key):
-            head = self._client.head_object(Bucket=self.bucket, Key=key)
+        with self._bucket.errors_for("read", key), self._absence_told(key):
+            head = self._client.head_object(**self._bucket.arguments, Key=key)
         return ObjectReader(self, key, head["ContentLength"], head["ETag"])
 
     def writer(
@@ -348,7 +414,7 @@ class ObjectStore:
     ) -> ObjectWriter:
         """A ByteSink for one new object of any size; nothing is sent before a part is full."""
         return ObjectWriter(
-            self._client, self.bucket, key, content_type=content_type, threads=threads, lock=lock
+            self._client, self._bucket, key, content_type=content_type, threads=threads, lock=lock
         )
 
     def read_range(self, key: str, etag: str, offset: int, length: int) -> bytes:
@@ -356,7 +422,7 @@ class ObjectStore:
 
         def read() -> bytes:
             answer = self._client.get_object(
-                Bucket=self.bucket,
+                **self._bucket.arguments,
                 Key=key,
                 Range=f"bytes={offset}-{offset + length - 1}",
                 IfMatch=etag,
@@ -371,9 +437,32 @@ class ObjectStore:
             )
         return body
 
+    @contextmanager
+    def _absence_told(self, key: str) -> Iterator[None]:
+        """A refusal to read a key at which nothing lies becomes ObjectNotFound.
+
+        S3 answers 403 instead of 404 to a caller without the right to list. Our roles have that
+        right below their prefix only, and AWS does not say whether it counts: the listing is asked.
+        Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html (Permissions).
+        """
+        try:
+            yield
+        except ClientError as error:
+            if _code(error) in _DENIED and self._is_absent(key):
+                raise ObjectNotFound(f"nothing lies at s3://{self.bucket}/{key}") from error
+            raise
+
+    def _is_absent(self, key: str) -> bool:
+        try:
+            answer = self._client.list_objects_v2(**self._bucket.arguments, Prefix=key, MaxKeys=1)
+        except (ClientError, BotoCoreError):
+            return False
+        # Keys are listed in their order, so the key itself comes before those that it begins.
+        return key not in [entry["Key"] for entry in answer.get("Contents", [])]
+
     def _again[T](self, action: str, key: str, read: Callable[[], T]) -> T:
         """Reads again when a body breaks off: the client's own retries end at the answer's head."""
-        with _errors_for(action, self.bucket, key):
+        with self._bucket.errors_for(action, key):
             for attempt in range(1, _READ_ATTEMPTS):
                 try:
                     return read()
@@ -388,8 +477,9 @@ class ObjectReader:
     def __init__(self, store: ObjectStore, key: str, size: int, etag: str) -> None:
         self._store = store
         self._key = key
-        self._etag = etag
         self._size = size
+        self.etag = etag
+        """S3's tag of the object."""
 
     @property
     def size(self) -> int:
@@ -400,7 +490,7 @@ class ObjectReader:
         """Exactly `length` bytes from `offset`; raises StorageError when they cannot be had."""
         if length == 0:
             return b""
-        return self._store.read_range(self._key, self._etag, offset, length)
+        return self._store.read_range(self._key, self.etag, offset, length)
 
 
 class ObjectWriter:
@@ -415,7 +505,7 @@ class ObjectWriter:
     def __init__(
         self,
         client: S3Client,
-        bucket: str,
+        bucket: _Bucket,
         key: str,
         *,
         content_type: str,
@@ -443,7 +533,7 @@ class ObjectWriter:
     def write(self, data: bytes) -> None:
         """Appends; blocks while `threads` parts are travelling; raises a part's StorageError."""
         if self._closed:
-            raise StorageError(f"the upload of s3://{self._bucket}/{self._key} has ended")
+            raise StorageError(f"the upload of s3://{self._bucket.name}/{self._key} has ended")
         self._buffer.append(data)
         self._buffered += len(data)
         if self._buffered >= part_size(self._number):
@@ -452,13 +542,13 @@ class ObjectWriter:
     def complete(self, head: bytes = b"") -> None:
         """Makes the object visible, `head` in front; raises PreconditionFailed, StorageError."""
         if self._closed:
-            raise StorageError(f"the upload of s3://{self._bucket}/{self._key} has ended")
+            raise StorageError(f"the upload of s3://{self._bucket.name}/{self._key} has ended")
         if self._upload_id is None:
             self._closed = True
             body = b"".join([head, self._first, *self._buffer])
-            with self._unless_complete(), _errors_for("write", self._bucket, self._key):
+            with self._unless_complete(), self._bucket.errors_for("write", self._key):
                 self._client.put_object(
-                    Bucket=self._bucket,
+                    **self._bucket.arguments,
                     Key=self._key,
                     Body=body,
                     ContentType=self._content_type,
@@ -471,9 +561,9 @@ class ObjectWriter:
             self._send(self._number, b"".join(self._buffer))
         self._send(1, head + self._first)
         parts = sorted((part.result() for part in self._parts), key=lambda p: p["PartNumber"])
-        with self._unless_complete(), _errors_for("complete", self._bucket, self._key):
+        with self._unless_complete(), self._bucket.errors_for("complete", self._key):
             self._client.complete_multipart_upload(
-                Bucket=self._bucket,
+                **self._bucket.arguments,
                 Key=self._key,
                 UploadId=self._upload_id,
                 MultipartUpload={"Parts": parts},
@@ -501,7 +591,7 @@ class ObjectWriter:
             yield
         except StorageError:
             with suppress(ClientError, BotoCoreError):
-                found = self._client.head_object(Bucket=self._bucket, Key=self._key)
+                found = self._client.head_object(**self._bucket.arguments, Key=self._key)
                 if found["Metadata"] == self._mark:
                     return
             raise
@@ -524,16 +614,16 @@ class ObjectWriter:
         self._number += 1
         if self._number > MAX_PARTS:
             raise StorageError(
-                f"s3://{self._bucket}/{self._key} would need more than {MAX_PARTS} parts"
+                f"s3://{self._bucket.name}/{self._key} would need more than {MAX_PARTS} parts"
             )
 
     def _send(self, number: int, body: bytes) -> None:
         if self._failure is not None:
             raise self._failure
         if self._upload_id is None:
-            with _errors_for("start the upload of", self._bucket, self._key):
+            with self._bucket.errors_for("start the upload of", self._key):
                 self._upload_id = self._client.create_multipart_upload(
-                    Bucket=self._bucket,
+                    **self._bucket.arguments,
                     Key=self._key,
                     ContentType=self._content_type,
                     Metadata=self._mark,
@@ -546,9 +636,9 @@ class ObjectWriter:
 
     def _upload(self, upload_id: str, number: int, body: bytes) -> CompletedPartTypeDef:
         try:
-            with _errors_for(f"write part {number} of", self._bucket, self._key):
+            with self._bucket.errors_for(f"write part {number} of", self._key):
                 answer = self._client.upload_part(
-                    Bucket=self._bucket,
+                    **self._bucket.arguments,
                     Key=self._key,
                     UploadId=upload_id,
                     PartNumber=number,

@@ -49,12 +49,14 @@ class Service:
         retention = timedelta(days=config.backup_retention_days)
         mode = config.backup_object_lock
         self._catalog = Catalog(
-            ObjectStore(s3, config.required_bucket()),
+            ObjectStore(s3, config.required_bucket(), owner=config.backup_bucket_account),
             config.backup_prefix,
             lock=BackupLock(mode, retention) if mode else None,
         )
         source_bucket = config.source_bucket or config.required_bucket()
-        self._source = Catalog(ObjectStore(s3, source_bucket), config.source_prefix)
+        self._source = Catalog(
+            ObjectStore(s3, source_bucket, owner=config.source_account), config.source_prefix
+        )
         self._telemetry = Telemetry(
             aws.EventBus(aws.events_client()),
             level=config.log_level,

@@ -159,6 +159,13 @@ def _user_pool_id(value: object) -> str:
     return text
 
 
+def _account(value: object) -> str:
+    text = str(value).strip()
+    if not re.fullmatch(r"\d{12}", text, re.ASCII):
+        raise ValueError("the 12 digits of an AWS account are allowed")
+    return text
+
+
 def _prefix(value: object) -> str:
     text = str(value).strip("/")
     # (S3 would take a `*` too, but in a role's policy it means every other prefix.)
@@ -209,12 +216,24 @@ class Settings(BaseModel):
     backup_restore_source_prefix: Annotated[str | None, BeforeValidator(_prefix)] = Field(
         None, alias="LCP_BACKUP_RESTORE_SOURCE_PREFIX"
     )
+    backup_restore_source_account: Annotated[str | None, BeforeValidator(_account)] = Field(
+        None, alias="LCP_BACKUP_RESTORE_SOURCE_ACCOUNT"
+    )
+    """The account that must own the bucket restores read from; None means this bucket's."""
+    backup_restore_uploaded: Annotated[bool, BeforeValidator(_flag)] = Field(
+        False, alias="LCP_BACKUP_RESTORE_UPLOADED"
+    )
+    """Whether the latest backup, for a scheduled restore, may be one that somebody uploaded."""
     backup_object_lock: Annotated[
         Literal["GOVERNANCE", "COMPLIANCE"] | None, BeforeValidator(_lock_mode)
     ] = Field(None, alias="LCP_BACKUP_OBJECT_LOCK")
     """How S3 keeps a backup's objects from being deleted before their retention ends; or not."""
     backup_bucket: Annotated[str, _Required] | None = Field(None, alias="LCP_BACKUP_BUCKET")
     """The bucket backups lie in; only the schedules function does without."""
+    backup_bucket_account: Annotated[str | None, BeforeValidator(_account)] = Field(
+        None, alias="LCP_BACKUP_BUCKET_ACCOUNT"
+    )
+    """The account that must own that bucket: S3 refuses every request otherwise. None: any."""
     backup_prefix_given: Annotated[str | None, BeforeValidator(_prefix)] = Field(
         None, alias="LCP_BACKUP_PREFIX"
     )
@@ -357,6 +376,11 @@ class Settings(BaseModel):
     def source_bucket(self) -> str | None:
         """The bucket that restores read from."""
         return self.backup_restore_source_bucket or self.backup_bucket
+
+    @property
+    def source_account(self) -> str | None:
+        """The account that must own the bucket that restores read from."""
+        return self.backup_restore_source_account or self.backup_bucket_account
 
     @property
     def source_prefix(self) -> str:

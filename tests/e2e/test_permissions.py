@@ -1,21 +1,25 @@
 """What the functions' roles allow, held against what the functions did on the emulator.
 
 The emulator enforces the roles: what they do not allow fails the other tests here. What they allow
-and nobody needs is found here, by what IAM was asked while those tests and this one ran.
+and nobody needs is found here, by what IAM was asked while those tests and this one ran. What a
+function must not be able to do, were it taken over, is tried with its role.
 """
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
+from local import emulator
 from local.api import curl
 from local.emulator import ALLOWED
 from tests.e2e.conftest import Deployed
@@ -28,11 +32,15 @@ NOT_SEEN_HERE = {
     ("*", "sqs:SendMessage", "*"): "Lambda itself sends what was given up, by the function's role",
     ("*", "rds:DescribeDB*", "*"): "the database here has a host name; see test_aws.py",
     ("Create", "s3:GetObject", "*/runs/*"): "a queued run that finds its backup made already",
+    ("Restore", "s3:GetObject", "*/runs/*"): "what was restored last; see test_jobs.py",
+    ("Schedules", "events:Put*", "*-restore-*"): "in disaster recovery; see test_deployed_stack.py",
+    ("Cleanup", "s3:GetObject", "*/runs/*"): "of runs an hour old and more; see test_cleanup.py",
     ("Cleanup", "s3:AbortMultipartUpload", "*"): "what is aborted is a day old; test_cleanup.py",
+    ("Cleanup", "s3:*Object", "*/uploads/*"): "what is forgotten is a day old; test_cleanup.py",
+    ("Cleanup", "s3:DeleteObject", "*/runs/*"): "records stay for 90 days; see test_cleanup.py",
     ("Watch", "s3:GetObject", "*/runs/*"): "read in disaster recovery; see test_watch.py",
     ("Watch", "s3:GetObject", "*/restore-paused.json"): "read in disaster recovery, as above",
-    ("Upload", "s3:AbortMultipartUpload", "*"): "what a dead upload left open; see test_take_in.py",
-    ("Upload", "s3:DeleteObject", "*/backups/*"): "what a dead upload left; see test_take_in.py",
+    ("Upload", "s3:AbortMultipartUpload", "*"): "what was refused late; see test_take_in.py",
 }
 """What a role allows (of which function, or of all) and this emulator has no use for, and why."""
 
@@ -132,6 +140,7 @@ def do_one_of_everything(deployed: Deployed) -> None:
     stack.invoke("create", {"time": "2020-01-01T00:00:00Z"})
     stack.invoke("cleanup", {})
     assert deployed.admin.call("PUT", "/backup/restore/pause").status == 200
+    assert deployed.viewer.call("GET", "/backup/schedules").status == 200
     assert deployed.admin.call("DELETE", "/backup/restore/pause").status == 204
     sizes = {"database": {"size": 100}, "volume": {"size": 40_000_000}}
     given_up = deployed.admin.post("/backup/upload", sizes).json()
@@ -139,10 +148,10 @@ def do_one_of_everything(deployed: Deployed) -> None:
     for path in ("create", f"restore/{backup_id}"):
         started = deployed.admin.post(f"/backup/{path}")
         assert deployed.admin.wait_for(started.json()["run_id"])["state"] == "succeeded"
-    now = datetime.now(UTC)
-    ids = {f"acme-dev-{minute:%Y%m%d%H%M}" for minute in (now, now + timedelta(minutes=1))}
-    for free in ids - {manifest["id"] for manifest in deployed.manifests()}:
-        leave_as_a_dead_run(deployed, free)
+    for kind in ("database", "volume"):
+        url = f"{deployed.viewer.url}/backup/download/{kind}/{backup_id}"
+        user = deployed.viewer.user
+        assert curl("--location", "--user", f"{user.name}:{user.password}", url).status == 200
     upload_id = upload_by_form(deployed, backup_id)
     assert stack.invoke("upload", {"upload_id": upload_id})["run_id"] == upload_id
     send_rubbish_in_parts(deployed)
@@ -219,3 +228,158 @@ def test_what_is_said_to_be_needed_elsewhere_is_allowed(roles: Roles) -> None:
         if not any(excuses(known, permission) for permission in allowed)
     }
     assert stale == set()
+
+
+# --- what a function cannot do, whatever runs in it ----------------------------------------------
+
+ASSUMABLE = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"},
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "lambda.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        },
+    ],
+}
+
+type ClientOf = Callable[[str, str], Any]
+"""A client by function and service, with nothing but the rights of the function's role."""
+
+
+@pytest.fixture(scope="module")
+def acting_as(deployed: Deployed, roles: Roles) -> ClientOf:
+    def client(function: str, service: str) -> Any:
+        (name,) = [role for role, of in roles.names.items() if of == function]
+        iam = deployed.stack.client("iam")
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(ASSUMABLE))
+        arn = iam.get_role(RoleName=name)["Role"]["Arn"]
+        taken = deployed.stack.client("sts").assume_role(RoleArn=arn, RoleSessionName="taken-over")
+        credentials = taken["Credentials"]
+        make: Callable[..., Any] = boto3.client
+        return make(
+            service,
+            endpoint_url=deployed.stack.endpoint_url,
+            region_name=emulator.REGION,
+            aws_access_key_id=credentials["AccessKeyId"],
+            aws_secret_access_key=credentials["SecretAccessKey"],
+            aws_session_token=credentials["SessionToken"],
+        )
+
+    return client
+
+
+@dataclass(frozen=True)
+class Published:
+    """A backup that is there, and its place."""
+
+    bucket: str
+    prefix: str
+    id: str
+
+    def key(self, name: str) -> str:
+        return f"{self.prefix}/backups/{self.id}/{name}"
+
+
+@pytest.fixture(scope="module")
+def published(deployed: Deployed) -> Published:
+    backup_id = deployed.stack.invoke("create", {"time": "2026-11-21T05:00:00Z"})["backup_id"]
+    return Published(deployed.described["bucket"], deployed.described["prefix"], backup_id)
+
+
+@contextmanager
+def denied() -> Iterator[None]:
+    with pytest.raises(ClientError) as error:
+        yield
+    assert error.value.response["Error"]["Code"] in {"AccessDenied", "AccessDeniedException", "403"}
+
+
+def test_the_function_that_reads_what_strangers_wrote_deletes_and_overwrites_no_backup(
+    deployed: Deployed, acting_as: ClientOf, published: Published
+) -> None:
+    s3 = acting_as("Upload", "s3")
+    place = {"Bucket": published.bucket}
+    before = deployed.keys("backups/")
+    for name in ("manifest.json", "database.tgz", "volume.index"):
+        key = published.key(name)
+        with denied():
+            s3.delete_object(**place, Key=key)
+        with denied():
+            s3.put_object(**place, Key=key, Body=b"mine")
+        with pytest.raises(ClientError, match="PreconditionFailed"):
+            s3.put_object(**place, Key=key, Body=b"mine", IfNoneMatch="*")
+        begun = s3.create_multipart_upload(**place, Key=key)["UploadId"]
+        part = s3.upload_part(**place, Key=key, UploadId=begun, PartNumber=1, Body=b"mine")
+        parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+        with denied():
+            s3.complete_multipart_upload(**place, Key=key, UploadId=begun, MultipartUpload=parts)
+        s3.abort_multipart_upload(**place, Key=key, UploadId=begun)
+    with denied():
+        s3.get_object(**place, Key=published.key("volume.tgz"))
+    assert deployed.keys("backups/") == before
+    manifest = deployed.s3.get_object(**place, Key=published.key("manifest.json"))["Body"].read()
+    assert json.loads(manifest)["id"] == published.id
+
+
+@pytest.mark.parametrize("function", ["Api", "Create", "Restore", "Cleanup", "Watch", "Upload"])
+def test_no_function_lists_more_than_its_environment(
+    acting_as: ClientOf, published: Published, function: str
+) -> None:
+    s3 = acting_as(function, "s3")
+    below = f"{published.prefix}/backups/"
+    assert s3.list_objects_v2(Bucket=published.bucket, Prefix=below)["KeyCount"] > 0
+    for prefix in ("", "acme/", "other/prd/backups/"):
+        with denied():
+            s3.list_objects_v2(Bucket=published.bucket, Prefix=prefix)
+    with denied():
+        s3.list_objects_v2(Bucket=published.bucket)
+
+
+def test_cleanup_cannot_touch_the_lease_nor_end_a_pause(
+    acting_as: ClientOf, published: Published
+) -> None:
+    s3 = acting_as("Cleanup", "s3")
+    for name in ("lease.json", "restore-paused.json"):
+        place = {"Bucket": published.bucket, "Key": f"{published.prefix}/{name}"}
+        with denied():
+            s3.delete_object(**place)
+        with denied():
+            s3.put_object(**place, Body=b"")
+
+
+@pytest.mark.parametrize(
+    ("function", "name", "body"),
+    [
+        ("Create", "uploads/u/database", None),
+        ("Restore", "uploads/u/database", None),
+        ("Watch", "backups/{id}/database.tgz", None),
+        ("Cleanup", "backups/{id}/database.tgz", None),
+        ("Restore", "backups/{id}/manifest.json", b""),
+        ("Restore", "runs/20261123T001500-create-0a1b2c3d.json", b""),
+        ("Upload", "runs/20261123T001500-restore-0a1b2c3d.json", b""),
+        ("Api", "backups/{id}/manifest.json", b""),
+        ("Api", "lease.json", b""),
+    ],
+)
+def test_what_is_another_functions_business_is_denied(
+    acting_as: ClientOf, published: Published, function: str, name: str, body: bytes | None
+) -> None:
+    s3 = acting_as(function, "s3")
+    key = f"{published.prefix}/{name.format(id=published.id)}"
+    with denied():
+        if body is None:
+            s3.get_object(Bucket=published.bucket, Key=key)
+        else:
+            s3.put_object(Bucket=published.bucket, Key=key, Body=body, IfNoneMatch="*")
+
+
+def test_the_rules_of_a_stack_whose_name_begins_alike_are_out_of_reach(
+    acting_as: ClientOf,
+) -> None:
+    events = acting_as("Schedules", "events")
+    for name in ("lcp-backup-prod-create-1", "lcp-backup-create-create-1", "lcp-backup-create-10"):
+        with denied():
+            events.put_rule(Name=name, ScheduleExpression="rate(1 day)")
+        with denied():
+            events.delete_rule(Name=name)

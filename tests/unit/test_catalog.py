@@ -69,9 +69,9 @@ def a_manifest(slot: datetime) -> Manifest:
     )
 
 
-def publish(catalog: Catalog, slot: datetime) -> str:
+def publish(catalog: Catalog, slot: datetime, kind_of: BackupType = BackupType.AUTO) -> str:
     """A whole backup: archives, indexes, manifest."""
-    manifest = a_manifest(slot)
+    manifest = a_manifest(slot).model_copy(update={"type": kind_of})
     for kind in ArchiveKind:
         for writer in (
             catalog.archive_writer(manifest.id, kind),
@@ -141,6 +141,51 @@ def test_backups_are_listed_newest_first_whatever_their_names(
     catalog.store.put("acme/prd/backups/zzz-notes/readme.txt", b"put here by hand")
     assert [manifest.id for manifest in catalog.backups()] == [new, old]
     assert catalog.latest().id == new
+
+
+def test_latest_can_mean_what_the_service_made_of_a_site(
+    catalog: Catalog, clock: SettableClock
+) -> None:
+    ours = publish(catalog, clock())
+    for _ in range(40):
+        clock.pass_by(timedelta(minutes=1))
+        publish(catalog, clock(), BackupType.UPLOADED)
+    assert catalog.latest().type is BackupType.UPLOADED
+    assert catalog.latest(uploaded=False).id == ours
+    catalog.unpublish(ours)
+    assert catalog.latest().type is BackupType.UPLOADED
+    with pytest.raises(NotFound, match="uploaded ones do not count"):
+        catalog.latest(uploaded=False)
+
+
+def test_the_newest_backup_is_one_read_however_many_there_are(
+    catalog: Catalog, clock: SettableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        clock.pass_by(timedelta(minutes=1))
+        newest = publish(catalog, clock())
+    read: list[str] = []
+    find = catalog.find
+
+    def watched(backup_id: str) -> Manifest | None:
+        read.append(backup_id)
+        return find(backup_id)
+
+    monkeypatch.setattr(catalog, "find", watched)
+    assert catalog.latest(uploaded=False).id == newest
+    assert read == [newest]
+
+
+def test_a_newer_backup_that_cannot_be_read_is_not_passed_over(
+    catalog: Catalog, store: ObjectStore, clock: SettableClock
+) -> None:
+    publish(catalog, clock())
+    for _ in range(2):
+        clock.pass_by(timedelta(minutes=1))
+        publish(catalog, clock(), BackupType.UPLOADED)
+    store.put("acme/prd/backups/acme-prd-202611230016/manifest.json", b'{"format": 99}')
+    with pytest.raises(UnknownFormat):
+        catalog.latest(uploaded=False)
 
 
 def test_unpublish_leaves_nothing_and_may_be_called_again(

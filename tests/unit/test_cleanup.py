@@ -175,8 +175,18 @@ def test_an_upload_that_nobody_completed_goes_after_a_day(
     assert [entry.key for entry in store.entries("acme/prd/uploads/")] == [
         f"acme/prd/uploads/{young.id}/upload.json"
     ]
-    (left,) = store.open_uploads("acme/prd/uploads/")
-    assert young.id in left.key
+    left = [part.key for part in store.open_uploads("acme/prd/uploads/")]
+    assert left == [catalog.upload_key(young.id, kind) for kind in ArchiveKind]
+
+
+def test_parts_of_an_upload_that_has_no_record_go_too(
+    catalog: Catalog, store: ObjectStore, clock: SettableClock, sweep: Sweeper
+) -> None:
+    upload_id = catalog.new_run_id(RunKind.UPLOAD)
+    store.start_upload(catalog.upload_key(upload_id, ArchiveKind.VOLUME))
+    clock.pass_by(timedelta(days=1))
+    assert sweep().abandoned == [upload_id]
+    assert list(store.open_uploads("")) == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """The S3 edge: parts, conditional writes, ranges, and what a failure leaves behind."""
 
 import random
+from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -194,3 +197,97 @@ def test_an_object_whose_completion_was_answered_too_late_is_complete(
         writer.write(bytes(FIRST_PART_SIZE))
     writer.complete()
     assert store.reader("late.tgz").size == 5 + parts * FIRST_PART_SIZE
+
+
+# --- whose bucket it is, and who may list it ------------------------------------------------------
+
+OWNER = "123456789012"
+
+
+def denied(method: str) -> tuple[object, dict[str, Any]]:
+    """What the client makes of S3's 403; the answer to a HEAD has no body to read a code from."""
+    code = "403" if method == "HEAD" else "AccessDenied"
+    return SimpleNamespace(status_code=403), {"Error": {"Code": code, "Message": "Access Denied"}}
+
+
+@pytest.fixture
+def owned(s3: "S3Client") -> "S3Client":
+    """A client of an S3 that checks who owns the bucket, which the mock does not."""
+
+    def check(params: dict[str, Any], **_: Any) -> Any:
+        expected = params["headers"].get("x-amz-expected-bucket-owner", OWNER)
+        return None if expected == OWNER else denied(params["method"])
+
+    s3.meta.events.register("before-call.s3", check)
+    return s3
+
+
+def write_in_parts(store: ObjectStore) -> None:
+    writer = store.writer("k", threads=1)
+    try:
+        for _ in range(3):
+            writer.write(bytes(FIRST_PART_SIZE))
+        writer.complete()
+    finally:
+        writer.abort()
+
+
+REQUESTS: list[Callable[[ObjectStore], object]] = [
+    lambda store: store.get("k"),
+    lambda store: store.reader("k"),
+    lambda store: store.read_range("k", "tag", 0, 1),
+    lambda store: store.put("k", b""),
+    lambda store: store.put_new("k", b""),
+    lambda store: store.put_over("k", b"", "tag"),
+    lambda store: store.delete(["k"]),
+    lambda store: list(store.entries("")),
+    lambda store: list(store.folders("")),
+    lambda store: list(store.open_uploads("")),
+    lambda store: store.start_upload("k"),
+    lambda store: store.put_part("k", "id", 1, b""),
+    lambda store: store.list_parts("k", "id"),
+    lambda store: store.complete_upload("k", "id", []),
+    lambda store: store.abort_upload("k", "id"),
+    lambda store: store.writer("k").complete(),
+    write_in_parts,
+]
+
+
+@pytest.mark.parametrize("request_of", REQUESTS, ids=range(len(REQUESTS)))
+def test_no_request_reaches_a_bucket_that_another_account_owns(
+    owned: "S3Client", request_of: Callable[[ObjectStore], object]
+) -> None:
+    theirs = ObjectStore(owned, "backups", owner="210987654321", pause=lambda _: None)
+    with pytest.raises(StorageError, match="does not belong to account 210987654321") as error:
+        request_of(theirs)
+    assert type(error.value) is StorageError
+    assert list(ObjectStore(owned, "backups", owner=OWNER).entries("")) == []
+
+
+def test_a_url_for_others_names_no_owner(owned: "S3Client") -> None:
+    store = ObjectStore(owned, "backups", owner=OWNER)
+    minute = timedelta(minutes=1)
+    for url in (
+        store.presigned_part("k", "id", 1, size=1, expires=minute),
+        store.presigned_get("k", expires=minute, file_name="f", content_type="x/y"),
+    ):
+        assert "owner" not in url
+
+
+def test_a_missing_key_is_told_from_a_forbidden_one_where_s3_says_403_of_both(
+    store: ObjectStore, s3: "S3Client"
+) -> None:
+    for key in ("missing-but-longer", "forbidden"):
+        store.put(key, b"")
+
+    def refuse(params: dict[str, Any], **_: Any) -> Any:
+        found = params["url_path"].endswith(("/missing", "/forbidden"))
+        return denied(params["method"]) if found else None
+
+    s3.meta.events.register("before-call.s3", refuse)
+    for read in (store.get, store.reader):
+        with pytest.raises(ObjectNotFound, match="s3://backups/missing"):
+            read("missing")
+        with pytest.raises(StorageError, match="S3 refused to read") as error:
+            read("forbidden")
+        assert not isinstance(error.value, ObjectNotFound), "it is there, and may not be read"

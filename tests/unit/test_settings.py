@@ -78,6 +78,9 @@ def test_more_than_thirty_days_are_thirty_and_a_warning() -> None:
         ("LCP_DEBUG_LOG", "yes", "true or false"),
         ("LCP_BACKUP_PREFIX", "a b", "S3 key prefix"),
         ("LCP_SCHEDULES_SINCE", "2026-11-23T00:15:00", "timezone"),
+        ("LCP_BACKUP_RESTORE_UPLOADED", "yes", "true or false"),
+        ("LCP_BACKUP_RESTORE_SOURCE_ACCOUNT", "1234", "12 digits"),
+        ("LCP_BACKUP_BUCKET_ACCOUNT", "arn:aws:iam::123456789012", "12 digits"),
     ],
 )
 def test_a_wrong_value_names_its_variable_the_value_and_what_is_allowed(
@@ -104,6 +107,19 @@ def test_an_environment_never_follows_itself() -> None:
         "LCP_BACKUP_RESTORE_SOURCE_PREFIX": "acme/prd",
     }
     assert Settings.from_env(same_bucket).source_prefix == "acme/prd"
+
+
+def test_the_source_belongs_to_this_account_unless_another_is_named() -> None:
+    own = {"LCP_BACKUP_BUCKET_ACCOUNT": "123456789012"}
+    assert Settings.from_env(own).source_account == "123456789012"
+    other = {**own, "LCP_BACKUP_RESTORE_SOURCE_ACCOUNT": "210987654321"}
+    assert Settings.from_env(other).source_account == "210987654321"
+    assert Settings.from_env({}).source_account is None
+
+
+def test_a_scheduled_restore_takes_no_upload_unless_it_is_told_to() -> None:
+    assert Settings.from_env({}).backup_restore_uploaded is False
+    assert Settings.from_env({"LCP_BACKUP_RESTORE_UPLOADED": "TRUE"}).backup_restore_uploaded
 
 
 def test_no_secret_is_shown_by_settings_or_their_errors() -> None:

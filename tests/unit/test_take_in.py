@@ -2,7 +2,7 @@
 
 import gzip
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -162,12 +162,13 @@ def test_a_file_that_is_not_what_was_announced_is_refused(inbox: Inbox) -> None:
         assert inbox.keys("backups") == []
 
 
-def test_a_file_that_was_sent_once_more_after_the_seal_is_refused(
-    inbox: Inbox, catalog: Catalog
+@pytest.mark.parametrize("more", [b"more", b""], ids=["another size", "another tag"])
+def test_a_file_that_was_swapped_after_the_seal_is_refused(
+    inbox: Inbox, catalog: Catalog, more: bytes
 ) -> None:
     upload_id = inbox.sent()
-    catalog.store.put(catalog.upload_key(upload_id, VOLUME), LIBRARY + b"more")
-    with pytest.raises(ArchiveDamaged, match="the volume .* is not what was announced"):
+    catalog.store.put(catalog.upload_key(upload_id, VOLUME), LIBRARY + more)
+    with pytest.raises(ArchiveDamaged, match="the volume .* is not the file that was sealed"):
         inbox.take_in(upload_id)
 
 
@@ -183,10 +184,34 @@ def test_any_other_failure_keeps_the_files_for_another_try(
         broken.setattr(catalog, "publish", refuse)
         with pytest.raises(StorageError, match="away"):
             inbox.take_in(upload_id)
-    assert inbox.keys("backups") == []
+    assert list(catalog.backups()) == []
     assert inbox.run(upload_id).state is RunState.FAILED
     inbox.uploads.seal(upload_id)
-    assert inbox.take_in(upload_id).run_id == upload_id
+    again = inbox.take_in(upload_id)
+    assert again.run_id == upload_id
+    # It may delete nothing there, so it leaves what it left to cleanup.
+    assert again.backup_id == "acme-prd-202611230014"
+    assert [leftover.backup_id for leftover in catalog.leftovers()] == ["acme-prd-202611230015"]
+
+
+def test_nothing_is_deleted_where_backups_lie_whatever_happens(
+    inbox: Inbox, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The function's role does not allow it (see template.yaml)."""
+    asked: list[str] = []
+    delete = catalog.store.delete
+
+    def watched(keys: Iterable[str]) -> None:
+        asked.extend(some := list(keys))
+        delete(some)
+
+    monkeypatch.setattr(catalog.store, "delete", watched)
+    catalog.store.put("acme/prd/backups/acme-prd-202611230015/volume.tgz", b"a dead run's")
+    with pytest.raises(ArchiveError):
+        inbox.take_in(inbox.sent(DUMP, b"no archive"))
+    assert inbox.take_in(inbox.sent()).backup_id == "acme-prd-202611230014"
+    assert asked != []
+    assert [key for key in asked if "/backups/" in key] == []
 
 
 def test_a_run_without_time_publishes_nothing_and_keeps_the_files(
@@ -238,7 +263,6 @@ def test_a_run_that_was_killed_is_finished_by_the_next_delivery(
         def kill(*arguments: object) -> None:
             real(*arguments)
             killing.setattr(catalog, "write_run", lambda _: None)
-            killing.setattr(catalog, "clear_unpublished", lambda _: None)
             raise _KilledError
 
         killing.setattr(catalog, when, kill)

@@ -47,8 +47,7 @@ def test_presigned_urls_name_the_region_and_sign_with_version_four(
 ) -> None:
     store = ObjectStore(aws_module.s3_client(), "backups")
     for url in (
-        store.presigned_put("a", expires=EXPIRES),
-        store.presigned_part("a", "id", 7, expires=EXPIRES),
+        store.presigned_part("a", "id", 7, size=5, expires=EXPIRES),
         store.presigned_get("a", expires=EXPIRES, file_name="a.tgz", content_type="x/y"),
     ):
         assert urlsplit(url).hostname == "backups.s3.eu-central-1.amazonaws.com"
@@ -104,6 +103,50 @@ def test_a_large_file_is_sent_in_parts_that_may_come_again_and_in_any_order(
     # After a failure that was not the files', all of it is still there.
     end_run(catalog, upload, RunState.FAILED)
     assert uploads.signed(upload, EXPIRES)[VOLUME].arrived
+
+
+def test_every_url_is_bound_to_the_size_of_what_it_is_for(uploads: Uploads) -> None:
+    """S3 compares signed headers with those sent; that it does is seen in test_presigned.py."""
+    upload = uploads.open({DATABASE: 3, VOLUME: PART_SIZE + 3}, {}, "ann")
+    signed = uploads.signed(upload, EXPIRES)
+    for url in (signed[DATABASE].url, *(part.url for part in signed[VOLUME].parts)):
+        assert url is not None
+        asked = parse_qs(urlsplit(url).query)
+        assert "content-length" in asked["X-Amz-SignedHeaders"][0].split(";")
+        # A header that only our own functions send is nothing a client would have to know.
+        assert "x-amz-expected-bucket-owner" not in asked["X-Amz-SignedHeaders"][0]
+
+
+def test_urls_are_for_a_multipart_upload_that_ends_with_the_sealing(
+    uploads: Uploads, catalog: Catalog, small: Upload
+) -> None:
+    """What S3 says to a URL after that is seen in test_presigned.py: this mock breaks down."""
+    signed = uploads.signed(small, EXPIRES)
+    for kind, file in small.files.items():
+        url = signed[kind].url
+        assert url is not None
+        assert parse_qs(urlsplit(url).query)["uploadId"] == [file.multipart_id]
+    fill(uploads, small)
+    uploads.seal(small.id)
+    assert list(catalog.store.open_uploads("")) == []
+
+
+def test_what_was_sealed_is_known_by_its_tag(uploads: Uploads, catalog: Catalog) -> None:
+    upload = uploads.open({DATABASE: 3, VOLUME: 5}, {}, "ann")
+    fill(uploads, upload)
+    uploads.seal(upload.id)
+    for kind, file in uploads.get(upload.id).files.items():
+        assert file.etag == catalog.store.reader(catalog.upload_key(upload.id, kind)).etag
+
+
+def test_a_seal_that_fails_leaves_what_was_sent_to_be_sent_again(uploads: Uploads) -> None:
+    upload = uploads.open({DATABASE: 3, VOLUME: 5}, {}, "ann")
+    uploads.put(upload.id, DATABASE, b"abc")
+    with pytest.raises(InvalidRequest, match="the volume"):
+        uploads.seal(upload.id)
+    url = uploads.signed(upload, EXPIRES)[DATABASE].url
+    assert url is not None
+    assert requests.put(url, data=b"ABC", timeout=5).ok
 
 
 def test_a_part_that_broke_off_has_not_arrived(uploads: Uploads) -> None:

@@ -269,6 +269,18 @@ def test_runs_from_long_before_the_wanted_backup_are_not_opened(
     assert look(at(20, 5, 30), RECOVERY).overdue is None
 
 
+def test_an_uploaded_backup_is_asked_for_only_where_scheduled_restores_take_them(
+    look: Watcher, catalog: Catalog, source: Catalog, clock: SettableClock
+) -> None:
+    ours = publish(source, at(19, 3))
+    publish(source, at(20, 3), BackupType.UPLOADED)
+    clock.now = at(20, 4, 1)
+    restored(catalog, clock, ours)
+    assert look(at(20, 5, 30), RECOVERY).overdue is None
+    taking_all = {**RECOVERY, "LCP_BACKUP_RESTORE_UPLOADED": "true"}
+    assert look(at(20, 5, 30), taking_all).overdue is not None
+
+
 def test_a_paused_restore_is_not_overdue(look: Watcher, catalog: Catalog, source: Catalog) -> None:
     publish(source, at(19, 3))
     catalog.pause_restores("an operator", "the incident of the 19th")

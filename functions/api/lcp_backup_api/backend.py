@@ -57,7 +57,9 @@ class Backend:
 def build(settings: Settings) -> Backend:
     """The backend of a real function; raises SettingsError."""
     log = Logger(service=SERVICE, level=settings.log_level)
-    store = ObjectStore(aws.s3_client(), settings.required_bucket())
+    store = ObjectStore(
+        aws.s3_client(), settings.required_bucket(), owner=settings.backup_bucket_account
+    )
     catalog = Catalog(store, settings.backup_prefix)
     pool_id, client_id = settings.required_user_pool()
     pool = aws.UserPool(aws.cognito_client(pool_id), pool_id, client_id)

@@ -1,6 +1,5 @@
 """Schedules: the rules that the cron variables ask for, made, changed and removed at deployment."""
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ _RULES_PER_SCHEDULE = 2
 """A cron schedule becomes one or two EventBridge rules."""
 _LONGEST_RULE_NAME = 64  # EventBridge's limit
 _LONGEST_PREFIX = _LONGEST_RULE_NAME - len(f"-{RunKind.RESTORE}-{_RULES_PER_SCHEDULE}")
-_PREFIX = re.compile(r"[A-Za-z0-9._-]+")
+_PREFIX = re.compile(rf"[A-Za-z0-9._-]{{1,{_LONGEST_PREFIX}}}")
 
 _Arn = Annotated[str, StringConstraints(pattern=r"^arn:[^:]+:lambda:")]
 
@@ -38,10 +37,18 @@ class SchedulesRequest(BaseModel):
     restore_function_arn: _Arn
     cleanup_function_arn: _Arn
     rule_name_prefix: Annotated[str, Field(pattern=rf"^{_PREFIX.pattern}$")]
+    """The stack's name: each rule is named `<stack>-<kind>-<number>`, which the role allows by that
+    exact form. A shortened name would be none that the template can tell the role."""
 
     @classmethod
     def read(cls, properties: Mapping[str, Any]) -> Self:
         """Reads the properties; raises InvalidRequest, which names the one that is wrong."""
+        name = properties.get("RuleNamePrefix")
+        if isinstance(name, str) and len(name) > _LONGEST_PREFIX:
+            raise InvalidRequest(
+                f"the stack's name has {len(name)} characters, and its rules are named after it:"
+                f" choose a name of at most {_LONGEST_PREFIX}"
+            )
         try:
             return cls.model_validate(properties)
         except ValidationError as error:
@@ -99,7 +106,7 @@ def sync_schedules(rules: ScheduleRules, request: SchedulesRequest, stack_id: st
     """
     settings = Settings.from_env(request.variables)
     schedules = Schedules.of(settings, stack_id)
-    prefix = rule_prefix(request.rule_name_prefix)
+    prefix = request.rule_name_prefix
     wanted = {
         rule.name: rule for kind in _SCHEDULED for rule in _rules(kind, schedules, request, prefix)
     }
@@ -119,20 +126,8 @@ def remove_schedules(rules: ScheduleRules, properties: Mapping[str, Any]) -> Non
     """
     prefix = properties.get("RuleNamePrefix")
     if isinstance(prefix, str) and _PREFIX.fullmatch(prefix):
-        for name in _possible_names(rule_prefix(prefix)):
+        for name in _possible_names(prefix):
             rules.remove(name)
-
-
-def rule_prefix(prefix: str) -> str:
-    """What rule names begin with: `prefix`, or its head and a hash when it leaves no room.
-
-    The head stays, so that a permission on `<head>*` covers it; the hash keeps two long names that
-    begin alike apart.
-    """
-    if len(prefix) <= _LONGEST_PREFIX:
-        return prefix
-    digest = hashlib.sha256(prefix.encode()).hexdigest()[:8]
-    return f"{prefix[: _LONGEST_PREFIX - len(digest) - 1]}-{digest}"
 
 
 def _possible_names(prefix: str) -> list[str]:

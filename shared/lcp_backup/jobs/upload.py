@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -42,6 +42,7 @@ from lcp_backup.model import (
     UploadedFile,
     VolumeFacts,
 )
+from lcp_backup.objects import StoredPart
 from lcp_backup.requests import UploadRequest
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
@@ -103,18 +104,19 @@ class Uploads:
         Raises InvalidRequest, StorageError.
         """
         upload_id = self._catalog.new_run_id(RunKind.UPLOAD)
-        plans = {kind: _plan(kind, sizes.get(kind), sha256.get(kind)) for kind in ArchiveKind}
+        checked = {kind: _checked(kind, sizes.get(kind), sha256.get(kind)) for kind in ArchiveKind}
         files = {
-            kind: file.model_copy(
-                update={
-                    "multipart_id": self._catalog.store.start_upload(
-                        self._catalog.upload_key(upload_id, kind)
-                    )
-                }
+            kind: UploadedFile(
+                size=size,
+                sha256=digest,
+                part_size=_part_size(size),
+                # For a small file too: completing the multipart upload is what ends every URL that
+                # was signed for it. A URL for the object itself could be used after the seal.
+                multipart_id=self._catalog.store.start_upload(
+                    self._catalog.upload_key(upload_id, kind)
+                ),
             )
-            if file.size > file.part_size
-            else file
-            for kind, file in plans.items()
+            for kind, (size, digest) in checked.items()
         }
         upload = Upload(id=upload_id, by=by, opened_at=self._catalog.now(), files=files)
         self._catalog.write_upload(upload)
@@ -141,11 +143,10 @@ class Uploads:
         upload = self.get(upload_id)
         self._refuse_if_sealed(upload_id)
         file = upload.files[kind]
-        if len(body) != file.size or file.multipart_id is not None:
+        if len(body) != file.size or file.size > file.part_size:
             raise InvalidRequest(_mismatch(upload, kind, len(body)))
-        self._catalog.store.put(
-            self._catalog.upload_key(upload_id, kind), body, content_type="application/octet-stream"
-        )
+        key = self._catalog.upload_key(upload_id, kind)
+        self._catalog.store.put_part(key, file.multipart_id, 1, body)
 
     def abandon(self, upload_id: str) -> None:
         """Gives the upload up and deletes what was sent; raises NotFound, Conflict when sealed."""
@@ -156,14 +157,21 @@ class Uploads:
     def seal(self, upload_id: str) -> Run:
         """Checks that every announced byte has arrived, and queues the run that takes it in.
 
+        From then on no URL that was signed for the files can change them, and the run reads what
+        was checked and nothing else. Files that are not whole stay as they are, to be sent on.
+
         The caller starts the function. After a run that failed without refusing the files, an
         upload may be sealed again. Raises NotFound; Conflict when its run is queued, is under way
         or has taken it in; InvalidRequest, naming what was expected and found; StorageError.
         """
         self._refuse_if_sealed(upload_id)
         upload = self.get(upload_id)
-        for kind in upload.files:
-            self._complete(upload, kind)
+        parts = {kind: self._whole_parts(upload, kind) for kind in upload.files}
+        sealed = {
+            kind: file.model_copy(update={"etag": self._complete(upload, kind, parts[kind])})
+            for kind, file in upload.files.items()
+        }
+        self._catalog.write_upload(upload.model_copy(update={"files": sealed}))
         return self._catalog.queue_run(upload_id, RunKind.UPLOAD, None)
 
     def _refuse_if_sealed(self, upload_id: str) -> None:
@@ -184,84 +192,97 @@ class Uploads:
         key = self._catalog.upload_key(upload.id, kind)
         arrived = self._arrived(upload, kind)
         whole = len(arrived) == len(_parts(file))
-        if file.multipart_id is None:
-            url = store.presigned_put(key, expires=expires)
-            return SignedFile(file.size, until, whole, url)
         parts = tuple(
             SignedPart(
                 number=number,
                 offset=offset,
                 size=size,
                 arrived=number in arrived,
-                url=store.presigned_part(key, file.multipart_id, number, expires=expires),
+                url=store.presigned_part(
+                    key, file.multipart_id, number, size=size, expires=expires
+                ),
             )
             for number, (offset, size) in _parts(file).items()
         )
+        if len(parts) == 1:
+            return SignedFile(file.size, until, whole, parts[0].url)
         return SignedFile(file.size, until, whole, None, parts)
 
     def _arrived(self, upload: Upload, kind: ArchiveKind) -> frozenset[int]:
-        """The parts that lie in S3 with their announced size; a file of one PUT is one part."""
+        """The parts that lie in S3 with their announced size."""
         file = upload.files[kind]
         store = self._catalog.store
         key = self._catalog.upload_key(upload.id, kind)
         expected = {number: size for number, (_, size) in _parts(file).items()}
-        if file.multipart_id is not None:
-            with suppress(ObjectNotFound):  # put together by an earlier `seal`: a whole object
-                found = store.list_parts(key, file.multipart_id)
-                return frozenset(it.number for it in found if expected.get(it.number) == it.size)
+        with suppress(ObjectNotFound):  # put together by an earlier `seal`: a whole object
+            found = store.list_parts(key, file.multipart_id)
+            return frozenset(it.number for it in found if expected.get(it.number) == it.size)
         try:
             whole = store.reader(key).size == file.size
         except ObjectNotFound:
             whole = False
         return frozenset(expected) if whole else frozenset()
 
-    def _complete(self, upload: Upload, kind: ArchiveKind) -> None:
-        """Makes sure that a file lies whole in S3, by what S3 says of it."""
+    def _whole_parts(self, upload: Upload, kind: ArchiveKind) -> list[StoredPart] | None:
+        """A file's parts, all there by what S3 says; None when an earlier call completed them."""
+        key = self._catalog.upload_key(upload.id, kind)
+        try:
+            parts = self._catalog.store.list_parts(key, upload.files[kind].multipart_id)
+        except ObjectNotFound:
+            return None
+        _check_parts(upload, kind, {part.number: part.size for part in parts})
+        return parts
+
+    def _complete(
+        self, upload: Upload, kind: ArchiveKind, parts: Iterable[StoredPart] | None
+    ) -> str:
+        """Makes a file whole, unless it is, and answers its tag."""
         file = upload.files[kind]
         store = self._catalog.store
         key = self._catalog.upload_key(upload.id, kind)
-        if file.multipart_id is not None:
-            try:
-                stored = store.list_parts(key, file.multipart_id)
-            except ObjectNotFound:
-                pass  # completed by an earlier call; what it made is looked at below
-            else:
-                expected = {number: size for number, (_, size) in _parts(file).items()}
-                found = {part.number: part.size for part in stored}
-                if found != expected:
-                    wrong = min(
-                        number
-                        for number in {*expected, *found}
-                        if expected.get(number) != found.get(number)
-                    )
-                    raise InvalidRequest(
-                        f"{_mismatch(upload, kind, sum(found.values()))} in {len(found)} of"
-                        f" {len(expected)} parts; the first that differs is part {wrong}:"
-                        f" {expected.get(wrong, 0)} bytes were expected and"
-                        f" {found.get(wrong, 0)} found"
-                    )
-                store.complete_upload(key, file.multipart_id, stored)
+        if parts is not None:
+            store.complete_upload(key, file.multipart_id, parts)
         try:
-            size = store.reader(key).size
+            whole = store.reader(key)
         except ObjectNotFound:
-            size = 0
-        if size != file.size:
-            raise InvalidRequest(_mismatch(upload, kind, size))
+            raise InvalidRequest(_mismatch(upload, kind, 0)) from None
+        if whole.size != file.size:
+            raise InvalidRequest(_mismatch(upload, kind, whole.size))
+        return whole.etag
 
 
-def _plan(kind: ArchiveKind, size: int | None, sha256: str | None) -> UploadedFile:
+def _check_parts(upload: Upload, kind: ArchiveKind, found: Mapping[int, int]) -> None:
+    """Compares the sizes of the parts, by number, with what was announced."""
+    expected = {number: size for number, (_, size) in _parts(upload.files[kind]).items()}
+    if found == expected:
+        return
+    mismatch = _mismatch(upload, kind, sum(found.values()))
+    if len(expected) == 1:
+        raise InvalidRequest(mismatch)
+    wrong = min(
+        number for number in {*expected, *found} if expected.get(number) != found.get(number)
+    )
+    raise InvalidRequest(
+        f"{mismatch} in {len(found)} of {len(expected)} parts; the first that differs is part"
+        f" {wrong}: {expected.get(wrong, 0)} bytes were expected and {found.get(wrong, 0)} found"
+    )
+
+
+def _checked(kind: ArchiveKind, size: int | None, sha256: str | None) -> tuple[int, str | None]:
+    """Size and digest as they were announced; raises InvalidRequest when they cannot be."""
     largest = _MOST_PARTS * _LARGEST_PART
     if size is None or not 0 < size <= largest:
         found = "no size is given" if size is None else f"{size} bytes are announced"
         raise InvalidRequest(f"the {kind} needs a size of 1 to {largest} bytes; {found}")
     if sha256 is not None and not _SHA256.fullmatch(sha256):
         raise InvalidRequest(f"the {kind}'s SHA-256 is not 64 hexadecimal digits")
-    # Whole MiB, so that `split -b` and `dd` can cut them.
+    return size, None if sha256 is None else sha256.lower()
+
+
+def _part_size(size: int) -> int:
+    """Bytes of a part of a file of this size: whole MiB, so that `split -b` and `dd` can cut it."""
     mib = 1 << 20
-    part_size = max(PART_SIZE, -(-size // (_MOST_PARTS * mib)) * mib)
-    return UploadedFile(
-        size=size, part_size=part_size, sha256=None if sha256 is None else sha256.lower()
-    )
+    return max(PART_SIZE, -(-size // (_MOST_PARTS * mib)) * mib)
 
 
 def _parts(file: UploadedFile) -> dict[int, tuple[int, int]]:
@@ -368,22 +389,6 @@ def _published_by(catalog: Catalog, upload_id: str) -> Manifest | None:
     return None
 
 
-@dataclass(frozen=True)
-class _TakenDatabase:
-    """The database's half, whole in the bucket but not published."""
-
-    archive: Archive
-    facts: DatabaseFacts
-
-
-@dataclass(frozen=True)
-class _TakenVolume:
-    """The volume's half, whole in the bucket but not published."""
-
-    archive: Archive
-    facts: VolumeFacts
-
-
 class _Intake:
     """One upload on its way to being a backup, under the lease."""
 
@@ -398,32 +403,58 @@ class _Intake:
         self._backup_id = BackupId.of(settings.project_id, settings.environment_id, catalog.now())
 
     def published(self) -> Manifest:
-        """Takes both files in and publishes them; otherwise leaves nothing below the id."""
-        while self._catalog.find(str(self._backup_id)) is not None:
+        """Takes both files in and publishes them, or publishes nothing.
+
+        The function may delete nothing where backups lie, because it reads what strangers wrote: so
+        it goes to an id below which nothing lies, and what a failure leaves there is cleanup's.
+        """
+        while not self._catalog.is_free(str(self._backup_id)):
             self._backup_id = self._backup_id.before()
-        backup_id = str(self._backup_id)
         self._run.confirm()
-        self._catalog.clear_unpublished(backup_id)
         try:
             self._run.step("checking the database and the volume, and storing them with an index")
-            database, volume = side_by_side(self._take_database, self._take_volume, self._run.check)
-            manifest = self._manifest(database, volume)
+            manifest = self._taken()
             self._run.step("publishing")
             self._run.confirm()
             self._catalog.publish(manifest)
         except LeaseLost:
-            # What lies below the id may by now be another run's.
+            # The upload may by now be another run's.
             raise
         except BaseException:
-            with suppress(StorageError, Conflict):
-                self._catalog.clear_unpublished(backup_id)
             if self._refused:
                 with suppress(StorageError):
                     self._catalog.delete_upload(self._upload.id)
             raise
         return manifest
 
-    def _manifest(self, database: _TakenDatabase, volume: _TakenVolume) -> Manifest:
+    def _taken(self) -> Manifest:
+        """Both files as archives in the bucket, not published; what is refused leaves none there.
+
+        Neither becomes an object before both were judged to their ends.
+        """
+        with ExitStack() as whole_or_aborted:
+            (database, database_facts), (volume, volume_facts) = side_by_side(
+                lambda check: self._take_database(whole_or_aborted, check),
+                lambda check: self._take_volume(whole_or_aborted, check),
+                self._run.check,
+            )
+            archives = side_by_side(
+                lambda _: self._finished(database),
+                lambda _: self._finished(volume),
+                self._run.check,
+            )
+        return self._manifest(*archives, database_facts, volume_facts)
+
+    def _finished(self, writer: ArchiveWriter) -> Archive:
+        return described(self._catalog, str(self._backup_id), writer.finish())
+
+    def _manifest(
+        self,
+        database: Archive,
+        volume: Archive,
+        database_facts: DatabaseFacts,
+        volume_facts: VolumeFacts,
+    ) -> Manifest:
         return Manifest(
             id=str(self._backup_id),
             type=BackupType.UPLOADED,
@@ -434,48 +465,47 @@ class _Intake:
             started_at=self._run.started_at,
             published_at=self._catalog.now(),
             service_version=VERSION,
-            database=database.archive,
-            volume=volume.archive,
-            database_facts=database.facts,
-            volume_facts=volume.facts,
+            database=database,
+            volume=volume,
+            database_facts=database_facts,
+            volume_facts=volume_facts,
         )
 
-    def _take_database(self, check: Check) -> _TakenDatabase:
+    def _take_database(
+        self, whole_or_aborted: ExitStack, check: Check
+    ) -> tuple[ArchiveWriter, DatabaseFacts]:
         now = self._catalog.now()
-        with ExitStack() as whole_or_aborted:
 
-            def writer_for(schema: str) -> ArchiveWriter:
-                only_file = OnlyFile(f"{schema}.sql", now)
-                return whole_or_aborted.enter_context(
-                    self._archive(ArchiveKind.DATABASE, only_file)
-                )
+        def writer_for(schema: str) -> ArchiveWriter:
+            only_file = OnlyFile(f"{schema}.sql", now)
+            return whole_or_aborted.enter_context(self._archive(ArchiveKind.DATABASE, only_file))
 
-            with self._judging():
-                writer, facts = take_database(
-                    self._sent(ArchiveKind.DATABASE),
-                    writer_for,
-                    default_name=self._settings.dbname,
-                    limit=self._most_inflated(ArchiveKind.DATABASE),
-                    progress=self._run.progress_of(ArchiveKind.DATABASE),
-                    check=check,
-                )
-            check()
-            written = writer.finish()
-        return _TakenDatabase(described(self._catalog, str(self._backup_id), written), facts)
+        with self._judging():
+            taken = take_database(
+                self._sent(ArchiveKind.DATABASE),
+                writer_for,
+                default_name=self._settings.dbname,
+                limit=self._most_inflated(ArchiveKind.DATABASE),
+                progress=self._run.progress_of(ArchiveKind.DATABASE),
+                check=check,
+            )
+        check()
+        return taken
 
-    def _take_volume(self, check: Check) -> _TakenVolume:
-        with self._archive(ArchiveKind.VOLUME, None) as writer:
-            with self._judging():
-                facts = take_volume(
-                    self._sent(ArchiveKind.VOLUME),
-                    writer,
-                    limit=self._most_inflated(ArchiveKind.VOLUME),
-                    progress=self._run.progress_of(ArchiveKind.VOLUME),
-                    check=check,
-                )
-            check()
-            written = writer.finish()
-        return _TakenVolume(described(self._catalog, str(self._backup_id), written), facts)
+    def _take_volume(
+        self, whole_or_aborted: ExitStack, check: Check
+    ) -> tuple[ArchiveWriter, VolumeFacts]:
+        writer = whole_or_aborted.enter_context(self._archive(ArchiveKind.VOLUME, None))
+        with self._judging():
+            facts = take_volume(
+                self._sent(ArchiveKind.VOLUME),
+                writer,
+                limit=self._most_inflated(ArchiveKind.VOLUME),
+                progress=self._run.progress_of(ArchiveKind.VOLUME),
+                check=check,
+            )
+        check()
+        return writer, facts
 
     def _archive(self, kind: ArchiveKind, only_file: OnlyFile | None) -> ArchiveWriter:
         return new_archive(self._catalog, str(self._backup_id), kind, only_file)
@@ -493,12 +523,15 @@ class _Intake:
         return max(_SMALL, _MOST_INFLATED * self._upload.files[kind].size)
 
     def _sent(self, kind: ArchiveKind) -> Iterator[bytes]:
-        """A file as it was sent; its end comes only when it is what was announced."""
+        """A file as it was sealed; its end comes only when it is what was announced."""
         file = self._upload.files[kind]
         source = self._catalog.store.reader(self._catalog.upload_key(self._upload.id, kind))
-        if source.size != file.size:
-            # A URL that was signed before the upload was sealed may have been used after it.
-            raise ArchiveDamaged(_mismatch(self._upload, kind, source.size))
+        # No URL that was ever handed out can do this; whoever may write to the bucket could.
+        if source.etag != file.etag or source.size != file.size:
+            raise ArchiveDamaged(
+                f"the {kind} of upload {self._upload.id} is not the file that was sealed; send both"
+                " files again"
+            )
         digest = hashlib.sha256()
         for chunk in read_whole(source, threads=THREADS):
             if file.sha256 is not None:

@@ -45,8 +45,9 @@ def watch(
     A backup is overdue when the schedule fired more than MARGIN ago and there is none, made on
     schedule or by hand, since then: an uploaded one is not the site's. In a disaster-recovery
     environment a restore is: the newest backup that the source had when the schedule fired, or a
-    newer one, must have been restored by then or since, unless restores are paused. What fired
-    before `schedules_since` is not asked for.
+    newer one, must have been restored by then or since, unless restores are paused. Backups that
+    somebody uploaded count there only where scheduled restores take them. What fired before
+    `schedules_since` is not asked for.
 
     Arguments: `source` holds what this environment restores from. Raises StorageError,
     UnknownFormat (of a run's record).
@@ -124,7 +125,15 @@ def _overdue_restore(
     fired = _fired(schedule, settings, now)
     if fired is None or catalog.restores_paused():
         return None
-    wanted = next((m for m in manifests if m.published_at <= fired), None)
+    wanted = next(
+        (
+            manifest
+            for manifest in manifests
+            if manifest.published_at <= fired
+            and (manifest.type is not BackupType.UPLOADED or settings.backup_restore_uploaded)
+        ),
+        None,
+    )
     if wanted is None:
         return None
     # An hour more: a run's id is as old as the request for it, which may have waited that long.

@@ -1,0 +1,256 @@
+"""What the template lets each function do, read from the template itself.
+
+The emulator enforces the same roles (tests/e2e/test_permissions.py); what it does not know, such as
+keys of KMS, is seen here only.
+"""
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cfnlint.decode.cfn_yaml import load
+
+TEMPLATE = Path(__file__).parents[2] / "template.yaml"
+ROLES = ("Api", "Cleanup", "Create", "Restore", "Schedules", "Upload", "Watch")
+OWN = "${Bucket.Arn}/${Prefix}/"
+SECRETS = {
+    "MasterUserPassword": {"Create", "Restore"},
+    "ProjectMasterToken": {"Api", "Create", "Restore"},
+    "LoaderUserPassword": {"Restore"},
+    "SiteUserPassword": {"Restore"},
+}
+"""Parameters that hold a secret or its ARN, and whose function gets it."""
+
+
+@pytest.fixture(scope="module")
+def template() -> dict[str, Any]:
+    read: dict[str, Any] = load(str(TEMPLATE))
+    return read
+
+
+def branches(value: Any) -> Iterator[Any]:
+    """What stands in a list, with all that a condition may put there."""
+    match value:
+        case {"Fn::If": [_, *either]}:
+            for one in either:
+                yield from branches(one)
+        case {"Ref": "AWS::NoValue"}:
+            return
+        case list():
+            for one in value:
+                yield from branches(one)
+        case _:
+            yield value
+
+
+def text(value: Any) -> str:
+    """A value with its names left in it: `${Prefix}` of a Sub, `Bucket.Arn` of a GetAtt."""
+    match value:
+        case {"Fn::Sub": [template, _]}:
+            return str(template)
+        case {"Fn::Sub": template}:
+            return str(template)
+        case {"Fn::GetAtt": [*path]}:
+            return ".".join(path)
+        case {"Ref": name}:
+            return f"${{{name}}}"
+    return str(value)
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def statements(template: dict[str, Any], function: str) -> list[dict[str, Any]]:
+    """What the role of a function says, whatever its conditions are."""
+    policies = template["Resources"][f"{function}Role"]["Properties"]["Policies"]
+    return [
+        statement
+        for policy in branches(policies)
+        for statement in branches(policy["PolicyDocument"]["Statement"])
+    ]
+
+
+def allowing(template: dict[str, Any], action: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Function and statement, of all that allow this action."""
+    for function in ROLES:
+        for statement in statements(template, function):
+            if statement["Effect"] == "Allow" and action in as_list(statement["Action"]):
+                yield function, statement
+
+
+def who_may(template: dict[str, Any], action: str, key: str) -> set[str]:
+    """Functions whose role allows the action on a key below the prefix of the own bucket."""
+    return {
+        function
+        for function, statement in allowing(template, action)
+        for resource in branches(as_list(statement["Resource"]))
+        if fnmatchcase(f"{OWN}{key}", text(resource).replace("${BucketArn}", "${Bucket.Arn}"))
+    }
+
+
+BACKUP = "backups/acme-prd-202611230015/"
+
+
+@pytest.mark.parametrize(
+    ("action", "key", "functions"),
+    [
+        # The upload function reads what strangers wrote.
+        ("s3:DeleteObject", f"{BACKUP}manifest.json", {"Api", "Cleanup", "Create"}),
+        ("s3:DeleteObject", f"{BACKUP}database.tgz", {"Api", "Cleanup", "Create"}),
+        ("s3:PutObject", f"{BACKUP}manifest.json", {"Create", "Upload"}),
+        ("s3:PutObject", f"{BACKUP}database.tgz", {"Create", "Upload"}),
+        ("s3:GetObject", f"{BACKUP}volume.tgz", {"Api", "Create", "Restore"}),
+        ("s3:GetObject", f"{BACKUP}volume.index", {"Create", "Restore"}),
+        ("s3:PutObject", "lease.json", {"Create", "Restore", "Upload"}),
+        ("s3:DeleteObject", "lease.json", set()),
+        ("s3:PutObject", "restore-paused.json", {"Api", "Restore"}),
+        ("s3:DeleteObject", "restore-paused.json", {"Api", "Restore"}),
+        ("s3:GetObject", "uploads/u/database", {"Api", "Upload"}),
+        ("s3:PutObject", "uploads/u/database", {"Api"}),
+        ("s3:DeleteObject", "uploads/u/database", {"Api", "Cleanup", "Upload"}),
+        ("s3:PutObject", "runs/20261123T001500-create-0a1b2c3d.json", {"Api", "Cleanup", "Create"}),
+        ("s3:PutObject", "runs/20261123T001500-upload-0a1b2c3d.json", {"Api", "Cleanup", "Upload"}),
+        (
+            "s3:PutObject",
+            "runs/20261123T001500-restore-0a1b2c3d.json",
+            {"Api", "Cleanup", "Restore"},
+        ),
+        ("s3:DeleteObject", "runs/20261123T001500-upload-0a1b2c3d.json", {"Cleanup"}),
+    ],
+)
+def test_only_who_needs_it_may(
+    template: dict[str, Any], action: str, key: str, functions: set[str]
+) -> None:
+    assert who_may(template, action, key) == functions
+
+
+def test_no_role_can_destroy_a_version_or_lift_a_lock(template: dict[str, Any]) -> None:
+    """So what was deleted or overwritten, by whatever function, can be had back for a week."""
+    destroying = {"s3:DeleteObjectVersion", "s3:BypassGovernanceRetention", "s3:PutBucketPolicy"}
+    actions = {
+        action
+        for function in ROLES
+        for statement in statements(template, function)
+        if statement["Effect"] == "Allow"
+        for action in as_list(statement["Action"])
+    }
+    assert destroying.isdisjoint(actions)
+    assert not any("*" in action for action in actions)
+
+
+def test_nobody_writes_over_what_a_backup_is_made_of(template: dict[str, Any]) -> None:
+    """The form that AWS gives (S3 User Guide, "Enforce conditional writes")."""
+    policy = template["Resources"]["BucketPolicy"]["Properties"]["PolicyDocument"]
+    (rule,) = [s for s in policy["Statement"] if s["Sid"] == "NoBackupIsWrittenOver"]
+    assert (rule["Effect"], rule["Principal"], rule["Action"]) == ("Deny", "*", "s3:PutObject")
+    assert text(rule["Resource"]) == f"{OWN}backups/*"
+    assert rule["Condition"] == {
+        "Null": {"s3:if-none-match": "true"},
+        "Bool": {"s3:ObjectCreationOperation": "true"},
+    }
+
+
+def test_every_listing_is_of_a_prefix(template: dict[str, Any]) -> None:
+    found = list(allowing(template, "s3:ListBucket"))
+    assert {function for function, _ in found} == set(ROLES) - {"Schedules"}
+    for function, statement in found:
+        assert as_list(statement["Action"]) == ["s3:ListBucket"], function
+        prefixes = as_list(statement["Condition"]["StringLike"]["s3:prefix"])
+        assert all(text(prefix).startswith("${Prefix}/") for prefix in prefixes), function
+    # S3 knows no such condition for this one, so few have it, and of the own bucket only.
+    multipart = list(allowing(template, "s3:ListBucketMultipartUploads"))
+    assert {function for function, _ in multipart} == {"Cleanup", "Create"}
+    assert {text(statement["Resource"]) for _, statement in multipart} == {"Bucket.Arn"}
+
+
+def test_keys_are_used_through_s3_of_their_own_region_only(template: dict[str, Any]) -> None:
+    found = [
+        *allowing(template, "kms:Decrypt"),
+        *allowing(template, "kms:GenerateDataKey"),
+    ]
+    assert len(found) > 6
+    for function, statement in found:
+        via = statement["Condition"]["StringEquals"]["kms:ViaService"]
+        if text(statement["Resource"]) == "${KmsKeyArn}":
+            assert text(via) == "s3.${AWS::Region}.${AWS::URLSuffix}", function
+        else:
+            assert text(statement["Resource"]) == "${BackupRestoreSourceKmsKeyArn}"
+            assert as_list(statement["Action"]) == ["kms:Decrypt"]
+            assert text(via) == "s3.${Region}.${AWS::URLSuffix}", function
+            assert "BackupRestoreSourceKmsKeyArn" in str(via["Fn::Sub"][1]["Region"])
+
+
+RULES = ("create-1", "create-2", "restore-1", "restore-2", "cleanup-1", "cleanup-2")
+
+
+def rule_patterns(template: dict[str, Any], stack: str) -> dict[str, list[str]]:
+    """Rule names, as patterns: what the role may change, and what may start each function."""
+    (role,) = [s for s in statements(template, "Schedules") if s["Sid"] == "KeepRules"]
+    found = {"role": [text(resource) for resource in as_list(role["Resource"])]}
+    for kind in ("Create", "Restore", "Cleanup"):
+        permission = template["Resources"][f"{kind}Permission"]["Properties"]
+        found[kind.lower()] = [text(permission["SourceArn"])]
+    return {
+        who: [arn.rpartition("/")[2].replace("${AWS::StackName}", stack) for arn in arns]
+        for who, arns in found.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "neighbour", ["lcp-prod", "lcp-create", "lcp-create-1", "lcp-1", "lc", "lcq"]
+)
+def test_rules_of_a_stack_whose_name_begins_alike_are_out_of_reach(
+    template: dict[str, Any], neighbour: str
+) -> None:
+    for who, patterns in rule_patterns(template, "lcp").items():
+        for rule in RULES:
+            if who in ("role", rule.partition("-")[0]):
+                assert any(fnmatchcase(f"lcp-{rule}", pattern) for pattern in patterns)
+            theirs = f"{neighbour}-{rule}"
+            assert not any(fnmatchcase(theirs, pattern) for pattern in patterns), (who, theirs)
+
+
+@pytest.mark.parametrize(("parameter", "functions"), SECRETS.items())
+def test_a_secret_is_given_to_the_functions_that_need_it(
+    template: dict[str, Any], parameter: str, functions: set[str]
+) -> None:
+    assert template["Parameters"][parameter]["NoEcho"] is True
+    holders = {
+        name.removesuffix("Function")
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::Serverless::Function"
+        and {"Ref": parameter}
+        in resource["Properties"].get("Environment", {}).get("Variables", {}).values()
+    }
+    assert holders == functions
+    assert {"Ref": parameter} not in template["Globals"]["Function"]["Environment"][
+        "Variables"
+    ].values()
+    readers = {
+        function
+        for function, statement in allowing(template, "secretsmanager:GetSecretValue")
+        if statement["Resource"] == {"Ref": parameter}
+    }
+    assert readers == functions
+
+
+@pytest.mark.parametrize("who", ["Loader", "Site"])
+def test_a_password_needs_its_name_and_is_looked_up_only_when_it_is_an_arn(
+    template: dict[str, Any], who: str
+) -> None:
+    rule = template["Rules"][f"{who}PasswordNeedsName"]
+    assert rule["RuleCondition"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": f"{who}UserPassword"}, ""]}]
+    }
+    (asserted,) = rule["Assertions"]
+    assert asserted["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": f"{who}UserName"}, ""]}]}
+    policies = template["Resources"]["RestoreRole"]["Properties"]["Policies"]
+    conditional = [
+        entry["Fn::If"][0]
+        for entry in policies[0]["PolicyDocument"]["Statement"]
+        if "Fn::If" in entry and entry["Fn::If"][1].get("Resource") == {"Ref": f"{who}UserPassword"}
+    ]
+    assert conditional == [f"{who}PasswordIsSecret"]
