@@ -218,7 +218,10 @@ class Catalog:
         BackupId.parse(backup_id)
         manifest = self.find(backup_id)
         if manifest is None:
-            raise NotFound(f"there is no backup {backup_id} in {self.location}")
+            raise NotFound(
+                f"there is no backup {backup_id} in {self.location}",
+                public=f"there is no backup {backup_id}",
+            )
         return manifest
 
     def ids(self) -> list[str]:
@@ -238,7 +241,9 @@ class Catalog:
         """The newest backup; raises NotFound when there is none."""
         newest = next(self.backups(), None)
         if newest is None:
-            raise NotFound(f"there is no backup in {self.location}")
+            raise NotFound(
+                f"there is no backup in {self.location}", public="there is no backup yet"
+            )
         return newest
 
     def id_for(self, wanted: BackupId) -> BackupId:
@@ -340,7 +345,7 @@ class Catalog:
                 raise ObjectNotFound(upload_id)
             return Upload.read(self.store.get(f"{self._uploads_root}{upload_id}/{_UPLOAD}").body)
         except ObjectNotFound as error:
-            raise NotFound(f"there is no upload {upload_id[:100]!r} in {self.location}") from error
+            raise NotFound(f"there is no upload {upload_id[:100]!r}") from error
 
     def upload_ids(self) -> list[str]:
         """The ids of all that lies in the uploads' folder or is being sent there, oldest first."""
@@ -391,7 +396,7 @@ class Catalog:
         try:
             return Run.read(self.store.get(self._run_key(run_id)).body)
         except ObjectNotFound as error:
-            raise NotFound(f"there is no run {run_id[:100]!r} in {self.location}") from error
+            raise NotFound(f"there is no run {run_id[:100]!r}") from error
 
     def run_ids(self) -> list[str]:
         """The ids of all runs, newest first."""

@@ -39,10 +39,11 @@ class Session:
         """
         size = len(ruling.sql)
         if size >= self._packet:
-            raise LoadFailed(
+            large = (
                 f"{where()} is a statement of {size} bytes and the server takes {self._packet}:"
-                f" raise its max_allowed_packet: {head(ruling.sql)}"
+                " raise its max_allowed_packet"
             )
+            raise LoadFailed(f"{large}: {head(ruling.sql)}", public=large)
         try:
             return self._connection.query(ruling.sql)
         except pymysql.MySQLError as error:
@@ -51,7 +52,11 @@ class Session:
                 return 0
             lost = "the connection was lost at" if is_lost(error) else "the server refused"
             said = describe(error, rows=ruling.kind is Kind.ROWS)
-            raise LoadFailed(f"{lost} {where()}: {said}: {head(ruling.sql)}") from None
+            place = f"{lost} {where()}"
+            raise LoadFailed(
+                f"{place}: {said}: {head(ruling.sql)}",
+                public=f"{place}: {describe(error, rows=True)}",
+            ) from None
 
     def alter(self, table: str, additions: Iterable[bytes]) -> None:
         """Adds indexes or foreign keys to a table; raises LoadFailed, which names it."""
