@@ -189,7 +189,7 @@ class Users:
                 raise
         raise Unauthenticated
 
-    def _by_dxpcloud_authorization(self, header: str, _source: str) -> Caller:
+    def _by_dxpcloud_authorization(self, header: str, source: str) -> Caller:  # noqa: ARG002 -- no secret to guess here
         scheme, value = _parse(header)
         if scheme != "bearer":
             raise _Refused("the scheme is not Bearer")

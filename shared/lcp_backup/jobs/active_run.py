@@ -91,14 +91,16 @@ class ActiveRun:
                     record.id, record.kind, record.backup_id, self._pace.lease_term
                 )
             except BackupError as error:
-                self._log.warning("the run could not begin", **_whole(error))
+                self._log.warning(
+                    "the run could not begin", error=type(error).__name__, reason=str(error)
+                )
                 self._finish(RunState.FAILED, describe(error, record.id))
                 self._forget()
                 raise
         try:
             self._catalog.write_run(record)
         except StorageError as error:
-            self._log.error("the run could not begin", **_whole(error))
+            _log_failure(self._log, "the run could not begin", record.id, error)
             self._release()
             self._forget()
             raise
@@ -113,8 +115,7 @@ class ActiveRun:
         if error is None:
             self._finish(RunState.SUCCEEDED, None)
         else:
-            # Here, while lines carry the run's id: its record leads to them.
-            self._log.error("the run failed", **_whole(error), exc_info=error)
+            _log_failure(self._log, "the run failed", self.id, error)
             self._finish(RunState.FAILED, describe(error, self.id))
         self._release()
         self._forget()
@@ -125,7 +126,10 @@ class ActiveRun:
 
     def step(self, text: str, *, reason: str = "") -> None:
         """Says in words what the run does now; `reason` is for the log alone."""
-        self._log.info(text, **({"reason": reason} if reason else {}))
+        if reason:
+            self._log.info(text, reason=reason)
+        else:
+            self._log.info(text)
         self._change(step=text)
 
     def progress_of(self, what: str) -> Callable[[int], None]:
@@ -233,7 +237,7 @@ def queued(catalog: Catalog, run_id: str | None, log: Logger) -> Iterator[None]:
         if run_id is not None and _end_queued(
             catalog, run_id, RunState.FAILED, describe(error, run_id), {}
         ):
-            log.error("the run never began", run_id=run_id, **_whole(error), exc_info=error)
+            _log_failure(log, "the run never began", run_id, error)
         raise
 
 
@@ -270,9 +274,9 @@ def describe(error: BaseException, run_id: str) -> RunError:
     return RunError(type=type(error).__name__, message=told(error, f"run {run_id}"))
 
 
-def _whole(error: BaseException) -> dict[str, str]:
-    """What the log says of an error."""
-    return {"error": type(error).__name__, "reason": str(error)}
+def _log_failure(log: Logger, text: str, run_id: str, error: BaseException) -> None:
+    # Under the run's id, by which its record leads here.
+    log.error(text, run_id=run_id, error=type(error).__name__, reason=str(error), exc_info=error)
 
 
 def announce_failure(
