@@ -180,10 +180,10 @@ class Stack:
             pool.admin_set_user_password(
                 UserPoolId=pool_id, Username=user.name, Password=user.password, Permanent=True
             )
+            pool.admin_add_user_to_group(
+                UserPoolId=pool_id, Username=user.name, GroupName=f"{role}s"
+            )
             self.users[role] = user
-        pool.admin_add_user_to_group(
-            UserPoolId=pool_id, Username=self.users["admin"].name, GroupName="admins"
-        )
 
     def _sam_deploy(self, parameters: Mapping[str, str], stack_name: str) -> None:
         self._sam(

@@ -303,6 +303,11 @@ class UserPool:
                 " without NAT the service needs an interface endpoint"
             ) from None
         if challenge := answer.get("ChallengeName"):
+            if "MFA" in challenge or "OTP" in challenge:
+                raise LoginRefused(
+                    f"{challenge}: this user needs a second factor, for which a basic credential"
+                    " has no place; an access token has to be used"
+                )
             raise LoginRefused(f"the user has to answer {challenge} first")
         return answer["AuthenticationResult"]["AccessToken"]
 

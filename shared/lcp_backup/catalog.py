@@ -222,7 +222,10 @@ class Catalog:
         BackupId.parse(backup_id)
         manifest = self.find(backup_id)
         if manifest is None:
-            raise NotFound(f"there is no backup {backup_id} in {self.location}")
+            raise NotFound(
+                f"there is no backup {backup_id} in {self.location}",
+                public=f"there is no backup {backup_id}",
+            )
         return manifest
 
     def ids(self) -> list[str]:
@@ -253,7 +256,10 @@ class Catalog:
                         continue
                     return manifest
         made_here = "" if uploaded else " that was made of a site: uploaded ones do not count here"
-        raise NotFound(f"there is no backup in {self.location}{made_here}")
+        raise NotFound(
+            f"there is no backup in {self.location}{made_here}",
+            public=f"there is no backup{made_here or ' yet'}",
+        )
 
     def is_free(self, backup_id: str) -> bool:
         """Whether nothing lies below an id, not even what a dead run left."""
@@ -358,7 +364,7 @@ class Catalog:
                 raise ObjectNotFound(upload_id)
             return Upload.read(self.store.get(f"{self._uploads_root}{upload_id}/{_UPLOAD}").body)
         except ObjectNotFound as error:
-            raise NotFound(f"there is no upload {upload_id[:100]!r} in {self.location}") from error
+            raise NotFound(f"there is no upload {upload_id[:100]!r}") from error
 
     def upload_ids(self) -> list[str]:
         """The ids of all that lies in the uploads' folder or is being sent there, oldest first."""
@@ -425,7 +431,7 @@ class Catalog:
         try:
             return Run.read(self.store.get(self._run_key(run_id)).body)
         except ObjectNotFound as error:
-            raise NotFound(f"there is no run {run_id[:100]!r} in {self.location}") from error
+            raise NotFound(f"there is no run {run_id[:100]!r}") from error
 
     def run_ids(self) -> list[str]:
         """The ids of all runs, newest first."""

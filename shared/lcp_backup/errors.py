@@ -3,11 +3,63 @@
 No class here knows HTTP, S3 or a database driver: library errors are mapped at the edge that owns
 the library. Every message is one sentence or two that name the thing and the way out,
 and never holds a secret.
+
+An error speaks to two readers. `str(error)` is for the operators, who read the log: it may quote
+AWS, the database server or a program. `public` is for everybody else: callers of the API, readers
+of run records, and whatever listens on the event bus. What AWS or a server says names accounts,
+roles, buckets, hosts and users, so a message is public only where its class says so.
 """
+
+import re
+from typing import ClassVar, Final
+
+_NEVER_PUBLIC: Final = re.compile(
+    r"arn:aws|s3://|\.amazonaws\.com|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\baccount\b\D{0,20}\d{12}\b",
+    re.IGNORECASE,
+)
+"""What no public sentence holds, whoever wrote it: the last net below the classes' own promise."""
+_LONGEST_PUBLIC: Final = 1000
+"""Characters; a caller's own words come back cut."""
 
 
 class BackupError(Exception):
     """Base of every error this service raises on purpose."""
+
+    sentence: ClassVar[str] = "the service could not do it"
+    """What the public is told where the message is not for it."""
+    message_is_public: ClassVar[bool] = False
+    """Whether messages hold only what the caller sent or may read; a class has to say so."""
+
+    def __init__(self, message: str = "", *, public: str | None = None) -> None:
+        """`message` is for the log; `public` is told instead of it, or of the class's sentence."""
+        super().__init__(message)
+        self._public = public
+
+    @property
+    def public(self) -> str:
+        """What anybody may be told; names no account, role, bucket, key, host or user of ours."""
+        text = self._text_for_public()
+        return self.sentence if _NEVER_PUBLIC.search(text) else text[:_LONGEST_PUBLIC]
+
+    @property
+    def is_explained_by_log(self) -> bool:
+        """Whether only the log tells the cause."""
+        withheld = _NEVER_PUBLIC.search(self._text_for_public()) is not None
+        return withheld or not self.message_is_public
+
+    def _text_for_public(self) -> str:
+        if self._public is not None:
+            return self._public
+        return str(self) if self.message_is_public else self.sentence
+
+
+def told(error: BaseException, trace: str) -> str:
+    """What somebody without the log is told of an error; `trace` is what finds the rest there."""
+    if not isinstance(error, BackupError):
+        return f"something unexpected happened; see the log, {trace}"
+    if error.is_explained_by_log:
+        return f"{error.public}; see the log, {trace}"
+    return error.public
 
 
 # --- the caller has to change something ---------------------------------------
@@ -16,28 +68,44 @@ class BackupError(Exception):
 class SettingsError(BackupError):
     """A variable holds a value that is not allowed; names the variable, the value and what is."""
 
+    sentence = "a variable of the service is not set to what it has to be"
+
     def __init__(self, variable: str, value: str | None, allowed: str) -> None:
         self.variable = variable
         self.value = value
         self.allowed = allowed
         shown = "is not set" if value is None else f"is {value!r}"
-        super().__init__(f"{variable} {shown}: {allowed}")
+        super().__init__(
+            f"{variable} {shown}: {allowed}", public=f"{variable} is not set to what it has to be"
+        )
 
 
 class InvalidCron(BackupError):
     """A cron expression is not valid, or never fires."""
 
+    sentence = "the cron expression is not allowed"
+    message_is_public = True
+
 
 class InvalidRequest(BackupError):
     """An event, id or parameter cannot be understood or is not allowed."""
+
+    sentence = "the request cannot be understood or is not allowed"
+    message_is_public = True
 
 
 class NotFound(BackupError):
     """A backup or run that was asked for does not exist."""
 
+    sentence = "there is no such backup, run or upload"
+    message_is_public = True
+
 
 class UnknownFormat(BackupError):
     """A manifest, index or record was written by a version of the service this one cannot read."""
+
+    sentence = "a stored document was written by another version of the service"
+    message_is_public = True
 
 
 # --- who is calling -----------------------------------------------------------
@@ -45,6 +113,9 @@ class UnknownFormat(BackupError):
 
 class Unauthenticated(BackupError):
     """The credentials are missing or wrong. One sentence for all cases: it tells nobody which."""
+
+    sentence = "credentials are missing or wrong"
+    message_is_public = True
 
     def __init__(self) -> None:
         super().__init__(
@@ -56,20 +127,39 @@ class Unauthenticated(BackupError):
 class LoginRefused(BackupError):
     """The user pool took no name and password; says why, for the log and never for the caller."""
 
+    sentence = "the login was refused"
+
 
 class Forbidden(BackupError):
     """The caller is known and may not do this."""
+
+    sentence = "this caller may not do this"
+    message_is_public = True
+
+
+class NotAMember(Forbidden):
+    """The user pool knows the caller, who is in none of the groups that may use this service."""
+
+
+class FromAnotherSite(Forbidden):
+    """A browser sent a call that changes something, on behalf of a page of another site."""
 
 
 # --- come back later ----------------------------------------------------------
 
 
 class Throttled(BackupError):
-    """The user pool was asked too often and answers no more for a while."""
+    """Too many attempts, at the user pool or from one address; nothing is answered for a while."""
+
+    sentence = "there were too many attempts; try again in a minute"
+    message_is_public = True
 
 
 class Conflict(BackupError):
     """Another run holds what this one needs; the same call may succeed later."""
+
+    sentence = "something else is under way; try again later"
+    message_is_public = True
 
 
 class LeaseHeld(Conflict):
@@ -97,6 +187,8 @@ class OutOfTime(Conflict):
 class StorageError(BackupError):
     """S3 refused or kept failing after all retries."""
 
+    sentence = "S3 did not do what was asked of it"
+
 
 class ObjectNotFound(StorageError):
     """No object lies at the key."""
@@ -109,12 +201,17 @@ class PreconditionFailed(StorageError):
 class AwsError(BackupError):
     """An AWS service other than S3 refused or kept failing after all retries."""
 
+    sentence = "an AWS service did not do what was asked of it"
+
 
 # --- an archive ---------------------------------------------------------------
 
 
 class ArchiveError(BackupError):
     """An archive cannot be used."""
+
+    sentence = "the archive cannot be used"
+    message_is_public = True
 
 
 class ArchiveDamaged(ArchiveError):
@@ -131,9 +228,13 @@ class ArchiveRefused(ArchiveError):
 class DatabaseError(BackupError):
     """The database could not be dumped or loaded."""
 
+    sentence = "the database could not be dumped or loaded"
+
 
 class DatabaseUnreachable(DatabaseError):
     """The server, the login or the database named by the settings does not answer as expected."""
+
+    sentence = "the database, or its login, does not answer as expected"
 
 
 class AccountRefused(DatabaseError):
@@ -143,21 +244,32 @@ class AccountRefused(DatabaseError):
 class DumpFailed(DatabaseError):
     """The dump program failed or its output is not whole; nothing was published."""
 
+    sentence = "the dump failed or is not whole, so nothing was published"
+
 
 class TableChangedDuringDump(DumpFailed):
     """DDL ran while the dump was reading (MySQL error 1412); the whole dump may be tried again."""
+
+    sentence = "a table was altered while it was dumped"
 
 
 class FlavourMismatch(DatabaseError):
     """Dump program and server are of different flavours, and the dump could not be restored."""
 
+    sentence = "the dump program does not fit the server"
+    message_is_public = True
+
 
 class LoadFailed(DatabaseError):
     """A statement of the dump failed; names it by its number and head, never by row data."""
 
+    sentence = "the dump could not be loaded"
+
 
 class RestoredInPart(LoadFailed):
     """The dump's tables are live, but the server refused some of its views, routines or events."""
+
+    sentence = "the dump's tables are live, but not all of its views, triggers, routines and events"
 
 
 # --- the volume ---------------------------------------------------------------
@@ -165,3 +277,6 @@ class RestoredInPart(LoadFailed):
 
 class VolumeError(BackupError):
     """The document library folder cannot be read, written or replaced."""
+
+    sentence = "the document library folder cannot be read, written or replaced"
+    message_is_public = True

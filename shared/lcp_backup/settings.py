@@ -27,6 +27,8 @@ from lcp_backup.errors import InvalidCron, SettingsError
 from lcp_backup.model import Notice
 
 MASTER_TOKEN_VARIABLE = "LCP_PROJECT_MASTER_TOKEN"  # noqa: S105 -- the variable's name, no secret
+MASTER_TOKEN_LENGTH = 32
+"""Characters that a master token has at least: it is one secret that makes an admin, for good."""
 MAX_CONNECTIONS = 16
 MAX_RETENTION_DAYS = 30
 """The seed: "The maximum retention period is 30 days, even if you set this to a longer period"."""
@@ -166,6 +168,31 @@ def _account(value: object) -> str:
     return text
 
 
+def _master_token(value: object) -> str:
+    # (The ARN of a secret is longer than that; what lies in the secret is judged where it is used.)
+    text = str(value)
+    if len(text.strip()) < MASTER_TOKEN_LENGTH:
+        raise ValueError(
+            f"{MASTER_TOKEN_LENGTH} characters or more are allowed, or the ARN of a secret; such as"
+            " `openssl rand -hex 32` prints"
+        )
+    return text
+
+
+def _group(value: object) -> str:
+    text = str(value).strip()
+    if not re.fullmatch(r"[A-Za-z0-9_.@+-]{1,128}", text):
+        raise ValueError("1 to 128 letters, digits and _.@+- are allowed")
+    return text
+
+
+def _origin(value: object) -> str:
+    text = str(value).strip().lower()
+    if not re.fullmatch(r"https?://[a-z0-9.:-]+", text):
+        raise ValueError("an origin is allowed, like https://console.example.com")
+    return text
+
+
 def _prefix(value: object) -> str:
     text = str(value).strip("/")
     # (S3 would take a `*` too, but in a role's policy it means every other prefix.)
@@ -262,11 +289,9 @@ class Settings(BaseModel):
     """Owns restored views, triggers, routines and events; None means an account made for that."""
     site_user_password: SecretStr | None = Field(None, alias="LCP_SITE_USER_PASSWORD")
     """The password or a Secrets Manager ARN."""
-    backup_restore_uploaded: Annotated[bool, BeforeValidator(_flag)] = Field(
-        False, alias="LCP_BACKUP_RESTORE_UPLOADED"
+    project_master_token: Annotated[SecretStr | None, BeforeValidator(_master_token)] = Field(
+        None, alias="LCP_PROJECT_MASTER_TOKEN"
     )
-    """Whether a scheduled restore takes the newest backup even if somebody uploaded it."""
-    project_master_token: SecretStr | None = Field(None, alias="LCP_PROJECT_MASTER_TOKEN")
     """The token or a Secrets Manager ARN."""
     project_id: Annotated[str, BeforeValidator(_name)] = Field("dxpcloud", alias="LCP_PROJECT_ID")
     environment_id: Annotated[str, BeforeValidator(_name)] = Field(
@@ -290,6 +315,16 @@ class Settings(BaseModel):
         None, alias="LCP_USER_POOL_CLIENT_ID"
     )
     """The pool's app client: without a secret, and with USER_PASSWORD_AUTH allowed."""
+    viewer_group: Annotated[str, BeforeValidator(_group)] = Field(
+        "viewers", alias="LCP_VIEWER_GROUP"
+    )
+    """The pool's group whose members may list and download."""
+    admin_group: Annotated[str, BeforeValidator(_group)] = Field("admins", alias="LCP_ADMIN_GROUP")
+    """The pool's group whose members may do all."""
+    browser_origin: Annotated[str | None, BeforeValidator(_origin)] = Field(
+        None, alias="LCP_BROWSER_ORIGIN"
+    )
+    """The origin of the web page that may call the API; None means no page may."""
     service_log_level: Annotated[str, BeforeValidator(_level)] = Field(
         "INFO", alias="LCP_SERVICE_LOG_LEVEL"
     )
@@ -343,6 +378,16 @@ class Settings(BaseModel):
                 raise SettingsError(
                     f"{variable}{missing}", None, "name and password are given together, or neither"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _check_groups(self) -> Self:
+        if self.viewer_group == self.admin_group:
+            raise SettingsError(
+                "LCP_VIEWER_GROUP",
+                self.viewer_group,
+                "another group than LCP_ADMIN_GROUP is needed, or every viewer would be an admin",
+            )
         return self
 
     @model_validator(mode="after")

@@ -6,13 +6,19 @@
 | `Authorization: Bearer` | an access token of the user pool, or the project master token |
 | `Authorization: Basic` | name and password of a user of the pool |
 
-Every user of the pool is a viewer; the members of its group `admins` are admins, and so is who has
-the master token. A request has one credential: where `dxpcloud-authorization` is there, it alone
-decides, as `Authorization` may belong to a proxy in front. A wrong one is never made good by the
-other.
+The members of one group of the pool are viewers, those of another are admins, and so is who has the
+master token; a user in neither group is known and may do nothing, since a pool may serve others
+too. A request has one credential: where `dxpcloud-authorization` is there, it alone decides, as
+`Authorization` may belong to a proxy in front. A wrong one is never made good by the other.
 
 An access token is good until it expires: that a user was disabled, or left the group, counts from
 the next token on, and for a name and password after a minute at most.
+
+Guessing is slowed down: after 20 wrong master tokens, or 20 wrong logins, of one address within a
+minute, that address is answered Throttled until the minute is over, and nothing it sends of that
+kind is compared. Each process counts for itself, and forgets who came long ago when many come:
+whoever has many addresses, or meets many processes, may guess more often. What protects the master
+token is its length.
 """
 
 import base64
@@ -32,9 +38,9 @@ from aws_lambda_powertools import Logger
 from pydantic import SecretStr
 
 from lcp_backup.aws import UserPool
-from lcp_backup.errors import AwsError, LoginRefused, Unauthenticated
+from lcp_backup.errors import AwsError, LoginRefused, NotAMember, Throttled, Unauthenticated
+from lcp_backup.settings import MASTER_TOKEN_LENGTH
 
-ADMIN_GROUP = "admins"
 MASTER_TOKEN_NAME = "project master token"  # noqa: S105 -- how its holder is named in logs
 
 _MAX_HEADER = 10_240
@@ -52,6 +58,10 @@ Cognito allows an account 120 logins a second in a region."""
 _LOGINS_KEPT = 256
 _MASTER_TOKEN_KEPT = timedelta(minutes=5)
 """How long a rotated master token may still be the old one."""
+_GUESSES = 20
+_GUESSES_COUNTED = timedelta(minutes=1)
+_GUESSERS_KEPT = 1024
+"""Addresses that are counted at once, so that memory stays bounded."""
 _KEYS_KEPT = timedelta(minutes=1)
 """How long an unknown key id is believed to be unknown: made-up ones must not reach Cognito."""
 
@@ -61,6 +71,14 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}(@[A-Za-z0-9.-]{1,63})?")
 
 type How = Literal["basic", "access token", "master token"]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The names of the pool's groups that may use this service."""
+
+    viewers: str = "viewers"
+    admins: str = "admins"
 
 
 class Role(IntEnum):
@@ -89,6 +107,29 @@ class _Refused(Exception):
     """
 
 
+class _Guesses:
+    """Counts what was wrong, by whose it was; bounded. Not safe for several threads by itself."""
+
+    def __init__(self) -> None:
+        self._wrong: dict[str, tuple[datetime, int]] = {}
+
+    def are_too_many(self, source: str, now: datetime) -> bool:
+        """Whether a source has to wait."""
+        until, count = self._wrong.get(source, (now, 0))
+        return now < until and count >= _GUESSES
+
+    def add(self, source: str, now: datetime) -> None:
+        """One more that was wrong."""
+        until, count = self._wrong.get(source, (now, 0))
+        if now >= until:
+            # Put at the end: the first ones are those whose minute ends first.
+            self._wrong.pop(source, None)
+            until, count = now + _GUESSES_COUNTED, 0
+            if len(self._wrong) >= _GUESSERS_KEPT:
+                del self._wrong[next(iter(self._wrong))]
+        self._wrong[source] = (until, count + 1)
+
+
 class Users:
     """Tells who is calling; made once per process, may be used by several threads."""
 
@@ -98,15 +139,20 @@ class Users:
         master_token: Callable[[], SecretStr | None],
         log: Logger,
         clock: Callable[[], datetime],
+        groups: Groups = Groups(),
     ) -> None:
         """`master_token` looks the token up, afresh each time it is called (None: there is none);
-        it may raise AwsError. `clock` answers the time in UTC.
+        it may raise AwsError. One that is too short is never taken. `clock` answers the time in
+        UTC.
         """
         self._pool = pool
         self._look_up_master_token = master_token
         self._log = log
         self._clock = clock
+        self._groups = groups
         self._lock = Lock()
+        self._wrong_tokens = _Guesses()
+        self._wrong_logins = _Guesses()
         self._keys: dict[str, jwt.PyJWK] = {}
         self._keys_read_at: datetime | None = None
         self._master_token: tuple[datetime, SecretStr | None] | None = None
@@ -114,12 +160,20 @@ class Users:
         # What is kept of a login is of no use outside this process.
         self._login_key = secrets.token_bytes(32)
 
-    def identify(self, authorization: str | None, dxpcloud_authorization: str | None) -> Caller:
+    def identify(
+        self,
+        authorization: str | None,
+        dxpcloud_authorization: str | None,
+        source: str | None = None,
+    ) -> Caller:
         """The caller that the values of the two headers prove; None is a header that is not there.
 
+        `source` is the address that the call came from (None: not known; all such are one source).
+
         Raises Unauthenticated, the same for whatever is wrong; a refused credential leaves one line
-        in the log. Raises Throttled and AwsError when it cannot be found out now: nobody is let in
-        then, and nobody is told that his password is wrong.
+        in the log. Raises NotAMember for a user in neither group. Raises Throttled and AwsError
+        when it cannot be found out now: nobody is let in then, and nobody is told that their
+        password is wrong.
         """
         header, value, check = "Authorization", authorization, self._by_authorization
         if dxpcloud_authorization is not None:
@@ -127,32 +181,35 @@ class Users:
             check = self._by_dxpcloud_authorization
         if value is not None:
             try:
-                return check(value)
+                return check(value, source or "")
             except _Refused as refused:
                 self._log.warning("a credential was refused", header=header, reason=str(refused))
+            except (NotAMember, Throttled) as refused:
+                self._log.warning("a caller was refused", header=header, reason=str(refused))
+                raise
         raise Unauthenticated
 
-    def _by_dxpcloud_authorization(self, header: str) -> Caller:
+    def _by_dxpcloud_authorization(self, header: str, source: str) -> Caller:  # noqa: ARG002 -- no secret to guess here
         scheme, value = _parse(header)
         if scheme != "bearer":
             raise _Refused("the scheme is not Bearer")
         return self._by_access_token(value)
 
-    def _by_authorization(self, header: str) -> Caller:
+    def _by_authorization(self, header: str, source: str) -> Caller:
         scheme, value = _parse(header)
         if scheme == "basic":
-            return self._by_password(*_name_and_password(value))
+            return self._by_password(*_name_and_password(value), source)
         if scheme != "bearer":
             raise _Refused("the scheme is neither Basic nor Bearer")
         try:
             # First: a user's token must be good also while Secrets Manager does not answer.
             return self._by_access_token(value)
         except _Refused:
-            if not self._is_master_token(value):
+            if not self._is_master_token(value, source):
                 raise
         return Caller(MASTER_TOKEN_NAME, Role.ADMIN, "master token")
 
-    def _by_password(self, name: str, password: str) -> Caller:
+    def _by_password(self, name: str, password: str, source: str) -> Caller:
         # Refused before Cognito is asked: it would call them a wrong parameter, not a wrong login.
         if not 0 < len(name) <= _MAX_NAME or not 0 < len(password) <= _MAX_PASSWORD:
             raise _Refused("the name or the password is empty or too long")
@@ -162,15 +219,19 @@ class Users:
         now = self._clock()
         with self._lock:
             kept_until, caller = self._logins.get(key, (now, None))
+            too_many = self._wrong_logins.are_too_many(source, now)
         if caller is not None and now < kept_until:
             return caller
+        if too_many:
+            raise Throttled("too many wrong logins came from this address; try again in a minute")
         try:
             token = self._pool.log_in(name, password)
         except LoginRefused as refused:
+            with self._lock:
+                self._wrong_logins.add(source, now)
             shown = name if _NAME.fullmatch(name) else "(not shown)"
             raise _Refused(f"login of {shown}: {refused}") from None
-        claims = self._verified(token)
-        caller = _caller(claims, "basic")
+        caller = self._caller(self._verified(token), "basic")
         with self._lock:
             if len(self._logins) >= _LOGINS_KEPT:
                 del self._logins[next(iter(self._logins))]
@@ -178,7 +239,21 @@ class Users:
         return caller
 
     def _by_access_token(self, token: str) -> Caller:
-        return _caller(self._verified(token), "access token")
+        return self._caller(self._verified(token), "access token")
+
+    def _caller(self, claims: dict[str, Any], how: How) -> Caller:
+        name, groups = claims["username"], claims.get("cognito:groups", [])
+        # In a text every part of a name would be found.
+        if not isinstance(name, str) or not isinstance(groups, list):
+            raise _Refused("a token whose claims are not those of an access token")
+        if self._groups.admins in groups:
+            return Caller(name, Role.ADMIN, how)
+        if self._groups.viewers in groups:
+            return Caller(name, Role.VIEWER, how)
+        raise NotAMember(
+            f"{name[:_MAX_NAME]} is in neither of the user pool's groups {self._groups.viewers!r}"
+            f" and {self._groups.admins!r}, and only their members may use this service"
+        )
 
     def _verified(self, token: str) -> dict[str, Any]:
         """The claims of an access token of the pool for its app client."""
@@ -220,18 +295,39 @@ class Users:
             raise _Refused("a token signed by a key that the user pool does not have")
         return key
 
-    def _is_master_token(self, token: str) -> bool:
+    def _is_master_token(self, token: str, source: str) -> bool:
         now = self._clock()
         with self._lock:
+            if self._wrong_tokens.are_too_many(source, now):
+                raise Throttled(
+                    "too many wrong tokens came from this address; try again in a minute"
+                )
             if self._master_token is None or now >= self._master_token[0]:
-                self._master_token = (now + _MASTER_TOKEN_KEPT, self._look_up_master_token())
+                self._master_token = (now + _MASTER_TOKEN_KEPT, self._usable_master_token())
             wanted = self._master_token[1]
         if wanted is None:
             return False
-        # Hashed, so that the time tells not even the length. Stripped: a secret made by `echo` ends
-        # in a line break, which no header can carry.
-        hashes = (sha256(it.encode()).digest() for it in (token, wanted.get_secret_value().strip()))
-        return hmac.compare_digest(*hashes)
+        # Hashed, so that the time tells not even the length.
+        hashes = (sha256(it.encode()).digest() for it in (token, wanted.get_secret_value()))
+        if hmac.compare_digest(*hashes):
+            return True
+        with self._lock:
+            self._wrong_tokens.add(source, now)
+        return False
+
+    def _usable_master_token(self) -> SecretStr | None:
+        looked_up = self._look_up_master_token()
+        if looked_up is None:
+            return None
+        # A secret made by `echo` ends in a line break, which no header can carry.
+        text = looked_up.get_secret_value().strip()
+        if len(text) >= MASTER_TOKEN_LENGTH:
+            return SecretStr(text)
+        self._log.error(
+            "the project master token is not taken: it is shorter than"
+            f" {MASTER_TOKEN_LENGTH} characters; put a longer one into its secret"
+        )
+        return None
 
 
 def _parse(header: str) -> tuple[str, str]:
@@ -265,8 +361,3 @@ def _usable(keys: list[dict[str, Any]]) -> dict[str, jwt.PyJWK]:
         raise AwsError(
             f"the user pool's keys cannot be understood ({type(error).__name__})"
         ) from error
-
-
-def _caller(claims: dict[str, Any], how: How) -> Caller:
-    is_admin = ADMIN_GROUP in claims.get("cognito:groups", ())
-    return Caller(claims["username"], Role.ADMIN if is_admin else Role.VIEWER, how)

@@ -170,6 +170,30 @@ def test_a_viewer_may_look_and_change_nothing(deployed: Deployed, token: str) ->
     assert deployed.keys() == before
 
 
+def test_a_user_of_the_pool_in_neither_group_may_not_even_look(deployed: Deployed) -> None:
+    cognito = deployed.stack.client("cognito-idp")
+    pool_id = deployed.described["user_pool_id"]
+    eve = User("eve@example.com", "aA1-eve-eve-eve-eve")
+    cognito.admin_create_user(UserPoolId=pool_id, Username=eve.name, MessageAction="SUPPRESS")
+    cognito.admin_set_user_password(
+        UserPoolId=pool_id, Username=eve.name, Password=eve.password, Permanent=True
+    )
+    answers = [
+        deployed.as_user(eve).call("GET", "/backup/list"),
+        list_with(deployed, deployed.tokens(eve)["AccessToken"]),
+    ]
+    assert [answer.status for answer in answers] == [403, 403]
+    assert all(answer.json()["type"].endswith(":not-a-member") for answer in answers)
+
+
+def test_a_form_on_another_sites_page_restores_nothing(deployed: Deployed) -> None:
+    before = deployed.keys()
+    for sent in ("Origin: https://evil.example", "Sec-Fetch-Site: cross-site", "Origin: null"):
+        answer = deployed.admin.call("POST", "/backup/restore/latest", "--header", sent, "--data=")
+        assert (answer.status, answer.json()["type"].split(":")[-1]) == (403, "from-another-site")
+    assert deployed.keys() == before
+
+
 TRAPS = {
     "dots": "../../lease.json",
     "encoded slashes": "..%2f..%2flease.json",

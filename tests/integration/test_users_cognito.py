@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from lcp_backup import aws
 from lcp_backup.catalog import utc_now
-from lcp_backup.errors import AwsError, Unauthenticated
+from lcp_backup.errors import AwsError, NotAMember, Unauthenticated
 from lcp_backup.users import Caller, Role, Users
 from local import emulator
 
@@ -90,11 +90,12 @@ def make_pool(endpoint: str) -> TestPool:
         ExplicitAuthFlows=["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"],
         PreventUserExistenceErrors="ENABLED",
     )["UserPoolClient"]
-    for group in ("admins", "readers"):
+    for group in ("admins", "viewers", "readers"):
         cognito.create_group(UserPoolId=pool_id, GroupName=group)
     pool = TestPool(pool_id, client["ClientId"], cognito)
     pool.add("ann@acme.com", "readers", "admins")
-    pool.add("bob@acme.com")
+    pool.add("bob@acme.com", "viewers")
+    pool.add("eve@acme.com", "readers")
     return pool
 
 
@@ -108,7 +109,7 @@ def users(pool: TestPool) -> Users:
     """As the api function makes them: without any right in AWS."""
     user_pool = aws.UserPool(aws.cognito_client(pool.id), pool.id, pool.client_id)
     log = Logger(service=f"users-{uuid4()}")
-    return Users(user_pool, lambda: SecretStr("master"), log, utc_now)
+    return Users(user_pool, lambda: SecretStr("master-token-0123456789-0123456789"), log, utc_now)
 
 
 def basic(name: str, password: str = PASSWORD) -> str:
@@ -130,6 +131,15 @@ def test_a_users_access_token_is_taken(users: Users, pool: TestPool, header: str
     for name, role in [("ann@acme.com", Role.ADMIN), ("bob@acme.com", Role.VIEWER)]:
         headers[header] = f"Bearer {pool.tokens(name)['AccessToken']}"
         assert users.identify(**headers) == Caller(name, role, "access token")
+
+
+def test_a_user_of_the_pool_in_neither_group_may_do_nothing(users: Users, pool: TestPool) -> None:
+    for header in (
+        basic("eve@acme.com"),
+        f"Bearer {pool.tokens('eve@acme.com')['AccessToken']}",
+    ):
+        with pytest.raises(NotAMember):
+            users.identify(header, None)
 
 
 def test_only_the_access_token_of_a_login_is_taken(users: Users, pool: TestPool) -> None:

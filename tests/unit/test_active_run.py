@@ -1,20 +1,40 @@
 """A run under way: what its record and its lease look like, whatever ends it."""
 
+import io
+import json
 import time
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from aws_lambda_powertools import Logger
 
 from lcp_backup.catalog import Catalog
-from lcp_backup.errors import DumpFailed, LeaseHeld, LeaseLost, OutOfTime, StorageError
-from lcp_backup.jobs.active_run import ActiveRun, Pace
+from lcp_backup.errors import (
+    ArchiveDamaged,
+    AwsError,
+    DumpFailed,
+    LeaseHeld,
+    LeaseLost,
+    OutOfTime,
+    StorageError,
+)
+from lcp_backup.jobs.active_run import ActiveRun, Pace, queued
 from lcp_backup.model import RunKind, RunState
 from lcp_backup.telemetry import Telemetry
 from tests.unit.conftest import SettableClock
 
 IDLE = Pace(heartbeat=timedelta(hours=1))
 BEATING = Pace(heartbeat=timedelta(milliseconds=20))
+
+
+@pytest.fixture
+def written(telemetry: Telemetry) -> io.StringIO:
+    """The log, of a name of its own: a logger is kept by name, with the stream it was given."""
+    stream = io.StringIO()
+    telemetry.log = Logger(service=f"runs-{uuid4()}", stream=stream)
+    return stream
 
 
 def test_a_run_that_succeeds_leaves_its_record_and_a_free_lease(
@@ -39,17 +59,49 @@ def test_a_run_that_succeeds_leaves_its_record_and_a_free_lease(
 def test_a_run_that_fails_says_why_and_gives_the_lease_back(
     catalog: Catalog, telemetry: Telemetry
 ) -> None:
-    with pytest.raises(DumpFailed):
+    with pytest.raises(ArchiveDamaged):
         with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE) as run:
-            raise DumpFailed("mysqldump was killed by SIGKILL")
+            raise ArchiveDamaged("segment 3 is not what was written")
     record = catalog.get_run(run.id)
     assert record.state is RunState.FAILED
     assert record.error is not None
     assert (record.error.type, record.error.message) == (
-        "DumpFailed",
-        "mysqldump was killed by SIGKILL",
+        "ArchiveDamaged",
+        "segment 3 is not what was written",
     )
     catalog.acquire("other", RunKind.CREATE, None, timedelta(minutes=1))
+
+
+def test_what_a_server_said_is_in_the_log_under_the_runs_id_and_not_in_its_record(
+    catalog: Catalog, telemetry: Telemetry, written: io.StringIO
+) -> None:
+    said = "Access denied for user 'dxpcloud'@'10.0.3.7'"
+    with pytest.raises(DumpFailed):
+        with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE) as run:
+            raise DumpFailed(f"exit code 2: {said}", public="the program failed with exit code 2")
+    record = catalog.get_run(run.id)
+    assert record.error is not None
+    assert record.error.message == (
+        f"the program failed with exit code 2; see the log, run {run.id}"
+    )
+    [line] = [it for it in map(json.loads, written.getvalue().splitlines()) if "error" in it]
+    assert (line["run_id"], line["error"]) == (run.id, "DumpFailed")
+    assert said in line["reason"]
+
+
+def test_a_queued_run_that_never_began_says_so_in_the_same_way(
+    catalog: Catalog, telemetry: Telemetry, written: io.StringIO
+) -> None:
+    run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, None)
+    with pytest.raises(AwsError):
+        with queued(catalog, run.id, telemetry.log):
+            raise AwsError("AccessDenied: arn:aws:sts::123456789012:assumed-role/api")
+    record = catalog.get_run(run.id)
+    assert record.error is not None
+    assert record.error.message.endswith(f"see the log, run {run.id}")
+    assert "123456789012" not in record.model_dump_json()
+    [line] = map(json.loads, written.getvalue().splitlines())
+    assert (line["run_id"], "123456789012" in line["reason"]) == (run.id, True)
 
 
 def test_a_foreign_errors_text_never_reaches_the_record(

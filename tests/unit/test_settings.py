@@ -5,6 +5,7 @@ import pytest
 from lcp_backup.errors import SettingsError
 from lcp_backup.settings import RestoreStrategy, Settings
 
+TOKEN = "0123456789abcdef0123456789abcdef"
 DR = {
     "LCP_BACKUP_RESTORE_SCHEDULE": "35 * * * *",
     "LCP_ENVIRONMENT_TYPE": "production",
@@ -35,9 +36,9 @@ def test_an_empty_variable_counts_as_not_set() -> None:
 
 
 def test_the_passwords_default_is_the_project_master_tokens_value() -> None:
-    settings = Settings.from_env({"LCP_PROJECT_MASTER_TOKEN": "t0ken"})
-    assert settings.database_password().get_secret_value() == "t0ken"
-    own = Settings.from_env({"LCP_MASTER_USER_PASSWORD": "own", "LCP_PROJECT_MASTER_TOKEN": "t"})
+    settings = Settings.from_env({"LCP_PROJECT_MASTER_TOKEN": TOKEN})
+    assert settings.database_password().get_secret_value() == TOKEN
+    own = Settings.from_env({"LCP_MASTER_USER_PASSWORD": "own", "LCP_PROJECT_MASTER_TOKEN": TOKEN})
     assert own.database_password().get_secret_value() == "own"
     with pytest.raises(SettingsError, match="LCP_MASTER_USER_PASSWORD is not set"):
         Settings.from_env({}).database_password()
@@ -81,6 +82,10 @@ def test_more_than_thirty_days_are_thirty_and_a_warning() -> None:
         ("LCP_BACKUP_RESTORE_UPLOADED", "yes", "true or false"),
         ("LCP_BACKUP_RESTORE_SOURCE_ACCOUNT", "1234", "12 digits"),
         ("LCP_BACKUP_BUCKET_ACCOUNT", "arn:aws:iam::123456789012", "12 digits"),
+        ("LCP_ADMIN_GROUP", "a b", "1 to 128"),
+        ("LCP_BROWSER_ORIGIN", "https://a.example/path", "an origin"),
+        ("LCP_BROWSER_ORIGIN", "null", "an origin"),
+        ("LCP_BROWSER_ORIGIN", "*", "an origin"),
     ],
 )
 def test_a_wrong_value_names_its_variable_the_value_and_what_is_allowed(
@@ -124,10 +129,26 @@ def test_a_scheduled_restore_takes_no_upload_unless_it_is_told_to() -> None:
 
 def test_no_secret_is_shown_by_settings_or_their_errors() -> None:
     settings = Settings.from_env(
-        {"LCP_MASTER_USER_PASSWORD": "hunter2", "LCP_PROJECT_MASTER_TOKEN": "t0ken"}
+        {"LCP_MASTER_USER_PASSWORD": "hunter2", "LCP_PROJECT_MASTER_TOKEN": TOKEN}
     )
     assert "hunter2" not in repr(settings)
-    assert "t0ken" not in str(settings.model_dump())
+    assert TOKEN not in str(settings.model_dump())
+
+
+@pytest.mark.parametrize("token", ["t0ken", "x" * 31, "x" * 31 + "\n"])
+def test_a_master_token_under_32_characters_is_refused_and_not_shown(token: str) -> None:
+    with pytest.raises(SettingsError, match="32 characters or more") as raised:
+        Settings.from_env({"LCP_PROJECT_MASTER_TOKEN": token})
+    assert token.strip() not in str(raised.value)
+    Settings.from_env({"LCP_PROJECT_MASTER_TOKEN": TOKEN})
+    Settings.from_env(
+        {"LCP_PROJECT_MASTER_TOKEN": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:t"}
+    )
+
+
+def test_viewers_and_admins_are_never_one_group() -> None:
+    with pytest.raises(SettingsError, match="every viewer would be an admin"):
+        Settings.from_env({"LCP_VIEWER_GROUP": "admins"})
 
 
 def test_debug_log_turns_the_level_down() -> None:

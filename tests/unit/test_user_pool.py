@@ -88,6 +88,15 @@ def test_a_challenge_refuses_the_login_and_is_named(
         pool.log_in("ann", PASSWORD)
 
 
+@pytest.mark.parametrize("challenge", ["SOFTWARE_TOKEN_MFA", "MFA_SETUP", "EMAIL_OTP"])
+def test_where_a_second_factor_is_required_the_log_sends_the_user_to_access_tokens(
+    pool: UserPool, cognito: Stubber, challenge: str
+) -> None:
+    cognito.add_response("initiate_auth", {"ChallengeName": challenge, "Session": "s" * 20})
+    with pytest.raises(LoginRefused, match="second factor.*access token"):
+        pool.log_in("ann", PASSWORD)
+
+
 @pytest.mark.parametrize("code", ["TooManyRequestsException", "LimitExceededException"])
 def test_a_throttled_pool_is_told_apart(pool: UserPool, cognito: Stubber, code: str) -> None:
     refuse(cognito, code)

@@ -20,15 +20,16 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from lcp_backup.aws import UserPool
-from lcp_backup.errors import AwsError, LoginRefused, Throttled, Unauthenticated
-from lcp_backup.users import Caller, Role, Users
+from lcp_backup.errors import AwsError, LoginRefused, NotAMember, Throttled, Unauthenticated
+from lcp_backup.users import Caller, Groups, Role, Users
 from tests.unit.conftest import SettableClock
 
 CLIENT = "6fnt5mkq1client"
 ISSUER = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_Mine"
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-MASTER = "mAsTeR-0123456789"
+MASTER = "mAsTeR-0123456789-0123456789-0123456789"
+ROTATED = "rotated-0123456789-0123456789-0123456789"
 PASSWORD = "Pass:wörd 1"
 
 
@@ -37,7 +38,7 @@ def jwk(key: rsa.RSAPrivateKey, kid: str) -> dict[str, Any]:
     return {**public, "kid": kid, "alg": "RS256", "use": "sig"}
 
 
-def claims(groups: list[str] | None = None, **changed: Any) -> dict[str, Any]:
+def claims(groups: Any = ("viewers",), **changed: Any) -> dict[str, Any]:
     """What Cognito writes into an access token; a claim changed to None is left out."""
     now = int(time.time())
     all_of_them = {
@@ -77,7 +78,7 @@ class Pool(UserPool):
         self.issuer = ISSUER
         self.keys = [jwk(KEY, "k1")]
         self.unreachable = False
-        self.groups = ["admins"]
+        self.groups: Any = ["admins"]
         self.keys_asked = 0
         self.logins_asked: list[str] = []
 
@@ -125,14 +126,22 @@ class Door:
         log = Logger(service=f"users-{uuid4()}", level="DEBUG", stream=self.written)
         self.users = Users(self.pool, self.secret, log, self.clock)
 
-    def refuses(self, authorization: str | None, dxpcloud: str | None = None) -> str:
+    def refuses(
+        self, authorization: str | None, dxpcloud: str | None = None, source: str | None = None
+    ) -> str:
         """The sentence that the caller gets."""
         with pytest.raises(Unauthenticated) as caught:
-            self.users.identify(authorization, dxpcloud)
+            self.users.identify(authorization, dxpcloud, source)
         return str(caught.value)
 
-    def admits(self, authorization: str | None, dxpcloud: str | None = None) -> Caller:
-        return self.users.identify(authorization, dxpcloud)
+    def admits(
+        self, authorization: str | None, dxpcloud: str | None = None, source: str | None = None
+    ) -> Caller:
+        return self.users.identify(authorization, dxpcloud, source)
+
+    def holds_off(self, authorization: str, source: str | None = None) -> None:
+        with pytest.raises(Throttled):
+            self.users.identify(authorization, None, source)
 
     def log_lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.written.getvalue().splitlines()]
@@ -157,16 +166,37 @@ def test_an_access_token_is_taken_from_either_header(door: Door) -> None:
 @pytest.mark.parametrize(
     ("groups", "role"),
     [
-        (None, Role.VIEWER),
-        ([], Role.VIEWER),
-        (["readers", "Admins", "admins2"], Role.VIEWER),
-        (["readers", "admins"], Role.ADMIN),
+        (["viewers"], Role.VIEWER),
+        (["viewers", "Admins", "admins2"], Role.VIEWER),
+        (["admins"], Role.ADMIN),
+        (["viewers", "admins"], Role.ADMIN),
     ],
 )
-def test_only_the_group_admins_makes_an_admin(
-    door: Door, groups: list[str] | None, role: Role
-) -> None:
+def test_only_the_group_admins_makes_an_admin(door: Door, groups: list[str], role: Role) -> None:
     assert door.admits(None, f"Bearer {token(groups=groups)}").role is role
+
+
+@pytest.mark.parametrize(
+    "groups", [None, [], ["Viewers", "viewers2", "readers"], [["viewers"]], [{"viewers": 1}]]
+)
+def test_a_user_of_the_pool_in_neither_group_is_known_and_may_do_nothing(
+    door: Door, groups: Any
+) -> None:
+    door.pool.groups = groups
+    for sent in (f"Bearer {token(groups=groups)}", basic("ann@acme.com", PASSWORD)):
+        with pytest.raises(NotAMember, match="ann@acme.com is in neither.*'viewers' and 'admins'"):
+            door.admits(sent)
+    assert {line["message"] for line in door.log_lines()} == {"a caller was refused"}
+
+
+def test_the_groups_have_the_names_that_were_given(door: Door) -> None:
+    door.users = Users(
+        door.pool, door.secret, Logger(), door.clock, Groups(viewers="staff", admins="backup-ops")
+    )
+    assert door.admits(f"Bearer {token(groups=['staff'])}").role is Role.VIEWER
+    assert door.admits(f"Bearer {token(groups=['backup-ops'])}").role is Role.ADMIN
+    with pytest.raises(NotAMember):
+        door.admits(f"Bearer {token(groups=['viewers', 'admins'])}")
 
 
 def _public_pem() -> bytes:
@@ -202,6 +232,12 @@ FORGED: dict[str, Callable[[], str]] = {
     "another key by this key's id": lambda: token(OTHER_KEY),
     "claims changed after signing": _changed_after_signing,
     "another client": lambda: token(client_id="another"),
+    "groups in one text": lambda: token(groups="not-admins-at-all"),
+    "groups in an object": lambda: token(groups={"admins": True}),
+    "a name that is a list": lambda: token(username=["ann@acme.com"]),
+    "a client's own token": lambda: token(username=None, sub=CLIENT, scope="backups/all"),
+    "clients in a list": lambda: token(client_id=[CLIENT]),
+    "uses in a list": lambda: token(token_use=["access", "id"]),
     "an id token": lambda: token(token_use="id", aud=CLIENT),
     "an id token with a client": lambda: token(token_use="id"),
     "expired": lambda: token(iat=NOW - 7200, exp=NOW - 3600),
@@ -340,11 +376,11 @@ def test_a_rotated_master_token_is_taken_after_five_minutes_and_the_old_one_no_m
     door: Door,
 ) -> None:
     door.admits(f"Bearer {MASTER}")
-    door.secret.value = "rotated"
-    door.refuses("Bearer rotated")
+    door.secret.value = ROTATED
+    door.refuses(f"Bearer {ROTATED}")
     assert door.secret.asked == 1
     door.clock.pass_by(timedelta(minutes=5))
-    assert door.admits("Bearer rotated").role is Role.ADMIN
+    assert door.admits(f"Bearer {ROTATED}").role is Role.ADMIN
     door.refuses(f"Bearer {MASTER}")
     assert door.secret.asked == 2
 
@@ -356,6 +392,59 @@ def test_users_come_in_while_the_master_token_cannot_be_read(door: Door) -> None
         door.admits(f"Bearer {MASTER}")
     door.secret.failing = False
     assert door.admits(f"Bearer {MASTER}")
+
+
+@pytest.mark.parametrize("value", ["x", "x" * 31, " " + "x" * 31 + "\n"])
+def test_a_master_token_under_32_characters_is_never_taken_and_the_log_says_why(
+    door: Door, value: str
+) -> None:
+    door.secret.value = value
+    door.refuses(f"Bearer {value.strip()}")
+    error, _refusal = door.log_lines()
+    assert error["level"] == "ERROR"
+    assert "shorter than 32 characters" in error["message"]
+    assert value.strip() not in error["message"]
+
+
+def test_after_20_wrong_tokens_in_a_minute_their_address_is_not_listened_to(door: Door) -> None:
+    for number in range(20):
+        door.refuses(f"Bearer wrong-{number}", source="192.0.2.1")
+    # Not even to the right one: a guess must learn nothing.
+    door.holds_off(f"Bearer {MASTER}", source="192.0.2.1")
+    door.holds_off("Bearer wrong", source="192.0.2.1")
+    assert door.log_lines()[-1]["message"] == "a caller was refused"
+    assert door.admits(f"Bearer {MASTER}", source="192.0.2.2").role is Role.ADMIN
+    assert door.admits(f"Bearer {token()}", source="192.0.2.1").role is Role.VIEWER
+    assert door.admits(basic("ann", PASSWORD), source="192.0.2.1").role is Role.ADMIN
+    door.clock.pass_by(timedelta(seconds=61))
+    assert door.admits(f"Bearer {MASTER}", source="192.0.2.1").role is Role.ADMIN
+
+
+def test_after_20_wrong_logins_in_a_minute_the_pool_is_not_asked_for_their_address(
+    door: Door,
+) -> None:
+    door.admits(basic("bob", PASSWORD), source="192.0.2.1")
+    for number in range(20):
+        door.refuses(basic(f"user{number}", "Summer2026"), source="192.0.2.1")
+    asked = len(door.pool.logins_asked)
+    door.holds_off(basic("ann", PASSWORD), source="192.0.2.1")
+    assert door.admits(basic("bob", PASSWORD), source="192.0.2.1").name == "bob"
+    assert len(door.pool.logins_asked) == asked
+    assert door.admits(basic("ann", PASSWORD), source="192.0.2.2").name == "ann"
+    door.clock.pass_by(timedelta(seconds=61))
+    assert door.admits(basic("ann", PASSWORD), source="192.0.2.1").name == "ann"
+
+
+def test_what_is_kept_of_who_guesses_is_bounded(door: Door) -> None:
+    for _ in range(20):
+        door.refuses("Bearer wrong", source="first")
+    for number in range(1024):
+        door.refuses("Bearer wrong", source=f"2001:db8::{number:x}")
+    # Forgotten, as documented; and the latest is not.
+    door.refuses("Bearer wrong", source="first")
+    for _ in range(19):
+        door.refuses("Bearer wrong", source="2001:db8::3ff")
+    door.holds_off("Bearer wrong", source="2001:db8::3ff")
 
 
 # --- name and password --------------------------------------------------------
@@ -371,7 +460,7 @@ def test_a_right_password_is_asked_for_once_a_minute(door: Door) -> None:
     for _ in range(5):
         door.admits(basic("ann", PASSWORD))
     assert door.pool.logins_asked == ["ann"]
-    door.pool.groups = []
+    door.pool.groups = ["viewers"]
     door.clock.pass_by(timedelta(seconds=60))
     assert door.admits(basic("ann", PASSWORD)).role is Role.VIEWER
     assert door.pool.logins_asked == ["ann", "ann"]

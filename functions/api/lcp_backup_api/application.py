@@ -1,13 +1,14 @@
 """The application: routes, problems, and what every answer carries."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.utils import get_openapi
 
 from lcp_backup import VERSION
-from lcp_backup_api import backups, problems, restores, runs, uploads
+from lcp_backup_api import backups, identity, problems, restores, runs, uploads
 from lcp_backup_api.backend import Backend
 from lcp_backup_api.schemas import Download, Health
 from lcp_backup_api.uploads import Announcement, OpenUpload, TakenIn
@@ -15,13 +16,13 @@ from lcp_backup_api.uploads import Announcement, OpenUpload, TakenIn
 _ONLY_REFERRED_TO = (problems.Problem, Download, Announcement, OpenUpload, TakenIn)
 """Models that no route has as its own answer, so that FastAPI does not know them."""
 _EVERYWHERE = ("401", "403", "429", "500", "503")
+_HEALTH: Final = "/backup/health"
 
 
 def create_app(backend: Backend) -> FastAPI:
     """The application over these collaborators."""
     app = without_backend()
     app.state.backend = backend
-    app.state.users = backend.users
     app.middleware("http")(_guarded(backend))
     return app
 
@@ -38,7 +39,7 @@ def without_backend() -> FastAPI:
         redirect_slashes=False,
     )
     problems.install(app)
-    app.get("/backup/health", tags=["health"], summary="Whether the API answers")(_health)
+    app.get(_HEALTH, tags=["health"], summary="Whether the API answers")(_health)
     # Before /backup/{backup_id}, which would take their words for an id.
     for router in (runs.router, restores.router, uploads.router, backups.router):
         app.include_router(router)
@@ -54,14 +55,23 @@ def _guarded(
     backend: Backend,
 ) -> Callable[[Request, Callable[[Request], Awaitable[Response]]], Awaitable[Response]]:
     async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
+        request.state.id = problems.request_id(request)
         # A refused credential is logged where it is judged; the line then says from where it came.
         backend.log.append_keys(
-            source_ip=request.client.host if request.client else None, path=request.url.path[:200]
+            request_id=request.state.id,
+            source_ip=request.client.host if request.client else None,
+            path=request.url.path[:200],
         )
         try:
+            # Before the path is looked at and the body is read: a stranger learns from no answer
+            # what there is, and has nothing parsed. The description is not for strangers either:
+            # it names the version and every call, and who develops against it has it in docs/.
+            if (request.method, request.url.path) != ("GET", _HEALTH):
+                request.state.caller = await run_in_threadpool(
+                    identity.admitted, request, backend.users, backend.settings.browser_origin
+                )
             answer = await go_on(request)
-        except Exception as error:
-            backend.log.exception("an error that nobody foresaw")
+        except Exception as error:  # noqa: BLE001 -- the answer's maker logs it
             answer = problems.answer(request, error)
         answer.headers["Cache-Control"] = "no-store"
         return answer
@@ -99,8 +109,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 
 _DESCRIPTIONS = {
     "401": "No credential, or a wrong one",
-    "403": "The caller may only look",
-    "429": "Too many logins",
+    "403": "The caller may only look, or nothing; or a page of another site sent this",
+    "429": "Too many logins, or wrong credentials",
     "500": "Something unexpected",
     "503": "S3 or another AWS service does not answer as expected",
 }

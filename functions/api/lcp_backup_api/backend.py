@@ -16,7 +16,7 @@ from lcp_backup.model import RunKind
 from lcp_backup.objects import ObjectStore
 from lcp_backup.settings import MASTER_TOKEN_VARIABLE, Settings
 from lcp_backup.telemetry import SERVICE
-from lcp_backup.users import Users
+from lcp_backup.users import Groups, Users
 
 FORM_WAIT: Final = timedelta(seconds=20)
 """How long an upload by form waits to be taken in: API Gateway gives a call 30 seconds."""
@@ -74,7 +74,13 @@ def build(settings: Settings) -> Backend:
         settings=settings,
         catalog=catalog,
         uploads=Uploads(catalog),
-        users=Users(pool, master_token, log, utc_now),
+        users=Users(
+            pool,
+            master_token,
+            log,
+            utc_now,
+            Groups(viewers=settings.viewer_group, admins=settings.admin_group),
+        ),
         start=aws.FunctionStarter(aws.lambda_client()).start,
         log=log,
     )

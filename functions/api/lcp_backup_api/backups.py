@@ -125,7 +125,7 @@ def create_backup(
         backup_id = str(catalog.id_for(wanted))
         run = catalog.queue_run(catalog.new_run_id(RunKind.CREATE), RunKind.CREATE, backup_id)
         subject["run_id"] = run.id
-        with queued(catalog, run.id):
+        with queued(catalog, run.id, backend.log):
             event: dict[str, object] = {"time": now.isoformat(), "run_id": run.id}
             backend.start(backend.function_for(RunKind.CREATE), event)
     answer.headers["Location"] = f"/backup/runs/{run.id}"

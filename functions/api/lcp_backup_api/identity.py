@@ -1,4 +1,4 @@
-"""Who may make a call: the two dependencies that every route but the health call has one of."""
+"""Who may make a call: a check before every call but health, and the two doors of the routes."""
 
 from typing import Annotated, Final
 
@@ -6,12 +6,13 @@ from fastapi import Depends, Request
 from fastapi.openapi.models import APIKey, APIKeyIn, HTTPBase, HTTPBearer, SecurityBase
 from fastapi.security.base import SecurityBase as SecurityScheme
 
-from lcp_backup.errors import Forbidden
-from lcp_backup.users import ADMIN_GROUP, Caller, Role, Users
+from lcp_backup.errors import Forbidden, FromAnotherSite
+from lcp_backup.users import Caller, Role, Users
 
 DXPCLOUD_AUTHORIZATION: Final = "dxpcloud-authorization"
 CHALLENGE: Final = 'Basic realm="lcp-backup", charset="UTF-8", Bearer realm="lcp-backup"'
 """The `WWW-Authenticate` of every 401; one line, as API Gateway passes one value for a header."""
+_CHANGES_NOTHING: Final = {"GET", "HEAD", "OPTIONS"}
 
 
 class _Declared(SecurityScheme):
@@ -51,26 +52,63 @@ _DXPCLOUD = _Declared(
 )
 
 
+def admitted(request: Request, users: Users, browser_origin: str | None) -> Caller:
+    """The caller, when their credential holds and no other site's page sent it.
+
+    A browser sends a name and password that it was once given with every call to this address, also
+    with a form on somebody else's page. Tokens it never sends by itself. `browser_origin` is that
+    of the page that may send such calls. Calls that change nothing are not looked at: a page of
+    another site cannot read what they answer. (A download by POST is, as nobody needs it.)
+
+    Raises Unauthenticated, Forbidden, Throttled, AwsError.
+    """
+    caller = users.identify(
+        _value(request, "authorization"),
+        _value(request, DXPCLOUD_AUTHORIZATION),
+        request.client.host if request.client else None,
+    )
+    if (
+        caller.how == "basic"
+        and request.method not in _CHANGES_NOTHING
+        and _is_from_another_site(request, browser_origin)
+    ):
+        raise FromAnotherSite(
+            "a page of another site sent this call with a name and password that the browser"
+            " remembers; call from the page whose origin is set as LCP_BROWSER_ORIGIN, by a"
+            " program, or with an access token"
+        )
+    return caller
+
+
+def _is_from_another_site(request: Request, browser_origin: str | None) -> bool:
+    """What the browser says; it lets no page change these headers, and programs send neither."""
+    origin, site = _value(request, "origin"), _value(request, "sec-fetch-site")
+    if origin is not None and origin.lower() == browser_origin:
+        return False
+    # Another name below the same domain ("same-site") may be anybody's, too.
+    if site not in {None, "same-origin", "none"}:
+        return True
+    own = f"{request.scope['scheme']}://{request.headers.get('host', '')}".lower()
+    return origin is not None and origin.lower() != own
+
+
 def viewer(
     request: Request,
     _basic: Annotated[None, Depends(_BASIC)],
     _bearer: Annotated[None, Depends(_BEARER)],
     _dxpcloud: Annotated[None, Depends(_DXPCLOUD)],
 ) -> Caller:
-    """The caller, who may look and download; `app.state.users` identifies him.
-
-    Raises Unauthenticated, Throttled, AwsError.
-    """
-    users: Users = request.app.state.users
-    return users.identify(_value(request, "authorization"), _value(request, DXPCLOUD_AUTHORIZATION))
+    """The caller, who may look and download; `admitted` was asked before."""
+    caller: Caller = request.state.caller
+    return caller
 
 
 def admin(caller: Annotated[Caller, Depends(viewer)]) -> Caller:
     """The caller, who may do all; raises Forbidden as well for one who may only look."""
     if caller.role < Role.ADMIN:
         raise Forbidden(
-            f"{caller.name} may look and download only; this needs a member of the group"
-            f" {ADMIN_GROUP!r} of the user pool, or the project master token"
+            f"{caller.name} may look and download only; this needs a member of the user pool's"
+            " group of admins, or the project master token"
         )
     return caller
 

@@ -2,6 +2,7 @@
 
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
+from uuid import uuid4
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -10,10 +11,13 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from lcp_backup import errors
+from lcp_backup_api.backend import Backend
 from lcp_backup_api.identity import CHALLENGE
 
 MEDIA_TYPE: Final = "application/problem+json"
 _URN: Final = "urn:lcp-backup:problem:"
+_LONGEST_DETAIL: Final = 1200
+"""Characters; names that somebody made up come back cut."""
 
 
 class Problem(BaseModel):
@@ -52,7 +56,19 @@ TABLE: Final[dict[type[Exception], Row]] = {
         HTTPStatus.FORBIDDEN,
         "forbidden",
         "This needs an admin",
-        "Ask an operator to put the user into the group admins.",
+        "Ask an operator to put the user into the user pool's group of admins.",
+    ),
+    errors.NotAMember: Row(
+        HTTPStatus.FORBIDDEN,
+        "not-a-member",
+        "This needs a viewer or an admin",
+        "Ask an operator to put the user into one of the groups that the detail names.",
+    ),
+    errors.FromAnotherSite: Row(
+        HTTPStatus.FORBIDDEN,
+        "from-another-site",
+        "Another site's page sent this",
+        "Call by a program such as curl, or with an access token.",
     ),
     errors.Throttled: Row(
         HTTPStatus.TOO_MANY_REQUESTS,
@@ -117,7 +133,7 @@ TABLE: Final[dict[type[Exception], Row]] = {
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "settings",
         "The service is not set up",
-        "An operator has to correct the variable that the function's log names.",
+        "An operator has to correct the variable that the detail or the function's log names.",
     ),
     errors.BackupError: Row(
         HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -132,7 +148,7 @@ _UNEXPECTED: Final = Row(
     HTTPStatus.INTERNAL_SERVER_ERROR,
     "unexpected",
     "Something unexpected happened",
-    "The function's log has the details, under this answer's apigw-requestid.",
+    "The function's log has the details, under the request id that the detail names.",
 )
 _OTHER: Final = {
     HTTPStatus.NOT_FOUND: Row(
@@ -176,8 +192,18 @@ class UnsupportedMediaType(HTTPException):
         super().__init__(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail)
 
 
+def request_id(request: Request) -> str:
+    """What a call is known by: API Gateway's id of it, which is in its log and in its answer's
+    `apigw-requestid`; otherwise a new one."""
+    event = request.scope.get("aws.event") or {}
+    return str(event.get("requestContext", {}).get("requestId") or uuid4())
+
+
 def answer(request: Request, error: Exception) -> JSONResponse:
-    """The problem that an error is, as a response."""
+    """The problem that an error is, as a response.
+
+    Where the response tells less than is known, the log tells all, under the request's id.
+    """
     if isinstance(error, HTTPException):
         row = _OTHER.get(HTTPStatus(error.status_code), _UNEXPECTED)
         headers = {**(error.headers or {}), **row.headers}
@@ -186,9 +212,11 @@ def answer(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, RequestValidationError):
         return _response(request, TABLE[errors.InvalidRequest], _first(error))
     row = next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), _UNEXPECTED)
-    detail = str(error)
-    if row is _UNEXPECTED or isinstance(error, errors.SettingsError):
-        detail = "see the function's log"
+    if not isinstance(error, errors.BackupError) or error.is_explained_by_log:
+        backend: Backend = request.app.state.backend
+        kind = "a call failed" if row is not _UNEXPECTED else "an error that nobody foresaw"
+        backend.log.error(kind, error=type(error).__name__, reason=str(error), exc_info=error)
+    detail = errors.told(error, f"request id {request.state.id}")
     return _response(request, row, detail, row.headers, getattr(error, "backup_id", None))
 
 
@@ -226,7 +254,7 @@ def _response(
         type=f"{_URN}{row.name}",
         title=row.title,
         status=row.status,
-        detail=detail,
+        detail=detail[:_LONGEST_DETAIL],
         action=row.action,
         **ids,
     )

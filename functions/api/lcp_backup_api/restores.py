@@ -72,7 +72,7 @@ def restore_backup(
         catalog.check_lease_is_free()
         run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, backup_id)
         subject.update(run_id=run.id, **fields)
-        with queued(catalog, run.id):
+        with queued(catalog, run.id, backend.log):
             event |= {"backup_id": backup_id, "run_id": run.id}
             backend.start(backend.function_for(RunKind.RESTORE), event)
     answer.headers["Location"] = f"/backup/runs/{run.id}"

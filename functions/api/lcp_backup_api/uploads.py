@@ -263,7 +263,7 @@ def _sealed(backend: Backend, upload_id: str) -> Run:
     """The queued run that takes the upload in; its function was started."""
     backend.catalog.check_lease_is_free()
     run = backend.uploads.seal(upload_id)
-    with queued(backend.catalog, run.id):
+    with queued(backend.catalog, run.id, backend.log):
         backend.start(backend.function_for(RunKind.UPLOAD), {"upload_id": upload_id})
     return run
 

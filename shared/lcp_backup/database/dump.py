@@ -167,9 +167,8 @@ class Dump:
         try:
             code = self._process.wait(_EXIT_SECONDS)
         except subprocess.TimeoutExpired:
-            raise DumpFailed(
-                f"the dump program closed its output but did not end in {_EXIT_SECONDS} seconds"
-            ) from None
+            hung = f"the dump program closed its output but did not end in {_EXIT_SECONDS} seconds"
+            raise DumpFailed(hung, public=hung) from None
         self._listener.join(_EXIT_SECONDS)
         said = self._stderr.decode(errors="replace").strip()
         said = f": {said}" if said else ", and said nothing"
@@ -181,14 +180,17 @@ class Dump:
                 " and LCP_DATABASE_CA"
             )
         if code < 0:
-            raise DumpFailed(f"the dump program was killed by {signal.Signals(-code).name}{said}")
+            killed = f"the dump program was killed by {signal.Signals(-code).name}"
+            raise DumpFailed(f"{killed}{said}", public=killed)
         if code > 0:
-            raise DumpFailed(f"the dump program failed with exit code {code}{said}")
+            failed = f"the dump program failed with exit code {code}"
+            raise DumpFailed(f"{failed}{said}", public=failed)
         if not _TRAILER.search(self._tail):
-            raise DumpFailed(
+            cut = (
                 "the dump program ended with exit code 0 but its output does not end with"
-                f" '-- Dump completed'{said}"
+                " '-- Dump completed'"
             )
+            raise DumpFailed(f"{cut}{said}", public=cut)
 
     def stop(self) -> None:
         """Kills what still runs and waits for its end; harmless when called again."""

@@ -59,10 +59,11 @@ class Session:
             _check_literals(where, ruling)
         size = len(ruling.sql)
         if size >= self._packet:
-            raise LoadFailed(
+            large = (
                 f"{where()} is a statement of {size} bytes and the server takes {self._packet}:"
-                f" raise its max_allowed_packet: {head(ruling.sql)}"
+                " raise its max_allowed_packet"
             )
+            raise LoadFailed(f"{large}: {head(ruling.sql)}", public=large)
         try:
             return self._connection.query(ruling.sql)
         except pymysql.MySQLError as error:
@@ -73,7 +74,11 @@ class Session:
             if is_denied(error):
                 lost = "the loader, which has rights on the staging schema only, was refused"
             said = describe(error, rows=ruling.kind is Kind.ROWS)
-            raise LoadFailed(f"{lost} {where()}: {said}: {head(ruling.sql)}") from None
+            place = f"{lost} {where()}"
+            raise LoadFailed(
+                f"{place}: {said}: {head(ruling.sql)}",
+                public=f"{place}: {describe(error, rows=True)}",
+            ) from None
 
     def load(self, where: Where, plan: RowPlan, ruling: Ruling) -> int | None:
         """Sends a statement's rows as data; answers how many there are, all of them in the table.

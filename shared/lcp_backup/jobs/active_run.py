@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
 
+from aws_lambda_powertools import Logger
+
 from lcp_backup.catalog import Catalog, HeldLease
-from lcp_backup.errors import BackupError, LeaseLost, NotFound, OutOfTime, StorageError
+from lcp_backup.errors import BackupError, LeaseLost, NotFound, OutOfTime, StorageError, told
 from lcp_backup.model import Notice, Run, RunError, RunKind, RunState
 from lcp_backup.telemetry import EventName, Telemetry
 
@@ -89,12 +91,16 @@ class ActiveRun:
                     record.id, record.kind, record.backup_id, self._pace.lease_term
                 )
             except BackupError as error:
-                self._finish(RunState.FAILED, describe(error))
+                self._log.warning(
+                    "the run could not begin", error=type(error).__name__, reason=str(error)
+                )
+                self._finish(RunState.FAILED, describe(error, record.id))
                 self._forget()
                 raise
         try:
             self._catalog.write_run(record)
-        except StorageError:
+        except StorageError as error:
+            _log_failure(self._log, "the run could not begin", record.id, error)
             self._release()
             self._forget()
             raise
@@ -109,7 +115,8 @@ class ActiveRun:
         if error is None:
             self._finish(RunState.SUCCEEDED, None)
         else:
-            self._finish(RunState.FAILED, describe(error))
+            _log_failure(self._log, "the run failed", self.id, error)
+            self._finish(RunState.FAILED, describe(error, self.id))
         self._release()
         self._forget()
 
@@ -117,9 +124,12 @@ class ActiveRun:
         # The process lives on: its next lines are not about this run.
         self._log.remove_keys(["run_id", "backup_id"])
 
-    def step(self, text: str) -> None:
-        """Says in words what the run does now."""
-        self._log.info(text)
+    def step(self, text: str, *, reason: str = "") -> None:
+        """Says in words what the run does now; `reason` is for the log alone."""
+        if reason:
+            self._log.info(text, reason=reason)
+        else:
+            self._log.info(text)
         self._change(step=text)
 
     def progress_of(self, what: str) -> Callable[[int], None]:
@@ -216,7 +226,7 @@ class ActiveRun:
 
 
 @contextmanager
-def queued(catalog: Catalog, run_id: str | None) -> Iterator[None]:
+def queued(catalog: Catalog, run_id: str | None, log: Logger) -> Iterator[None]:
     """Around a job that a queued run asked for: that run ends also when the job never began.
 
     An unknown backup, for one, is noticed before there is an ActiveRun. Does nothing without an id.
@@ -224,8 +234,10 @@ def queued(catalog: Catalog, run_id: str | None) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if run_id is not None:
-            _end_queued(catalog, run_id, RunState.FAILED, describe(error), {})
+        if run_id is not None and _end_queued(
+            catalog, run_id, RunState.FAILED, describe(error, run_id), {}
+        ):
+            _log_failure(log, "the run never began", run_id, error)
         raise
 
 
@@ -241,27 +253,36 @@ def _end_queued(
     state: RunState,
     error: RunError | None,
     result: dict[str, str | int | bool],
-) -> None:
+) -> bool:
+    """Whether the run was still queued, and has ended now."""
     with suppress(NotFound, StorageError):
         run = catalog.get_run(run_id)
         if run.state is not RunState.QUEUED:
-            return
+            return False
         now = catalog.now()
         end = {"state": state, "error": error, "result": result, "step": ""}
         catalog.write_run(run.model_copy(update={**end, "updated_at": now, "finished_at": now}))
+        return True
+    return False
 
 
-def describe(error: BaseException) -> RunError:
-    """What a run record says of an error: our own sentences, and no foreign text."""
-    if isinstance(error, BackupError):
-        return RunError(type=type(error).__name__, message=str(error))
-    return RunError(type=type(error).__name__, message="unexpected; see the function's log")
+def describe(error: BaseException, run_id: str) -> RunError:
+    """What a run record says of an error: public sentences, and where the log says the rest.
+
+    Every viewer reads records, so what AWS, a server or a program said is in the log alone.
+    """
+    return RunError(type=type(error).__name__, message=told(error, f"run {run_id}"))
+
+
+def _log_failure(log: Logger, text: str, run_id: str, error: BaseException) -> None:
+    # Under the run's id, by which its record leads here.
+    log.error(text, run_id=run_id, error=type(error).__name__, reason=str(error), exc_info=error)
 
 
 def announce_failure(
-    telemetry: Telemetry, event: EventName, backup_id: str | None, error: BaseException
+    telemetry: Telemetry, event: EventName, run: ActiveRun, error: BaseException
 ) -> None:
     """Tells the event bus that a run failed, in the words of its record."""
-    reason = describe(error)
-    detail = {"backupId": backup_id, "error": reason.type, "reason": reason.message}
+    reason = describe(error, run.id)
+    detail = {"backupId": run.backup_id, "error": reason.type, "reason": reason.message}
     telemetry.announce(event, detail)

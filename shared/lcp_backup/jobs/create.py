@@ -87,7 +87,7 @@ def create_backup(
     for dump programs in, the first one first; `pause` takes seconds. Raises
     LeaseHeld, OutOfTime, DatabaseError, VolumeError, StorageError, AwsError and their kinds.
     """
-    with queued(catalog, request.run_id):
+    with queued(catalog, request.run_id, telemetry.log):
         wanted = BackupId.of(settings.project_id, settings.environment_id, request.time)
         backup_id = catalog.id_for(wanted)
 
@@ -137,7 +137,7 @@ def _publish(
         if isinstance(error, LeaseHeld) and error.backup_id == active.backup_id:
             raise  # no failure: the same backup is being made
         telemetry.count(CreateFailure=1)
-        announce_failure(telemetry, "Backup Failed", active.backup_id, error)
+        announce_failure(telemetry, "Backup Failed", active, error)
         raise
     telemetry.count(
         CreateSuccess=1,
@@ -215,7 +215,7 @@ class _Capture:
             try:
                 database, volume = self._attempt()
             except TableChangedDuringDump as error:
-                self.run.step(f"capturing once more: {error}")
+                self.run.step(f"capturing once more: {error.public}", reason=str(error))
                 database, volume = self._attempt()
         except LeaseLost:
             # What lies below the id may by now be another run's.

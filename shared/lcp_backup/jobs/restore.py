@@ -78,7 +78,7 @@ def restore_backup(
     ArchiveDamaged, ArchiveRefused, DatabaseError, VolumeError, StorageError, AwsError and their
     kinds.
     """
-    with queued(catalog, request.run_id):
+    with queued(catalog, request.run_id, telemetry.log):
         if request.only_if_new and (pause := catalog.restores_paused()):
             telemetry.log.warning("restores are paused", by=pause.by, reason=pause.reason)
             return RestoreResult(None, restored=False)
@@ -109,7 +109,7 @@ def restore_backup(
                 )
         except BaseException as error:
             telemetry.count(RestoreFailure=1)
-            announce_failure(telemetry, "Restore Failed", manifest.id, error)
+            announce_failure(telemetry, "Restore Failed", active, error)
             raise
     telemetry.count(
         RestoreSuccess=1, RestoreSeconds=(catalog.now() - run.started_at).total_seconds()

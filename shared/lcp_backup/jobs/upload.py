@@ -332,7 +332,7 @@ def take_in(
     ArchiveRefused, ArchiveDamaged, LeaseHeld, OutOfTime, StorageError and their kinds.
     """
     upload_id = request.upload_id
-    with queued(catalog, upload_id):
+    with queued(catalog, upload_id, telemetry.log):
         if (holder := catalog.lease_holder()) is not None and holder.run_id == upload_id:
             raise LeaseHeld(f"upload {upload_id} is being taken in", kind=RunKind.UPLOAD)
         manifest = _published_by(catalog, upload_id)
@@ -352,7 +352,7 @@ def take_in(
                 catalog.delete_upload(upload_id)
         except BaseException as error:
             telemetry.count(UploadFailure=1)
-            announce_failure(telemetry, "Upload Failed", active.backup_id, error)
+            announce_failure(telemetry, "Upload Failed", active, error)
             raise
     telemetry.count(
         UploadSuccess=1,

@@ -13,7 +13,7 @@ from aws_lambda_powertools import Logger
 from mangum import Mangum
 
 from lcp_backup.catalog import Catalog
-from lcp_backup.errors import Unauthenticated
+from lcp_backup.errors import NotAMember, Unauthenticated
 from lcp_backup.jobs.upload import Uploads
 from lcp_backup.settings import Settings
 from lcp_backup.users import Caller, Role, Users
@@ -33,13 +33,23 @@ SETTINGS = Settings.from_env(
 )
 
 
+REQUEST_ID = "JKJaXmPLvHcESHA="
+
+
 class Names(Users):
     """Takes a name alone for a credential: who may what is the subject here, not who is who."""
 
     def __init__(self) -> None: ...
 
-    def identify(self, authorization: str | None, dxpcloud_authorization: str | None) -> Caller:
+    def identify(
+        self,
+        authorization: str | None,
+        dxpcloud_authorization: str | None,
+        source: str | None = None,  # noqa: ARG002 -- the real one's
+    ) -> Caller:
         name = dxpcloud_authorization or authorization
+        if name == "eve":
+            raise NotAMember("eve is in neither group")
         if name not in {"ann", "bob"}:
             raise Unauthenticated
         return Caller(name, Role.ADMIN if name == "ann" else Role.VIEWER, "basic")
@@ -79,6 +89,10 @@ class Client:
     """Calls the function with events of API Gateway's format 2.0."""
 
     backend: Backend
+    adapter: Mangum = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "adapter", Mangum(create_app(self.backend), lifespan="off"))
 
     def __call__(
         self,
@@ -106,13 +120,13 @@ class Client:
             "headers": sent,
             "requestContext": {
                 "http": {"method": method, "path": path, "sourceIp": "192.0.2.7"},
+                "requestId": REQUEST_ID,
                 "stage": "$default",
             },
             "isBase64Encoded": True,
             "body": base64.b64encode(body or b"").decode(),
         }
-        adapter = Mangum(create_app(self.backend), lifespan="off")
-        answer: Any = adapter(event, None)  # type: ignore[arg-type]  # the context is not looked at
+        answer: Any = self.adapter(event, None)  # type: ignore[arg-type]  # no context is looked at
         text = answer.get("body") or ""
         return Answer(
             answer["statusCode"],
