@@ -240,6 +240,8 @@ class DatabaseUnreachable(DatabaseError):
 class AccountRefused(DatabaseError):
     """The account that loads a dump, or the one that owns its stored code, cannot be had."""
 
+    sentence = "the database accounts that a restore needs cannot be had"
+
 
 class DumpFailed(DatabaseError):
     """The dump program failed or its output is not whole; nothing was published."""

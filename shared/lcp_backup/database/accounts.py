@@ -24,7 +24,7 @@ from pydantic import SecretStr
 from pymysql.constants import ER
 
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, connect
-from lcp_backup.database.sql import describe, execute, is_lost, quote, text
+from lcp_backup.database.sql import describe, execute, is_lost, numbered, quote, text
 from lcp_backup.errors import AccountRefused, DatabaseUnreachable
 
 _RIGHTS: Final = (
@@ -177,7 +177,7 @@ def _made(control: Connection, live: DatabaseEndpoint, name: str, schema: str) -
     except pymysql.MySQLError as error:
         if is_lost(error):
             raise
-        raise AccountRefused(_cannot_be_made(control, live, error)) from None
+        raise _cannot_be_made(control, live, error) from None
     return replace(live, user=name, password=SecretStr(password))
 
 
@@ -192,14 +192,19 @@ def _taken_over(control: Connection, account: str, password: str) -> bool:
     return True
 
 
-def _cannot_be_made(control: Connection, live: DatabaseEndpoint, error: pymysql.MySQLError) -> str:
+def _cannot_be_made(
+    control: Connection, live: DatabaseEndpoint, error: pymysql.MySQLError
+) -> AccountRefused:
     missing = [right for right in MASTER_RIGHTS if right not in _rights_everywhere(control)]
-    what = f"lacks {', '.join(missing)}" if missing else f"was refused ({describe(error)})"
-    return (
+    sentence = (
         "a restore needs database accounts of its own, so that nothing of a backup is executed as"
-        f" the master user, and {live.user!r} may not make them: it {what} on *.* WITH GRANT"
-        " OPTION. Grant that, or make the accounts and name them in LCP_LOADER_USER_NAME and"
-        " LCP_SITE_USER_NAME"
+        " the master user, and {user} may not make them: {why}; or make the accounts and name them"
+        " in LCP_LOADER_USER_NAME and LCP_SITE_USER_NAME"
+    )
+    lacks = f"it lacks {', '.join(missing)} on *.* WITH GRANT OPTION. Grant that"
+    return AccountRefused(
+        sentence.format(user=repr(live.user), why=lacks if missing else describe(error)),
+        public=sentence.format(user="that one", why=lacks if missing else numbered(error)),
     )
 
 

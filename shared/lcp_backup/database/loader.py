@@ -176,7 +176,8 @@ class Loader:
             self._add_foreign_keys(target.session)
         target.session.commit()
         if not self._tables:
-            raise LoadFailed("the dump creates no table: it would leave an empty site")
+            reason = "the dump creates no table: it would leave an empty site"
+            raise LoadFailed(reason, public=reason)
         return Loaded(
             tuple(self._tables),
             self._statements,
@@ -360,9 +361,8 @@ class Loader:
         if table.counted:
             there = session.count(name)
             if there != table.inserted:
-                raise LoadFailed(
-                    f"{table.inserted} rows were loaded into {name!r} and {there} are there"
-                )
+                reason = f"{table.inserted} rows were loaded into {name!r} and {there} are there"
+                raise LoadFailed(reason, public=reason)
 
     def _finish_rows(self, crew: Crew[Session]) -> None:
         for name, table in self._tables.items():

@@ -11,7 +11,7 @@ from lcp_backup.database.journal import Journal, StoredCode
 from lcp_backup.database.local_infile import LoadingConnection
 from lcp_backup.database.policy import OBJECTS, Kind, Ruling, head
 from lcp_backup.database.rows import RowPlan, only_literals
-from lcp_backup.database.sql import describe, execute, is_denied, is_lost, quote, text
+from lcp_backup.database.sql import describe, execute, is_denied, is_lost, numbered, quote, text
 from lcp_backup.errors import ArchiveRefused, LoadFailed
 
 type Where = Callable[[], str]
@@ -95,8 +95,8 @@ class Session:
         except pymysql.MySQLError as error:
             if not is_lost(error):
                 return None
-            said = describe(error, rows=True)
-            raise LoadFailed(f"the connection was lost at {where()}: {said}") from None
+            reason = f"the connection was lost at {where()}: {numbered(error)}"
+            raise LoadFailed(reason, public=reason) from None
         return rows.count if done == (rows.count, 0) else None
 
     def alter(self, table: str, additions: Iterable[bytes]) -> None:
@@ -106,9 +106,8 @@ class Session:
             self._connection.query(statement + b", ".join(b"ADD " + it for it in additions))
         except pymysql.MySQLError as error:
             # (Its text would quote the values of rows that are there twice.)
-            raise LoadFailed(
-                f"the keys of table {table!r} could not be added: {describe(error, rows=True)}"
-            ) from None
+            reason = f"the keys of table {table!r} could not be added: {numbered(error)}"
+            raise LoadFailed(reason, public=reason) from None
 
     def count(self, table: str) -> int:
         """How many rows the table has."""

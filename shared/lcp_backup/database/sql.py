@@ -62,9 +62,14 @@ def as_hex(value: str | bytes) -> str:
 
 def describe(error: pymysql.MySQLError, *, rows: bool = False) -> str:
     """A server's error by number, name and text; without the text, which quotes values, of rows."""
-    code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     said = "" if rows or len(error.args) < 2 else f": {error.args[1]}"  # noqa: PLR2004 (code, text)
-    return f"error {code} ({_SYMBOLS.get(code, type(error).__name__)}){said}"
+    return numbered(error) + said
+
+
+def numbered(error: pymysql.MySQLError) -> str:
+    """A server's error by number and name: its text may name users, hosts and values."""
+    code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    return f"error {code} ({_SYMBOLS.get(code, type(error).__name__)})"
 
 
 def is_denied(error: pymysql.MySQLError) -> bool:

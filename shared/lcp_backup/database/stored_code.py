@@ -14,7 +14,7 @@ from pymysql.constants import ER
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, ask_server
 from lcp_backup.database.journal import StoredCode
 from lcp_backup.database.policy import Kind, Policy
-from lcp_backup.database.sql import describe, execute, is_lost, quote, text, working
+from lcp_backup.database.sql import describe, execute, is_lost, numbered, quote, text, working
 from lcp_backup.errors import ArchiveRefused, LoadFailed
 
 type Failure = tuple[StoredCode, pymysql.MySQLError]
@@ -116,17 +116,19 @@ def try_all(
     failures = create_all(loader, schema, tried, lambda _: None)
     if failures:
         code, error = failures[0]
+        what = f"the dump's {code.kind} {code.name} cannot be created here"
         raise LoadFailed(
-            f"the dump's {code.kind} {code.name} cannot be created here: {explained(error)}"
+            f"{what}: {describe(error)}{way_out(error)}",
+            public=f"{what}: {numbered(error)}{way_out(error)}",
         )
     # A table with a trigger could not leave the schema.
     drop_all(control, schema)
 
 
-def explained(error: pymysql.MySQLError) -> str:
-    """What the server said, and the way out of it where there is a known one."""
-    way_out = _WAYS_OUT.get(error.args[0])
-    return describe(error) + (f": {way_out}" if way_out else "")
+def way_out(error: pymysql.MySQLError) -> str:
+    """What to do about what the server refused, as the end of a sentence; empty if unknown."""
+    known = _WAYS_OUT.get(error.args[0])
+    return f": {known}" if known else ""
 
 
 def drop_all(control: Connection, schema: str) -> None:

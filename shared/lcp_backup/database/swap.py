@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from hmac import digest
-from typing import Final
+from typing import Final, NoReturn
 
 import pymysql
 
@@ -43,6 +43,7 @@ from lcp_backup.database.sql import (
     has_schema,
     is_denied,
     make_writable,
+    numbered,
     quote,
     tables_of,
     working,
@@ -321,11 +322,26 @@ def _finish(
         left.append(staging)
     journal.drop()
     if failures:
-        said = "; ".join(
-            f"{code.kind} {code.name}: {stored_code.explained(error)}" for code, error in failures
-        )
-        raise RestoredInPart(f"all tables of the dump are live, but not all it holds: {said}")
+        _tell_of(failures)
     return left
+
+
+def _tell_of(failures: list[stored_code.Failure]) -> NoReturn:
+    """The tables moved, but not all else came with them."""
+    head = "all tables of the dump are live, but not all it holds: "
+    subjects = [(f"{code.kind} {code.name}", error) for code, error in failures]
+    raise RestoredInPart(
+        head
+        + "; ".join(
+            f"{subject}: {describe(error)}{stored_code.way_out(error)}"
+            for subject, error in subjects
+        ),
+        public=head
+        + "; ".join(
+            f"{subject}: {numbered(error)}{stored_code.way_out(error)}"
+            for subject, error in subjects
+        ),
+    )
 
 
 def _drop_stored_code(

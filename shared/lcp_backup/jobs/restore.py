@@ -82,8 +82,12 @@ def restore_backup(
         if request.only_if_new and (pause := catalog.restores_paused()):
             telemetry.log.warning("restores are paused", by=pause.by, reason=pause.reason)
             return RestoreResult(None, restored=False)
-        latest = request.backup_id == LATEST
-        manifest = source.latest() if latest else source.get(request.backup_id)
+        if request.backup_id == LATEST:
+            # What somebody uploaded is never restored by a schedule, unless that is wanted.
+            uploaded = not request.only_if_new or settings.backup_restore_uploaded
+            manifest = source.latest(uploaded=uploaded)
+        else:
+            manifest = source.get(request.backup_id)
         last = next(catalog.restores(), None) if request.only_if_new else None
         if last is not None and last.backup_id == manifest.id:
             telemetry.log.info("restored already", backup_id=manifest.id)
