@@ -42,7 +42,7 @@ class LoadingConnection(pymysql.connections.Connection):
     not: a server may ask uninvited.
     """
 
-    _rows: memoryview | None = None
+    _announced: memoryview | None = None
     """What the statement under way may read."""
 
     # PyMySQL's own; its stubs leave them out.
@@ -56,21 +56,21 @@ class LoadingConnection(pymysql.connections.Connection):
         Needs `local_infile` on this connection and on the server. Raises pymysql.MySQLError; also
         when the server did not read the rows.
         """
-        self._rows = text.cast("B")
+        self._announced = text.cast("B")
         try:
             rows = self.query(statement)
-            if self._rows is not None:
-                raise self._closed("the server did not ask for the rows that it was to load")
+            if self._announced is not None:
+                raise self._abandoned("the server did not ask for the rows that it was to load")
         finally:
-            self._rows = None
+            self._announced = None
         return LoadedRows(rows, self._result.warning_count)
 
     def send_rows(self) -> None:
         """Answers a server that asks for a file (for `_Result`, whatever name it asks for)."""
-        rows, self._rows = self._rows, None
+        rows, self._announced = self._announced, None
         if rows is None:
             self.write_packet(b"")
-            raise self._closed("the server asked for a local file that no statement was to load")
+            raise self._abandoned("the server asked for a local file that no statement was to load")
         for at in range(0, len(rows), _PACKET_BYTES):
             packet = rows[at : at + _PACKET_BYTES]
             # As `write_packet` does, but without a copy of the rows.
@@ -79,7 +79,7 @@ class LoadingConnection(pymysql.connections.Connection):
             self._next_seq_id = (self._next_seq_id + 1) % 256
         self.write_packet(b"")
 
-    def _closed(self, reason: str) -> OperationalError:
+    def _abandoned(self, reason: str) -> OperationalError:
         self._force_close()
         return OperationalError(CR.CR_MALFORMED_PACKET, reason)
 
@@ -106,7 +106,7 @@ class _Result(pymysql.connections.MySQLResult):
         connection.send_rows()
         answer = connection._read_packet()  # type: ignore[no-untyped-call]  # stub
         if not answer.is_ok_packet():
-            raise connection._closed("the server did not say what became of the rows")
+            raise connection._abandoned("the server did not say what became of the rows")
         self._read_ok_packet(answer)
 
 
