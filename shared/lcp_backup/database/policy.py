@@ -162,6 +162,9 @@ class Ruling:
     """Of rows: where the parenthesis of the first row stands in `sql`."""
 
 
+_NOTHING: Final = Ruling(Kind.NOTHING, b"")
+
+
 class JudgedStatement(Protocol):
     """The part of a split statement that is judged."""
 
@@ -194,6 +197,8 @@ class Policy:
         """Says what to do with a statement; raises ArchiveRefused, naming its line and head."""
         text = statement.text
         try:
+            if not text:
+                return _NOTHING
             if (rows := _ROWS.match(text)) is not None:
                 return self._rows(text, rows)
             readings = self._readings if differs(text) else self._readings[:1]
@@ -237,7 +242,7 @@ class _Statement(StatementReader):
     def ruling(self) -> Ruling:
         """Judges it; raises NotTakenError."""
         if self.peek() is None:
-            return Ruling(Kind.NOTHING, b"")
+            return _NOTHING
         readers: dict[str, Callable[[], Ruling]] = {
             "CREATE": self._create,
             "DROP": self._drop,
@@ -593,13 +598,13 @@ class _Statement(StatementReader):
     def _transaction(self) -> Ruling:
         self.expect("START|BEGIN|COMMIT TRANSACTION|WORK?")
         self.end()
-        return Ruling(Kind.NOTHING, b"")
+        return _NOTHING
 
     def _use(self) -> Ruling:
         self.expect("USE")
         self._own_schema(self.name())
         self.end()
-        return Ruling(Kind.NOTHING, b"")
+        return _NOTHING
 
     def _analyze(self) -> Ruling:
         self.expect("ANALYZE NO_WRITE_TO_BINLOG|LOCAL? TABLE|TABLES")

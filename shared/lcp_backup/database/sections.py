@@ -10,7 +10,6 @@ from lcp_backup.database.statements import Statement, StatementSplitter
 from lcp_backup.database.tokens import EVERY, NotTakenError, unquote
 from lcp_backup.model import Section
 
-_HEAD_SIZE: Final = 2000
 _ROWS = re.compile(rb"INSERT (?:IGNORE )?+INTO (`[^`]*+(?:``[^`]*+)*+`)[ \n(]")
 """How nearly all rows begin, found without taking the statement apart."""
 _OTHER_DELIMITER = re.compile(rb"\s*+DELIMITER[ \t]++(?!;\s*+\Z)", re.IGNORECASE)
@@ -121,9 +120,9 @@ class SectionCutter:
     def _place_of(self, statement: Statement) -> tuple[Section, str | None] | None:
         """Where a statement belongs; None when only a later one tells."""
         raw, begin, end = statement.raw, statement.begin, statement.end
-        if begin == end and _OTHER_DELIMITER.match(raw[end : end + _HEAD_SIZE]):
+        if begin == end:
             # A segment is read by itself, so it must hold the delimiter of its statements.
-            return None
+            return None if _OTHER_DELIMITER.match(raw, end) or self._opening else self._place
         if named := _ROWS.match(raw, begin, end):
             self._last_table = unquote(named[1])
             return Section.ROWS, self._last_table

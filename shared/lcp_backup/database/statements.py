@@ -1,7 +1,7 @@
 """Cuts SQL text into statements as the stock clients do, whatever is in strings and comments."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -12,8 +12,9 @@ _LONGEST_DELIMITER: Final = 15
 _LONGEST_COMMAND: Final = 1000
 """A longer line is no DELIMITER line, but text."""
 
-_BLANKS = re.compile(rb"[ \t\n\v\f\r]*+")
 _DASHES = re.compile(rb"--(?:[\x00-\x20\x7f]|\Z)")
+_SLICE: Final = 1 << 20
+
 _VERSIONED = re.compile(rb"/\*M?!")
 _DELIMITER_LINE = re.compile(rb"delimiter[ \t]++(\S++)[^\n]*+\n?", re.IGNORECASE)
 _DELIMITER_WORD = re.compile(rb"delimiter[ \t]", re.IGNORECASE)
@@ -47,18 +48,38 @@ side by side, which comes to the same."""
 _COMMENT_END = {b"#": b"\n", b"--": b"\n", b"/*": b"*/"}
 
 
+class _Patterns(NamedTuple):
+    """What is passed over at once; it ends at a delimiter's first byte and at the buffer's end."""
+
+    before: re.Pattern[bytes]
+    """Before a statement's text: blanks, and whole comments."""
+    inside: re.Pattern[bytes]
+    """In it: also whole literals, and whatever begins nothing."""
+
+
 @cache
-def _plain_without(delimiter: int) -> re.Pattern[bytes]:
-    """What may be passed over when a delimiter begins with this byte, literals among it."""
-    plain = _any_but(b"'\"`#/-" + bytes([delimiter]))
-    # Both are common, and begin a comment only before another byte.
-    signs = {b"-": rb"-(?=[^-])", b"/": rb"/(?=[^*])"}
-    signs.pop(bytes([delimiter]), None)
-    parts = [*(quote + _rest_of(quote) + quote for quote in _QUOTES), *signs.values()]
-    return re.compile(
-        b"%(plain)s*+(?:(?:%(parts)s)%(plain)s*+)*+"
-        % {b"plain": plain, b"parts": b"|".join(parts)},
-        re.DOTALL,
+def _patterns(delimiter: bytes) -> _Patterns:
+    """The patterns for a delimiter that begins with this byte."""
+    comments = {
+        b"#": rb"\#[^\n]*+\n",
+        b"-": rb"--(?=[\x00-\x20\x7f])[^\n]*+\n",
+        b"/": rb"/\*(?!M?+!)[^*]*+(?:\*(?!/)[^*]*+)*+\*/",
+    }
+    signs = {
+        b"-": rb"-(?=[^-]|-[^\x00-\x20\x7f])",
+        b"/": rb"/(?=[^*]|\*M?+!)",
+    }
+    for found in (comments, signs):
+        found.pop(delimiter, None)
+    literals = [quote + _rest_of(quote) + quote for quote in _QUOTES]
+    plain = _any_but(b"'\"`#/-" + delimiter)
+    inside = b"|".join([*literals, *signs.values(), *comments.values()])
+    return _Patterns(
+        re.compile(b"(?:[ \\t\\n\\v\\f\\r]++|%s)*+" % b"|".join(comments.values())),
+        re.compile(
+            b"%(plain)s*+(?:(?:%(inside)s)%(plain)s*+)*+" % {b"plain": plain, b"inside": inside},
+            re.DOTALL,
+        ),
     )
 
 
@@ -158,14 +179,19 @@ class StatementSplitter:
             yield self._statement(0, text_at, len(self._buffer), len(self._buffer))
             self._buffer.clear()
 
-    def split(self, text: bytes) -> Iterator[Statement]:
-        """The statements of a text that is at hand; the splitter is used once."""
-        yield from self.feed(text)
+    def split(self, text: bytes, check: Callable[[], None]) -> Iterator[Statement]:
+        """The statements of a text that is at hand; the splitter is used once.
+
+        `check` is called again and again, also while one statement is read; raises to stop.
+        """
+        for at in range(0, len(text), _SLICE):
+            check()
+            yield from self.feed(text[at : at + _SLICE])
         yield from self.close()
 
     def _set_delimiter(self, delimiter: bytes) -> None:
         self._delimiter = delimiter[:_LONGEST_DELIMITER]
-        self._plain = _plain_without(delimiter[0])
+        self._patterns = _patterns(delimiter[:1])
 
     def _statements(self, *, final: bool) -> Iterator[Statement]:
         start = 0
@@ -209,7 +235,7 @@ class StatementSplitter:
             return self._search_rows_end(self._rows_at, final=final)
         if self._literal is not None or self._comment is not None:
             return self._leave()
-        pattern = _BLANKS if self._text_at is None else self._plain
+        pattern = self._patterns.before if self._text_at is None else self._patterns.inside
         skipped = pattern.match(buffer, self._at)
         assert skipped is not None
         self._at = at = skipped.end()

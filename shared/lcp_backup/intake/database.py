@@ -164,7 +164,7 @@ def _judged(piece: Piece, policy: Policy, check: Callable[[], None], *, begun: b
     Before a dump has `begun` to create tables, half a statement is no sign that it was cut.
     """
     created: set[str] = set()
-    for statement in StatementSplitter().split(piece.raw):
+    for statement in StatementSplitter().split(piece.raw, check):
         check()
         judged = PlacedStatement(piece, statement)
         if begun and statement.begin < statement.end == len(statement.raw):
@@ -179,7 +179,7 @@ def _judged(piece: Piece, policy: Policy, check: Callable[[], None], *, begun: b
 
 def _schema_name(first: Piece, check: Callable[[], None]) -> str | None:
     """The schema that the dump's beginning names."""
-    for statement in StatementSplitter().split(first.raw):
+    for statement in StatementSplitter().split(first.raw, check):
         check()
         name = _named_schema(statement.text)
         if name is not None:
