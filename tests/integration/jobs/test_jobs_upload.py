@@ -152,6 +152,4 @@ def test_an_upload_whose_function_is_killed_is_taken_in_by_the_next_delivery(
     backup_id = mariadb_sender.take_in(upload_id)
     assert [manifest.id for manifest in mariadb_site.catalog.backups()] == [backup_id]
     assert mariadb_site.catalog.get_run(upload_id).state is RunState.SUCCEEDED
-    # In another minute it is another id; what the dead run left below the first, cleanup takes.
-    left = [upload for upload in mariadb_site.catalog.open_uploads() if backup_id in upload.key]
-    assert left == []
+    # (The parts that the dead run left open are cleanup's: this function may not look for them.)
