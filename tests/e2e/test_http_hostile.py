@@ -189,7 +189,9 @@ def test_a_user_of_the_pool_in_neither_group_may_not_even_look(deployed: Deploye
 def test_a_form_on_another_sites_page_restores_nothing(deployed: Deployed) -> None:
     before = deployed.keys()
     for sent in ("Origin: https://evil.example", "Sec-Fetch-Site: cross-site", "Origin: null"):
-        answer = deployed.admin.call("POST", "/backup/restore/latest", "--header", sent, "--data=")
+        answer = deployed.admin.call(
+            "POST", "/backup/restore/latest", "--header", sent, "--data", ""
+        )
         assert (answer.status, answer.json()["type"].split(":")[-1]) == (403, "from-another-site")
     assert deployed.keys() == before
 
