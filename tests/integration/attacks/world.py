@@ -1,0 +1,370 @@
+"""What no dump may change: another schema, the accounts, their grants, the server's own settings.
+
+A `World` is one server with a live site and all that is not the site's. What it holds is read as
+root, from the server's own tables, into a `Fingerprint` whose parts can be compared one by one.
+"""
+
+import shutil
+import time
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pymysql
+
+from lcp_backup.database.endpoint import Flavour
+from tests.integration.attacks.seeds import CANARY, OTHERS, SECRET, SITE
+from tests.integration.attacks.servers import (
+    MASTER,
+    MASTER_PASSWORD,
+    MASTER_RIGHTS,
+    SITE_PASSWORD,
+    SITE_USER,
+)
+from tests.integration.conftest import DatabaseServer
+
+NAME: Final = "lportal"
+"""The site's schema."""
+SERVICE_ACCOUNTS: Final = "lcp_"
+"""How the names of the service's own accounts begin."""
+_SYSTEM: Final = frozenset({"mysql", "sys", "information_schema", "performance_schema"})
+_GRANT_TABLES: Final = {
+    Flavour.MARIADB: (
+        "global_priv db tables_priv columns_priv procs_priv proxies_priv roles_mapping"
+    ).split(),
+    Flavour.MYSQL: (
+        "user db tables_priv columns_priv procs_priv proxies_priv role_edges default_roles"
+        " global_grants password_history"
+    ).split(),
+}
+_LOADED: Final = ("servers", "func", "plugin")
+_WHOSE: Final = frozenset({"user", "to_user", "from_user", "role"})
+_OF_THE_CLOCK: Final = frozenset({"timestamp", "password_timestamp"})
+_VOLATILE: Final = ("gtid", "timestamp", "innodb_buffer_pool", "last_", "innodb_version", "pseudo")
+_OBJECT_COLUMNS: Final = {
+    "triggers": (
+        "trigger_schema",
+        "trigger_name, event_manipulation, event_object_schema, event_object_table,"
+        " action_statement, action_timing, sql_mode",
+    ),
+    "routines": (
+        "routine_schema",
+        "routine_name, routine_type, dtd_identifier, routine_definition, is_deterministic,"
+        " sql_data_access, security_type, sql_mode",
+    ),
+    "events": (
+        "event_schema",
+        "event_name, event_definition, event_type, execute_at, interval_value, interval_field,"
+        " sql_mode, starts, ends, status, on_completion",
+    ),
+    "views": ("table_schema", "table_name, view_definition, check_option, security_type"),
+}
+_DEFINERS: Final = frozenset({"triggers", "routines", "events", "views"})
+
+type Fingerprint = dict[str, tuple[object, ...]]
+
+
+def differences(before: Fingerprint, after: Fingerprint) -> list[str]:
+    """The parts that are missing, new or not the same, each with a word on how."""
+    found = []
+    for name in sorted(before.keys() | after.keys()):
+        was, now = before.get(name), after.get(name)
+        if was != now:
+            gone = sorted(map(repr, set(was or ()) - set(now or ())))
+            new = sorted(map(repr, set(now or ()) - set(was or ())))
+            found.append(f"{name} changed: gone {str(gone)[:300]}, new {str(new)[:300]}")
+    return found
+
+
+@dataclass
+class World:
+    """One server, its accounts, a live site and what must never change."""
+
+    server: DatabaseServer
+    data: Path
+    outside: Path
+
+    def __post_init__(self) -> None:
+        self.root = self._connect("root", "")
+        self.mysql = self.server.flavour is Flavour.MYSQL
+        rights = MASTER_RIGHTS[self.server.flavour]
+        for sql in (
+            f"CREATE USER '{MASTER}'@'%%' IDENTIFIED BY '{MASTER_PASSWORD}'",
+            f"GRANT {rights} ON *.* TO '{MASTER}'@'%%' WITH GRANT OPTION",
+            f"CREATE USER '{SITE_USER}'@'%%' IDENTIFIED BY '{SITE_PASSWORD}'",
+            f"GRANT ALL ON `{NAME}`.* TO '{SITE_USER}'@'%%'",
+            "CREATE USER 'bystander'@'%%' IDENTIFIED BY 'bystander-secret'",
+            "CREATE ROLE watchers",
+            "GRANT SELECT ON `canary`.* TO 'bystander'@'%%'",
+        ):
+            self.say(sql.replace("%%", "%"))
+        self._grants = {
+            table: self._rows(f"SELECT * FROM mysql.{table}")
+            for table in _GRANT_TABLES[self.server.flavour]
+        }
+        self._make_canaries()
+        self.make_site()
+        self.clean = self.fingerprint()
+        self._globals = dict(self._rows("SHOW GLOBAL VARIABLES"))
+        self.secrets = [SECRET, *self._hashes()]
+
+    def close(self) -> None:
+        self.root.close()
+
+    # --- connections ----------------------------------------------------------
+
+    def _connect(
+        self, user: str, password: str, database: str | None = None
+    ) -> "pymysql.Connection[Any]":
+        return pymysql.connect(
+            host="127.0.0.1",
+            port=self.server.port,
+            user=user,
+            password=password,
+            database=database,
+            charset="utf8mb4",
+            autocommit=True,
+            read_timeout=20,
+        )
+
+    def site(self) -> "pymysql.Connection[Any]":
+        """A connection of the site's own account."""
+        return self._connect(SITE_USER, SITE_PASSWORD, NAME)
+
+    def say(self, sql: str | bytes) -> tuple[tuple[Any, ...], ...]:
+        """Runs one statement as root."""
+        with self.root.cursor() as cursor:
+            cursor.execute(sql)  # type: ignore[arg-type] # PyMySQL takes bytes, too
+            return tuple(cursor.fetchall())
+
+    def say_all(self, text: str) -> None:
+        """Runs statements that are parted by lines, as root."""
+        for statement in text.strip().split("\n\n"):
+            self.say(statement)
+
+    def _rows(self, sql: str) -> tuple[tuple[Any, ...], ...]:
+        return self.say(sql)
+
+    # --- what there is --------------------------------------------------------
+
+    def fingerprint(self) -> Fingerprint:
+        """Everything that is not the site's."""
+        found: Fingerprint = {}
+        for table in (*_GRANT_TABLES[self.server.flavour], *_LOADED):
+            found[f"mysql.{table}"] = self._foreign_rows(table)
+        schemas = self._schemas()
+        others = [name for name in schemas if not self._is_the_sites(name)]
+        found["schemas"] = tuple(others)
+        for name in others:
+            if name not in _SYSTEM:
+                found |= self.schema(name)
+        found["global variables"] = tuple(
+            (name, value)
+            for name, value in self._rows("SHOW GLOBAL VARIABLES")
+            if not any(volatile in name for volatile in _VOLATILE)
+        )
+        found["files outside"] = tuple(
+            sorted(str(path.relative_to(self.outside)) for path in self.outside.rglob("*"))
+        )
+        return found
+
+    def schema(self, name: str, *, definers: bool = True) -> Fingerprint:
+        """All of one schema: tables with rows, views, triggers, routines, events."""
+        found: Fingerprint = {
+            name: self._rows(
+                "SELECT default_character_set_name, default_collation_name"
+                f" FROM information_schema.schemata WHERE schema_name = '{name}'"
+            )
+        }
+        for table, kind in self._rows(
+            "SELECT table_name, table_type FROM information_schema.tables"
+            f" WHERE table_schema = '{name}'"
+        ):
+            if "VIEW" not in kind:
+                quoted = f"`{name}`.`{table.replace('`', '``')}`"
+                definition = self._rows(f"SHOW CREATE TABLE {quoted}")[0][1]
+                rows = sorted(map(repr, self._rows(f"SELECT * FROM {quoted}")))
+                found[f"{name}.{table}"] = (definition, *rows)
+        for what, (schema_column, columns) in _OBJECT_COLUMNS.items():
+            wanted = f"{columns}, definer" if definers else columns
+            found[f"{name}'s {what}"] = tuple(
+                sorted(
+                    self._rows(
+                        f"SELECT {wanted} FROM information_schema.{what}"
+                        f" WHERE {schema_column} = '{name}'"
+                    ),
+                    key=repr,
+                )
+            )
+        return found
+
+    def live(self) -> Fingerprint:
+        """The site as it is, but for who defined its objects."""
+        return self.schema(NAME, definers=False)
+
+    def site_schemas(self) -> Fingerprint:
+        """The live site, and what a restore may have left beside it."""
+        found: Fingerprint = {}
+        for name in self._schemas():
+            if self._is_the_sites(name):
+                found |= self.schema(name, definers=False)
+        return found
+
+    def service_rights(self) -> list[str]:
+        """What the service's own accounts may do beyond the site's schemas: should be nothing."""
+        found = []
+        accounts = self._rows(
+            f"SELECT user, host FROM mysql.user WHERE user LIKE '{SERVICE_ACCOUNTS[:-1]}\\_%'"
+        )
+        for user, host in accounts:
+            for (grant,) in self._rows(f"SHOW GRANTS FOR '{user}'@'{host}'"):
+                rights, _, on = grant.partition(" ON ")
+                pattern = on.partition(".")[0].strip("`")
+                usage = rights == "GRANT USAGE" and "GRANT OPTION" not in grant
+                plain = pattern.replace("\\", "")
+                # An underscore that is not escaped means any character.
+                sure = plain.count("_") + plain.count("%") == pattern.count("\\")
+                if not usage and not (self._is_the_sites(plain) and sure):
+                    found.append(f"{user} holds {grant[:120]}")
+        return found
+
+    def leaks(self) -> list[str]:
+        """Secrets that the site's account can read in its schema."""
+        found = []
+        with closing(self.site()) as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW FULL TABLES")
+            for (table, *_) in cursor.fetchall():
+                with suppress(pymysql.MySQLError, UnicodeDecodeError):
+                    cursor.execute(f"SELECT * FROM `{table.replace('`', '``')}` LIMIT 1000")
+                    rows = repr(cursor.fetchall())
+                    found += [f"{table} shows a secret" for it in self.secrets if it in rows]
+        return found
+
+    def activate(self) -> None:
+        """Runs all code the site holds, as its own account would; waits for its events."""
+        with closing(self.site()) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT routine_type, routine_name, (SELECT COUNT(*) FROM"
+                " information_schema.parameters p WHERE p.specific_schema = routine_schema"
+                " AND p.specific_name = r.specific_name AND ordinal_position > 0)"
+                f" FROM information_schema.routines r WHERE routine_schema = '{NAME}'"
+            )
+            for kind, name, count in cursor.fetchall():
+                call = "CALL" if kind == "PROCEDURE" else "SELECT"
+                arguments = ", ".join(f"@a{number}" for number in range(count))
+                self._try(cursor, f"{call} `{NAME}`.`{name.replace('`', '``')}`({arguments})")
+            cursor.execute(
+                "SELECT DISTINCT event_object_table FROM information_schema.triggers"
+                f" WHERE trigger_schema = '{NAME}'"
+            )
+            for (table,) in cursor.fetchall():
+                self._try(cursor, f"INSERT INTO `{table}` (id) VALUES (987654321)")
+                self._try(cursor, f"UPDATE `{table}` SET id = 987654322 WHERE id = 987654321")
+                self._try(cursor, f"DELETE FROM `{table}` WHERE id = 987654322")
+        self._wait_for_events()
+
+    def _wait_for_events(self) -> None:
+        due = (
+            "SELECT COUNT(*) FROM information_schema.events WHERE event_schema LIKE 'lportal%'"
+            " AND status = 'ENABLED' AND last_executed IS NULL"
+            " AND COALESCE(execute_at, starts) < NOW() + INTERVAL 2 SECOND"
+        )
+        end = time.monotonic() + 3
+        while self.say(due)[0][0] and time.monotonic() < end:
+            time.sleep(0.1)
+
+    @staticmethod
+    def _try(cursor: Any, sql: str) -> None:
+        with suppress(pymysql.MySQLError, UnicodeDecodeError):
+            cursor.execute(sql)
+            while cursor.nextset():
+                pass
+
+    def _foreign_rows(self, table: str) -> tuple[object, ...]:
+        with self.root.cursor() as cursor:
+            cursor.execute(f"SELECT * FROM mysql.{table}")
+            names = [column[0].lower() for column in cursor.description or ()]
+            rows = cursor.fetchall()
+        kept = [
+            tuple(value for name, value in zip(names, row, strict=True) if name not in _OF_THE_CLOCK)
+            for row in rows
+            if not any(
+                name in _WHOSE and str(value).startswith(SERVICE_ACCOUNTS)
+                for name, value in zip(names, row, strict=True)
+            )
+        ]
+        return tuple(sorted(map(repr, kept)))
+
+    def _schemas(self) -> list[str]:
+        rows = self._rows("SELECT schema_name FROM information_schema.schemata ORDER BY 1")
+        return [str(name) for (name,) in rows]
+
+    @staticmethod
+    def _is_the_sites(name: str) -> bool:
+        return name == NAME or name.startswith(f"{NAME}_lcp_")
+
+    def _hashes(self) -> list[str]:
+        rows = self._rows("SELECT authentication_string FROM mysql.user WHERE user <> 'root'")
+        # (The end of it: the rest of MySQL's are raw bytes.)
+        texts = (it.decode(errors="replace") if isinstance(it, bytes) else it for (it,) in rows)
+        return [text[-40:] for text in texts if text and len(text) >= 40 and "INVALID" not in text]
+
+    # --- putting it back ------------------------------------------------------
+
+    def make_site(self) -> None:
+        """The live site, anew."""
+        self._drop_schemas(lambda name: self._is_the_sites(name))
+        self.say(f"CREATE DATABASE `{NAME}` CHARACTER SET utf8mb4")
+        with closing(self.site()) as connection, connection.cursor() as cursor:
+            for statement in SITE.strip().split("\n\n"):
+                cursor.execute(statement)
+
+    def _make_canaries(self) -> None:
+        for name in ("canary", *OTHERS):
+            self.say(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
+            self.root.select_db(name)
+            self.say_all(CANARY)
+
+    def rebuild(self) -> None:
+        """Puts everything back after an attack got through."""
+        with suppress(pymysql.MySQLError):
+            self.say("SET GLOBAL event_scheduler = OFF")
+        for number, user in self._rows("SELECT id, user FROM information_schema.processlist"):
+            if user not in {"root", "event_scheduler", "system user"}:
+                with suppress(pymysql.MySQLError):
+                    self.say(f"KILL {number}")
+        self._drop_schemas(lambda name: name not in _SYSTEM)
+        for table, rows in self._grants.items():
+            self.say(f"DELETE FROM mysql.{table}")
+            with self.root.cursor() as cursor:
+                for row in rows:
+                    marks = ", ".join(["%s"] * len(row))
+                    cursor.execute(f"INSERT INTO mysql.{table} VALUES ({marks})", row)
+        self.say("FLUSH PRIVILEGES")
+        for path in self.outside.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for name, value in self._rows("SHOW GLOBAL VARIABLES"):
+            if self._globals.get(name) != value:
+                with suppress(pymysql.MySQLError), self.root.cursor() as cursor:
+                    cursor.execute(f"SET GLOBAL `{name}` = %s", (self._globals.get(name),))
+        self._make_canaries()
+        self.make_site()
+        self.say("SET GLOBAL event_scheduler = ON")
+        left = differences(self.clean, self.fingerprint())
+        assert not left, f"the server could not be put back: {left}"
+
+    def _drop_schemas(self, wanted: Any) -> None:
+        for name in self._schemas():
+            if not wanted(name):
+                continue
+            quoted = "`" + name.replace("`", "``") + "`"
+            if self.mysql:
+                self.say(f"ALTER DATABASE {quoted} READ ONLY = 0")
+            try:
+                self.say(f"DROP DATABASE {quoted}")
+            except pymysql.MySQLError:
+                # What a test put into the folder.
+                for stray in (self.data / name).glob("stray*"):
+                    stray.unlink()
+                self.say(f"DROP DATABASE IF EXISTS {quoted}")
