@@ -4,17 +4,20 @@ import io
 import itertools
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import boto3
 
 from lcp_backup import aws
+from lcp_backup.archive.write import ArchiveWriter, OnlyFile
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import BackupError, RestoredInPart
+from lcp_backup.intake.database import take_database
 from lcp_backup.jobs.upload import Uploads
 from lcp_backup.model import ArchiveKind
 from lcp_backup.objects import ObjectStore
@@ -22,6 +25,7 @@ from lcp_backup.requests import CreateRequest, RestoreRequest, UploadRequest
 from lcp_backup.service import Service, deadline
 from lcp_backup.settings import Settings
 from tests.integration.attacks.servers import MASTER, MASTER_PASSWORD
+from tests.buffers import Buffer
 from tests.integration.attacks.world import NAME, World, differences
 
 BUCKET = "attacks"
@@ -51,10 +55,46 @@ class Outcome:
     error: BaseException | None = None
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
+    result: dict[str, Any] = field(default_factory=dict)
+
+    def judge(self) -> None:
+        """Looks at what can be told without a server."""
+        if self.error is not None and not isinstance(self.error, BackupError):
+            self.problems.append(f"an error of no kind of ours: {self.error!r}"[:300])
+        if self.seconds > _MOST_SECONDS:
+            self.problems.append(f"it took {self.seconds:.0f} seconds")
 
     def __str__(self) -> str:
         said = f": {type(self.error).__name__}: {self.error}"[:300] if self.error else ""
         return f"{self.reached}{said}"
+
+
+def refused_at_intake(dump: bytes) -> Exception | None:
+    """What the intake raises for a dump: quicker than by an upload."""
+
+    def writer(schema: str) -> ArchiveWriter:
+        return ArchiveWriter(
+            Buffer(),
+            Buffer(),
+            name="database.tgz",
+            index_name="database.index",
+            threads=1,
+            only_file=OnlyFile(f"{schema}.sql", datetime(2026, 11, 20, tzinfo=UTC)),
+        )
+
+    try:
+        taken = take_database(
+            iter([dump]),
+            writer,
+            default_name=NAME,
+            limit=1 << 30,
+            progress=lambda _: None,
+            check=lambda: None,
+        )
+        taken.writer.abort()
+    except Exception as error:  # noqa: BLE001 -- what is raised is what is judged
+        return error
+    return None
 
 
 class Road:
@@ -117,6 +157,12 @@ class Road:
 
     def attack(self, dump: bytes) -> Outcome:
         """Sends a dump down the road and runs what it brought; looks at all that may not change."""
+        started = time.monotonic()
+        if (refusal := refused_at_intake(dump)) is not None:
+            # No server was asked: there is nothing on it to look at.
+            outcome = Outcome(error=refusal, seconds=time.monotonic() - started)
+            outcome.judge()
+            return outcome
         self.begin()
         with self.watched() as outcome:
             backup_id = self.take_in(dump)
@@ -155,13 +201,9 @@ class Road:
             ]
         problems += differences(before, world.fingerprint())
         problems += world.service_rights()
-        if outcome.error is not None:
-            if not isinstance(outcome.error, BackupError):
-                problems.append(f"an error of no kind of ours: {outcome.error!r}"[:300])
-            said = str(outcome.error)
-            problems += ["the error shows a secret" for it in world.secrets if it in said]
-        if outcome.seconds > _MOST_SECONDS:
-            problems.append(f"it took {outcome.seconds:.0f} seconds")
+        outcome.judge()
+        said = str(outcome.error)
+        problems += ["the error shows a secret" for it in world.secrets if it in said]
         # (What is as it was before cannot be in the way of the next restore.)
         if problems or world.site_schemas() != site:
             problems += self.honest_restore()
@@ -188,12 +230,6 @@ class Road:
             f"after the next honest restore {it}"
             for it in differences(self._honest_site, self.world.live())
         ]
-
-    def with_honest_backup(self, act: Callable[[Service, RestoreRequest], Any]) -> Any:
-        """Lets `act` restore the honest backup in a way of its own."""
-        assert self._honest_env is not None
-        request = RestoreRequest.read({"backup_id": self._honest_id})
-        return act(self.service(self._honest_env), request)
 
 
 def make_bucket() -> None:

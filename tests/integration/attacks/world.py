@@ -234,7 +234,7 @@ class World:
         found = []
         with closing(self.site()) as connection, connection.cursor() as cursor:
             cursor.execute("SHOW FULL TABLES")
-            for (table, *_) in cursor.fetchall():
+            for table, *_ in cursor.fetchall():
                 with suppress(pymysql.MySQLError, UnicodeDecodeError):
                     cursor.execute(f"SELECT * FROM `{table.replace('`', '``')}` LIMIT 1000")
                     rows = repr(cursor.fetchall())
@@ -287,7 +287,9 @@ class World:
             names = [column[0].lower() for column in cursor.description or ()]
             rows = cursor.fetchall()
         kept = [
-            tuple(value for name, value in zip(names, row, strict=True) if name not in _OF_THE_CLOCK)
+            tuple(
+                value for name, value in zip(names, row, strict=True) if name not in _OF_THE_CLOCK
+            )
             for row in rows
             if not any(
                 name in _WHOSE and str(value).startswith(SERVICE_ACCOUNTS)
@@ -334,9 +336,18 @@ class World:
             if user not in {"root", "event_scheduler", "system user"}:
                 with suppress(pymysql.MySQLError):
                     self.say(f"KILL {number}")
-        self._drop_schemas(lambda name: name not in _SYSTEM)
+        self._drop_schemas(self._is_the_sites)
+        self.rebuild_foreign()
+        self.make_site()
+        left = differences(self.clean, self.fingerprint())
+        assert not left, f"the server could not be put back: {left}"
+
+    def rebuild_foreign(self) -> None:
+        """Puts back all but the site, and what the service made for itself."""
+        self._drop_schemas(lambda name: name not in _SYSTEM and not self._is_the_sites(name))
         for table, rows in self._grants.items():
-            self.say(f"DELETE FROM mysql.{table}")
+            whose = "to_user" if table == "role_edges" else "user"
+            self.say(f"DELETE FROM mysql.{table} WHERE {whose} NOT LIKE 'lcp\\_%'")
             with self.root.cursor() as cursor:
                 for row in rows:
                     marks = ", ".join(["%s"] * len(row))
@@ -349,10 +360,7 @@ class World:
                 with suppress(pymysql.MySQLError), self.root.cursor() as cursor:
                     cursor.execute(f"SET GLOBAL `{name}` = %s", (self._globals.get(name),))
         self._make_canaries()
-        self.make_site()
         self.say("SET GLOBAL event_scheduler = ON")
-        left = differences(self.clean, self.fingerprint())
-        assert not left, f"the server could not be put back: {left}"
 
     def _drop_schemas(self, wanted: Any) -> None:
         for name in self._schemas():

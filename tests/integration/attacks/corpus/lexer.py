@@ -14,9 +14,24 @@ _VERSIONED: list[Attack] = attacks(
     {
         f"{opening[2:]} that {how}": sql
         for opening in (
-            "/*!99999", "/*!999999", "/*!50700", "/*!80000", "/*!50699", "/*!100000", "/*!00000",
-            "/*!", "/*!4", "/*!40101", "/*!0500001", "/*!1000000", "/*M!", "/*M!99999",
-            "/*M!999999", "/*M!100100", "/*!090700", "/*!120000",
+            "/*!99999",
+            "/*!999999",
+            "/*!50700",
+            "/*!80000",
+            "/*!50699",
+            "/*!100000",
+            "/*!00000",
+            "/*!",
+            "/*!4",
+            "/*!40101",
+            "/*!0500001",
+            "/*!1000000",
+            "/*M!",
+            "/*M!99999",
+            "/*M!999999",
+            "/*M!100100",
+            "/*!090700",
+            "/*!120000",
         )
         for how, sql in {
             "ends in a line comment": f"{opening} DROP TABLE IF EXISTS zz # */ {_EVIL} /*\n*/;",
@@ -89,7 +104,7 @@ _CHARSETS: Final = attacks(
 )  # fmt: skip
 
 _BACKSLASH = f"ALTER TABLE t ADD y int COMMENT '\\', ADD z int COMMENT ', {_MOVE} -- ';"
-_DOUBLE = f"ALTER TABLE t ADD y int COMMENT 'x', ADD `a\"b` int, ADD \"c`, {_MOVE} -- \" int -- `\n;"
+_DOUBLE = f'ALTER TABLE t ADD y int COMMENT \'x\', ADD `a"b` int, ADD "c`, {_MOVE} -- " int -- `\n;'
 _MODES: Final = attacks(
     "mode",
     {
