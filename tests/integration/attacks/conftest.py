@@ -4,10 +4,11 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from moto import mock_aws
 
+from lcp_backup import aws
 from lcp_backup.database.endpoint import Flavour
-from tests.integration.attacks.road import Road, make_bucket
+from tests.integration.attacks.memory_s3 import MemoryS3, NoEvents
+from tests.integration.attacks.road import Road
 from tests.integration.attacks.servers import rds_like
 from tests.integration.attacks.world import World
 from tests.integration.conftest import _FLAVOURS
@@ -43,25 +44,22 @@ class Worlds:
 
 
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[None]:
-    """A bucket in memory, for as long as one module's tests run."""
+def in_memory() -> Iterator[None]:
+    """A store and a bus in memory, for as long as one module's tests run."""
+    store = MemoryS3()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-        patch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-        patch.delenv("AWS_ENDPOINT_URL", raising=False)
+        patch.setattr(aws, "s3_client", lambda: store)
+        patch.setattr(aws, "events_client", NoEvents)
         # PyMySQL reads all of the system's authorities for every connection, for 50 ms each.
         patch.setenv("SSL_CERT_FILE", os.devnull)
-        with mock_aws():
-            make_bucket()
-            yield
+        yield
 
 
 @pytest.fixture(scope="module", params=_FLAVOURS, ids=str)
 def road(
     request: pytest.FixtureRequest,
     worlds: Worlds,
-    bucket: None,
+    in_memory: None,  # noqa: ARG001 -- it has to be there first
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Road]:
     """The road to each server in turn, with an honest backup to restore after attacks."""

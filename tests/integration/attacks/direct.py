@@ -71,7 +71,7 @@ def when_sent(act: Callable[[Login], None]) -> Iterator[list[tuple[str, bytes]]]
     seen: set[tuple[str, str | None]] = set()
     real = Connection.query
 
-    def query(self: Any, sql: Any, unbuffered: bool = False) -> Any:  # noqa: FBT001, FBT002 -- PyMySQL's
+    def query(self: Any, sql: Any, unbuffered: bool = False) -> Any:
         raw = sql.encode("utf-8", "surrogateescape") if isinstance(sql, str) else bytes(sql)
         if _TOKEN in raw:
             user = _text(self.user)
@@ -98,7 +98,7 @@ def execute(login: Login, sql: bytes, world: World) -> list[str]:
         for statement in _split(sql):
             with closing(connection.cursor()) as cursor:
                 try:
-                    cursor.execute(statement)  # type: ignore[arg-type] # PyMySQL takes bytes, too
+                    cursor.execute(statement)
                     while cursor.nextset():
                         pass
                     said.append("done")

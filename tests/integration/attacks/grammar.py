@@ -1,3 +1,4 @@
+# ruff: noqa: E501 -- an input stands on one line, as it is sent
 """A grammar of hostile dumps: dangerous statements, dressed so that a parser may misread them.
 
 A statement is made in two steps: what it does (a deed, or a carrier with a deed hidden in it), and
@@ -19,8 +20,8 @@ VERSIONS: Final = (
     "50700", "50701", "80000", "80016", "80023", "99999", "100000", "100100", "101100", "101113",
     "110400", "999999", "1000000", "0500001",
 )  # fmt: skip
-_OPENINGS: Final = tuple(f"/*!{version}" for version in VERSIONS) + (
-    "/*M!", "/*M!100100", "/*M!999999", "/*M!50701",
+_OPENINGS: Final = (
+    *(f"/*!{version}" for version in VERSIONS), "/*M!", "/*M!100100", "/*M!999999", "/*M!50701",
 )  # fmt: skip
 _TARGETS: Final = (
     "canary.victim", "`canary`.`victim`", "canary . victim", "canary/**/.victim", "`canary`.victim",
@@ -110,7 +111,7 @@ def _deed(chance: Random) -> str:
 
 def _bare(chance: Random, number: int) -> Hostile:
     del number
-    return Hostile("bare", _encoded((_dressed(chance, _deed(chance)))))
+    return Hostile("bare", _encoded(_dressed(chance, _deed(chance))))
 
 
 def _carried(chance: Random, number: int) -> Hostile:
@@ -121,18 +122,16 @@ def _carried(chance: Random, number: int) -> Hostile:
     lead = chance.choice(("", "\xbf", "\x95", "\x81", "\xe2\x80", "\xa5"))
     form = chance.choice(
         (
-            (
-                "{opening} {quote} */{tail} -- {quote}*/\n",
-                "{opening} x # */{tail} /*\n*/",
-                "{opening} */{tail} /* */",
-                "COMMENT {quote}{lead}\\{quote}{tail} -- {quote}",
-                "COMMENT {quote}{lead}\\{quote}{tail} # {quote}",
-                "--{control}{quote}\n{tail} -- {quote}\n",
-                "/*{opening} */ {tail} /* */ ",
-                "{opening} /* */ {quote} */{tail} -- {quote}*/\n",
-                "{tail}",
-                "COMMENT {quote}a{quote} {opening}{tail} */",
-            )
+            "{opening} {quote} */{tail} -- {quote}*/\n",
+            "{opening} x # */{tail} /*\n*/",
+            "{opening} */{tail} /* */",
+            "COMMENT {quote}{lead}\\{quote}{tail} -- {quote}",
+            "COMMENT {quote}{lead}\\{quote}{tail} # {quote}",
+            "--{control}{quote}\n{tail} -- {quote}\n",
+            "/*{opening} */ {tail} /* */ ",
+            "{opening} /* */ {quote} */{tail} -- {quote}*/\n",
+            "{tail}",
+            "COMMENT {quote}a{quote} {opening}{tail} */",
         )
     )
     control = chance.choice(("\x7f ", "\x01 ", " ", "\x1f", "\x80", "\x0b", "", "\x00"))
@@ -146,15 +145,13 @@ def _wrapped(chance: Random, number: int) -> Hostile:
     opening = chance.choice(_OPENINGS)
     form = chance.choice(
         (
-            (
-                "{opening} DROP TABLE IF EXISTS zz # */ {deed} /*\n*/",
-                "{opening} {deed} */",
-                "{opening} x */ {deed}",
-                "{opening} SET @a = 1 -- */\n{deed}",
-                "DROP TABLE IF EXISTS zz{number} {opening} ' */; {deed} -- '*/\n",
-                "ALTER TABLE t ADD y{number} int {opening} ; {deed}; */",
-                "/*{opening} */ */ {deed}",
-            )
+            "{opening} DROP TABLE IF EXISTS zz # */ {deed} /*\n*/",
+            "{opening} {deed} */",
+            "{opening} x */ {deed}",
+            "{opening} SET @a = 1 -- */\n{deed}",
+            "DROP TABLE IF EXISTS zz{number} {opening} ' */; {deed} -- '*/\n",
+            "ALTER TABLE t ADD y{number} int {opening} ; {deed}; */",
+            "/*{opening} */ */ {deed}",
         )
     )
     return Hostile("wrapped", _encoded(form.format(opening=opening, deed=deed, number=number)))
@@ -165,13 +162,13 @@ def _row(chance: Random, number: int) -> Hostile:
         f"({number * 10 + at},{(chance.choice(_VALUES))})" for at in range(chance.randint(1, 3))
     )
     head = chance.choice(
-        (
+
             (
                 "INSERT INTO `t` VALUES ", "INSERT INTO t VALUES ", "INSERT INTO `t` (`id`, `x`) VALUES ",
                 "REPLACE INTO `t` VALUES ", "INSERT IGNORE INTO `t` VALUES ", "INSERT  INTO `t` VALUES\n",
                 "INSERT INTO `lportal`.`t` VALUES ", "INSERT INTO t VALUE ", "INSERT INTO canary.victim VALUES ",
             )
-        )
+
     )  # fmt: skip
     tail = chance.choice(
         ("", "", " ON DUPLICATE KEY UPDATE x = (SELECT MAX(x) FROM canary.victim)")
@@ -188,7 +185,7 @@ def _table(chance: Random, number: int) -> Hostile:
 def _session(chance: Random, number: int) -> Hostile:
     del number
     assignments = chance.sample(_MODES, chance.randint(1, 2))
-    return Hostile("session", _encoded((_dressed(chance, "SET " + ",".join(assignments)))))
+    return Hostile("session", _encoded(_dressed(chance, "SET " + ",".join(assignments))))
 
 
 def _stored(chance: Random, number: int) -> Hostile:
@@ -198,7 +195,7 @@ def _stored(chance: Random, number: int) -> Hostile:
     head = chance.choice(_HEADS)
     returning = f"BEGIN {deed}; RETURN 1; END"
     sql = head.format(number=number, body=body, returning=returning)
-    return Hostile("stored", _encoded((_dressed(chance, sql, most=1))))
+    return Hostile("stored", _encoded(_dressed(chance, sql, most=1)))
 
 
 def _dressed(chance: Random, sql: str, *, most: int = 3) -> str:

@@ -3,6 +3,7 @@
 import io
 import itertools
 import tarfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import boto3
 
 from lcp_backup import aws
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile
@@ -24,12 +23,13 @@ from lcp_backup.objects import ObjectStore
 from lcp_backup.requests import CreateRequest, RestoreRequest, UploadRequest
 from lcp_backup.service import Service, deadline
 from lcp_backup.settings import Settings
-from tests.integration.attacks.servers import MASTER, MASTER_PASSWORD
 from tests.buffers import Buffer
+from tests.integration.attacks.servers import MASTER, MASTER_PASSWORD
 from tests.integration.attacks.world import NAME, World, differences
 
 BUCKET = "attacks"
-_MOST_SECONDS = 20
+_MOST_SECONDS = 60
+"""Far more than any restore here takes, on a machine that has much else to do."""
 _NUMBERS = itertools.count(1)
 _SLOT = "2026-11-20T00:15:00Z"
 
@@ -61,7 +61,7 @@ class Outcome:
         """Looks at what can be told without a server."""
         if self.error is not None and not isinstance(self.error, BackupError):
             self.problems.append(f"an error of no kind of ours: {self.error!r}"[:300])
-        if self.seconds > _MOST_SECONDS:
+        if self.seconds >= _MOST_SECONDS:
             self.problems.append(f"it took {self.seconds:.0f} seconds")
 
     def __str__(self) -> str:
@@ -186,10 +186,15 @@ class Road:
         world = self.world
         before, site = world.clean, world.site_schemas()
         started = time.monotonic()
+        # A statement that never ends would keep all other tests from their turn.
+        watchdog = threading.Timer(_MOST_SECONDS, world.kill_all)
+        watchdog.start()
         try:
             yield outcome
         except Exception as error:  # noqa: BLE001 -- what is raised is what is judged
             outcome.error = error
+        finally:
+            watchdog.cancel()
         outcome.seconds = time.monotonic() - started
         problems = outcome.problems
         if outcome.reached == "live":
@@ -230,9 +235,3 @@ class Road:
             f"after the next honest restore {it}"
             for it in differences(self._honest_site, self.world.live())
         ]
-
-
-def make_bucket() -> None:
-    boto3.client("s3").create_bucket(
-        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
-    )

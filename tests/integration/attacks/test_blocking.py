@@ -46,7 +46,7 @@ def _names_of_locks(road: Road) -> set[str]:
     names: set[str] = set()
     real = Connection.query
 
-    def query(self: Any, sql: Any, unbuffered: bool = False) -> Any:  # noqa: FBT001, FBT002 -- PyMySQL's
+    def query(self: Any, sql: Any, unbuffered: bool = False) -> Any:
         raw = sql if isinstance(sql, str) else bytes(sql).decode("latin1")
         names.update(re.findall(r"GET_LOCK\(\s*'([^']*)'", raw, re.IGNORECASE))
         return real(self, sql, unbuffered)

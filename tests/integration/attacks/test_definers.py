@@ -41,10 +41,14 @@ def _hostile_objects() -> list[str]:
             made.append(f"CREATE PROCEDURE p_{name}_{security}() SQL SECURITY {security} {deed}")
         for name, query in _QUERIES.items():
             made += [
-                f"CREATE FUNCTION f_{name}_{security}() RETURNS longtext READS SQL DATA"
-                f" SQL SECURITY {security} RETURN ({query})",
-                f"CREATE SQL SECURITY {security} VIEW v_{name}_{security} AS"
-                f" SELECT f_{name}_{security}() AS x",
+                (
+                    f"CREATE FUNCTION f_{name}_{security}() RETURNS longtext READS SQL DATA"
+                    f" SQL SECURITY {security} RETURN ({query})"
+                ),
+                (
+                    f"CREATE SQL SECURITY {security} VIEW v_{name}_{security} AS"
+                    f" SELECT f_{name}_{security}() AS x"
+                ),
             ]
         made.append(
             f"CREATE SQL SECURITY {security} VIEW v_accounts_{security} AS SELECT grantee AS x"
@@ -220,26 +224,26 @@ _INTO_OWN_BACKUPS = {
     "a mode that changes quoting": (
         "NO_BACKSLASH_ESCAPES",
         "utf8mb4",
-        "CREATE PROCEDURE inj() SELECT '\\', ' ;;\nCREATE EVENT inj_e ON SCHEDULE EVERY 1 SECOND DO"
-        " DELETE FROM canary.victim ;;\n '",
+        ("CREATE PROCEDURE inj() SELECT '\\', ' ;;\nCREATE EVENT inj_e ON SCHEDULE EVERY 1 SECOND DO"
+        " DELETE FROM canary.victim ;;\n '"),
     ),
     "double quotes that are names": (
         "ANSI_QUOTES",
         "utf8mb4",
-        "CREATE PROCEDURE inj() SELECT 1 AS \"\\\", ' ;;\nCREATE EVENT inj_e ON SCHEDULE EVERY 1"
-        " SECOND DO DELETE FROM canary.victim ;;\n ' AS \"b\"",
+        ("CREATE PROCEDURE inj() SELECT 1 AS \"\\\", ' ;;\nCREATE EVENT inj_e ON SCHEDULE EVERY 1"
+        " SECOND DO DELETE FROM canary.victim ;;\n ' AS \"b\""),
     ),
     "a versioned comment": (
         "",
         "utf8mb4",
-        "CREATE PROCEDURE inj() BEGIN /*!99999 ;;\nCREATE EVENT inj_e ON SCHEDULE EVERY 1 SECOND DO"
-        " DELETE FROM canary.victim ;;\n */ SELECT 1; END",
+        ("CREATE PROCEDURE inj() BEGIN /*!99999 ;;\nCREATE EVENT inj_e ON SCHEDULE EVERY 1 SECOND DO"
+        " DELETE FROM canary.victim ;;\n */ SELECT 1; END"),
     ),
     "a delimiter in a string": (
         "",
         "utf8mb4",
-        "CREATE PROCEDURE inj() SELECT ';;\nDELIMITER ;\nCREATE EVENT inj_e ON SCHEDULE EVERY 1"
-        " SECOND DO DELETE FROM canary.victim;\n'",
+        ("CREATE PROCEDURE inj() SELECT ';;\nDELIMITER ;\nCREATE EVENT inj_e ON SCHEDULE EVERY 1"
+        " SECOND DO DELETE FROM canary.victim;\n'"),
     ),
     "a line comment": (
         "",
@@ -249,20 +253,20 @@ _INTO_OWN_BACKUPS = {
     "a character set that eats a backslash": (
         "",
         "gbk",
-        b"CREATE PROCEDURE inj() SELECT '\xbf\\', ' ;;\nCREATE EVENT inj_e ON SCHEDULE EVERY 1 SECOND"
-        b" DO DELETE FROM canary.victim ;;\n '",
+        (b"CREATE PROCEDURE inj() SELECT '\xbf\\', ' ;;\nCREATE EVENT inj_e ON SCHEDULE EVERY 1 SECOND"
+        b" DO DELETE FROM canary.victim ;;\n '"),
     ),
     "a table's name with a newline": (
         "",
         "utf8mb4",
-        "CREATE TABLE `x\nCREATE EVENT inj_e ON SCHEDULE EVERY 1 SECOND DO DELETE FROM"
-        " canary.victim;\n-- ` (id int)",
+        ("CREATE TABLE `x\nCREATE EVENT inj_e ON SCHEDULE EVERY 1 SECOND DO DELETE FROM"
+        " canary.victim;\n-- ` (id int)"),
     ),
     "a view's name with a newline": (
         "",
         "utf8mb4",
-        "CREATE VIEW `x\nCREATE EVENT inj_e ON SCHEDULE EVERY 1 SECOND DO DELETE FROM"
-        " canary.victim;\n-- ` AS SELECT 1 AS a",
+        ("CREATE VIEW `x\nCREATE EVENT inj_e ON SCHEDULE EVERY 1 SECOND DO DELETE FROM"
+        " canary.victim;\n-- ` AS SELECT 1 AS a"),
     ),
     "an event's name with a newline": (
         "",
@@ -291,7 +295,7 @@ def test_what_the_site_can_write_into_our_own_backups_is_contained(road: Road, n
         cursor.execute(f"SET NAMES {charset}")
         cursor.execute(f"SET sql_mode = '{mode}'")
         try:
-            cursor.execute(sql)  # type: ignore[arg-type] # PyMySQL takes bytes, too
+            cursor.execute(sql)
         except pymysql.MySQLError as error:
             pytest.skip(f"the server refuses it: {error}")
     before = world.live()

@@ -94,7 +94,7 @@ def test_the_server_contains_whatever_is_sent(road: Road) -> None:
     with road.watched() as outcome, when_sent(act):
         outcome.reached = "live"
         road.restore(backup_id)
-    print(f"{said[True]} statements were executed, {said[False]} refused")  # noqa: T201 -- pytest shows it
+    print(f"{said[True]} statements were executed, {said[False]} refused")
     assert not findings, told(findings)
     assert not [it for it in outcome.problems if "no kind of ours" not in it]
 
@@ -112,7 +112,7 @@ def test_what_the_intake_lets_through_is_contained(road: Road) -> None:
         return False
 
     drawn(judge)
-    print(f"{len(allowed)} statements of {_DUMPS * 20} were taken in")  # noqa: T201 -- as above
+    print(f"{len(allowed)} statements of {_DUMPS * 20} were taken in")
     for batch in batched(_different(allowed), _AT_ONCE, strict=False):
         statements = [road.at_hand(it.sql) for _, it in batch]
         with _errors_ignored(statements):
@@ -161,7 +161,7 @@ def _errors_ignored(statements: list[bytes]) -> Iterator[None]:
     verbs = (b"CREATE", b"ALTER", b"INSERT", b"REPLACE", b"SET", b"DROP", b"/*", b"LOAD")
     own = set(statements)
 
-    def query(self: Any, sql: Any, unbuffered: bool = False) -> Any:  # noqa: FBT001, FBT002 -- PyMySQL's
+    def query(self: Any, sql: Any, unbuffered: bool = False) -> Any:
         try:
             return real(self, sql, unbuffered)
         except (pymysql.ProgrammingError, pymysql.OperationalError, pymysql.DataError) as error:

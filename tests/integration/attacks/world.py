@@ -30,13 +30,27 @@ SERVICE_ACCOUNTS: Final = "lcp_"
 """How the names of the service's own accounts begin."""
 _SYSTEM: Final = frozenset({"mysql", "sys", "information_schema", "performance_schema"})
 _GRANT_TABLES: Final = {
-    Flavour.MARIADB: (
-        "global_priv db tables_priv columns_priv procs_priv proxies_priv roles_mapping"
-    ).split(),
-    Flavour.MYSQL: (
-        "user db tables_priv columns_priv procs_priv proxies_priv role_edges default_roles"
-        " global_grants password_history"
-    ).split(),
+    Flavour.MARIADB: [
+        "global_priv",
+        "db",
+        "tables_priv",
+        "columns_priv",
+        "procs_priv",
+        "proxies_priv",
+        "roles_mapping",
+    ],
+    Flavour.MYSQL: [
+        "user",
+        "db",
+        "tables_priv",
+        "columns_priv",
+        "procs_priv",
+        "proxies_priv",
+        "role_edges",
+        "default_roles",
+        "global_grants",
+        "password_history",
+    ],
 }
 _LOADED: Final = ("servers", "func", "plugin")
 _WHOSE: Final = frozenset({"user", "to_user", "from_user", "role"})
@@ -45,18 +59,24 @@ _VOLATILE: Final = ("gtid", "timestamp", "innodb_buffer_pool", "last_", "innodb_
 _OBJECT_COLUMNS: Final = {
     "triggers": (
         "trigger_schema",
-        "trigger_name, event_manipulation, event_object_schema, event_object_table,"
-        " action_statement, action_timing, sql_mode",
+        (
+            "trigger_name, event_manipulation, event_object_schema, event_object_table,"
+            " action_statement, action_timing, sql_mode"
+        ),
     ),
     "routines": (
         "routine_schema",
-        "routine_name, routine_type, dtd_identifier, routine_definition, is_deterministic,"
-        " sql_data_access, security_type, sql_mode",
+        (
+            "routine_name, routine_type, dtd_identifier, routine_definition, is_deterministic,"
+            " sql_data_access, security_type, sql_mode"
+        ),
     ),
     "events": (
         "event_schema",
-        "event_name, event_definition, event_type, execute_at, interval_value, interval_field,"
-        " sql_mode, starts, ends, status, on_completion",
+        (
+            "event_name, event_definition, event_type, execute_at, interval_value, interval_field,"
+            " sql_mode, starts, ends, status, on_completion"
+        ),
     ),
     "views": ("table_schema", "table_name, view_definition, check_option, security_type"),
 }
@@ -135,7 +155,7 @@ class World:
     def say(self, sql: str | bytes) -> tuple[tuple[Any, ...], ...]:
         """Runs one statement as root."""
         with self.root.cursor() as cursor:
-            cursor.execute(sql)  # type: ignore[arg-type] # PyMySQL takes bytes, too
+            cursor.execute(sql)
             return tuple(cursor.fetchall())
 
     def say_all(self, text: str) -> None:
@@ -316,7 +336,7 @@ class World:
 
     def make_site(self) -> None:
         """The live site, anew."""
-        self._drop_schemas(lambda name: self._is_the_sites(name))
+        self._drop_schemas(self._is_the_sites)
         self.say(f"CREATE DATABASE `{NAME}` CHARACTER SET utf8mb4")
         with closing(self.site()) as connection, connection.cursor() as cursor:
             for statement in SITE.strip().split("\n\n"):
@@ -328,14 +348,20 @@ class World:
             self.root.select_db(name)
             self.say_all(CANARY)
 
+    def kill_all(self) -> None:
+        """Ends all connections but root's; over one of its own, for other threads."""
+        with closing(self._connect("root", "")) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT id, user FROM information_schema.processlist")
+            for number, user in cursor.fetchall():
+                if user not in {"root", "event_scheduler", "system user"}:
+                    with suppress(pymysql.MySQLError):
+                        cursor.execute(f"KILL {number}")
+
     def rebuild(self) -> None:
         """Puts everything back after an attack got through."""
         with suppress(pymysql.MySQLError):
             self.say("SET GLOBAL event_scheduler = OFF")
-        for number, user in self._rows("SELECT id, user FROM information_schema.processlist"):
-            if user not in {"root", "event_scheduler", "system user"}:
-                with suppress(pymysql.MySQLError):
-                    self.say(f"KILL {number}")
+        self.kill_all()
         self._drop_schemas(self._is_the_sites)
         self.rebuild_foreign()
         self.make_site()

@@ -1,5 +1,6 @@
 """How an attack is written down: one input, by a name that says its kind."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,7 +41,7 @@ class Attack:
 
 def attacks(
     kind: str,
-    inputs: dict[str, str | bytes],
+    inputs: Mapping[str, str | bytes],
     *,
     only: Flavour | None = None,
     bare: bool = False,

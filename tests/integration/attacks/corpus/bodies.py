@@ -1,3 +1,4 @@
+# ruff: noqa: E501 -- an input stands on one line, as it is sent
 """Stored code that reaches out of the site, and definers that are somebody else."""
 
 from typing import Final

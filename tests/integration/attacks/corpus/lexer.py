@@ -1,3 +1,4 @@
+# ruff: noqa: E501, RUF001 -- an input stands on one line, as it is sent
 """Inputs that a parser of ours and the server's own lexer cut into different tokens."""
 
 from typing import Final

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 -- an input stands on one line, as it is sent
 """Values that are evaluated, definitions that reach out, and what is in a later restore's way."""
 
 from typing import Final

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 -- an input stands on one line, as it is sent
 """Statements that reach out of the site by themselves, with no trick about them."""
 
 from typing import Final
