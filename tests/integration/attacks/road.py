@@ -24,8 +24,9 @@ from lcp_backup.requests import CreateRequest, RestoreRequest, UploadRequest
 from lcp_backup.service import Service, deadline
 from lcp_backup.settings import Settings
 from tests.buffers import Buffer
+from tests.integration.attacks.fingerprint import NAME, differences
 from tests.integration.attacks.servers import MASTER, MASTER_PASSWORD
-from tests.integration.attacks.world import NAME, World, differences
+from tests.integration.attacks.world import World
 
 BUCKET = "attacks"
 _MOST_SECONDS = 60
@@ -184,7 +185,7 @@ class Road:
         """What the block does is watched: its outcome tells what it may not have done."""
         outcome = Outcome()
         world = self.world
-        before, site = world.clean, world.site_schemas()
+        before, site = world.clean, world.read.site_schemas()
         started = time.monotonic()
         # A statement that never ends would keep all other tests from their turn.
         watchdog = threading.Timer(_MOST_SECONDS, world.kill_all)
@@ -202,15 +203,15 @@ class Road:
             problems += world.leaks()
         elif outcome.reached == "restore":
             problems += [
-                f"though the restore failed, {it}" for it in differences(site, world.live())
+                f"though the restore failed, {it}" for it in differences(site, world.read.live())
             ]
-        problems += differences(before, world.fingerprint())
+        problems += differences(before, world.read.fingerprint())
         problems += world.service_rights()
         outcome.judge()
         said = str(outcome.error)
         problems += ["the error shows a secret" for it in world.secrets if it in said]
         # (What is as it was before cannot be in the way of the next restore.)
-        if problems or world.site_schemas() != site:
+        if problems or world.read.site_schemas() != site:
             problems += self.honest_restore()
         if problems:
             world.rebuild()
@@ -221,7 +222,7 @@ class Road:
         """Makes the honest backup that is restored after attacks; once, on a clean server."""
         self._honest_id = self.create()
         self._honest_env = dict(self.env)
-        self._honest_site = self.world.live()
+        self._honest_site = self.world.read.live()
 
     def honest_restore(self) -> list[str]:
         """Restores the honest backup; answers what is wrong with that."""
@@ -233,5 +234,5 @@ class Road:
             return [f"the next honest restore fails: {type(error).__name__}: {error}"[:400]]
         return [
             f"after the next honest restore {it}"
-            for it in differences(self._honest_site, self.world.live())
+            for it in differences(self._honest_site, self.world.read.live())
         ]

@@ -8,9 +8,10 @@ import pytest
 from tests.integration.attacks.corpus.all import ATTACKS
 from tests.integration.attacks.corpus.attack import Attack
 from tests.integration.attacks.direct import HONEST, Login, execute, when_sent
+from tests.integration.attacks.fingerprint import differences
 from tests.integration.attacks.road import Road
 from tests.integration.attacks.servers import MASTER
-from tests.integration.attacks.world import World, differences
+from tests.integration.attacks.world import World
 
 _BY_KIND = {
     kind: list(them)
@@ -57,7 +58,7 @@ def test_the_server_contains(road: Road, honest_upload: str, kind: str) -> None:
 def _changed(world: World, attack: Attack, login: Login) -> list[str]:
     if attack.kind in _LATER:
         time.sleep(0.01)
-    changed = differences(world.clean, world.fingerprint())
+    changed = differences(world.clean, world.read.fingerprint())
     if changed:
         world.rebuild_foreign()
     return [f"{attack.id} (as {login.user} in {login.schema}): {it[:200]}" for it in changed]

@@ -1,4 +1,4 @@
-"""Nothing that the site's account can do, nor what lies about, keeps the next restore from working."""
+"""Nothing the site's account does, and nothing that lies about, blocks the next restore."""
 
 import re
 import threading
@@ -10,10 +10,10 @@ import pymysql
 import pytest
 from pymysql.connections import Connection
 
-from lcp_backup.errors import BackupError
+from tests.integration.attacks.fingerprint import NAME
 from tests.integration.attacks.road import Road
-from tests.integration.attacks.servers import MASTER
-from tests.integration.attacks.world import NAME, World
+from tests.integration.attacks.servers import MASTER, MASTER_PASSWORD
+from tests.integration.attacks.world import World
 
 _STAGING = f"{NAME}_lcp_staging"
 _PREVIOUS = f"{NAME}_lcp_previous"
@@ -36,7 +36,7 @@ def _assert_contained(road: Road) -> None:
     # And once more: nothing that the first left is in the way either.
     assert road.honest_restore() == []
     world = road.world
-    left = [name for name in world.site_schemas() if re.fullmatch(rf"{NAME}_lcp_\w+", name)]
+    left = [name for name in world.read.site_schemas() if re.fullmatch(rf"{NAME}_lcp_\w+", name)]
     known = {_STAGING, _PREVIOUS}
     assert not set(left) - known, f"left behind: {left}"
 
@@ -146,7 +146,7 @@ def test_schemas_named_like_the_services_own_in_another_case_are_left_alone(road
         world.say(f"CREATE TABLE `{name}`.a (id int)")
     assert road.honest_restore() == []
     for name in (_STAGING.upper(), f"{NAME}_LCP_previous"):
-        assert world.schema(name)[f"{name}.a"]
+        assert world.read.schema(name)[f"{name}.a"]
 
 
 def test_triggers_on_every_table_block_nothing(road: Road) -> None:
@@ -176,7 +176,7 @@ def test_a_table_that_is_held_ends_a_restore_cleanly_and_the_next_one_works(
 ) -> None:
     monkeypatch.setattr("lcp_backup.database.swap._TABLE_WAIT_SECONDS", 2, raising=False)
     world = road.world
-    before = world.live()
+    before = world.read.live()
     with closing(world.site()) as connection, connection.cursor() as cursor:
         if how == "BEGIN":
             cursor.execute("BEGIN")
@@ -193,7 +193,7 @@ def test_a_table_that_is_held_ends_a_restore_cleanly_and_the_next_one_works(
                 cursor.execute("XA ROLLBACK 'squat'")
     if said:
         assert "OperationalError" not in said[0], said
-        assert world.live() == before
+        assert world.read.live() == before
     assert road.honest_restore() == []
 
 
@@ -219,9 +219,6 @@ def test_a_password_of_the_master_that_holds_quotes_is_no_statement(road: Road) 
     try:
         road.begin()
         road.restore(road.create())
-    except BackupError as error:
-        assert "DROP DATABASE" not in str(error), "the password is in the error"
-        raise
     finally:
-        road.env["LCP_MASTER_USER_PASSWORD"] = "master-secret"
-    assert road.world.schema("canary")["canary.victim"]
+        road.env["LCP_MASTER_USER_PASSWORD"] = MASTER_PASSWORD
+    assert road.world.read.schema("canary")["canary.victim"]

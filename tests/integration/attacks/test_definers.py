@@ -1,3 +1,4 @@
+# ruff: noqa: E501 -- an input stands on one line, as it is sent
 """Stored code never gains rights by a backup: what the site's account may not do, stays so.
 
 The site's account has ALL on its own schema and nothing else. It leaves code there that would do
@@ -13,9 +14,10 @@ import pytest
 
 from lcp_backup.database.endpoint import Flavour
 from tests.integration.attacks.corpus.attack import HEAD
+from tests.integration.attacks.fingerprint import NAME
 from tests.integration.attacks.road import Outcome, Road
 from tests.integration.attacks.servers import MASTER
-from tests.integration.attacks.world import NAME, World
+from tests.integration.attacks.world import World
 
 _DEEDS = {
     "grant": "GRANT SELECT, CREATE USER ON *.* TO liferay@'%'",
@@ -298,14 +300,14 @@ def test_what_the_site_can_write_into_our_own_backups_is_contained(road: Road, n
             cursor.execute(sql)
         except pymysql.MySQLError as error:
             pytest.skip(f"the server refuses it: {error}")
-    before = world.live()
+    before = world.read.live()
     found: list[str] = []
     real = world.activate
 
     def activate() -> None:
         if world.say("SELECT 1 FROM information_schema.events WHERE event_name = 'inj_e'"):
             found.append("the injected statement was executed")
-        if world.live() != before:
+        if world.read.live() != before:
             found.append("the site came back otherwise than it was")
         real()
 

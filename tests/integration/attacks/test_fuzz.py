@@ -1,6 +1,6 @@
-"""Whatever is sent, nothing but the site changes: dumps out of a grammar, a few thousand statements.
+"""Whatever is sent, nothing but the site changes: a few thousand statements out of a grammar.
 
-Hypothesis draws the dumps and draws the same ones every time. A finding does not end a test: all are
+Hypothesis draws the dumps, the same ones every time. A finding does not end a test: all are
 collected, and told with the seed of their dump. (`grammar.dump(seed)` makes it again.)
 """
 
@@ -19,10 +19,10 @@ from pymysql.connections import Connection
 from tests.integration.attacks import grammar
 from tests.integration.attacks.corpus.attack import HEAD
 from tests.integration.attacks.direct import HONEST, Login, execute, when_sent
+from tests.integration.attacks.fingerprint import differences
 from tests.integration.attacks.grammar import DUMPS, Hostile
 from tests.integration.attacks.road import Road, refused_at_intake
 from tests.integration.attacks.servers import MASTER
-from tests.integration.attacks.world import differences
 
 _DUMPS: Final = 150
 """Of 20 statements each."""
@@ -84,7 +84,7 @@ def test_the_server_contains_whatever_is_sent(road: Road) -> None:
             hostile = grammar.dump(seed)
             text = b";\n".join([_TABLES, *(road.at_hand(it.sql) for it in hostile), b""])
             said.update(it.startswith("done") for it in execute(login, text, world))
-            if differences(world.clean, world.fingerprint()):
+            if differences(world.clean, world.read.fingerprint()):
                 world.rebuild_foreign()
                 findings.extend(_apart(road, login, seed, hostile))
             return len(findings) >= _ENOUGH
@@ -100,7 +100,7 @@ def test_the_server_contains_whatever_is_sent(road: Road) -> None:
 
 
 def test_what_the_intake_lets_through_is_contained(road: Road) -> None:
-    """On the whole road: the intake's word on each statement, then a real restore of what is left."""
+    """On the whole road: the intake judges each statement; a real restore loads what is left."""
     allowed: list[tuple[int, Hostile]] = []
     findings: list[Finding] = []
 
@@ -149,7 +149,7 @@ def _apart(road: Road, login: Login, seed: int, hostile: list[Hostile]) -> Itera
             before.append(it.sql)
             continue
         execute(login, b";\n".join([_TABLES, *before, road.at_hand(it.sql), b""]), world)
-        if changed := differences(world.clean, world.fingerprint()):
+        if changed := differences(world.clean, world.read.fingerprint()):
             world.rebuild_foreign()
             yield Finding(seed, it, "; ".join(changed))
 

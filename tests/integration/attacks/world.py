@@ -9,11 +9,20 @@ import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pymysql
 
 from lcp_backup.database.endpoint import Flavour
+from tests.integration.attacks.fingerprint import (
+    GRANT_TABLES,
+    NAME,
+    SERVICE_ACCOUNTS,
+    SYSTEM,
+    Reader,
+    differences,
+    is_the_sites,
+)
 from tests.integration.attacks.seeds import CANARY, OTHERS, SECRET, SITE
 from tests.integration.attacks.servers import (
     MASTER,
@@ -23,78 +32,6 @@ from tests.integration.attacks.servers import (
     SITE_USER,
 )
 from tests.integration.conftest import DatabaseServer
-
-NAME: Final = "lportal"
-"""The site's schema."""
-SERVICE_ACCOUNTS: Final = "lcp_"
-"""How the names of the service's own accounts begin."""
-_SYSTEM: Final = frozenset({"mysql", "sys", "information_schema", "performance_schema"})
-_GRANT_TABLES: Final = {
-    Flavour.MARIADB: [
-        "global_priv",
-        "db",
-        "tables_priv",
-        "columns_priv",
-        "procs_priv",
-        "proxies_priv",
-        "roles_mapping",
-    ],
-    Flavour.MYSQL: [
-        "user",
-        "db",
-        "tables_priv",
-        "columns_priv",
-        "procs_priv",
-        "proxies_priv",
-        "role_edges",
-        "default_roles",
-        "global_grants",
-        "password_history",
-    ],
-}
-_LOADED: Final = ("servers", "func", "plugin")
-_WHOSE: Final = frozenset({"user", "to_user", "from_user", "role"})
-_OF_THE_CLOCK: Final = frozenset({"timestamp", "password_timestamp"})
-_VOLATILE: Final = ("gtid", "timestamp", "innodb_buffer_pool", "last_", "innodb_version", "pseudo")
-_OBJECT_COLUMNS: Final = {
-    "triggers": (
-        "trigger_schema",
-        (
-            "trigger_name, event_manipulation, event_object_schema, event_object_table,"
-            " action_statement, action_timing, sql_mode"
-        ),
-    ),
-    "routines": (
-        "routine_schema",
-        (
-            "routine_name, routine_type, dtd_identifier, routine_definition, is_deterministic,"
-            " sql_data_access, security_type, sql_mode"
-        ),
-    ),
-    "events": (
-        "event_schema",
-        (
-            "event_name, event_definition, event_type, execute_at, interval_value, interval_field,"
-            " sql_mode, starts, ends, status, on_completion"
-        ),
-    ),
-    "views": ("table_schema", "table_name, view_definition, check_option, security_type"),
-}
-_DEFINERS: Final = frozenset({"triggers", "routines", "events", "views"})
-
-type Fingerprint = dict[str, tuple[object, ...]]
-
-
-def differences(before: Fingerprint, after: Fingerprint) -> list[str]:
-    """The parts that are missing, new or not the same, each with a word on how."""
-    found = []
-    for name in sorted(before.keys() | after.keys()):
-        was, now = before.get(name), after.get(name)
-        if was != now:
-            gone = sorted(map(repr, set(was or ()) - set(now or ())))
-            new = sorted(map(repr, set(now or ()) - set(was or ())))
-            found.append(f"{name} changed: gone {str(gone)[:300]}, new {str(new)[:300]}")
-    return found
 
 
 @dataclass
@@ -107,6 +44,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.root = self._connect("root", "")
+        self.read = Reader(self.root, self.server.flavour, self.outside)
         self.mysql = self.server.flavour is Flavour.MYSQL
         rights = MASTER_RIGHTS[self.server.flavour]
         for sql in (
@@ -121,11 +59,11 @@ class World:
             self.say(sql.replace("%%", "%"))
         self._grants = {
             table: self._rows(f"SELECT * FROM mysql.{table}")
-            for table in _GRANT_TABLES[self.server.flavour]
+            for table in GRANT_TABLES[self.server.flavour]
         }
         self._make_canaries()
         self.make_site()
-        self.clean = self.fingerprint()
+        self.clean = self.read.fingerprint()
         self._globals = dict(self._rows("SHOW GLOBAL VARIABLES"))
         self.secrets = [SECRET, *self._hashes()]
 
@@ -166,71 +104,6 @@ class World:
     def _rows(self, sql: str) -> tuple[tuple[Any, ...], ...]:
         return self.say(sql)
 
-    # --- what there is --------------------------------------------------------
-
-    def fingerprint(self) -> Fingerprint:
-        """Everything that is not the site's."""
-        found: Fingerprint = {}
-        for table in (*_GRANT_TABLES[self.server.flavour], *_LOADED):
-            found[f"mysql.{table}"] = self._foreign_rows(table)
-        schemas = self._schemas()
-        others = [name for name in schemas if not self._is_the_sites(name)]
-        found["schemas"] = tuple(others)
-        for name in others:
-            if name not in _SYSTEM:
-                found |= self.schema(name)
-        found["global variables"] = tuple(
-            (name, value)
-            for name, value in self._rows("SHOW GLOBAL VARIABLES")
-            if not any(volatile in name for volatile in _VOLATILE)
-        )
-        found["files outside"] = tuple(
-            sorted(str(path.relative_to(self.outside)) for path in self.outside.rglob("*"))
-        )
-        return found
-
-    def schema(self, name: str, *, definers: bool = True) -> Fingerprint:
-        """All of one schema: tables with rows, views, triggers, routines, events."""
-        found: Fingerprint = {
-            name: self._rows(
-                "SELECT default_character_set_name, default_collation_name"
-                f" FROM information_schema.schemata WHERE schema_name = '{name}'"
-            )
-        }
-        for table, kind in self._rows(
-            "SELECT table_name, table_type FROM information_schema.tables"
-            f" WHERE table_schema = '{name}'"
-        ):
-            if "VIEW" not in kind:
-                quoted = f"`{name}`.`{table.replace('`', '``')}`"
-                definition = self._rows(f"SHOW CREATE TABLE {quoted}")[0][1]
-                rows = sorted(map(repr, self._rows(f"SELECT * FROM {quoted}")))
-                found[f"{name}.{table}"] = (definition, *rows)
-        for what, (schema_column, columns) in _OBJECT_COLUMNS.items():
-            wanted = f"{columns}, definer" if definers else columns
-            found[f"{name}'s {what}"] = tuple(
-                sorted(
-                    self._rows(
-                        f"SELECT {wanted} FROM information_schema.{what}"
-                        f" WHERE {schema_column} = '{name}'"
-                    ),
-                    key=repr,
-                )
-            )
-        return found
-
-    def live(self) -> Fingerprint:
-        """The site as it is, but for who defined its objects."""
-        return self.schema(NAME, definers=False)
-
-    def site_schemas(self) -> Fingerprint:
-        """The live site, and what a restore may have left beside it."""
-        found: Fingerprint = {}
-        for name in self._schemas():
-            if self._is_the_sites(name):
-                found |= self.schema(name, definers=False)
-        return found
-
     def service_rights(self) -> list[str]:
         """What the service's own accounts may do beyond the site's schemas: should be nothing."""
         found = []
@@ -240,12 +113,14 @@ class World:
         for user, host in accounts:
             for (grant,) in self._rows(f"SHOW GRANTS FOR '{user}'@'{host}'"):
                 rights, _, on = grant.partition(" ON ")
-                pattern = on.partition(".")[0].strip("`")
+                pattern, _, what = on.partition(" TO ")[0].partition(".")
+                pattern = pattern.strip("`")
                 usage = rights == "GRANT USAGE" and "GRANT OPTION" not in grant
                 plain = pattern.replace("\\", "")
-                # An underscore that is not escaped means any character.
-                sure = plain.count("_") + plain.count("%") == pattern.count("\\")
-                if not usage and not (self._is_the_sites(plain) and sure):
+                # In a right on a whole schema, an underscore that is not escaped is any character.
+                wild = plain.count("_") + plain.count("%") - pattern.count("\\")
+                sure = what != "*" or wild == 0
+                if not usage and not (is_the_sites(plain) and sure):
                     found.append(f"{user} holds {grant[:120]}")
         return found
 
@@ -301,31 +176,6 @@ class World:
             while cursor.nextset():
                 pass
 
-    def _foreign_rows(self, table: str) -> tuple[object, ...]:
-        with self.root.cursor() as cursor:
-            cursor.execute(f"SELECT * FROM mysql.{table}")
-            names = [column[0].lower() for column in cursor.description or ()]
-            rows = cursor.fetchall()
-        kept = [
-            tuple(
-                value for name, value in zip(names, row, strict=True) if name not in _OF_THE_CLOCK
-            )
-            for row in rows
-            if not any(
-                name in _WHOSE and str(value).startswith(SERVICE_ACCOUNTS)
-                for name, value in zip(names, row, strict=True)
-            )
-        ]
-        return tuple(sorted(map(repr, kept)))
-
-    def _schemas(self) -> list[str]:
-        rows = self._rows("SELECT schema_name FROM information_schema.schemata ORDER BY 1")
-        return [str(name) for (name,) in rows]
-
-    @staticmethod
-    def _is_the_sites(name: str) -> bool:
-        return name == NAME or name.startswith(f"{NAME}_lcp_")
-
     def _hashes(self) -> list[str]:
         rows = self._rows("SELECT authentication_string FROM mysql.user WHERE user <> 'root'")
         # (The end of it: the rest of MySQL's are raw bytes.)
@@ -336,7 +186,7 @@ class World:
 
     def make_site(self) -> None:
         """The live site, anew."""
-        self._drop_schemas(self._is_the_sites)
+        self._drop_schemas(is_the_sites)
         self.say(f"CREATE DATABASE `{NAME}` CHARACTER SET utf8mb4")
         with closing(self.site()) as connection, connection.cursor() as cursor:
             for statement in SITE.strip().split("\n\n"):
@@ -362,15 +212,15 @@ class World:
         with suppress(pymysql.MySQLError):
             self.say("SET GLOBAL event_scheduler = OFF")
         self.kill_all()
-        self._drop_schemas(self._is_the_sites)
+        self._drop_schemas(is_the_sites)
         self.rebuild_foreign()
         self.make_site()
-        left = differences(self.clean, self.fingerprint())
+        left = differences(self.clean, self.read.fingerprint())
         assert not left, f"the server could not be put back: {left}"
 
     def rebuild_foreign(self) -> None:
         """Puts back all but the site, and what the service made for itself."""
-        self._drop_schemas(lambda name: name not in _SYSTEM and not self._is_the_sites(name))
+        self._drop_schemas(lambda name: name not in SYSTEM and not is_the_sites(name))
         for table, rows in self._grants.items():
             whose = "to_user" if table == "role_edges" else "user"
             self.say(f"DELETE FROM mysql.{table} WHERE {whose} NOT LIKE 'lcp\\_%'")
@@ -389,7 +239,7 @@ class World:
         self.say("SET GLOBAL event_scheduler = ON")
 
     def _drop_schemas(self, wanted: Any) -> None:
-        for name in self._schemas():
+        for name in self.read.schemas():
             if not wanted(name):
                 continue
             quoted = "`" + name.replace("`", "``") + "`"
