@@ -15,6 +15,7 @@ from typing import Any, Final
 import pymysql
 import pytest
 from pymysql.connections import Connection
+from pymysql.constants import CR, ER
 
 from lcp_backup.database.statements import StatementSplitter
 from tests.integration.attacks.corpus.attack import HEAD
@@ -62,16 +63,22 @@ class Login:
 
 
 @contextmanager
-def when_sent(act: Callable[[Login], None]) -> Iterator[list[tuple[str, bytes]]]:
+def when_sent(
+    act: Callable[[Login], None], *, dies: bool = False
+) -> Iterator[list[tuple[str, bytes]]]:
     """While a restore runs: `act` is told each login that sends a statement of `HONEST`, once.
 
-    Answers who sent what.
+    Answers who sent what. When the service `dies`, no server hears anything of it afterwards.
     """
     sent: list[tuple[str, bytes]] = []
     seen: set[tuple[str, str | None]] = set()
     real = Connection.query
+    dead = False
 
     def query(self: Any, sql: Any, unbuffered: bool = False) -> Any:
+        nonlocal dead
+        if dead and _text(self.user) != "root":
+            raise pymysql.OperationalError(CR.CR_SERVER_LOST, "the process was killed")
         raw = sql.encode("utf-8", "surrogateescape") if isinstance(sql, str) else bytes(sql)
         if _TOKEN in raw:
             user = _text(self.user)
@@ -80,6 +87,7 @@ def when_sent(act: Callable[[Login], None]) -> Iterator[list[tuple[str, bytes]]]
             if (user, schema) not in seen:
                 seen.add((user, schema))
                 act(Login(self.host, self.port, user, _text(self.password), schema))
+                dead = dies
         return real(self, sql, unbuffered)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -90,7 +98,7 @@ def when_sent(act: Callable[[Login], None]) -> Iterator[list[tuple[str, bytes]]]
 def execute(login: Login, sql: bytes, world: World) -> list[str]:
     """Sends statements, one by one, whatever the server says of each; answers what it said."""
     said = []
-    with suppress(pymysql.MySQLError), closing(login.open()) as connection:
+    with closing(_opened(login, world)) as connection:
         number = connection.thread_id()  # type: ignore[no-untyped-call] # the stub's
         if login.schema:
             # A dump that names its schema means the one that it is loaded into.
@@ -112,6 +120,21 @@ def execute(login: Login, sql: bytes, world: World) -> list[str]:
         with suppress(pymysql.MySQLError):
             world.say(f"KILL {number}")
     return said
+
+
+def _opened(login: Login, world: World) -> "pymysql.Connection[Any]":
+    try:
+        return login.open()
+    except pymysql.OperationalError as error:
+        if error.args[0] != ER.ACCESS_DENIED_ERROR:
+            raise
+    # An account may change its own password: that is no harm, but the next attack needs it.
+    for (host,) in world.say(f"SELECT host FROM mysql.user WHERE user = '{login.user}'"):
+        with world.root.cursor() as cursor:
+            cursor.execute(
+                f"ALTER USER '{login.user}'@'{host}' IDENTIFIED BY %s", (login.password,)
+            )
+    return login.open()
 
 
 def _split(sql: bytes) -> list[bytes]:

@@ -41,6 +41,20 @@ def _assert_contained(road: Road) -> None:
     assert not set(left) - known, f"left behind: {left}"
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service waits for nobody longer than a second or two, whatever it asks for."""
+    real = Connection.query
+
+    def query(self: Any, sql: Any, unbuffered: bool = False) -> Any:
+        if isinstance(sql, str):
+            sql = re.sub(r"(lock_wait_timeout\s*=\s*)\d+", r"\g<1>2", sql)
+            sql = re.sub(r"(GET_LOCK\([^)]*, )\d+\)", r"\g<1>1)", sql)
+        return real(self, sql, unbuffered)
+
+    monkeypatch.setattr(Connection, "query", query)
+
+
 def _names_of_locks(road: Road) -> set[str]:
     """The names that a restore asks GET_LOCK for."""
     names: set[str] = set()
@@ -58,9 +72,9 @@ def _names_of_locks(road: Road) -> set[str]:
 
 
 def test_locks_that_the_sites_account_can_name_block_nothing(
-    road: Road, monkeypatch: pytest.MonkeyPatch
+    road: Road,
+    impatient: None,  # noqa: ARG001 -- it has to be there first
 ) -> None:
-    monkeypatch.setattr("lcp_backup.database.swap._LOCK_WAIT_SECONDS", 1, raising=False)
     # What only the holder of a secret can tell is long and looks like nothing.
     names = {it for it in _names_of_locks(road) if not re.search(r"[0-9A-Za-z_-]{24,}", it)}
     guessed = {f"lcp{sign}{NAME}" for sign in (":", "_", "-", ".", "/")} | {"lcp", "lcp_backup"}
@@ -172,9 +186,10 @@ def test_foreign_keys_among_live_tables_block_nothing(road: Road) -> None:
 
 @pytest.mark.parametrize("how", ["LOCK TABLES t WRITE", "LOCK TABLES t READ", "BEGIN", "XA"])
 def test_a_table_that_is_held_ends_a_restore_cleanly_and_the_next_one_works(
-    road: Road, monkeypatch: pytest.MonkeyPatch, how: str
+    road: Road,
+    impatient: None,  # noqa: ARG001 -- it has to be there first
+    how: str,
 ) -> None:
-    monkeypatch.setattr("lcp_backup.database.swap._TABLE_WAIT_SECONDS", 2, raising=False)
     world = road.world
     before = world.read.live()
     with closing(world.site()) as connection, connection.cursor() as cursor:
@@ -206,7 +221,8 @@ def test_two_restores_at_once_end_with_one_site(road: Road) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not [it for it in said if "LeaseHeld" not in it and "after the next" not in it], said
+    refused = ("LeaseHeld", "Conflict", "after the next")
+    assert not [it for it in said if not any(word in it for word in refused)], said
     assert road.honest_restore() == []
 
 
