@@ -14,7 +14,7 @@ from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.errors import ArchiveError, ArchiveRefused
 from lcp_backup.intake import volume
 from lcp_backup.intake.volume import take_volume
-from lcp_backup.model import Segment, VolumeFacts
+from lcp_backup.model import Notice, Segment, VolumeFacts
 from lcp_backup.volume.unpack import unpack
 from tests.buffers import Buffer
 from tests.trees import odd_tree, snapshot
@@ -32,6 +32,7 @@ class Store:
     def __init__(self) -> None:
         self.archive = Buffer()
         self.index = Buffer()
+        self.notices: tuple[Notice, ...] = ()
 
     def take(self, data: bytes, *, limit: int = 1 << 30) -> VolumeFacts:
         # Odd, so that headers and files lie over the chunks' borders.
@@ -39,11 +40,12 @@ class Store:
         with ArchiveWriter(
             self.archive, self.index, name="volume.tgz", index_name="volume.index", threads=1
         ) as writer:
-            facts = take_volume(
+            taken = take_volume(
                 chunks, writer, limit=limit, progress=lambda _: None, check=lambda: None
             )
             writer.finish()
-        return facts
+        self.notices = taken.notices
+        return taken.facts
 
     def segments(self) -> list[tuple[Segment, bytes]]:
         index = read_index(self.index, archive_name="volume.tgz")

@@ -196,12 +196,6 @@ def test_a_later_member_of_a_name_replaces_the_earlier(tmp_path: Path) -> None:
     assert contents == {"a": b"2", "b": b"1", "c": b"3"}
 
 
-def test_a_second_name_of_a_link_is_a_link(tmp_path: Path) -> None:
-    tar = Tar().add("a").add("l", kind=tarfile.SYMTYPE, target="a")
-    restore([tar.add("h", kind=tarfile.LNKTYPE, target="l").raw()], tmp_path / "out")
-    assert (tmp_path / "out" / "h").readlink() == Path("a")
-
-
 def test_dangerous_bits_of_files_are_dropped(tmp_path: Path) -> None:
     tar = Tar().add("f", mode=0o7755).add("d", kind=tarfile.DIRTYPE, mode=0o7775)
     restore([tar.raw()], tmp_path / "out")
@@ -310,11 +304,9 @@ def test_headers_that_never_end_are_refused(untouched: Path) -> None:
     )
     with pytest.raises(ArchiveRefused, match="nests its headers too deep"):
         staged([globals_], untouched)
-    few = b"".join(
-        tarfile.TarInfo.create_pax_global_header({f"key{number}": "x"}) for number in range(70)
-    )
+    many = tarfile.TarInfo.create_pax_global_header({f"key{n}": "x" for n in range(70)})
     with pytest.raises(ArchiveRefused, match="attributes for all members"):
-        staged([few + Tar().add("a").raw()], untouched)
+        staged([many + Tar().add("a").raw()], untouched)
 
 
 WHOLE = Tar().add("a", b"1" * 600).add("b" * 120, b"2" * 600).raw()

@@ -466,7 +466,7 @@ class _Intake:
     def _take_volume(self, check: Check) -> _TakenVolume:
         with self._archive(ArchiveKind.VOLUME, None) as writer:
             with self._judging():
-                facts = take_volume(
+                taken = take_volume(
                     self._sent(ArchiveKind.VOLUME),
                     writer,
                     limit=self._most_inflated(ArchiveKind.VOLUME),
@@ -475,7 +475,7 @@ class _Intake:
                 )
             check()
             written = writer.finish()
-        return _TakenVolume(described(self._catalog, str(self._backup_id), written), facts)
+        return _TakenVolume(described(self._catalog, str(self._backup_id), written), taken.facts)
 
     def _archive(self, kind: ArchiveKind, only_file: OnlyFile | None) -> ArchiveWriter:
         return new_archive(self._catalog, str(self._backup_id), kind, only_file)
