@@ -280,29 +280,27 @@ class _Tree:
         """A hard link; what it names must be a file that was unpacked before it."""
         if not existing or existing == parts:
             raise ArchiveRefused(f"the archive's hard link {quoted('/'.join(parts))} has no file")
-        source = os.dup(self._enter(existing[:-1]))
+        # A handle of the file itself: so what was looked at is what gets the name, and its folder,
+        # which may be left now with a mode that lets nobody in, is not needed any more.
+        source = self._enter(existing[:-1])
         try:
+            file = os.open(existing[-1], os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
+        except (FileNotFoundError, NotADirectoryError):
+            raise _no_file(parts, existing) from None
+        try:
+            # A second name of a link would lead elsewhere than the first, from where it lies.
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise _no_file(parts, existing)
             folder = self._enter(parts[:-1])
             self._made(
                 parts,
                 folder,
                 lambda: os.link(
-                    existing[-1],
-                    parts[-1],
-                    src_dir_fd=source,
-                    dst_dir_fd=folder,
-                    follow_symlinks=False,
+                    f"/proc/self/fd/{file}", parts[-1], dst_dir_fd=folder, follow_symlinks=True
                 ),
             )
-            linked = os.stat(parts[-1], dir_fd=folder, follow_symlinks=False)
-            if not stat.S_ISREG(linked.st_mode):
-                # A second name of a link would lead elsewhere than the first, from where it lies.
-                os.unlink(parts[-1], dir_fd=folder)
-                raise _no_file(parts, existing)
-        except (FileNotFoundError, PermissionError):
-            raise _no_file(parts, existing) from None
         finally:
-            os.close(source)
+            os.close(file)
 
     def _enter(self, parts: list[str]) -> int:
         """The open folder of these parts; makes what is missing, leaves what is left."""
