@@ -475,7 +475,7 @@ def _paths_of(places: _Places) -> list[str] | None:
     """The paths of a swap of parts that has begun; None when no restore wrote them like that."""
     try:
         paths = json.loads(_read(places.parts) or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(paths, list):
         return None
@@ -486,7 +486,8 @@ def _paths_of(places: _Places) -> list[str] | None:
         if not {"", ".", ".."}.isdisjoint(parts) or is_own(parts[0]):
             return None
         for tree in (places.folder, places.new, places.old_parts):
-            if _exists(tree) and _no_folder_above(tree, path) is not None:
+            is_there = _exists(tree)
+            if is_there and not (_is_folder(tree) and _no_folder_above(tree, path) is None):
                 return None
     return paths
 
@@ -512,7 +513,8 @@ def _make_above(path: Path, places: _Places) -> None:
     missing = [it for it in path.parents if not it.exists()]
     for folder in reversed(missing):
         unfinished = places.staging / "above"
-        unfinished.mkdir(exist_ok=True)
+        remove(unfinished)
+        unfinished.mkdir()
         like = folder.parent.stat()
         with suppress(PermissionError):  # only root may give a folder away
             os.chown(unfinished, like.st_uid, like.st_gid)
@@ -546,7 +548,8 @@ def _move_parts_back(places: _Places, paths: Collection[str]) -> None:
 def _write(marker: Path, text: str) -> None:
     """A marker is there whole, or not at all."""
     unfinished = marker.with_suffix(".unfinished")
-    unfinished.write_text(text)
+    with unfinished.open("x") as file:
+        file.write(text)
     unfinished.rename(marker)
 
 
@@ -589,6 +592,7 @@ def _move_out(places: _Places) -> list[Notice]:
                     detail=f"not in the backup, and it cannot be moved away ({error.strerror})",
                 )
             )
+    remove(places.moving_in)  # no restore made it, and a folder would be in the way
     places.moving_out.rename(places.moving_in)
     return notices
 
@@ -675,12 +679,12 @@ def _read(marker: Path) -> str | None:
         if error.errno in _NO_FILE:
             return None
         raise
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_MARKER:
-            return None
-        with suppress(UnicodeDecodeError):
-            return file.read(_MOST_MARKER).decode()
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_MARKER:
+        os.close(descriptor)
+        return None
+    with os.fdopen(descriptor, "rb") as file, suppress(UnicodeDecodeError):
+        return file.read(_MOST_MARKER).decode()
     return None
 
 
