@@ -4,16 +4,16 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lcp_backup.errors import VolumeError
+from lcp_backup.errors import InvalidRequest, VolumeError
 from lcp_backup.volume import staging
-from lcp_backup.volume.staging import StagedVolume, recover, stage
-from tests.trees import odd_tree, snapshot
+from lcp_backup.volume.staging import StagedVolume, check_below, check_empty, recover, stage
+from tests.trees import deep_tree, in_child, odd_tree, snapshot
 
 PROGRAM = Path(__file__).with_name("volume_swap_killed.py")
 
@@ -309,3 +309,362 @@ def test_a_tree_of_folders_that_may_not_be_written_can_be_removed(
     monkeypatch.setattr(os, "unlink", unlink)
     staged.discard()
     assert leftovers(folder) == []
+
+
+# --- what lies there ----------------------------------------------------------
+
+
+def staging_of(folder: Path, way: str, number: int = 1) -> Path:
+    front = ".lcp-restore" if number == 1 else f".lcp-restore.{number}"
+    return folder / front if way == "inside" else folder.parent / f"{front}-{folder.name}"
+
+
+def restored(folder: Path) -> StagedVolume:
+    """A restore as it should go, whatever lies there."""
+    with stage(folder) as staged:
+        new = fill(staged)
+        staged.swap()
+    live = {name: it for name, it in snapshot(folder).items() if not name.startswith(".lcp-")}
+    assert live == new
+    return staged
+
+
+@pytest.fixture
+def immutable(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
+    """Sets files immutable, until the test is over."""
+
+    def make(path: Path) -> None:
+        command = ["chattr", "+i", path]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("nothing can be set immutable here")
+
+    yield make
+    subprocess.run(["chattr", "-R", "-f", "-i", tmp_path], capture_output=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    ["file", "link", "dangling link", "pipe", "closed folder", "link for new", "link for old"],
+)
+def test_whatever_lies_in_the_staging_folders_place_does_not_block_a_restore(
+    folder: Path, way: str, tmp_path: Path, plant: str
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    odd_tree(outside)
+    before = snapshot(outside)
+    place = staging_of(folder, way)
+    if plant == "file":
+        place.write_text("x")
+    elif plant == "link":
+        place.symlink_to(outside)
+    elif plant == "dangling link":
+        place.symlink_to("nowhere")
+    elif plant == "pipe":
+        os.mkfifo(place)
+    elif plant == "closed folder":
+        place.mkdir()
+        (place / "new").mkdir(mode=0)
+        place.chmod(0)
+    else:
+        place.mkdir()
+        (place / "moving-in").touch()
+        (place / "old").mkdir()
+        (place / "new").mkdir()
+        it = place / plant.removeprefix("link for ")
+        it.rmdir()
+        it.symlink_to(outside)
+    staged = restored(folder)
+    assert staged.notices == ()
+    assert leftovers(folder) == []
+    assert snapshot(outside) == before
+
+
+@pytest.mark.parametrize("kind", ["parts", "keep", "moving-out", "moving-in"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff",
+        b"{}",
+        b"[1]",
+        b'["../outside/canary"]',
+        b'["a/../../outside/canary"]',
+        b'["/etc/passwd"]',
+        b'["link/canary"]',
+        b'["both/canary"]',
+        b'["a\\u0000"]',
+        b"[" * 100_000,
+        b"../../outside/canary",
+        "pipe",
+        "folder",
+        "link",
+    ],
+    ids=lambda it: repr(it)[:24],
+)
+def test_a_marker_that_no_restore_wrote_counts_for_nothing(
+    folder: Path, way: str, tmp_path: Path, kind: str, content: bytes | str
+) -> None:
+    outside = tmp_path / "opt" / "outside"
+    outside.mkdir()
+    (outside / "canary").write_text("canary")
+    (folder / "link").symlink_to("../outside")
+    place = staging_of(folder, way)
+    (place / "new" / "outside").mkdir(parents=True)
+    (place / "new" / "link").mkdir()
+    (place / "new" / "link" / "canary").write_text("planted")
+    (place / "new" / "outside" / "canary").write_text("planted")
+    if content == "pipe":
+        os.mkfifo(place / kind)
+    elif content == "folder":
+        (place / kind / "inner").mkdir(parents=True)
+    elif isinstance(content, str):
+        (place / kind).symlink_to(outside / "canary")
+    else:
+        (place / kind).write_bytes(content)
+    before = snapshot(outside)
+    restored(folder)
+    assert snapshot(outside) == before
+    assert leftovers(folder) == []
+
+
+def test_folders_and_links_in_the_place_of_what_a_swap_makes_are_not_in_the_way(
+    folder: Path, way: str, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o700)
+    place = staging_of(folder, way)
+    for inner in ("new/missing", "old", "moving-in/inner"):
+        (place / inner).mkdir(parents=True)
+    (place / "moving-out").touch()
+    (place / "new" / "missing" / "file").touch()
+    (place / "old-parts").touch()
+    (place / "parts").write_text('["missing/file", "both"]')
+    (place / "above").symlink_to(outside)
+    (place / "parts.unfinished").symlink_to(outside / "x")
+    restored(folder)
+    assert leftovers(folder) == []
+    assert list(outside.iterdir()) == []
+    assert outside.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_parts_had_moved_away_is_kept_when_their_list_is_lost(folder: Path, way: str) -> None:
+    place = staging_of(folder, way)
+    (place / "old-parts").mkdir(parents=True)
+    (place / "old-parts" / "file").write_text("was live")
+    (place / "parts").write_bytes(b"\x00\xff")
+    (notice,) = recover(folder)
+    assert notice.code == "leftover-kept"
+    assert "unfinished" in notice.subject
+    (kept,) = folder.parent.rglob("old-parts/file")
+    assert kept.read_text() == "was live"
+    restored(folder)
+    assert kept.read_text() == "was live"
+
+
+def test_the_old_entries_come_back_when_the_new_ones_are_lost_half_way(folder: Path) -> None:
+    place = folder / ".lcp-restore"
+    (place / "old").mkdir(parents=True)
+    (folder / "both").rename(place / "old" / "both")
+    (place / "moving-out").touch()
+    recover(folder)
+    assert (folder / "both").read_text() == "old"
+    assert (folder / "old" / "file").read_text() == "old"
+    assert leftovers(folder) == []
+
+
+def test_what_cannot_be_removed_is_told_and_worked_around_again_and_again(
+    folder: Path, way: str, immutable: Callable[[Path], None]
+) -> None:
+    immutable(folder / "old" / "file")
+    staged = restored(folder)
+    (notice,) = staged.notices
+    assert (notice.code, notice.subject) == ("leftover-kept", str(staging_of(folder, way)))
+    assert "Operation not permitted, at '" in notice.detail
+    for _ in range(2):
+        staged = restored(folder)
+        assert staged.notices == (notice,)
+        assert len(leftovers(folder)) == 1
+    # A second one, and the next restore works around both.
+    immutable(folder / "new" / "file")
+    assert len(restored(folder).notices) == 2
+    assert staging_of(folder, way, 2).exists()
+    assert len(restored(folder).notices) == 2
+    assert recover(folder) == restored(folder).notices
+
+
+def test_a_restore_that_was_killed_beside_a_leftover_is_finished(
+    folder: Path, way: str, immutable: Callable[[Path], None]
+) -> None:
+    immutable(folder / "old" / "file")
+    restored(folder)
+    staged = stage(folder)
+    (staged.new / "latest").write_text("latest")
+    staged.swap()
+    recover(folder)
+    assert [it.name for it in folder.iterdir() if not it.name.startswith(".lcp-")] == ["latest"]
+    assert [it.name for it in leftovers(folder)] == [staging_of(folder, way).name]
+
+
+def test_an_immutable_staging_folder_is_worked_around(
+    folder: Path, way: str, immutable: Callable[[Path], None]
+) -> None:
+    place = staging_of(folder, way)
+    place.mkdir()
+    immutable(place)
+    (notice,) = restored(folder).notices
+    assert notice.subject == str(place)
+
+
+def test_a_live_folder_that_cannot_be_changed_is_told_before_anything_is_done(
+    folder: Path, immutable: Callable[[Path], None]
+) -> None:
+    immutable(folder)
+    with pytest.raises(VolumeError, match=r"cannot be restored: it is set immutable.*chattr"):
+        stage(folder)
+    assert leftovers(folder) == []
+
+
+def test_an_immovable_entry_stays_unless_it_is_to_be_replaced(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, immutable: Callable[[Path], None]
+) -> None:
+    monkeypatch.setattr(staging, "_mount_points", lambda: {folder})
+    (folder / "stays").write_text("stays")
+    immutable(folder / "stays")
+    with stage(folder) as staged:
+        new = fill(staged)
+        staged.check_replaceable()
+        staged.swap()
+    assert snapshot(folder) == {**new, "stays": snapshot(folder)["stays"]}
+    assert [(it.code, it.subject) for it in staged.notices] == [("file-left-in-place", "stays")]
+    immutable(folder / "both")
+    before = snapshot(folder)
+    with stage(folder) as staged:
+        fill(staged)
+        with pytest.raises(VolumeError, match="both' cannot be replaced: it is set immutable"):
+            staged.check_replaceable()
+        with pytest.raises(VolumeError, match="cannot be replaced"):
+            staged.swap()
+    assert snapshot(folder) == before
+
+
+@pytest.mark.usefixtures("way")
+def test_a_tree_deeper_than_any_path_that_another_program_left_is_removed(folder: Path) -> None:
+    (folder / "old" / "deep").mkdir()
+    deep_tree(folder / "old" / "deep", 2500)
+    place = folder.parent / f".lcp-restore-{folder.name}" / "new"
+    place.mkdir(parents=True)
+    deep_tree(place, 2500)
+    in_child(lambda: restored(folder), descriptors=60)
+    assert leftovers(folder) == []
+
+
+def test_folders_whose_names_look_alike_are_not_each_others(tmp_path: Path) -> None:
+    one, two, three = (tmp_path / name for name in ("data", "data-2", "2-data"))
+    for folder in (one, two, three):
+        folder.mkdir()
+        (folder / "canary").write_text(folder.name)
+        staged = stage(folder)
+        (staged.new / "killed").touch()
+    for folder in (two, three):
+        assert recover(one) == ()
+        assert (tmp_path / f".lcp-restore-{folder.name}").exists()
+    for folder in (one, two, three):
+        recover(folder)
+        assert (folder / "canary").read_text() == folder.name
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_what_is_kept_is_never_laid_over_something(folder: Path) -> None:
+    with stage(folder) as staged:
+        fill(staged)
+        kept = staged.keep_previous("label")
+        (kept / "squatter").mkdir(parents=True)
+        staged.swap()
+    assert (kept.parent / f"{kept.name}-2" / "old" / "file").read_text() == "old"
+    assert (kept / "squatter").is_dir()
+    restored(folder)
+
+
+def test_a_drill_may_go_again_into_a_folder_where_a_leftover_stays(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, immutable: Callable[[Path], None]
+) -> None:
+    monkeypatch.setattr(staging, "_mount_points", lambda: {folder})
+    immutable(folder / "old" / "file")
+    with stage(folder) as staged:
+        staged.swap()
+    check_empty(folder)
+
+
+# --- where a restore into another folder may go -------------------------------
+
+
+@pytest.mark.parametrize(
+    "asked", ["drill", "deep/drill", "data/drill", "link/drill", "./a/../drill"]
+)
+def test_a_folder_below_the_mount_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    mount = tmp_path.resolve()
+    monkeypatch.setattr(staging, "_mount_points", lambda: {Path("/"), mount})
+    (mount / "data" / "inner").mkdir(parents=True)
+    (mount / "link").symlink_to("data/inner")
+    expected = Path(os.path.realpath(mount / asked))
+    assert check_below(mount / asked, mount / "data") == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("/etc/drill", "does not lie below"),
+        ("../drill", "does not lie below"),
+        ("", "does not lie below"),
+        ("out/drill", "does not lie below"),
+        ("dangling/drill", "does not lie below"),
+        ("data", "is the live folder or holds it"),
+        ("to live", "is the live folder or holds it"),
+        ("above", "is the live folder or holds it"),
+        (".lcp-restore-data/new", "this service's own"),
+        ("data/.LCP-restore/x", "this service's own"),
+        ("a\0b", "is no folder's name"),
+    ],
+)
+def test_a_folder_elsewhere_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, said: str
+) -> None:
+    mount = tmp_path.resolve() / "mount"
+    monkeypatch.setattr(staging, "_mount_points", lambda: {Path("/"), mount})
+    live = mount / "data" if said != "is the live folder or holds it" else mount / "above" / "data"
+    live.mkdir(parents=True)
+    if asked == "data":
+        asked = "above/data"
+    (mount / "to live").symlink_to(live)
+    (mount / "out").symlink_to(tmp_path)
+    (mount / "dangling").symlink_to("/nowhere")
+    with pytest.raises(InvalidRequest, match=said):
+        check_below(mount / asked, live)
+
+
+@pytest.mark.parametrize("mounts", [set(), {Path("/")}])
+def test_where_nothing_is_mounted_the_live_folders_parent_is_the_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounts: set[Path]
+) -> None:
+    monkeypatch.setattr(staging, "_mount_points", lambda: mounts)
+    live = tmp_path.resolve() / "site" / "data"
+    live.mkdir(parents=True)
+    assert check_below(live.parent / "drill", live) == live.parent / "drill"
+    for elsewhere in (live.parent.parent / "drill", live.parent, Path("/drill")):
+        with pytest.raises(InvalidRequest, match="does not lie below"):
+            check_below(elsewhere, live)
+    with pytest.raises(InvalidRequest, match="does not lie below '/data'"):
+        check_below(Path("/etc/drill"), Path("/data"))
+
+
+def test_a_mount_point_itself_holds_what_lies_below_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = tmp_path.resolve() / "data"
+    monkeypatch.setattr(staging, "_mount_points", lambda: {Path("/"), live})
+    assert check_below(live / "drill", live) == live / "drill"
+    with pytest.raises(InvalidRequest, match="does not lie below"):
+        check_below(live.parent / "drill", live)

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import tarfile
+import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -31,7 +32,7 @@ from lcp_backup.volume.pack import pack
 from lcp_backup.volume.staging import StagedVolume
 from lcp_backup.volume.unpack import unpack
 from tests.buffers import Buffer
-from tests.trees import TEXT, odd_tree, snapshot
+from tests.trees import TEXT, in_child, odd_tree, snapshot
 
 CUT = 700
 """Odd, so that headers and files lie over the chunks' borders."""
@@ -196,12 +197,6 @@ def test_a_later_member_of_a_name_replaces_the_earlier(tmp_path: Path) -> None:
     assert contents == {"a": b"2", "b": b"1", "c": b"3"}
 
 
-def test_a_second_name_of_a_link_is_a_link(tmp_path: Path) -> None:
-    tar = Tar().add("a").add("l", kind=tarfile.SYMTYPE, target="a")
-    restore([tar.add("h", kind=tarfile.LNKTYPE, target="l").raw()], tmp_path / "out")
-    assert (tmp_path / "out" / "h").readlink() == Path("a")
-
-
 def test_dangerous_bits_of_files_are_dropped(tmp_path: Path) -> None:
     tar = Tar().add("f", mode=0o7755).add("d", kind=tarfile.DIRTYPE, mode=0o7775)
     restore([tar.raw()], tmp_path / "out")
@@ -279,6 +274,69 @@ HOSTILE: dict[str, tuple[Tar, str]] = {
         .add("h", kind=tarfile.LNKTYPE, target="l/x"),
         "'l'",
     ),
+    "hard link to a link": (
+        Tar()
+        .add("d/x")
+        .add("l", kind=tarfile.SYMTYPE, target="d/x")
+        .add("h", kind=tarfile.LNKTYPE, target="l"),
+        "'h'",
+    ),
+    "hard link to a link that leads out from where it would lie": (
+        Tar()
+        .add("etc/passwd", b"x")
+        .add(
+            "document_library/a/b/c/d/e/f/g/h/l",
+            kind=tarfile.SYMTYPE,
+            target=f"{'../' * 9}etc/passwd",
+        )
+        .add(
+            "document_library/evil",
+            kind=tarfile.LNKTYPE,
+            target="document_library/a/b/c/d/e/f/g/h/l",
+        ),
+        "'document_library/evil'",
+    ),
+    "hard link to a file that a link replaced": (
+        Tar()
+        .add("d/f", b"x")
+        .add("d/f", kind=tarfile.SYMTYPE, target="../d")
+        .add("h", kind=tarfile.LNKTYPE, target="d/f"),
+        "'h'",
+    ),
+    "hard link to a link to a file by its second name": (
+        Tar()
+        .add("f", b"x")
+        .add("d/l", kind=tarfile.SYMTYPE, target="../f")
+        .add("d/h", kind=tarfile.LNKTYPE, target="d/l")
+        .add("h", kind=tarfile.LNKTYPE, target="d/h"),
+        "'d/h'",
+    ),
+    "hard link that replaces its own file": (
+        Tar().add("f", b"x").add("f", kind=tarfile.LNKTYPE, target="f"),
+        "'f'",
+    ),
+    "long part": (Tar().add("d/" + "n" * 256, b"x"), "256 bytes between two slashes"),
+    "long part of two bytes each": (Tar().add("d/" + "ü" * 128, b"x"), "256 bytes between"),
+    "long name": (
+        Tar().add("/".join(["n" * 255] * 17), b"x"),
+        "a name of 4351 bytes; at most 4095",
+    ),
+    "long target": (
+        Tar().add("l", kind=tarfile.SYMTYPE, target="t/" * 2500),
+        "to a name of 5000 bytes; at most 4095",
+    ),
+    "long target of a hard link": (
+        Tar().add("h", kind=tarfile.LNKTYPE, target="t/" * 2500 + "t"),
+        "a name of 5001 bytes; at most 4095",
+    ),
+    "100,000 folders": (Tar().add("d/" * 100_000 + "f", b"x"), "at most 4095"),
+    "staging in other letters": (Tar().add(".LCP-Restore/moving-in"), "this service's own"),
+    "staging in letters that look the same": (
+        Tar().add(".lcp-re\u017ftore/x"),
+        "this service's own",
+    ),
+    "staging with what cannot be seen": (Tar().add(".lcp-re\u200cstore-2/x"), "this service's own"),
+    "kept": (Tar().add(".LCP-kept-1/x"), "this service's own"),
     "character device": (Tar().add("c", kind=tarfile.CHRTYPE), "'c'"),
     "block device": (Tar().add("b", kind=tarfile.BLKTYPE), "'b'"),
     "pipe": (Tar().add("p", kind=tarfile.FIFOTYPE), "'p'"),
@@ -310,11 +368,9 @@ def test_headers_that_never_end_are_refused(untouched: Path) -> None:
     )
     with pytest.raises(ArchiveRefused, match="nests its headers too deep"):
         staged([globals_], untouched)
-    few = b"".join(
-        tarfile.TarInfo.create_pax_global_header({f"key{number}": "x"}) for number in range(70)
-    )
+    many = tarfile.TarInfo.create_pax_global_header({f"key{n}": "x" for n in range(70)})
     with pytest.raises(ArchiveRefused, match="attributes for all members"):
-        staged([few + Tar().add("a").raw()], untouched)
+        staged([many + Tar().add("a").raw()], untouched)
 
 
 WHOLE = Tar().add("a", b"1" * 600).add("b" * 120, b"2" * 600).raw()
@@ -330,6 +386,25 @@ def test_an_archive_that_is_cut_short_is_refused(length: int, untouched: Path) -
 def test_an_archive_that_ends_inside_a_file_says_so(untouched: Path) -> None:
     with pytest.raises(ArchiveDamaged, match="ends inside a file"):
         staged(cut(WHOLE[:1000]), untouched)
+
+
+@pytest.mark.parametrize(
+    ("joined", "said"),
+    [
+        (WHOLE + Tar().add("c", b"3").raw(), "bytes after the end of the archive"),
+        (WHOLE[:4608] + Tar().add("c", b"3").raw(), "bytes after the end of the archive"),
+        (WHOLE + b"x", "bytes after the end of the archive"),
+    ],
+)
+def test_what_stands_behind_the_end_is_refused(joined: bytes, said: str, untouched: Path) -> None:
+    with pytest.raises(ArchiveRefused, match=said):
+        staged(cut(joined), untouched)
+
+
+def test_gzip_files_that_were_joined_are_refused_for_their_second_archive(untouched: Path) -> None:
+    both = gzip.compress(WHOLE) + gzip.compress(Tar().add("c", b"3").raw())
+    with pytest.raises(ArchiveRefused, match="bytes after the end of the archive"):
+        staged(inflate_stream([both], name="volume.tgz"), untouched)
 
 
 def test_a_broken_header_is_not_taken_for_the_end(untouched: Path) -> None:
@@ -387,6 +462,22 @@ def test_a_storage_that_fails_half_way_changes_nothing(untouched: Path) -> None:
         staged(chunks(), untouched)
 
 
+def test_names_as_long_as_a_file_system_holds_are_restored(tmp_path: Path) -> None:
+    longest = "/".join(["n" * 255] * 15 + ["m" * 254])
+    target = "t" * 4095
+    tar = Tar().add(longest, b"x").add("l", kind=tarfile.SYMTYPE, target=target)
+    assert len(longest) == 4094
+    restore(cut(tar.raw()), tmp_path / "out")
+    assert str((tmp_path / "out" / "l").readlink()) == target
+    at = os.open(tmp_path / "out", os.O_RDONLY)
+    for part in longest.split("/"):
+        inner = os.open(part, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = inner
+    assert os.read(at, 2) == b"x"
+    os.close(at)
+
+
 def test_what_check_raises_changes_nothing(untouched: Path) -> None:
     def check() -> None:
         raise LeaseLost("taken over")
@@ -400,6 +491,94 @@ def test_the_bytes_after_the_end_are_still_read(untouched: Path) -> None:
     damaged[-5] ^= 1
     with pytest.raises(ArchiveDamaged, match="not a valid gzip"):
         staged(inflate_stream([bytes(damaged)], name="volume.tgz"), untouched)
+
+
+def deep(depth: int, file: str = "f") -> Tar:
+    folders = [f"{'d/' * number}" for number in range(1, depth + 1)]
+    tar = Tar()
+    for number, name in enumerate(folders):
+        tar.add(name, kind=tarfile.DIRTYPE, mode=0o700 + number % 8, mtime=1000 + number)
+    return tar.add(f"{folders[-1]}{file}", b"x").add("other", b"y")
+
+
+@pytest.mark.parametrize("depth", [31, 32, 33, 34, 100, 1200])
+def test_a_tree_of_any_depth_is_made_and_removed_with_few_descriptors(
+    tmp_path: Path, depth: int
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+
+    def work() -> None:
+        raw = deep(depth).raw()
+        staged([raw], folder).discard()
+        assert list(tmp_path.iterdir()) == [folder]
+        restore([raw], folder)
+        # Again, over it: what was live is removed.
+        restore([raw], folder)
+        assert list(tmp_path.iterdir()) == [folder]
+        at = folder
+        for number in range(min(depth, 900)):
+            at /= "d"
+            status = at.stat()
+            assert (status.st_mode & 0o777, status.st_mtime) == (0o700 + number % 8, 1000 + number)
+        restore([Tar().add("f").raw()], folder)
+        assert [it.name for it in folder.iterdir()] == ["f"]
+
+    in_child(work, descriptors=60)
+
+
+def test_a_path_of_1500_folders_in_248_bytes_stands_in_nobodys_way(tmp_path: Path) -> None:
+    raw = Tar().add("d/" * 1500 + "f", b"x").raw()
+    restore([raw], tmp_path / "data")
+    restore([Tar().add("honest", b"x").raw()], tmp_path / "data")
+    assert [it.name for it in (tmp_path / "data").iterdir()] == ["honest"]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_folders_of_any_mode_are_no_obstacle_to_who_is_not_root() -> None:
+    tar = Tar()
+    for name in ("a", "a/b", "a/b/c"):
+        tar.add(name, kind=tarfile.DIRTYPE, mode=0)
+    tar.add("z").add("a/b/c/f", b"x", mode=0)
+    tar.add("a/b/g", kind=tarfile.LNKTYPE, target="a/b/c/f")
+    raw = tar.raw()
+
+    def work() -> None:
+        folder = Path.cwd() / "data"
+        for _ in range(2):
+            restore([raw], folder)
+            assert (folder / "a").stat().st_mode & 0o777 == 0
+        staged([raw], folder).discard()
+        restore([Tar().add("f").raw()], folder)
+        assert list(Path.cwd().iterdir()) == [folder]
+
+    in_child(work, as_nobody=True)
+
+
+def test_members_in_turns_of_two_folders_cost_no_memory(tmp_path: Path) -> None:
+    tar = Tar()
+    for number in range(600):
+        tar.add(f"{number % 2}/{'d/' * 20}{number}", b"x")
+    raw = tar.raw()
+
+    def work() -> None:
+        tracemalloc.start()
+        staged(cut(raw, 1 << 16), tmp_path / "data").discard()
+        assert tracemalloc.get_traced_memory()[1] < 2 << 20
+
+    in_child(work)
+
+
+def test_an_owner_that_a_user_space_does_not_have_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", refuse)
+    restore([Tar().add("f", TEXT, uid=2**31).raw()], tmp_path / "out")
+    assert snapshot(tmp_path / "out")["f"].content == TEXT
 
 
 def test_no_descriptor_stays_open(tmp_path: Path, untouched: Path) -> None:

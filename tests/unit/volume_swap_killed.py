@@ -57,7 +57,7 @@ def kill_before(step: int) -> None:
         setattr(os, name, counted(getattr(os, name)))
 
 
-def in_child(work: Callable[[], None], step: int) -> bool:
+def in_child(work: Callable[[], object], step: int) -> bool:
     """Whether the work came to its end before the step it was to be killed at."""
     child = os.fork()
     if child == 0:

@@ -1,8 +1,8 @@
 """Tar headers, built fast: the POSIX pax format that GNU tar, bsdtar and Python's tarfile open.
 
-Only what an archive of this service needs is here; tar files are parsed by Python's `tarfile`
-(`volume.unpack`). The standard's headers are built by hand because one file costs `tarfile` more
-time than reading and compressing its bytes does when files are small.
+Only what an archive of this service needs is here; `archive.untar` reads tar files of any program.
+The standard's headers are built by hand because one file costs `tarfile` more time than reading and
+compressing its bytes does when files are small.
 
 Source of the format: POSIX.1-2017, `pax` utility, "pax Interchange Format". Names that are no valid
 UTF-8 are announced with `hdrcharset=BINARY` and stored as the bytes they are.
@@ -28,7 +28,7 @@ _CHECKSUM_BLANK = b"        "
 
 
 class Kind(Enum):
-    """The type flags used here."""
+    """What members are, by the type flags written here."""
 
     FILE = b"0"
     SECOND_NAME = b"1"

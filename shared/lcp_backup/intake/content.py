@@ -2,12 +2,12 @@
 
 import itertools
 import re
-import tarfile
 from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Final, NamedTuple
 
 from lcp_backup.archive.tar import BLOCK
+from lcp_backup.archive.untar import is_header
 
 _MAGIC: Final = (
     (b"\x89PNG", "a PNG image"),
@@ -67,7 +67,7 @@ def recognised(chunks: Iterable[bytes]) -> Content:
 def _recognised(head: bytes) -> tuple[Form, str]:
     if head.startswith(_GZIP):
         return Form.GZIP, Form.GZIP.value
-    if _is_tar(head):
+    if is_header(head):
         return Form.TAR, Form.TAR.value
     if found := _named(head):
         return Form.OTHER, found
@@ -90,12 +90,10 @@ def _named(head: bytes) -> str | None:
     return None
 
 
-def _is_tar(block: bytes) -> bool:
-    """Whether this is a header with a valid checksum, or the end of an empty archive."""
-    if block == bytes(BLOCK):
-        return True
-    try:
-        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-    except tarfile.HeaderError:
-        return False
-    return True
+def is_apples(name: str) -> bool:
+    """Whether a file is what macOS puts into archives beside the files themselves.
+
+    `._name` has the extended attributes of `name` (AppleDouble), `.DS_Store` how a window looks.
+    """
+    base = name.rpartition("/")[2]
+    return base.startswith("._") or base == ".DS_Store"

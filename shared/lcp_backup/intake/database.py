@@ -1,12 +1,13 @@
 """A foreign dump becomes a database archive: cut into segments, every statement judged once."""
 
 import re
-import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 from lcp_backup.archive.deflate import inflate_stream
+from lcp_backup.archive.tar import Kind as MemberKind
+from lcp_backup.archive.untar import TarReader
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
 from lcp_backup.database.dump import SANDBOX_LINE
 from lcp_backup.database.endpoint import Flavour
@@ -16,10 +17,9 @@ from lcp_backup.database.reader import StatementReader
 from lcp_backup.database.statements import StatementSplitter
 from lcp_backup.database.tokens import EVERY, NotTakenError
 from lcp_backup.errors import ArchiveDamaged, ArchiveRefused
-from lcp_backup.intake.content import Form, recognised
+from lcp_backup.intake.content import Form, is_apples, recognised
 from lcp_backup.model import DatabaseFacts, Section
 from lcp_backup.volume.names import shown
-from lcp_backup.volume.unpack import TarStream, read_members
 
 MOST_STATEMENT: Final = 128 << 20
 """Bytes of one statement: mysqldump's own limit for a row is 24 MiB, and hexadecimal doubles it."""
@@ -218,13 +218,14 @@ def _sql(chunks: Iterable[bytes], limit: int, check: Callable[[], None]) -> Iter
 
 
 def _only_member(chunks: Iterable[bytes], limit: int, check: Callable[[], None]) -> Iterator[bytes]:
-    stream = TarStream(chunks, lambda _: None, check)
+    reader = TarReader(chunks, lambda _: None, check)
     taken: str | None = None
-    for member in read_members(stream, check):
+    for member in reader.members():
         name = shown(member.name)
-        if member.isdir() or _is_apple_double(member):
+        is_file = member.kind is MemberKind.FILE
+        if member.kind is MemberKind.FOLDER or (is_file and is_apples(member.name)):
             continue
-        if not member.isreg() or member.issparse():
+        if not is_file:
             raise ArchiveRefused(
                 f"the database's archive holds {name!r}, which is a link, a device or something"
                 " unknown; one SQL file is taken"
@@ -234,7 +235,7 @@ def _only_member(chunks: Iterable[bytes], limit: int, check: Callable[[], None])
                 f"the database's archive holds {taken!r} and {name!r}; one SQL file is taken"
             )
         taken = name
-        content = recognised(bytes(piece) for piece in stream.take(member.size))
+        content = recognised(bytes(piece) for piece in reader.content())
         if content.form is Form.GZIP:
             inflated = inflate_stream(
                 content.chunks, name=f"{name!r} in the database's archive", limit=limit
@@ -245,14 +246,8 @@ def _only_member(chunks: Iterable[bytes], limit: int, check: Callable[[], None])
                 f"{name!r} in the database's archive is {content.found}, and no SQL dump"
             )
         yield from _checked(content.chunks, check)
-    stream.drain()
     if taken is None:
         raise ArchiveRefused("the database's archive holds no file")
-
-
-def _is_apple_double(member: tarfile.TarInfo) -> bool:
-    """macOS's tar puts attributes into a file `._name` beside each file."""
-    return member.isreg() and member.name.rpartition("/")[2].startswith("._")
 
 
 def _checked(chunks: Iterator[bytes], check: Callable[[], None]) -> Iterator[bytes]:

@@ -2,24 +2,42 @@
 
 import os
 from collections.abc import Callable, Iterable
-from typing import Final
+from enum import Enum
+from typing import Final, NamedTuple
 
 from lcp_backup.archive import tar
 from lcp_backup.archive.deflate import inflate_stream
 from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.errors import ArchiveRefused
-from lcp_backup.intake.content import Form, recognised
-from lcp_backup.model import VolumeFacts
-from lcp_backup.volume.names import is_own, link_stays_inside, shown
+from lcp_backup.intake.content import Form, is_apples, recognised
+from lcp_backup.model import Notice, VolumeFacts
+from lcp_backup.volume.names import is_own, quoted, shown
 from lcp_backup.volume.segments import TarSegments
-from lcp_backup.volume.unpack import Attributes, extract
+from lcp_backup.volume.unpack import Attributes, check_link, extract
 
 LIBRARY: Final = "document_library"
 _TOP: Final = "data"
 """The data folder's own name, when it was packed from outside."""
 _SHOWN_NAMES: Final = 5
 MOST_NAMES: Final = 5_000_000
-"""Members and the folders around them. Their places take about 100 bytes of memory each."""
+"""Members and the folders around them; a hard link counts three times.
+
+Their places take about 100 bytes of memory each.
+"""
+MOST_DEPTH: Final = 128
+"""Parts of a member's name. Liferay's own names have about ten, and EFS holds a thousand."""
+MOST_TARGET: Final = 4080
+"""Bytes that a symbolic link holds on EFS; and how many names a file has there, or a few more:"""
+MOST_NAMES_OF_A_FILE: Final = 175
+"""https://docs.aws.amazon.com/efs/latest/ug/limits.html"""
+
+
+class TakenVolume(NamedTuple):
+    """A volume that was taken in."""
+
+    facts: VolumeFacts
+    notices: tuple[Notice, ...]
+    """What was left out (`macos-files-left-out`)."""
 
 
 def take_volume(
@@ -29,12 +47,14 @@ def take_volume(
     limit: int,
     progress: Callable[[int], None],
     check: Callable[[], None],
-) -> VolumeFacts:
+) -> TakenVolume:
     """Writes a foreign volume as a whole tar file of our own form; the caller finishes the writer.
 
     Taken: a tar file, gzip'd or not, of `document_library`, of the data folder's content, or of one
-    folder `data` with that content, which is left out of the names. What a restore would refuse is
-    refused here already. Members keep names, modes, owners, times to the nanosecond and links.
+    folder `data` with that content, which is left out of the names. What a restore would refuse, or
+    a file system on AWS would, is refused here already. Members keep names, modes, owners, times to
+    the nanosecond and links. Left out, with a notice: what macOS adds to archives (`._name`,
+    `.DS_Store`).
 
     Memory: about 100 bytes for every member (places that are taken), and a few segments.
 
@@ -60,9 +80,10 @@ def take_volume(
     extract(content.chunks, members, progress=lambda _: None, check=check)
     members.require_library()
     segments.end()
-    return VolumeFacts(
+    facts = VolumeFacts(
         files=members.files, folders=members.folders, links=members.links, bytes=members.bytes
     )
+    return TakenVolume(facts, members.notices())
 
 
 class _Rewritten:
@@ -71,15 +92,28 @@ class _Rewritten:
     def __init__(self, segments: TarSegments) -> None:
         self._segments = segments
         self.files = self.folders = self.links = self.bytes = 0
+        self._places = _Places()
         self._drop_top: bool | None = None
         self._tops: dict[str, None] = {}
-        # Hashes, because a million names would fill the memory. Two that meet (one in 10^7 for a
-        # million names) would only have an archive refused.
-        self._folders: set[int] = set()
-        self._others: set[int] = set()
+        self._apples: list[str] = []
+        self._more_apples = 0
+
+    def notices(self) -> tuple[Notice, ...]:
+        """What was left out."""
+        if not self._apples:
+            return ()
+        count = len(self._apples) + self._more_apples
+        return (
+            Notice(
+                code="macos-files-left-out",
+                subject=shown(self._apples[0]),
+                detail=f"{count} files that macOS adds to archives (._name, .DS_Store) were left"
+                f" out: {', '.join(map(quoted, self._apples))}{', ...' * bool(self._more_apples)}",
+            ),
+        )
 
     def add_folder(self, parts: list[str], attributes: Attributes) -> None:
-        name = self._placed(parts, is_folder=True)
+        name = self._placed(parts, _What.FOLDER)
         if name is not None:
             self._begin(name, tar.Kind.FOLDER, attributes)
             self.folders += 1
@@ -87,7 +121,9 @@ class _Rewritten:
     def add_file(
         self, parts: list[str], size: int, content: Iterable[memoryview], attributes: Attributes
     ) -> None:
-        name = self._required(parts)
+        if self._is_left_out(parts):
+            return
+        name = self._required(parts, _What.FILE)
         self._begin(name, tar.Kind.FILE, attributes, size=size)
         done = 0
         for piece in content:
@@ -103,22 +139,26 @@ class _Rewritten:
         self.bytes += size
 
     def add_link(self, parts: list[str], target: str, attributes: Attributes) -> None:
-        name = self._required(parts)
-        if not link_stays_inside(name, target):
-            raise ArchiveRefused(
-                f"the archive's link {shown(name)!r} leads out of the folder, to {shown(target)!r}"
-            )
+        name = self._required(parts, _What.LINK)
+        check_link(name, target, MOST_TARGET)
         self._begin(name, tar.Kind.LINK, attributes, target=target)
         self.links += 1
 
     def add_name(self, parts: list[str], existing: list[str]) -> None:
-        name = self._required(parts)
-        target = "/".join(existing[1:] if self._drop_top else existing)
-        if target == name or hash(target) not in self._others:
+        if self._is_left_out(parts):
+            return
+        placed = existing
+        if self._drop_top:
+            placed = existing[1:] if existing[:1] == [_TOP] else []
+        first = self._places.file(placed)
+        name = self._required(parts, _What.FILE)
+        target = "/".join(placed)
+        if target == name or first is None:
             raise ArchiveRefused(
-                f"the archive's hard link {shown(name)!r} names {shown(target)!r},"
+                f"the archive's hard link {quoted(name)} names {quoted('/'.join(existing))},"
                 " which is no file before it in the archive"
             )
+        self._places.share(parts[1:] if self._drop_top else parts, first)
         # A hard link's own attributes mean nothing: it is another name of a file.
         attributes = Attributes(0o644, 0, 0, 0)
         self._begin(name, tar.Kind.SECOND_NAME, attributes, target=target)
@@ -126,7 +166,7 @@ class _Rewritten:
 
     def require_library(self) -> None:
         """Raises ArchiveRefused when the archive is something else than a document library."""
-        if hash(LIBRARY) in self._folders:
+        if self._places.is_folder([LIBRARY]):
             return
         held = "it is empty"
         if self._tops:
@@ -136,54 +176,49 @@ class _Rewritten:
             f" or the data folder's content"
         )
 
-    def _required(self, parts: list[str]) -> str:
-        name = self._placed(parts, is_folder=False)
+    def _is_left_out(self, parts: list[str]) -> bool:
+        if not is_apples(parts[-1]):
+            return False
+        if len(self._apples) < _SHOWN_NAMES:
+            self._apples.append("/".join(parts))
+        else:
+            self._more_apples += 1
+        return True
+
+    def _required(self, parts: list[str], what: "_What") -> str:
+        name = self._placed(parts, what)
         if name is None:
             raise ArchiveRefused(f"the archive has {_TOP!r} as a folder and as a file")
         return name
 
-    def _placed(self, parts: list[str], *, is_folder: bool) -> str | None:
+    def _placed(self, parts: list[str], what: "_What") -> str | None:
         """Where a member goes; None for the top folder itself."""
         if self._drop_top is None:
-            self._drop_top = parts[0] == _TOP and (is_folder or len(parts) > 1)
+            self._drop_top = parts[0] == _TOP and (what is _What.FOLDER or len(parts) > 1)
         if self._drop_top:
             if parts[0] != _TOP:
                 raise ArchiveRefused(
-                    f"the volume holds {shown('/'.join(parts))!r} beside its folder {_TOP!r}; pack"
+                    f"the volume holds {quoted('/'.join(parts))} beside its folder {_TOP!r}; pack"
                     f" {LIBRARY!r}, or the data folder's content"
                 )
             parts = parts[1:]
             if not parts:
                 return None
+        name = "/".join(parts)
         if is_own(parts[0]):
             raise ArchiveRefused(
-                f"the archive's member {shown('/'.join(parts))!r} is what a restore left: such"
+                f"the archive's member {quoted(name)} is what a restore left: such"
                 " names are this service's own"
+            )
+        if len(parts) > MOST_DEPTH:
+            raise ArchiveRefused(
+                f"the archive's member {quoted(name)} lies {len(parts)} deep;"
+                f" at most {MOST_DEPTH} parts of a name are taken"
             )
         if len(self._tops) < _SHOWN_NAMES:
             self._tops[parts[0]] = None
-        self._occupy(parts, is_folder=is_folder)
-        return "/".join(parts)
-
-    def _occupy(self, parts: list[str], *, is_folder: bool) -> None:
-        """Refuses what a restore would meet as a folder and as something else."""
-        name = ""
-        for part in parts[:-1]:
-            name += part
-            place = hash(name)
-            if place in self._others:
-                raise ArchiveRefused(
-                    f"the archive writes through {shown(name)!r}, which is no folder"
-                )
-            self._folders.add(place)
-            name += "/"
-        name += parts[-1]
-        place = hash(name)
-        if place in (self._others if is_folder else self._folders):
-            raise ArchiveRefused(f"the archive has {shown(name)!r} as a folder and as a file")
-        (self._folders if is_folder else self._others).add(place)
-        if len(self._folders) + len(self._others) > MOST_NAMES:
-            raise ArchiveRefused(f"the volume holds more than {MOST_NAMES} files and folders")
+        self._places.occupy(parts, what)
+        return name
 
     def _begin(
         self,
@@ -205,3 +240,88 @@ class _Rewritten:
             target=os.fsencode(target),
         )
         self._segments.begin(name, head, size)
+
+
+class _What(Enum):
+    """What lies in a place."""
+
+    FOLDER = 0
+    FILE = 1
+    LINK = 2
+
+
+class _Places:
+    """What lies where in the volume so far: folders stay, files and links may be replaced.
+
+    Places are hashes, because a million names would fill the memory. Two that meet (one in 10^7 for
+    a million names) only have an archive refused, here or when it is restored.
+    """
+
+    def __init__(self) -> None:
+        self._taken: dict[_What, set[int]] = {what: set() for what in _What}
+        self._first: dict[int, int] = {}
+        """The first name of a file that has several, by the others."""
+        self._names: dict[int, int] = {}
+        """How many names it has, by the first."""
+        self._way: list[tuple[str, int]] = []
+        """The folders around the member placed last: the next one often lies there, too."""
+
+    def occupy(self, parts: list[str], what: _What) -> None:
+        """Raises ArchiveRefused for what a restore would meet as a folder and as something else."""
+        place = self._enter(parts)
+        last = hash((place, parts[-1]))
+        folders, files, links = (self._taken[it] for it in _What)
+        if last in folders if what is not _What.FOLDER else last in files or last in links:
+            raise ArchiveRefused(
+                f"the archive has {quoted('/'.join(parts))} as a folder and as a file"
+            )
+        files.discard(last)
+        links.discard(last)
+        self._first.pop(last, None)
+        self._taken[what].add(last)
+        if len(folders) + len(files) + len(links) + 2 * len(self._first) > MOST_NAMES:
+            raise ArchiveRefused(f"the volume holds more than {MOST_NAMES} files and folders")
+
+    def is_folder(self, parts: list[str]) -> bool:
+        return _place(parts) in self._taken[_What.FOLDER]
+
+    def file(self, parts: list[str]) -> int | None:
+        """The place of a file's first name; None where no file is."""
+        place = _place(parts)
+        return self._first.get(place, place) if place in self._taken[_What.FILE] else None
+
+    def share(self, parts: list[str], first: int) -> None:
+        """Takes a note that this is another name of a file; refuses more than AWS's EFS holds."""
+        self._first[_place(parts)] = first
+        count = self._names[first] = self._names.get(first, 1) + 1
+        if count > MOST_NAMES_OF_A_FILE:
+            raise ArchiveRefused(
+                f"the archive's hard link {quoted('/'.join(parts))} is one of more than"
+                f" {MOST_NAMES_OF_A_FILE} names of a file; pack it with --hard-dereference"
+            )
+
+    def _enter(self, parts: list[str]) -> int:
+        """The place of the folder that this lies in; it and those around it are folders now."""
+        place = 0
+        for depth, part in enumerate(parts[:-1]):
+            if depth < len(self._way):
+                if self._way[depth][0] == part:
+                    place = self._way[depth][1]
+                    continue
+                del self._way[depth:]
+            place = hash((place, part))
+            if place in self._taken[_What.FILE] or place in self._taken[_What.LINK]:
+                name = "/".join(parts[: depth + 1])
+                raise ArchiveRefused(
+                    f"the archive writes through {quoted(name)}, which is no folder"
+                )
+            self._taken[_What.FOLDER].add(place)
+            self._way.append((part, place))
+        return place
+
+
+def _place(parts: list[str]) -> int:
+    place = 0
+    for part in parts:
+        place = hash((place, part))
+    return place

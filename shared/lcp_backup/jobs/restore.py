@@ -167,7 +167,7 @@ class _Restore:
         request = self.request
         self.run.step("finishing or undoing what an earlier restore left")
         # (Of the database, `stage` and `overwrite` do the same first.)
-        staging.recover(Path(self.settings.backup_folder))
+        self.run.note(staging.recover(Path(self.settings.backup_folder)))
         in_place = (
             request.is_whole and self.settings.backup_restore_strategy is RestoreStrategy.OVERWRITE
         )
@@ -208,6 +208,8 @@ class _Restore:
                 self._swap_volume(volume)
                 raise
             self._swap_volume(volume)
+        if volume is not None:
+            self.run.note(volume.notices)
         return loaded
 
     def result(self, loaded: Loaded | None) -> RestoreResult:
@@ -285,8 +287,9 @@ class _Restore:
 
     def _stage_volume(self, check: Check) -> staging.StagedVolume:
         archive = self.manifest.volume
-        folder = Path(self.request.into_folder or self.settings.backup_folder)
+        folder = Path(self.settings.backup_folder)
         if self.request.into_folder is not None:
+            folder = staging.check_below(Path(self.request.into_folder), folder)
             staging.check_empty(folder)
         paths = parts.checked_paths(self.request.paths)
         progress = self.run.progress_of("volume")

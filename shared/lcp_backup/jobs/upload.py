@@ -24,7 +24,7 @@ from lcp_backup.errors import (
     StorageError,
 )
 from lcp_backup.intake.database import take_database
-from lcp_backup.intake.volume import take_volume
+from lcp_backup.intake.volume import TakenVolume, take_volume
 from lcp_backup.jobs.active_run import ActiveRun, Pace, announce_failure, queued
 from lcp_backup.jobs.archives import THREADS, described, new_archive
 from lcp_backup.jobs.side_by_side import Check, side_by_side
@@ -40,7 +40,6 @@ from lcp_backup.model import (
     RunState,
     Upload,
     UploadedFile,
-    VolumeFacts,
 )
 from lcp_backup.objects import StoredPart
 from lcp_backup.requests import UploadRequest
@@ -433,7 +432,7 @@ class _Intake:
         Neither becomes an object before both were judged to their ends.
         """
         with ExitStack() as whole_or_aborted:
-            (database, database_facts), (volume, volume_facts) = side_by_side(
+            (database, database_facts), (volume, taken) = side_by_side(
                 lambda check: self._take_database(whole_or_aborted, check),
                 lambda check: self._take_volume(whole_or_aborted, check),
                 self._run.check,
@@ -443,7 +442,8 @@ class _Intake:
                 lambda _: self._finished(volume),
                 self._run.check,
             )
-        return self._manifest(*archives, database_facts, volume_facts)
+        self._run.note(taken.notices)
+        return self._manifest(*archives, database_facts, taken)
 
     def _finished(self, writer: ArchiveWriter) -> Archive:
         return described(self._catalog, str(self._backup_id), writer.finish())
@@ -453,7 +453,7 @@ class _Intake:
         database: Archive,
         volume: Archive,
         database_facts: DatabaseFacts,
-        volume_facts: VolumeFacts,
+        taken: TakenVolume,
     ) -> Manifest:
         return Manifest(
             id=str(self._backup_id),
@@ -468,7 +468,8 @@ class _Intake:
             database=database,
             volume=volume,
             database_facts=database_facts,
-            volume_facts=volume_facts,
+            volume_facts=taken.facts,
+            warnings=taken.notices,
         )
 
     def _take_database(
@@ -494,10 +495,10 @@ class _Intake:
 
     def _take_volume(
         self, whole_or_aborted: ExitStack, check: Check
-    ) -> tuple[ArchiveWriter, VolumeFacts]:
+    ) -> tuple[ArchiveWriter, TakenVolume]:
         writer = whole_or_aborted.enter_context(self._archive(ArchiveKind.VOLUME, None))
         with self._judging():
-            facts = take_volume(
+            taken = take_volume(
                 self._sent(ArchiveKind.VOLUME),
                 writer,
                 limit=self._most_inflated(ArchiveKind.VOLUME),
@@ -505,7 +506,7 @@ class _Intake:
                 check=check,
             )
         check()
-        return writer, facts
+        return writer, taken
 
     def _archive(self, kind: ArchiveKind, only_file: OnlyFile | None) -> ArchiveWriter:
         return new_archive(self._catalog, str(self._backup_id), kind, only_file)

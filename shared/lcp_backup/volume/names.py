@@ -1,10 +1,20 @@
 """Names inside a volume: how they are shown, which are this service's own, which links are safe."""
 
 import os
+import unicodedata
 from typing import Final
 
+MOST_COMPONENT: Final = 255
+"""Bytes between two slashes of a name: what Linux and its file systems hold (NAME_MAX)."""
+MOST_NAME: Final = 4095
+"""Bytes of a whole name, and of what a link holds: what a program can give to Linux (PATH_MAX)."""
+
 STAGING_NAME: Final = ".lcp-restore"
-"""What a restore makes in the folder's top level while it works; never packed, never restored."""
+"""What a restore makes in the folder's top level while it works; never packed, never restored.
+
+So are names that go on with `-` or `.`: what lies beside a folder, and what had to work around what
+lay there.
+"""
 
 
 def shown(name: str) -> str:
@@ -18,10 +28,27 @@ def shown(name: str) -> str:
 KEPT_PREFIX: Final = ".lcp-kept-"
 """How the name begins under which a restore keeps the previous content, when that was asked for."""
 
+_OWN_PREFIXES = (f"{STAGING_NAME}-", f"{STAGING_NAME}.", KEPT_PREFIX)
+
+
+def quoted(name: str) -> str:
+    """The name in quotes for a message, its middle left out when it is long."""
+    text = shown(name)
+    most = 200
+    return repr(text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 2 :]}")
+
 
 def is_own(name: str) -> bool:
-    """Whether this top-level name is a restore's: of a running or killed one, or kept by one."""
-    return name == STAGING_NAME or name.startswith(KEPT_PREFIX)
+    """Whether this top-level name is a restore's: of a running or killed one, or kept by one.
+
+    Also true of what a file system that ignores case would take for one.
+    """
+    if not name.isascii():
+        # Such file systems ignore how a letter is composed, and what cannot be seen.
+        composed = unicodedata.normalize("NFKC", name)
+        name = "".join(it for it in composed if unicodedata.category(it) != "Cf")
+    name = name.casefold()
+    return name == STAGING_NAME or name.startswith(_OWN_PREFIXES)
 
 
 def link_stays_inside(name: str, target: str) -> bool:

@@ -5,6 +5,7 @@ from itertools import islice
 from pathlib import Path
 
 from lcp_backup.archive import tar
+from lcp_backup.archive.untar import TarReader
 from lcp_backup.errors import InvalidRequest, NotFound
 from lcp_backup.model import Segment
 from lcp_backup.volume.names import is_own, shown
@@ -12,9 +13,7 @@ from lcp_backup.volume.staging import StagedVolume
 from lcp_backup.volume.unpack import (
     Attributes,
     Members,
-    TarStream,
     hand_over,
-    read_members,
     staged_by,
 )
 
@@ -74,7 +73,7 @@ class Parts:
     """
 
     def __init__(self, segments: Iterable[Segment], paths: Collection[str]) -> None:
-        self._paths = frozenset(paths)
+        self.paths = frozenset(paths)
         wanted = frozenset(map(shown, paths))
         missing = set(wanted)
         self._runs: list[_Run] = []
@@ -111,14 +110,14 @@ class Parts:
         Arguments as of `unpack`. Raises what `read` raises, and as `unpack` does; NotFound when the
         index knows a path only by how its name is shown.
         """
-        chosen = _OnlyThese(self._paths, into)
+        chosen = _OnlyThese(self.paths, into)
         for run in self._runs:
-            stream = TarStream(_chunks(run, read), progress, check)
+            reader = TarReader(_chunks(run, read), progress, check)
             # A run may end inside a file that nobody asked for: what begins in it is all of it.
-            for member in islice(read_members(stream, check), run.members):
-                hand_over(member, stream, chosen)
-            stream.drain()
-        _none_is(self._paths - chosen.met)
+            for member in islice(reader.members(), run.members):
+                hand_over(member, reader, chosen)
+            reader.drain()
+        _none_is(self.paths - chosen.met)
 
 
 def _asked_for(name: str, paths: frozenset[str]) -> str | None:
@@ -149,7 +148,10 @@ def unpack_parts(
     Folders above them are made, with plain modes where they do not exist.
     """
     return staged_by(
-        lambda tree: parts.hand_over(read, tree, progress=progress, check=check), folder, owner
+        lambda tree: parts.hand_over(read, tree, progress=progress, check=check),
+        folder,
+        owner,
+        parts=parts.paths,
     )
 
 

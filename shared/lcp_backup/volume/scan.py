@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lcp_backup.errors import VolumeError
-from lcp_backup.volume.names import is_own, link_stays_inside
+from lcp_backup.volume.descent import Descent
+from lcp_backup.volume.names import (
+    KEPT_PREFIX,
+    MOST_NAME,
+    STAGING_NAME,
+    is_own,
+    link_stays_inside,
+)
 from lcp_backup.volume.notices import Notices
 
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -33,7 +40,10 @@ class Entry(NamedTuple):
     """Relative to the folder, `/` between its parts."""
     found: Found
     folder_fd: int
-    """The open folder it lies in: opening `base` from there, no link on the way can be followed."""
+    """The open folder it lies in: opening `base` from there, no link on the way can be followed.
+
+    Of a folder, itself.
+    """
     base: str
     status: os.stat_result | None
     """Given for folders and links; a file's is taken once it is open."""
@@ -44,10 +54,12 @@ class Entry(NamedTuple):
 def scan(folder: Path, notices: Notices) -> Generator[Entry]:
     """Everything in the folder but the folder itself: sorted, a folder before its content.
 
-    Holds the names of one folder per level, and one open descriptor per level. What vanishes or
-    cannot be read on the way becomes a notice, and so does what is not taken: a socket, pipe or
-    device (`special-file`), and a link that leads out of the folder (`link-outside`), which a
-    restore would refuse. A staging folder that a killed restore left is passed over.
+    Holds the names of one folder per level, and a few open descriptors. What vanishes or cannot be
+    read on the way becomes a notice, and so does what is not taken because no restore would: a
+    socket, pipe or device (`special-file`), a link that leads out of the folder (`link-outside`), a
+    name of more than MOST_NAME bytes (`name-too-long`) with all below it, and one that only a file
+    system that ignores case takes for a staging folder (`reserved-name`). What a restore left is
+    passed over.
 
     Raises VolumeError when the folder itself is missing, no folder or not readable, or the file
     system fails as a whole.
@@ -56,24 +68,27 @@ def scan(folder: Path, notices: Notices) -> Generator[Entry]:
         root = os.open(folder, _OPEN_FOLDER)
     except OSError as error:
         raise _unusable(folder, error) from error
-    try:
-        top = [(base, found) for base, found in _listed(root) if not is_own(base)]
-    except OSError as error:
-        os.close(root)
-        raise _unusable(folder, error) from error
-    levels = [(root, "", iter(top))]
-    try:
+    with Descent(root) as way:
+        try:
+            top = [(base, found) for base, found in _listed(root) if _is_taken(base, notices)]
+        except OSError as error:
+            raise _unusable(folder, error) from error
+        levels = [("", iter(top))]
         while levels:
-            folder_fd, prefix, bases = levels[-1]
+            prefix, bases = levels[-1]
             for base, found in bases:
                 name = prefix + base
+                if _is_too_long(name):
+                    detail = f"has a name of {len(os.fsencode(name))} bytes; {MOST_NAME} are taken"
+                    notices.add("name-too-long", name, detail)
+                    continue
                 try:
                     if found is Found.FOLDER:
-                        level = _open_level(name, base, folder_fd)
-                        levels.append(level)
-                        yield Entry(name, found, folder_fd, base, os.fstat(level[0]))
+                        status, inner = _entered(way, base)
+                        levels.append((f"{name}/", iter(inner)))
+                        yield Entry(name, found, way.descriptor, base, status)
                         break
-                    entry = _entry(name, found, folder_fd, base)
+                    entry = _entry(name, found, way.descriptor, base)
                 except OSError as error:
                     note_unreadable(notices, name, error)
                     continue
@@ -85,10 +100,48 @@ def scan(folder: Path, notices: Notices) -> Generator[Entry]:
                     yield entry
             else:
                 levels.pop()
-                os.close(folder_fd)
-    finally:
-        for folder_fd, _, _ in levels:
-            os.close(folder_fd)
+                _leave(way, levels, notices)
+
+
+def _is_taken(base: str, notices: Notices) -> bool:
+    """Whether a name in the top level is the site's."""
+    if not is_own(base):
+        return True
+    if not base.startswith((STAGING_NAME, KEPT_PREFIX)):
+        detail = f"is as good as {STAGING_NAME!r}, which is this service's own; not backed up"
+        notices.add("reserved-name", base, detail)
+    return False
+
+
+def _is_too_long(name: str) -> bool:
+    # A character has at most four bytes.
+    return len(name) > MOST_NAME // 4 and len(os.fsencode(name)) > MOST_NAME
+
+
+def _entered(way: Descent, base: str) -> tuple[os.stat_result, list[tuple[str, Found]]]:
+    """Goes down into a folder; its status, and what it holds."""
+    descriptor = os.open(base, _OPEN_FOLDER | os.O_NOFOLLOW, dir_fd=way.descriptor)
+    try:
+        status, listed = os.fstat(descriptor), _listed(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    way.enter(base, descriptor)
+    return status, listed
+
+
+def _leave(
+    way: Descent, levels: list[tuple[str, Iterator[tuple[str, Found]]]], notices: Notices
+) -> None:
+    """Goes up to the next folder that is still where it was."""
+    while levels:
+        try:
+            way.leave()
+        except OSError as error:
+            note_unreadable(notices, levels[-1][0], error)
+            levels.pop()
+        else:
+            return
 
 
 def note_unreadable(notices: Notices, name: str, error: OSError) -> None:
@@ -102,17 +155,6 @@ def _unusable(folder: Path, error: OSError) -> VolumeError:
     return VolumeError(
         f"LCP_BACKUP_FOLDER is {str(folder)!r}, which cannot be backed up: {error.strerror}"
     )
-
-
-def _open_level(
-    name: str, base: str, folder_fd: int
-) -> tuple[int, str, Iterator[tuple[str, Found]]]:
-    descriptor = os.open(base, _OPEN_FOLDER | os.O_NOFOLLOW, dir_fd=folder_fd)
-    try:
-        return descriptor, f"{name}/", iter(_listed(descriptor))
-    except BaseException:
-        os.close(descriptor)
-        raise
 
 
 def _listed(descriptor: int) -> list[tuple[str, Found]]:

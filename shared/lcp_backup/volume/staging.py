@@ -35,26 +35,48 @@ is renamed to that.
 
 A swap that *fails* is undone at once; one that is *killed* is finished by the next `recover`. In
 both cases the folder has all of the old content or all of the new, and never loses either.
+
+What lies there is not trusted: others may write into the live folder. A link is never followed, a
+marker that no restore wrote counts for nothing, and what does not let itself be removed is left:
+the next restore then takes `.lcp-restore.2-<folder>/` or `<folder>/.lcp-restore.2/`, and so on.
+(The number stands in front, because behind the folder's name it might be part of another's name.)
 """
 
 import errno
+import fcntl
+import itertools
 import json
 import os
-import shutil
-from collections.abc import Collection, Iterator
+import re
+import stat
+import sys
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from lcp_backup.errors import InvalidRequest, VolumeError
-from lcp_backup.volume.names import KEPT_PREFIX, STAGING_NAME, is_own
+from lcp_backup.model import Notice
+from lcp_backup.volume.descent import open_up
+from lcp_backup.volume.names import KEPT_PREFIX, STAGING_NAME, is_own, quoted, shown
+from lcp_backup.volume.removal import remove
 
 _MOVING_OUT = "moving-out"
 _MOVING_IN = "moving-in"
 _PARTS = "parts"
 _KEEP = "keep"
+_LABEL = re.compile(r"[A-Za-z0-9-]{1,64}")
+_MOST_MARKER = 16 << 20
+"""Bytes; the paths of a restore of parts are fewer."""
 _MOUNTS = Path("/proc/self/mountinfo")
+_GET_FLAGS = 0x80086601
+_IMMUTABLE = 0x30
+"""FS_IOC_GETFLAGS, and FS_IMMUTABLE_FL or FS_APPEND_FL of what it gives (linux/fs.h)."""
+_SET_IMMUTABLE = "it is set immutable; remove that with chattr -i -a"
+_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM}
+_NOT_BESIDE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
+_IN_FRONT = rf"{re.escape(STAGING_NAME)}(?:\.(?P<number>[1-9]\d{{0,8}}))?"
 
 
 @dataclass(frozen=True)
@@ -101,12 +123,38 @@ class _Places:
         return self.staging / _MOVING_IN
 
     @classmethod
-    def beside(cls, folder: Path) -> Self:
-        return cls(folder, folder.parent / f"{STAGING_NAME}-{folder.name}", inside=False)
+    def beside(cls, folder: Path, number: int = 1) -> Self:
+        return cls(folder, folder.parent / f"{_numbered(number)}-{folder.name}", inside=False)
 
     @classmethod
-    def within(cls, folder: Path) -> Self:
-        return cls(folder, folder / STAGING_NAME, inside=True)
+    def within(cls, folder: Path, number: int = 1) -> Self:
+        return cls(folder, folder / _numbered(number), inside=True)
+
+    @classmethod
+    def left(cls, folder: Path) -> list[Self]:
+        """All that lie there, of an earlier restore."""
+        beside = re.compile(_IN_FRONT + "-" + re.escape(folder.name), re.DOTALL)
+        return [
+            *(cls.beside(folder, number) for number in _numbers(folder.parent, beside)),
+            *(cls.within(folder, number) for number in _numbers(folder, re.compile(_IN_FRONT))),
+        ]
+
+
+def _numbered(number: int) -> str:
+    return STAGING_NAME if number == 1 else f"{STAGING_NAME}.{number}"
+
+
+def _numbers(parent: Path, pattern: re.Pattern[str]) -> list[int]:
+    """The numbers of the names in a folder that match; it may be missing."""
+    try:
+        with os.scandir(parent) as entries:
+            found = [match for entry in entries if (match := pattern.fullmatch(entry.name))]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except PermissionError:
+        # May be entered but not listed: the first name can be tried.
+        return [1]
+    return sorted(int(match["number"] or 1) for match in found)
 
 
 class StagedVolume:
@@ -116,8 +164,9 @@ class StagedVolume:
     previous content. A caller that must not wait for the removal may leave it to `recover`.
     """
 
-    def __init__(self, places: _Places) -> None:
+    def __init__(self, places: _Places, notices: tuple[Notice, ...] = ()) -> None:
         self._places = places
+        self._notices = list(notices)
 
     def __enter__(self) -> Self:
         return self
@@ -130,15 +179,41 @@ class StagedVolume:
         """The staged tree's own folder."""
         return self._places.new
 
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What could not be removed (`leftover-kept`) or moved away (`file-left-in-place`) so far.
+
+        Complete after `discard`. What an earlier restore had left is among them.
+        """
+        return tuple(self._notices)
+
+    def check_replaceable(self, paths: Collection[str] | None = None) -> None:
+        """Makes sure that nothing immovable is in the way of a swap; of these parts only, if given.
+
+        For a caller that swaps something else before. Raises VolumeError, which names it.
+        """
+        places = self._places
+        if paths is None:
+            paths = _names(places.new) if places.inside else ()
+        for path in paths:
+            live = places.folder / path
+            for it in (live, *live.parents):
+                if it == places.folder:
+                    break
+                if _is_immutable(it):
+                    raise VolumeError(f"{str(it)!r} cannot be replaced: {_SET_IMMUTABLE}")
+
     def swap(self) -> None:
         """Makes the staged tree the live one; the previous content stays until `discard`.
+
+        What cannot be moved out of the way, and is not in the staged tree, stays where it is.
 
         Raises VolumeError when it cannot; the live folder is then as it was.
         """
         places = self._places
         with _errors_about(places.folder, "replaced"):
             if places.inside:
-                _swap_entries(places)
+                self._note(_swap_entries(places))
             else:
                 _swap_folder(places)
 
@@ -152,21 +227,21 @@ class StagedVolume:
         """
         places = self._places
         for path in paths:
-            above = Path(os.path.realpath((places.folder / path).parent))
-            if above != places.folder and places.folder not in above.parents:
-                raise VolumeError(f"{path!r} leads out of the folder {str(places.folder)!r}")
-            if places.folder.exists() and not _there(above).is_dir():
+            above = _no_folder_above(places.folder, path)
+            if above is not None and places.folder.exists():
                 # Found out once the marker stands, this would be in the way of `recover` as well.
+                # Behind a link, what is restored would lie elsewhere than where it was judged.
+                what = "a link" if above.is_symlink() else "a file"
                 raise VolumeError(
-                    f"{path!r} cannot be restored: {str(_there(above))!r} is a file in the live"
-                    " folder; name that path instead, or move it away"
+                    f"{path!r} cannot be restored: {str(above)!r} is {what} in the live folder;"
+                    " name that path instead, or move it away"
                 )
         with _errors_about(places.folder, "replaced in part"):
             _write(places.parts, json.dumps(list(paths)))
             try:
-                _move_parts(places)
+                _move_parts(places, paths)
             except OSError:
-                _move_parts_back(places)
+                _move_parts_back(places, paths)
                 raise
 
     def keep_previous(self, label: str) -> Path:
@@ -185,22 +260,30 @@ class StagedVolume:
         return kept
 
     def discard(self) -> None:
-        """Removes what is not live; harmless when called again. Raises VolumeError."""
+        """Removes what is not live; harmless when called again.
+
+        What does not let itself be removed becomes a notice. Raises VolumeError when a swap that
+        has begun can be neither finished nor undone.
+        """
         with _errors_about(self._places.folder, "cleared of a restore's leftovers"):
-            _settle(self._places)
+            self._note(_settle(self._places))
+
+    def _note(self, notices: Collection[Notice]) -> None:
+        self._notices += [notice for notice in notices if notice not in self._notices]
 
 
-def recover(folder: Path) -> None:
-    """Finishes or throws away what a killed restore left; afterwards nothing of it is there.
+def recover(folder: Path) -> tuple[Notice, ...]:
+    """Finishes or throws away what killed restores left.
 
-    The folder then has the old content whole, if the swap had not begun, or the new.
+    The folder then has the old content whole, if the swap had not begun, or the new. Nothing else
+    of them is there, but for what does not let itself be removed: the notices returned tell it, and
+    the next restore works around it.
 
-    Raises VolumeError.
+    Raises VolumeError when a swap that has begun can be neither finished nor undone.
     """
     folder = resolved(folder)
     with _errors_about(folder, "recovered from an interrupted restore"):
-        _settle(_Places.beside(folder))
-        _settle(_Places.within(folder))
+        return tuple(notice for places in _Places.left(folder) for notice in _settle(places))
 
 
 def stage(folder: Path) -> StagedVolume:
@@ -213,8 +296,10 @@ def stage(folder: Path) -> StagedVolume:
     away with the old content.
     """
     folder = resolved(folder)
-    recover(folder)
+    notices = recover(folder)
     with _errors_about(folder, "restored"):
+        if _is_immutable(folder):
+            raise VolumeError(f"the folder {str(folder)!r} cannot be restored: {_SET_IMMUTABLE}")
         mounts = _mount_points()
         if (below := next((m for m in mounts if folder in m.parents), None)) is not None:
             raise VolumeError(
@@ -229,7 +314,7 @@ def stage(folder: Path) -> StagedVolume:
             with suppress(PermissionError):  # only root may give a folder away
                 os.chown(places.new, live.st_uid, live.st_gid)
             places.new.chmod(live.st_mode & 0o7777)
-        return StagedVolume(places)
+        return StagedVolume(places, notices)
 
 
 def check_empty(folder: Path) -> None:
@@ -240,11 +325,47 @@ def check_empty(folder: Path) -> None:
     if folder.is_dir():
         recover(folder)
     with _errors_about(folder, "read"):
-        if _exists(folder) and (not folder.is_dir() or _names(folder)):
+        if _exists(folder) and (not folder.is_dir() or _live_names(folder)):
             raise InvalidRequest(
                 f"{str(folder)!r} is not an empty folder: restore into one that is, or that does"
                 " not exist"
             )
+
+
+def check_below(folder: Path, live: Path) -> Path:
+    """Makes sure that a restore into another folder stays where the site's own files are.
+
+    That is below the mount that holds the live folder; where nothing but `/` is mounted, below the
+    live folder's parent. Links are resolved first; the folder need not exist.
+
+    Args:
+        folder: where to restore to.
+        live: LCP_BACKUP_FOLDER.
+
+    Returns the folder, links resolved: use this from then on. Raises InvalidRequest, also for the
+    live folder itself, for one that holds it, and for a name that is this service's own.
+    """
+    try:
+        asked, live = Path(os.path.realpath(folder)), Path(os.path.realpath(live))
+    except ValueError:  # a NUL in it
+        raise InvalidRequest(f"{quoted(str(folder))} is no folder's name") from None
+    mounts = _mount_points()
+    root = next((it for it in (live, *live.parents) if it in mounts), Path("/"))
+    if root == Path("/"):
+        root = live if live.parent == Path("/") else live.parent
+    if root not in asked.parents:
+        raise InvalidRequest(
+            f"{quoted(str(folder))} does not lie below {str(root)!r}: restore into a folder there,"
+            " where the site's files are"
+        )
+    if asked == live or asked in live.parents:
+        raise InvalidRequest(
+            f"{quoted(str(folder))} is the live folder or holds it: leave into_folder out, or name"
+            " another"
+        )
+    if any(is_own(part) for part in asked.relative_to(root).parts):
+        raise InvalidRequest(f"{quoted(str(folder))} has a name that is this service's own")
+    return asked
 
 
 def resolved(folder: Path) -> Path:
@@ -258,51 +379,121 @@ def resolved(folder: Path) -> Path:
 def _made_places(folder: Path, *, mount_point: bool) -> _Places:
     """Makes the staging folder, closed to others while it holds half a tree."""
     if not mount_point:
-        beside = _Places.beside(folder)
         try:
-            beside.staging.mkdir(mode=0o700)
+            return _made(lambda number: _Places.beside(folder, number))
         except OSError as error:
-            not_ours = error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}
-            if not not_ours or not folder.exists():
+            if error.errno not in _NOT_BESIDE or not folder.exists():
                 raise
-        else:
-            return beside
-    within = _Places.within(folder)
-    within.staging.mkdir(mode=0o700)
+    within = _made(lambda number: _Places.within(folder, number))
     within.old.mkdir()
     return within
 
 
-def _settle(places: _Places) -> None:
-    """Finishes a swap that had begun, then removes what is not live.
+def _made(places_of: Callable[[int], _Places]) -> _Places:
+    """Makes the first staging folder whose name is free: the ones before did not let us have it."""
+    for number in itertools.count(1):
+        places = places_of(number)
+        with suppress(FileExistsError):
+            places.staging.mkdir(mode=0o700)
+            return places
+    raise AssertionError("there is always another number")
+
+
+def _settle(places: _Places) -> list[Notice]:
+    """Finishes a swap that had begun, then removes what is not live; tells what could not be.
 
     Nothing is removed before that: until a swap is finished, the staging folder may hold the only
     copy of the old content.
     """
+    notices: list[Notice] = []
+    if _is_folder(places.staging):
+        if not _lets_in(places.staging):
+            detail = "belongs to somebody else and cannot be opened; remove it"
+            return [_leftover(places.staging, detail)]
+        for inner in (places.new, places.old, places.old_parts):
+            _lets_in(inner)
+        paths = _paths_of(places) if _exists(places.parts) else ()
+        if paths is None and _is_folder(places.old_parts):
+            return [_set_aside(places)]
+        notices += _finish(places, paths or ())
+    notices += _removed(places.staging)
+    return notices
+
+
+def _finish(places: _Places, paths: Collection[str]) -> list[Notice]:
+    notices: list[Notice] = []
+    has_new, has_old = _is_folder(places.new), _is_folder(places.old)
     if places.inside:
-        if places.moving_out.exists():
-            _move_out(places)
-        if places.moving_in.exists() and places.new.exists():
+        if _exists(places.moving_out) and has_old:
+            if has_new:
+                notices += _move_out(places)
+            else:
+                _put_back(places)
+        if _exists(places.moving_in) and has_new:
             _move_in(places)
-    elif places.old.exists() and places.new.exists():
+    elif has_old and has_new:
         _put(places.new, places.folder, aside=places.staging)
-    if places.parts.exists():
-        _move_parts(places)
-    if places.keep.exists():
+    _move_parts(places, paths)
+    if _exists(places.keep):
         _keep(places)
-    _remove(places.staging)
+    return notices
+
+
+def _set_aside(places: _Places) -> Notice:
+    """Keeps what may hold something that was live, and of which nobody knows the place."""
+    kept = _free(places.kept("unfinished"))
+    try:
+        places.staging.rename(kept)
+    except OSError:
+        kept = places.staging
+    return _leftover(
+        kept,
+        "a restore of parts was interrupted there, and its list of paths cannot be used any more;"
+        " look for what is missing, then remove it",
+    )
 
 
 def _keep(places: _Places) -> None:
     """Renames what was live; without a swap there is nothing that was."""
-    swapped_inside = places.moving_in.exists() or not places.inside
-    previous = places.old_parts if places.parts.exists() else places.old
-    if previous.exists() and (swapped_inside or places.parts.exists()):
-        previous.rename(places.kept(places.keep.read_text()))
+    label = _read(places.keep)
+    swapped_inside = _exists(places.moving_in) or not places.inside
+    partly = _exists(places.parts)
+    previous = places.old_parts if partly else places.old
+    if label is None or not _LABEL.fullmatch(label):
+        return
+    if _is_folder(previous) and (swapped_inside or partly):
+        previous.rename(_free(places.kept(label)))
 
 
-def _move_parts(places: _Places) -> None:
-    for path in json.loads(places.parts.read_text()):
+def _free(path: Path) -> Path:
+    """The path, or one beside it with a number, where nothing is."""
+    numbered = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
+    return next(it for it in itertools.chain([path], numbered) if not _exists(it))
+
+
+def _paths_of(places: _Places) -> list[str] | None:
+    """The paths of a swap of parts that has begun; None when no restore wrote them like that."""
+    try:
+        paths = json.loads(_read(places.parts) or "")
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(paths, list):
+        return None
+    for path in paths:
+        if not isinstance(path, str) or "\0" in path:
+            return None
+        parts = path.split("/")
+        if not {"", ".", ".."}.isdisjoint(parts) or is_own(parts[0]):
+            return None
+        for tree in (places.folder, places.new, places.old_parts):
+            is_there = _exists(tree)
+            if is_there and not (_is_folder(tree) and _no_folder_above(tree, path) is None):
+                return None
+    return paths
+
+
+def _move_parts(places: _Places, paths: Collection[str]) -> None:
+    for path in paths:
         new, live, old = places.new / path, places.folder / path, places.old_parts / path
         if not _exists(new):
             continue
@@ -322,7 +513,8 @@ def _make_above(path: Path, places: _Places) -> None:
     missing = [it for it in path.parents if not it.exists()]
     for folder in reversed(missing):
         unfinished = places.staging / "above"
-        unfinished.mkdir(exist_ok=True)
+        remove(unfinished)
+        unfinished.mkdir()
         like = folder.parent.stat()
         with suppress(PermissionError):  # only root may give a folder away
             os.chown(unfinished, like.st_uid, like.st_gid)
@@ -330,14 +522,21 @@ def _make_above(path: Path, places: _Places) -> None:
         unfinished.rename(folder)
 
 
-def _there(path: Path) -> Path:
-    """The path, or the first above it that exists."""
-    return next(it for it in (path, *path.parents) if _exists(it))
+def _no_folder_above(folder: Path, path: str) -> Path | None:
+    """The first on the way from a folder to a path in it that is there and no folder, if any."""
+    at = folder
+    for part in path.split("/")[:-1]:
+        at /= part
+        if not _exists(at):
+            return None
+        if not _is_folder(at):
+            return at
+    return None
 
 
-def _move_parts_back(places: _Places) -> None:
+def _move_parts_back(places: _Places, paths: Collection[str]) -> None:
     """Undoes a swap of parts from wherever it stopped; killed meanwhile, `recover` finishes."""
-    for path in json.loads(places.parts.read_text()):
+    for path in paths:
         new, live, old = places.new / path, places.folder / path, places.old_parts / path
         if not _exists(new) and _exists(live):
             live.rename(new)
@@ -349,7 +548,8 @@ def _move_parts_back(places: _Places) -> None:
 def _write(marker: Path, text: str) -> None:
     """A marker is there whole, or not at all."""
     unfinished = marker.with_suffix(".unfinished")
-    unfinished.write_text(text)
+    with unfinished.open("x") as file:
+        file.write(text)
     unfinished.rename(marker)
 
 
@@ -365,20 +565,36 @@ def _swap_folder(places: _Places) -> None:
         raise
 
 
-def _swap_entries(places: _Places) -> None:
+def _swap_entries(places: _Places) -> list[Notice]:
     places.moving_out.touch(exist_ok=False)
     try:
-        _move_out(places)
+        notices = _move_out(places)
         _move_in(places)
     except OSError:
         _move_back(places)
         raise
+    return notices
 
 
-def _move_out(places: _Places) -> None:
-    for name in _live_names(places):
-        _put(places.folder / name, places.old / name, aside=places.staging)
+def _move_out(places: _Places) -> list[Notice]:
+    """Tells what could not be moved and stays: it is in nobody's way."""
+    notices = []
+    for name in _live_names(places.folder):
+        try:
+            _put(places.folder / name, places.old / name, aside=places.staging)
+        except OSError as error:
+            if error.errno != errno.EPERM or _exists(places.new / name):
+                raise
+            notices.append(
+                Notice(
+                    code="file-left-in-place",
+                    subject=shown(name),
+                    detail=f"not in the backup, and it cannot be moved away ({error.strerror})",
+                )
+            )
+    remove(places.moving_in)  # no restore made it, and a folder would be in the way
     places.moving_out.rename(places.moving_in)
+    return notices
 
 
 def _move_in(places: _Places) -> None:
@@ -389,19 +605,28 @@ def _move_in(places: _Places) -> None:
 def _move_back(places: _Places) -> None:
     """Undoes a swap of entries from wherever it stopped; killed meanwhile, `recover` finishes."""
     if places.moving_in.exists():
-        for name in _live_names(places):
-            (places.folder / name).rename(places.new / name)
+        for name in _live_names(places.folder):
+            try:
+                (places.folder / name).rename(places.new / name)
+            except OSError as error:
+                if error.errno != errno.EPERM:  # what `_move_out` left in place
+                    raise
         places.moving_in.rename(places.moving_out)
-    for name in _names(places.old):
-        (places.old / name).rename(places.folder / name)
+    _put_back(places)
     places.moving_out.unlink()
+
+
+def _put_back(places: _Places) -> None:
+    """Moves the old entries to where they were, unless something is there."""
+    for name in _names(places.old):
+        if not _exists(places.folder / name):
+            (places.old / name).rename(places.folder / name)
 
 
 def _put(new: Path, target: Path, *, aside: Path) -> None:
     """Renames; what a running portal made at the target in between is set aside, not merged."""
     if _exists(target):
-        number = sum(name.startswith("aside") for name in _names(aside))
-        target.rename(aside / f"aside-{number}")
+        target.rename(_free(aside / "aside"))
     new.rename(target)
 
 
@@ -409,27 +634,83 @@ def _exists(path: Path) -> bool:
     return path.exists(follow_symlinks=False)
 
 
-def _live_names(places: _Places) -> list[str]:
-    return [name for name in _names(places.folder) if not is_own(name)]
+def _is_folder(path: Path) -> bool:
+    """Whether it is one itself: a link to one is none."""
+    return path.is_dir(follow_symlinks=False)
+
+
+def _lets_in(folder: Path) -> bool:
+    """Whether a folder can be listed and written; opened up first where its mode is in the way."""
+    if _may_do_all(folder):
+        return True
+    with suppress(OSError):
+        parent = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            open_up(folder.name, parent)
+        finally:
+            os.close(parent)
+    return _may_do_all(folder)
+
+
+def _may_do_all(folder: Path) -> bool:
+    return os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=True, follow_symlinks=False)
+
+
+def _is_immutable(path: Path) -> bool:
+    """Whether not even root may rename it or write into it (`chattr +i`, `+a`)."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        flags = fcntl.ioctl(descriptor, _GET_FLAGS, bytes(8))
+    except OSError:
+        return False  # a file system that knows of no such thing
+    finally:
+        os.close(descriptor)
+    return bool(int.from_bytes(flags[:4], sys.byteorder) & _IMMUTABLE)
+
+
+def _read(marker: Path) -> str | None:
+    """What a marker holds; None when it is none that a restore wrote."""
+    try:
+        descriptor = os.open(marker, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            return None
+        raise
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_MARKER:
+        os.close(descriptor)
+        return None
+    with os.fdopen(descriptor, "rb") as file, suppress(UnicodeDecodeError):
+        return file.read(_MOST_MARKER).decode()
+    return None
+
+
+def _live_names(folder: Path) -> list[str]:
+    return [name for name in _names(folder) if not is_own(name)]
 
 
 def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def _remove(tree: Path) -> None:
-    if not tree.exists():
-        return
-    try:
-        shutil.rmtree(tree)
-    except PermissionError:
-        # Without being root, a folder that may not be written must be opened up to be emptied.
-        tree.chmod(0o700)
-        for parent, folders, _ in os.walk(tree):
-            for inner in (Path(parent, name) for name in folders):
-                if not inner.is_symlink():
-                    inner.chmod(0o700)
-        shutil.rmtree(tree)
+def _removed(tree: Path) -> list[Notice]:
+    """Removes a tree; a notice tells what is left of it."""
+    mounted = next((it for it in _mount_points() if it == tree or tree in it.parents), None)
+    if mounted is not None:
+        detail = f"left alone: {str(mounted)!r} is mounted there; unmount it"
+    elif (remains := remove(tree)) is not None:
+        more = f" and {remains.total - 1} more" if remains.total > 1 else ""
+        detail = f"cannot be removed: {remains.reason}, at {quoted(remains.first)}{more}"
+    else:
+        return []
+    return [_leftover(tree, detail)]
+
+
+def _leftover(path: Path, detail: str) -> Notice:
+    return Notice(code="leftover-kept", subject=shown(str(path)), detail=detail)
 
 
 def _mount_points() -> set[Path]:
