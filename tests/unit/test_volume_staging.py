@@ -334,7 +334,7 @@ def immutable(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
     """Sets files immutable, until the test is over."""
 
     def make(path: Path) -> None:
-        command = ["chattr", "+i", path]
+        command = ["chattr", "+i", str(path)]
         if subprocess.run(command, capture_output=True, check=False).returncode:
             pytest.skip("nothing can be set immutable here")
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lcp_backup.database.endpoint import Flavour
-from local.mariadb import _RDS_RIGHTS
+from local.mariadb import RDS_RIGHTS
 from tests.integration.conftest import (
     _FAST,
     _FAST_MARIADB,
@@ -23,8 +23,8 @@ MASTER_PASSWORD = "master-secret"
 SITE_USER = "liferay"
 SITE_PASSWORD = "site-secret"
 MASTER_RIGHTS = {
-    Flavour.MARIADB: _RDS_RIGHTS,
-    Flavour.MYSQL: _RDS_RIGHTS
+    Flavour.MARIADB: RDS_RIGHTS,
+    Flavour.MYSQL: RDS_RIGHTS
     + ", CREATE ROLE, DROP ROLE, APPLICATION_PASSWORD_ADMIN, ROLE_ADMIN, SET_ANY_DEFINER,"
     " XA_RECOVER_ADMIN",
 }
