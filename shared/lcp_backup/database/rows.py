@@ -147,7 +147,7 @@ class Rows:
 
 _STRING = _quoted(b"'", rb"\\[0nrtbZ\\'\"]")
 # mysqldump also escapes bytes that could begin a character.
-_BYTES = rb"(?:_binary )?+" + _quoted(b"'", rb"\\[0nrtbZ\\'\"\x80-\xff]")
+_BYTES = _quoted(b"'", rb"\\[0nrtbZ\\'\"\x80-\xff]")
 _HEX = rb"(?:0x[0-9A-Fa-f]++|'')"
 _DECIMAL = rb"-?+[0-9]++(?:\.[0-9]++)?+"
 
@@ -257,9 +257,12 @@ def _form(table: str, columns: Sequence[Column], charset: str, *, hexadecimal: b
         target = f"@lcp_{number}"
         value = None
         if column.type in _BINARY_TYPES:
-            literal = _HEX if hexadecimal else _BYTES
             if hexadecimal:
+                literal = _HEX
                 value = f"UNHEX(SUBSTRING({target}, 3))"
+            else:
+                # (A VECTOR takes the bytes of any file, but not of any string.)
+                literal = rb"(?:_binary )%b%b" % (b"" if column.type == "vector" else b"?+", _BYTES)
         elif column.type in _TEXT_TYPES:
             literal = _STRING
             if not hexadecimal and charset != "binary":
