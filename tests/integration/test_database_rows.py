@@ -513,3 +513,47 @@ def test_a_zero_keeps_the_sign_that_insert_takes_away(clean: DatabaseServer) -> 
         # MariaDB's dump program writes none.
         kept = "-0" if clean.flavour is Flavour.MYSQL else "0"
         assert pair.execute("SELECT CONCAT(a), CONCAT(b) FROM t") == ((kept, kept),)
+
+
+def test_columns_are_told_as_the_server_has_them(clean: DatabaseServer) -> None:
+    with closing(session(clean, _BY_DATA)) as connection:
+        pair = Pair(
+            connection,
+            "Id int NOT NULL, `it's` varchar(9) INVISIBLE, v int AS (Id) VIRTUAL,"
+            " s int AS (Id) STORED, d int DEFAULT (1 + 2), p point NOT NULL",
+        )
+        plain = {"nullable": True, "generated": False, "invisible": False}
+        assert columns_of(connection, _BY_DATA, "t") == (
+            Column("Id", "int", **{**plain, "nullable": False}),
+            Column("it's", "varchar", **{**plain, "invisible": True}),
+            Column("v", "int", **{**plain, "generated": True}),
+            Column("s", "int", **{**plain, "generated": True}),
+            Column("d", "int", **plain),
+            Column("p", "point", **{**plain, "nullable": False}),
+        )
+        assert (
+            pair.as_data(b"(1,1,1,3,0x000000000101000000000000000000F03F0000000000000040)")
+            == "stored"
+        )
+        assert columns_of(connection, _BY_DATA, "none") == ()
+
+
+def test_rows_with_a_history_are_left_to_insert(mariadb: DatabaseServer) -> None:
+    schema = "rows_history"
+    mariadb.execute(f"CREATE DATABASE {schema}")
+    try:
+        mariadb.execute(
+            f"CREATE TABLE {schema}.said (a int, s timestamp(6) GENERATED ALWAYS AS ROW START,"
+            " e timestamp(6) GENERATED ALWAYS AS ROW END, PERIOD FOR SYSTEM_TIME (s, e))"
+            " WITH SYSTEM VERSIONING"
+        )
+        mariadb.execute(f"CREATE TABLE {schema}.hidden (a int) WITH SYSTEM VERSIONING")
+        with closing(session(mariadb, schema, "root")) as connection:
+            said = columns_of(connection, schema, "said")
+            hidden = columns_of(connection, schema, "hidden")
+    finally:
+        mariadb.execute(f"DROP DATABASE {schema}")
+    assert RowPlan.of("said", said, None, "utf8mb4") is None
+    assert RowPlan.of("said", said, ["a"], "utf8mb4") is not None
+    assert RowPlan.of("hidden", hidden, ["a", "row_start", "row_end"], "utf8mb4") is None
+    assert RowPlan.of("hidden", hidden, None, "utf8mb4") is not None

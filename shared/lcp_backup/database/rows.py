@@ -112,7 +112,11 @@ class Column(NamedTuple):
 
 
 def columns_of(connection: Connection, schema: str, table: str) -> tuple[Column, ...]:
-    """A table's columns in order; none when there is no such table. Raises pymysql.MySQLError."""
+    """A table's columns in order; none when there is no such table.
+
+    The connection's session has to speak utf8mb4, as `connect` leaves it: not one in which a dump
+    said SET NAMES. Raises pymysql.MySQLError.
+    """
     with connection.cursor() as cursor:
         # Of what is not generated, MySQL says '' and MariaDB says NULL.
         cursor.execute(
@@ -309,7 +313,7 @@ def _count(row: re.Pattern[bytes], text: memoryview) -> int:
 
 
 def _is_in(charset: str, text: memoryview) -> bool:
-    """Whether a server finds the same characters in the text, in a file as in a statement."""
+    """Whether a server finds the same characters in rows, in a file as in a statement."""
     if charset not in _UTF8:
         return True
     if charset != "utf8mb4" and _FOUR_BYTES.search(text):
@@ -318,7 +322,6 @@ def _is_in(charset: str, text: memoryview) -> bool:
     try:
         for at in range(0, len(text), _DECODED_BYTES):
             decoder.decode(text[at : at + _DECODED_BYTES])
-        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
     return True
