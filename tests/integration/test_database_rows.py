@@ -1,17 +1,20 @@
 """Rows that travel by LOAD DATA are the rows that INSERT would have made, on both servers."""
 
+import hashlib
 import random
 import re
 import struct
 import subprocess
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from decimal import Decimal
 
+import pymysql
 import pytest
 
 from lcp_backup.database.endpoint import Flavour, connect
-from lcp_backup.database.local_infile import LoadingConnection
+from lcp_backup.database.local_infile import LoadingConnection, allows_local_infile
 from lcp_backup.database.rows import Column, RowPlan, columns_of
 from lcp_backup.database.statements import StatementSplitter
 from tests.integration.conftest import DatabaseServer
@@ -136,6 +139,15 @@ _DUMPS = {
     "bytes, latin1": ("--skip-hex-blob", "--default-character-set=latin1"),
     "bytes, binary": ("--skip-hex-blob", "--default-character-set=binary"),
 }  # fmt: skip
+
+
+_LOSSY = frozenset(it for it in _DUMPS if "utf8" in it or "latin1" in it)
+"""Of some characters there are question marks in the dump."""
+_UNDUMPABLE = {
+    Flavour.MYSQL: [f"--ignore-table={_SOURCE}.texts"],
+    Flavour.MARIADB: [f"--ignore-table={_SOURCE}.addresses"],
+}
+"""Tables with types that take no strings that are `binary`: no INSERT either can load them."""
 
 
 @pytest.fixture
@@ -312,16 +324,18 @@ def _value(chance: random.Random, kind: str, values: Sequence[object]) -> object
 def test_rows_are_the_same_by_data_and_by_insert(
     clean: DatabaseServer, source: str, kind: str
 ) -> None:
-    text = dump(clean, *_DUMPS[kind])
+    text = dump(clean, *_DUMPS[kind], *_UNDUMPABLE[clean.flavour] if "binary" in kind else ())
     as_data, as_statements = load(clean, text, _BY_DATA, as_data=True)
     load(clean, text, _BY_INSERT, as_data=False)
     found = content(clean, _BY_DATA)
     assert found == content(clean, _BY_INSERT)
-    if "utf8" not in kind and "latin1" not in kind:
-        # (In those it has question marks for some characters.)
-        assert rows_of(found) == rows_of(content(clean, source))
-    print(kind, as_data, as_statements)
+    if kind not in _LOSSY:
+        there = rows_of(content(clean, source))
+        assert rows_of(found) == {table: there[table] for table in rows_of(found)}
     assert as_data > 10
+    # mysqldump introduces an empty string among digits, when that is a statement's only one.
+    mixed = kind == "hex, one row each" and clean.flavour is Flavour.MYSQL
+    assert bool(as_statements) == mixed
 
 
 def rows_of(content: dict[tuple[str, str], object]) -> dict[str, object]:
@@ -336,3 +350,210 @@ def test_names_may_be_in_any_script(clean: DatabaseServer, source: str) -> None:
         assert rows_of(content(clean, _BY_DATA)) == {"日本": ["('E8AA9E', 'FF')"]}
     finally:
         clean.execute(f"DROP TABLE {source}.`日本`")
+
+
+class Pair:
+    """One table twice: `t` takes rows as data, `u` as statements; both are rolled back."""
+
+    def __init__(self, connection: LoadingConnection, columns: str) -> None:
+        self._connection = connection
+        for table in ("t", "u"):
+            self.execute(f"DROP TABLE IF EXISTS {table}")
+            self.execute(f"CREATE TABLE {table} ({columns}) ENGINE=InnoDB CHARACTER SET utf8mb4")
+        self._columns = columns_of(connection, _BY_DATA, "t")
+
+    def execute(self, sql: str) -> tuple[tuple[object, ...], ...]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql)
+            return tuple(cursor.fetchall())
+
+    def fitting(self, number: int) -> list[str]:
+        """The literals by which a plan does not leave a column's rows to INSERT."""
+        plan = RowPlan.of("t", self._columns[number : number + 1], None, "utf8mb4")
+        assert plan is not None
+        return [it for it in _ANY_LITERAL if plan.read(f"({it})".encode(), 0)]
+
+    def as_data(self, rows: bytes) -> str:
+        """What becomes of the rows: `left` by the plan, `stored` without a warning, or `told`."""
+        plan = RowPlan.of("t", self._columns, None, "utf8mb4")
+        assert plan is not None
+        found = plan.read(rows, 0)
+        if found is None:
+            return "left"
+        try:
+            loaded = self._connection.load_rows(found.statement, found.text)
+        except pymysql.MySQLError:
+            return "told"
+        return "stored" if loaded == (found.count, 0) else "told"
+
+    def as_statement(self, rows: bytes) -> bool:
+        try:
+            self._connection.query(b"INSERT INTO u VALUES " + rows)
+        except pymysql.MySQLError:
+            return False
+        return True
+
+    def same(self) -> bool:
+        columns = ", ".join(map(shown, self._columns))
+        t, u = (self.execute(f"SELECT {columns} FROM {table}") for table in ("t", "u"))
+        return t == u
+
+
+_MODES = [
+    "", "NO_AUTO_VALUE_ON_ZERO", "TRADITIONAL", "STRICT_ALL_TABLES", "NO_ZERO_DATE",
+    "NO_ZERO_IN_DATE,STRICT_TRANS_TABLES", "ALLOW_INVALID_DATES", "PAD_CHAR_TO_FULL_LENGTH",
+]  # fmt: skip
+_ANY_LITERAL = [
+    "NULL", "0", "-0", "1", "-1", "127", "128", "255", "256", "0000", "2026", "2156", "70", "1e3",
+    "1.5", "-0.5", "99999999999999999999", "1e400", "0.1e-400", "'0'", "'1'", "' 1'", "'1x'", "''",
+    "'a'", "'A '", "'a,b'", "'b'", "'c'", "'3'", "'0000-00-00'", "'2026-02-30'", "'2026-11-26'",
+    "'2026-11-26 25:00:00'", "'2026-03-29 02:30:00'", "'1969-12-31 23:59:59'", "'12:30'", "'-1:0'",
+    "'2038-01-19 03:14:08'", "'2026-11-26 01:02:03.9999999'", "'20261126'", "'{}'", "'[1'",
+    "'null'", "0x00", "0x31", "0x1", "0xFFFF", "0x313233343536373839", "'),('", "'ü'", "'😀'",
+    "_binary '1'", r"_binary '\0'", r"'\0'", r"'\N'", r"'\%'", r"'\\'", r"'\b\Z'", "'''x'",
+    "'" + "x" * 300 + "'",
+    "0x000000000101000000000000000000F03F0000000000000040", "TRUE", "'(SELECT 1)'", "-9e99",
+]  # fmt: skip
+_ANY_TYPE = [
+    "tinyint", "int unsigned", "bigint NOT NULL", "decimal(5,2)", "decimal(65,30)", "float",
+    "double", "double unsigned", "year", "date", "time(3)", "datetime", "datetime(6) NOT NULL",
+    "timestamp NULL", "char(3)", "varchar(5) NOT NULL", "text", "varchar(9) CHARACTER SET latin1",
+    "tinytext CHARACTER SET utf8mb3", "enum('a','3','b','')", "set('a','b') NOT NULL", "json",
+    "binary(3)", "varbinary(9) NOT NULL", "tinyblob", "blob", "bit(1)", "bit(17)", "point",
+]  # fmt: skip
+
+
+def test_rows_without_a_warning_are_those_of_insert(clean: DatabaseServer) -> None:
+    chance = random.Random(2026)
+    outcomes: Counter[str] = Counter()
+    with closing(session(clean, _BY_DATA)) as connection:
+        for _ in range(40):
+            kinds = chance.choices(_ANY_TYPE, k=2)
+            pair = Pair(connection, ", ".join(f"c{n} {kind}" for n, kind in enumerate(kinds)))
+            pair.execute(f"SET sql_mode = '{chance.choice(_MODES)}', autocommit = 0")
+            pair.execute(f"SET time_zone = '{chance.choice(['+00:00', '-08:00', '+05:30'])}'")
+            fitting = [pair.fitting(number) for number in range(len(kinds))]
+            for _ in range(40):
+                values = [[chance.choice(it) for it in fitting] for _ in range(2)]
+                if chance.random() < 0.1:
+                    values[1][0] = chance.choice(_ANY_LITERAL)
+                rows = ",\n".join(f"({','.join(row)})" for row in values).encode()
+                outcome = pair.as_data(rows)
+                if outcome == "stored":
+                    assert pair.as_statement(rows), (kinds, rows)
+                    assert pair.same(), (kinds, rows)
+                outcomes[outcome] += 1
+                pair.execute("ROLLBACK")
+            pair.execute("SET sql_mode = ''")
+    assert min(outcomes[it] for it in ("stored", "told", "left")) > 20, outcomes
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows"),
+    [
+        ("a int PRIMARY KEY", b"(1),(2),(1)"),
+        ("a int, UNIQUE KEY (a)", b"(1),(NULL),(NULL),(1)"),
+        ("a tinyint", b"(1),(128)"),
+        ("a varchar(2)", b"('ab'),('abc')"),
+        ("a enum('a')", b"('a'),('b')"),
+        ("a date", b"('2026-02-30')"),
+        ("a json", b"('{}'),('{')"),
+        ("a geometry", b"(0x00)"),
+        ("a text CHARACTER SET latin1", "('語')".encode()),
+        ("a int, b int AS (a) STORED, CHECK (a > 5)", b"(7,7),(1,1)"),
+    ],
+)
+def test_what_does_not_fit_is_told(clean: DatabaseServer, columns: str, rows: bytes) -> None:
+    with closing(session(clean, _BY_DATA)) as connection:
+        assert Pair(connection, columns).as_data(rows) == "told"
+
+
+def test_zero_is_a_value_of_auto_increment_where_the_mode_says_so(clean: DatabaseServer) -> None:
+    with closing(session(clean, _BY_DATA)) as connection:
+        for mode in ("", "NO_AUTO_VALUE_ON_ZERO"):
+            pair = Pair(connection, "a int NOT NULL AUTO_INCREMENT PRIMARY KEY, b int")
+            pair.execute(f"SET sql_mode = '{mode}'")
+            assert pair.as_data(b"(5,1),(0,2)") == "stored"
+            assert pair.as_statement(b"(5,1),(0,2)")
+            assert pair.same()
+
+
+def test_values_may_be_longer_than_a_packet(clean: DatabaseServer) -> None:
+    size = 17 * 1024 * 1024
+    rows = b"(1,0x%b,'x'),(2,NULL,'%b')" % (b"5C27" * (size // 2), b"\\\\'')," * (size // 5))
+    with closing(session(clean, _BY_DATA)) as connection:
+        pair = Pair(connection, "a int, b longblob, c longtext")
+        assert pair.as_data(rows) == "stored"
+        assert pair.execute("SELECT a, SHA2(b, 256), SHA2(c, 256) FROM t ORDER BY a") == (
+            (1, hashlib.sha256(b"\\'" * (size // 2)).hexdigest(), hashlib.sha256(b"x").hexdigest()),
+            (2, None, hashlib.sha256(b"\\')," * (size // 5)).hexdigest()),
+        )
+
+
+def test_rows_need_the_server_and_the_connection_to_allow_it(clean: DatabaseServer) -> None:
+    with closing(session(clean, _BY_DATA)) as connection:
+        pair = Pair(connection, "a int")
+        assert allows_local_infile(connection)
+        clean.execute("SET GLOBAL local_infile = 0")
+        try:
+            assert not allows_local_infile(connection)
+            assert pair.as_data(b"(1)") == "told"
+        finally:
+            clean.execute("SET GLOBAL local_infile = 1")
+        assert pair.as_data(b"(1)") == "stored"
+    endpoint = clean.endpoint(_BY_DATA, user="rows", password="a password")
+    with closing(connect(endpoint, database=_BY_DATA)) as connection:
+        assert Pair(connection, "a int").as_data(b"(1)") == "told"
+
+
+def test_a_zero_keeps_the_sign_that_insert_takes_away(clean: DatabaseServer) -> None:
+    with closing(session(clean, _BY_DATA)) as connection:
+        pair = Pair(connection, "a double, b float")
+        assert pair.as_data(b"(-0,-0)") == "stored"
+        # MariaDB's dump program writes none.
+        kept = "-0" if clean.flavour is Flavour.MYSQL else "0"
+        assert pair.execute("SELECT CONCAT(a), CONCAT(b) FROM t") == ((kept, kept),)
+
+
+def test_columns_are_told_as_the_server_has_them(clean: DatabaseServer) -> None:
+    with closing(session(clean, _BY_DATA)) as connection:
+        pair = Pair(
+            connection,
+            "Id int NOT NULL, `it's` varchar(9) INVISIBLE, v int AS (Id) VIRTUAL,"
+            " s int AS (Id) STORED, d int DEFAULT (1 + 2), p point NOT NULL",
+        )
+        plain = {"nullable": True, "generated": False, "invisible": False}
+        assert columns_of(connection, _BY_DATA, "t") == (
+            Column("Id", "int", **{**plain, "nullable": False}),
+            Column("it's", "varchar", **{**plain, "invisible": True}),
+            Column("v", "int", **{**plain, "generated": True}),
+            Column("s", "int", **{**plain, "generated": True}),
+            Column("d", "int", **plain),
+            Column("p", "point", **{**plain, "nullable": False}),
+        )
+        assert (
+            pair.as_data(b"(1,1,1,3,0x000000000101000000000000000000F03F0000000000000040)")
+            == "stored"
+        )
+        assert columns_of(connection, _BY_DATA, "none") == ()
+
+
+def test_rows_with_a_history_are_left_to_insert(mariadb: DatabaseServer) -> None:
+    schema = "rows_history"
+    mariadb.execute(f"CREATE DATABASE {schema}")
+    try:
+        mariadb.execute(
+            f"CREATE TABLE {schema}.said (a int, s timestamp(6) GENERATED ALWAYS AS ROW START,"
+            " e timestamp(6) GENERATED ALWAYS AS ROW END, PERIOD FOR SYSTEM_TIME (s, e))"
+            " WITH SYSTEM VERSIONING"
+        )
+        mariadb.execute(f"CREATE TABLE {schema}.hidden (a int) WITH SYSTEM VERSIONING")
+        with closing(session(mariadb, schema, "root")) as connection:
+            said = columns_of(connection, schema, "said")
+            hidden = columns_of(connection, schema, "hidden")
+    finally:
+        mariadb.execute(f"DROP DATABASE {schema}")
+    assert RowPlan.of("said", said, None, "utf8mb4") is None
+    assert RowPlan.of("said", said, ["a"], "utf8mb4") is not None
+    assert RowPlan.of("hidden", hidden, ["a", "row_start", "row_end"], "utf8mb4") is None
+    assert RowPlan.of("hidden", hidden, None, "utf8mb4") is not None

@@ -220,8 +220,8 @@ def test_nothing_is_there_at_login(server: HostileServer, secret: str) -> None:
     with pytest.raises(pymysql.OperationalError):
         server.connect()
     server.close()
-    assert server.statements == []
-    assert server.files == []
+    assert not server.statements
+    assert not server.files
 
 
 def test_rows_that_a_server_says_it_has_without_reading_them_are_an_error(

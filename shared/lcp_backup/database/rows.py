@@ -112,7 +112,11 @@ class Column(NamedTuple):
 
 
 def columns_of(connection: Connection, schema: str, table: str) -> tuple[Column, ...]:
-    """A table's columns in order; none when there is no such table. Raises pymysql.MySQLError."""
+    """A table's columns in order; none when there is no such table.
+
+    The connection's session has to speak utf8mb4, as `connect` leaves it: not one in which a dump
+    said SET NAMES. Raises pymysql.MySQLError.
+    """
     with connection.cursor() as cursor:
         # Of what is not generated, MySQL says '' and MariaDB says NULL.
         cursor.execute(
@@ -147,7 +151,7 @@ class Rows:
 
 _STRING = _quoted(b"'", rb"\\[0nrtbZ\\'\"]")
 # mysqldump also escapes bytes that could begin a character.
-_BYTES = rb"(?:_binary )?+" + _quoted(b"'", rb"\\[0nrtbZ\\'\"\x80-\xff]")
+_BYTES = _quoted(b"'", rb"\\[0nrtbZ\\'\"\x80-\xff]")
 _HEX = rb"(?:0x[0-9A-Fa-f]++|'')"
 _DECIMAL = rb"-?+[0-9]++(?:\.[0-9]++)?+"
 
@@ -257,9 +261,12 @@ def _form(table: str, columns: Sequence[Column], charset: str, *, hexadecimal: b
         target = f"@lcp_{number}"
         value = None
         if column.type in _BINARY_TYPES:
-            literal = _HEX if hexadecimal else _BYTES
             if hexadecimal:
+                literal = _HEX
                 value = f"UNHEX(SUBSTRING({target}, 3))"
+            else:
+                # (A VECTOR takes the bytes of any file, but not of any string.)
+                literal = rb"(?:_binary )%b%b" % (b"" if column.type == "vector" else b"?+", _BYTES)
         elif column.type in _TEXT_TYPES:
             literal = _STRING
             if not hexadecimal and charset != "binary":
@@ -306,7 +313,7 @@ def _count(row: re.Pattern[bytes], text: memoryview) -> int:
 
 
 def _is_in(charset: str, text: memoryview) -> bool:
-    """Whether a server finds the same characters in the text, in a file as in a statement."""
+    """Whether a server finds the same characters in rows, in a file as in a statement."""
     if charset not in _UTF8:
         return True
     if charset != "utf8mb4" and _FOUR_BYTES.search(text):
@@ -315,7 +322,6 @@ def _is_in(charset: str, text: memoryview) -> bool:
     try:
         for at in range(0, len(text), _DECODED_BYTES):
             decoder.decode(text[at : at + _DECODED_BYTES])
-        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
     return True
