@@ -272,6 +272,14 @@ def test_a_hostile_dump_is_refused_by_its_line(hostile: bytes) -> None:
     take(PLAIN)
 
 
+def test_statements_that_say_nothing_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_MOST_EMPTY", 1000)
+    take(PLAIN + b"DELIMITER ;;\nDELIMITER ;\n" * 500)
+    for nothing in (b"DELIMITER ;;\nDELIMITER ;\n" * 501, b";" * 1001):
+        with pytest.raises(ArchiveRefused, match="1000 statements .* say nothing"):
+            take(PLAIN + nothing)
+
+
 def test_a_comment_that_is_never_closed_is_refused_at_once() -> None:
     with pytest.raises(ArchiveDamaged, match="inside the statement at line 7"):
         take(PLAIN + b"ALTER TABLE t " + b"/* " * 160_000 + b";")

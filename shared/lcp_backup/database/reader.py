@@ -151,8 +151,9 @@ class StatementReader:
             token = self.tokens[at]
             gap = token.gap or gap
             if at not in self.cut:
-                # Two names side by side, one of which got its quotes here, are not one.
-                touch = before == token.raw[:1] == b"`"
+                # Two dashes would begin a comment when a blank follows; and two names, one of
+                # which got its quotes here, would be one.
+                touch = before + token.raw[:1] in {b"--", b"``"}
                 found.append((at, gap or (b" " if touch else b"")))
                 gap, before = b"", token.raw[-1:]
         return found
