@@ -196,3 +196,59 @@ def test_a_dump_that_breaks_off_loses_no_byte() -> None:
     text = HEAD + DEFINITION + ROWS + TRIGGER
     for end in range(len(text)):
         assert b"".join(one.chunks[0] for one in cut(text[:end])) == text[:end]
+
+
+@pytest.mark.parametrize(
+    ("statement", "section", "table"),
+    [
+        (b"INSERT INTO t VALUES (1)", Section.ROWS, "t"),
+        (b"insert into `s`.`t` values (1)", Section.ROWS, "t"),
+        (b"REPLACE /* x */ INTO\nt VALUES (1)", Section.ROWS, "t"),
+        (b"INSERT  IGNORE INTO `a``b` VALUES (1)", Section.ROWS, "a`b"),
+        (b"ALTER TABLE t ADD PRIMARY KEY (id)", Section.ROWS, "t"),
+        (b"CREATE TABLE s.n (id int)", Section.DEFINITION, "n"),
+        (b"create table if not exists n (id int)", Section.DEFINITION, "n"),
+        (b"DROP TABLE n", Section.DEFINITION, "n"),
+        (b"CREATE /* x */ SEQUENCE n", Section.DEFINITION, "n"),
+        (b"SELECT SETVAL(n, 1)", Section.DEFINITION, "n"),
+        (b"CREATE VIEW t AS SELECT 1", Section.VIEW, "t"),
+        (b"CREATE OR REPLACE SQL SECURITY INVOKER VIEW t AS SELECT 1", Section.VIEW, "t"),
+        (b"CREATE ALGORITHM = MERGE DEFINER = a@b.c VIEW `s` . t AS SELECT 1", Section.VIEW, "t"),
+        (b"CREATE VIEW n AS SELECT 1", Section.DEFINITION, "n"),
+        (b"CREATE/**/EVENT e ON SCHEDULE AT NOW() DO SELECT 1", Section.EVENTS, None),
+        (b"CREATE /*" + b"x" * 9000 + b"*/ EVENT e ON SCHEDULE AT NOW() DO SELECT 1",
+         Section.EVENTS, None),
+        (b"CREATE DEFINER=CURRENT_USER() EVENT e DO SELECT 1", Section.EVENTS, None),
+        (b"/*!50106 CREATE*/ # x\n/*M!100000 EVENT */ e DO SELECT 1", Section.EVENTS, None),
+        (b"DROP EVENT e", Section.EVENTS, None),
+        (b"CREATE -- x\nFUNCTION f() RETURNS int RETURN 1", Section.ROUTINES, None),
+        (b"CREATE AGGREGATE FUNCTION f() RETURNS int RETURN 1", Section.ROUTINES, None),
+        (b"CREATE PACKAGE BODY b AS x", Section.ROUTINES, None),
+        (b"CREATE TRIGGER r BEFORE INSERT ON t FOR EACH ROW SET @a=1", Section.TRIGGERS, "t"),
+        (b"set character_set_client = @old_character_set_client", Section.TAIL, None),
+    ],
+)  # fmt: skip
+def test_a_statement_among_rows_is_told_by_its_first_words(
+    statement: bytes, section: Section, table: str | None
+) -> None:
+    rows = b"CREATE TABLE `t` (id int);\nINSERT INTO `t` VALUES (1);\n"
+    [*_, last] = cut(rows + statement + b";\n")
+    assert (last.section, last.table) == (section, table)
+    assert last.chunks[0].endswith(statement + b";\n")
+
+
+def test_statements_that_prepare_another_are_not_kept_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lcp_backup.database.sections.SEGMENT_SIZE", 40_000)
+    cutter = SectionCutter(dump_program=False)
+    text = b"SET @a = @@sql_mode;\n" * 5000
+    assert [one.section for one in cutter.feed(text)] == [Section.HEAD] * 2
+
+
+def test_small_statements_take_no_more_memory_than_their_bytes() -> None:
+    cutter = SectionCutter(dump_program=False)
+    text = b";" * 50_000 + b"INSERT INTO `t` VALUES (1);" + b";" * 5000
+    cuts = [*cutter.feed(text), *cutter.close()]
+    assert sum(len(one.chunks) for one in cuts) == 2
+    assert b"".join(chunk for one in cuts for chunk in one.chunks) == text

@@ -173,3 +173,43 @@ def test_one_endless_statement_costs_no_more_per_chunk_at_its_end(dump_program: 
     assert found.line == (0 if dump_program else 1)
     assert found.at == 0
     assert len(found.text) > 20_000_000
+
+
+def test_a_delimiter_is_cut_off_as_the_stock_clients_do() -> None:
+    found = split(b"DELIMITER 123456789012345XYZ\nSELECT 1 123456789012345XYZ")
+    assert [statement.text for statement in found] == [b"", b"SELECT 1 ", b"XYZ"]
+
+
+def test_a_line_without_end_is_no_delimiter() -> None:
+    long = b"DELIMITER " + b"x" * 2000
+    assert [statement.text for statement in split(long + b";\nSELECT 1;")] == [long, b"SELECT 1"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"DELIMITER ;;\nDELIMITER ;\n" * 100_000,
+        b"".join(b"DELIMITER x%d\n" % number for number in range(200_000)),
+        b"/* " * 1_000_000,
+        b"SELECT 1 " + b"/* " * 1_000_000,
+        b"SELECT 1 " + b"/**/" * 1_000_000,
+        b"SELECT 1 " + b"-" * 4_000_000,
+        b"SELECT 1 " + b"/" * 4_000_000,
+        b"SELECT 1 " + b"/*!" * 1_000_000,
+        b"SELECT 1 " + b"'\"" * 2_000_000,
+        b"SELECT 1 " + b"# x\n" * 1_000_000,
+        b";" * 500_000,
+    ],
+    ids=lambda text: repr(text[:30]),
+)
+def test_no_text_takes_more_than_linear_time(text: bytes) -> None:
+    # Not a matter of seconds: with rescans, or a pattern made for each line, this takes minutes.
+    cuts = list(range(0, len(text), 100_000))
+    assert b"".join(statement.raw for statement in split(text, cuts)) == text
+
+
+def test_a_check_is_made_while_one_statement_is_read() -> None:
+    checks = []
+    text = b"SELECT '" + b"x" * 5_000_000 + b"';"
+    [found] = StatementSplitter().split(text, lambda: checks.append(1))
+    assert (found.raw, len(checks)) == (text, 5)

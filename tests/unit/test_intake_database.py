@@ -210,6 +210,151 @@ def test_a_bomb_is_refused(bomb: bytes) -> None:
         take(bomb)
 
 
+PLAIN = b"""SET NAMES utf8mb4;
+CREATE DATABASE IF NOT EXISTS `lportal`;
+USE `lportal`;
+DROP TABLE IF EXISTS `t`;
+CREATE TABLE `t` (`id` int NOT NULL, `x` longtext, PRIMARY KEY (`id`)) ENGINE=InnoDB;
+INSERT INTO `t` VALUES (1,'a');
+"""
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        # The lexers of the judge and of a server differ.
+        b"/*!99999 DROP TABLE IF EXISTS zz # */ CREATE USER evil@'%' IDENTIFIED BY 'x' /*\n*/;",
+        b"ALTER TABLE t ADD y int /*!99999 ' */, RENAME TO canary.moved -- '*/\n;",
+        b"SET NAMES latin1;\nALTER TABLE t ADD y int,\xa0RENAME\xa0TO\xa0canary.moved;",
+        b"SET NAMES gbk;\nALTER TABLE t ADD y int COMMENT '\xbf\\', RENAME TO canary.moved -- ';",
+        b"DROP TABLE IF  EXISTS `\x81`/*x` , canary.victim -- */;",
+        b"SET sql_mode='NO_BACKSLASH_ESCAPES';\nALTER TABLE t ADD y int COMMENT '\\', RENAME z;",
+        b"SET sql_mode='STRICT_ALL_TABLES,ANSI_QUOTES';",
+        b"SET @m = @@sql_mode, sql_mode = 'ORACLE';",
+        b"ALTER TABLE t ADD y int --\x7f '\n, RENAME TO canary.moved -- '\n;",
+        b"CREATE VIEW `v` AS SELECT * FROM mysql/*!99999 zz*/.user;",
+        # Bodies
+        b"CREATE EVENT e ON SCHEDULE EVERY 1 SECOND DO ALTER USER a@'%' IDENTIFIED BY 'pwned';",
+        b"CREATE PROCEDURE p() GRANT SELECT, CREATE USER ON *.* TO app@'%';",
+        b"CREATE EVENT e ON SCHEDULE EVERY 1 SECOND DO DROP DATABASE canary;",
+        b"CREATE EVENT e ON SCHEDULE EVERY 1 SECOND DO DELETE FROM canary.victim;",
+        # Rows and definitions
+        b"INSERT INTO t VALUES (2,(SELECT GROUP_CONCAT(User) FROM mysql.user));",
+        b"INSERT INTO t VALUES (2,BENCHMARK(2000000000,SHA2('x',512)));",
+        b"CREATE TABLE t2 AS TABLE mysql.user;",
+        b"CREATE TABLE t2 (id int, FOREIGN KEY (id) REFERENCES canary.parent(id)) ENGINE=InnoDB;",
+        b"CREATE TABLE t2 (id int) TABLESPACE innodb_system;",
+        b"CREATE TABLE t2 (id int) ENGINE=MyISAM DATA DIRECTORY='/tmp';",
+        b"CREATE TABLE t2 (id int) PARTITION BY HASH (id) (PARTITION p DATA DIRECTORY='/tmp');",
+        b"CREATE TABLE t2 (id int) ENGINE=FEDERATED CONNECTION='mysql://u@h/d/t';",
+        b"CREATE TABLE t2 (id int) ENGINE=CONNECT;",
+        b"CREATE TABLE t2 (id int) ENGINE=MERGE UNION=(canary.a);",
+        # Stored code among rows
+        b"CREATE /* x */ EVENT e ON SCHEDULE AT NOW() DO DELETE FROM canary.victim;",
+        # What would block the next restore
+        b"ALTER DATABASE `lportal` READ ONLY = 1;",
+        # What would hang
+        b"INSERT INTO User_ (userId, companyId, createDate, modifiedDate, emailAddress) VALUE (1);",
+        b"ALTER TABLE t " + b"/*! " * 160_000 + b";",
+        b"ALTER TABLE t " + b"/**/" * 300_000 + b";",
+        b"INSERT INTO `t` VALUES (1)" + b"," * (8 << 20) + b";",
+        b"INSERT INTO `t` (" + b"," * (8 << 20) + b";",
+        b"INSERT " + b"," * (8 << 20) + b";",
+        b"CREATE TABLE u " + b"(" * (1 << 20) + b";",
+        b"CREATE TABLE u (" + b"a int," * 200_000 + b");",
+        b"CREATE " + b"ALGORITHM=MERGE " * 30_000 + b";",
+    ],
+    ids=lambda text: repr(text[:60]),
+)
+def test_a_hostile_dump_is_refused_by_its_line(hostile: bytes) -> None:
+    with pytest.raises(ArchiveRefused, match=r"^line [78] of the dump is refused"):
+        take(PLAIN + hostile + b"\n", limit=1 << 30)
+    take(PLAIN)
+
+
+def test_statements_that_say_nothing_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_MOST_EMPTY", 1000)
+    take(PLAIN + b"DELIMITER ;;\nDELIMITER ;\n" * 500)
+    for nothing in (b"DELIMITER ;;\nDELIMITER ;\n" * 501, b";" * 1001):
+        with pytest.raises(ArchiveRefused, match="1000 statements .* say nothing"):
+            take(PLAIN + nothing)
+
+
+def test_a_comment_that_is_never_closed_is_refused_at_once() -> None:
+    with pytest.raises(ArchiveDamaged, match="inside the statement at line 7"):
+        take(PLAIN + b"ALTER TABLE t " + b"/* " * 160_000 + b";")
+
+
+@pytest.mark.parametrize(
+    ("statement", "section"),
+    [
+        (b"CREATE VIEW v AS SELECT id FROM t;", Section.VIEW),
+        (b"CREATE /* x */ EVENT e ON SCHEDULE AT NOW() DO DELETE FROM t;", Section.EVENTS),
+        (b"CREATE TRIGGER r BEFORE INSERT ON t FOR EACH ROW SET NEW.x = 1;", Section.TRIGGERS),
+    ],
+)
+def test_stored_code_among_rows_is_no_row(statement: bytes, section: Section) -> None:
+    store = Store()
+    if section is Section.VIEW:
+        statement = b"CREATE VIEW v AS SELECT 1 AS id;\nINSERT INTO t VALUES (3,'');\n" + statement
+    take(PLAIN + statement + b"\nINSERT INTO `t` VALUES (2,'b');\n", store)
+    found = [segment.section for segment, _ in store.segments()]
+    assert found[-2:] == [section, Section.ROWS]
+
+
+@pytest.mark.parametrize(
+    "dump",
+    [
+        b"""-- phpMyAdmin SQL Dump
+SET SQL_MODE = "NO_AUTO_VALUE_ON_ZERO";
+START TRANSACTION;
+SET time_zone = "+00:00";
+/*!40101 SET @OLD_CHARACTER_SET_CLIENT=@@CHARACTER_SET_CLIENT */;
+/*!40101 SET NAMES utf8mb4 */;
+CREATE TABLE `User_` (
+  `userId` bigint NOT NULL,
+  `screenName` varchar(75) DEFAULT NULL
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
+INSERT INTO `User_` (`userId`, `screenName`) VALUES
+(1, 'anna'),
+(-2, 'bert');
+ALTER TABLE `User_`
+  ADD PRIMARY KEY (`userId`),
+  ADD KEY `IX` (`screenName`);
+ALTER TABLE `User_`
+  MODIFY `userId` bigint NOT NULL AUTO_INCREMENT, AUTO_INCREMENT=3;
+COMMIT;
+/*!40101 SET CHARACTER_SET_CLIENT=@OLD_CHARACTER_SET_CLIENT */;
+""",
+        b"""-- Dump created by MySQL pump utility, version: 8.0.36, Linux (x86_64)
+SET @OLD_UNIQUE_CHECKS=@@UNIQUE_CHECKS, UNIQUE_CHECKS=0;
+SET SQL_MODE="NO_AUTO_VALUE_ON_ZERO";
+SET @@SESSION.SQL_LOG_BIN= 0;
+CREATE DATABASE /*!32312 IF NOT EXISTS*/ `lportal` /*!40100 DEFAULT CHARACTER SET utf8mb4 */;
+CREATE TABLE `lportal`.`User_` (
+`userId` bigint NOT NULL,
+PRIMARY KEY (`userId`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4
+;
+INSERT INTO `lportal`.`User_` VALUES (1,"one"),(2,"two");
+""",
+        b"""/*!40101 SET NAMES latin1 */;
+CREATE TABLE `t` (
+  `id` bigint NOT NULL,
+  `gr\xf6\xdfe` varchar(75) DEFAULT NULL COMMENT '\xfc',
+  PRIMARY KEY (`id`)
+) ENGINE=InnoDB DEFAULT CHARSET=latin1;
+INSERT INTO `t` VALUES (1,'\xfcber');
+""",
+    ],
+    ids=["phpMyAdmin", "mysqlpump", "latin1"],
+)
+def test_what_other_dump_programs_write_is_taken(dump: bytes) -> None:
+    store = Store()
+    assert take(dump, store).facts.tables == 1
+    assert b"".join(raw for _, raw in store.segments()) == dump
+
+
 def test_an_endless_statement_is_refused_before_it_fills_the_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -14,8 +14,8 @@ from lcp_backup.database.tokens import NotTakenError, Token, TokenKind, unquote
 _STATEMENTS: Final = frozenset(
     {"(", "ANALYZE", "CALL", "CLOSE", "COMMIT", "CREATE", "DECLARE", "DELETE", "DO", "DROP",
     "EXPLAIN", "FETCH", "GET", "INSERT", "ITERATE", "LEAVE", "OPEN", "OPTIMIZE", "RELEASE",
-    "REPLACE", "RESIGNAL", "RETURN", "ROLLBACK", "SAVEPOINT", "SELECT", "SET", "SIGNAL", "START",
-    "TABLE", "TRUNCATE", "UPDATE", "VALUES", "WITH"}
+    "REPLACE", "RESIGNAL", "RETURN", "ROLLBACK", "SAVEPOINT", "SELECT", "SET", "SHOW", "SIGNAL",
+    "START", "TABLE", "TRUNCATE", "UPDATE", "VALUES", "WITH"}
 )  # fmt: skip
 """With what a statement of a body may begin, besides the words that hold others."""
 _QUERIES: Final = frozenset({"(", "SELECT", "TABLE", "VALUES", "WITH"})

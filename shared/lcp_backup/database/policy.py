@@ -66,7 +66,8 @@ _COLUMN = re.compile(_NAME)
 _ROWS = re.compile(
     rb"(?:INSERT|REPLACE)\s++(?:IGNORE\s++)?+INTO\s++"
     rb"(?P<first>" + _NAME + rb")(?P<dot>\s*+\.\s*+(?P<second>" + _NAME + rb"))?+"
-    rb"\s*+(?:\((?P<columns>(?:" + _NAME + rb"|[\s,])*+)\)\s*+)?+VALUES\s*+(?=\()",
+    rb"\s*+(?:\((?P<columns>[\s,]*+(?:(?:" + _NAME + rb")[\s,]*+){0,5000}+)\)\s*+)?+"
+    rb"VALUES\s*+(?=\()",
     re.IGNORECASE,
 )
 _BLANKS = re.compile(rb"\s*+")
@@ -215,7 +216,9 @@ class Policy:
             end = only_literals(text, rows.end())
             behind = _BLANKS.match(text, end)
             if behind is None or behind.end() < len(text):
-                raise NotTakenError(f"a row in it is not of literals alone ({end} bytes are)")
+                raise NotTakenError(
+                    f"a row in it holds more than literals, after byte {end} of the statement"
+                )
         named = "first" if rows["dot"] is None else "second"
         if named == "second" and unquote(rows["first"]) != self._dumped:
             raise NotTakenError(_ANOTHER_SCHEMA)
@@ -347,6 +350,7 @@ class _Statement(StatementReader):
         """Where the server keeps a table's files: our own dumps lose it, others are refused."""
         if option != "TABLESPACE":
             self.expect("DIRECTORY")
+            option += " DIRECTORY"
         self.take("=")
         place = self.name()
         self.take("STORAGE DISK|MEMORY")
@@ -755,6 +759,10 @@ def _own(name: str) -> str:
     """The name of a table or object, if a dump may have one of that name."""
     if name.casefold().startswith(RESERVED_PREFIX):
         raise NotTakenError(f"names that start with {RESERVED_PREFIX} are this service's own")
+    if not name.isascii() and name.encode("utf-8", "replace").decode() != name:
+        raise NotTakenError(
+            "the name in it is not UTF-8; dump the database with --default-character-set=utf8mb4"
+        )
     return _short(name)
 
 

@@ -146,12 +146,16 @@ class StatementReader:
             self.read_all()
             end = len(self.tokens)
         found = []
-        gap = b""
+        gap = before = b""
         for at in range(start, end):
-            gap = self.tokens[at].gap or gap
+            token = self.tokens[at]
+            gap = token.gap or gap
             if at not in self.cut:
-                found.append((at, gap))
-                gap = b""
+                # Two dashes would begin a comment when a blank follows; and two names, one of
+                # which got its quotes here, would be one.
+                touch = before + token.raw[:1] in {b"--", b"``"}
+                found.append((at, gap or (b" " if touch else b"")))
+                gap, before = b"", token.raw[-1:]
         return found
 
 

@@ -196,7 +196,8 @@ def _table(it: StatementReader) -> str:
 
 def _section_of_set(it: StatementReader) -> Section | None:
     """Where a SET statement belongs that keeps what was before the dump, or puts it back."""
-    for at in range(1, _WORDS_LOOKED_AT):
-        if it.peek_word(at) == "@" and it.peek_text(at + 1).upper().startswith("OLD_"):
+    it.peek(_WORDS_LOOKED_AT)
+    for at, token in enumerate(it.tokens[1:], 1):
+        if token.word == "@" and it.peek_text(at + 1).upper().startswith("OLD_"):
             return Section.HEAD if at == 1 else Section.TAIL
     return None

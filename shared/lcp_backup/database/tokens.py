@@ -23,8 +23,11 @@ _MOST_OPEN: Final = 8
 """Versioned comments in one another; dump programs write one."""
 
 _TOKEN = re.compile(
-    rb"(?P<blank>[ \t\n\v\f\r]++)"
-    rb"|(?P<line>(?:\#|--(?=[\x00-\x20\x7f]|\Z))[^\n]*+\n?+)"
+    # Blanks, and comments that mean nothing to any server: no versioned one, no hint, none with
+    # another in it or with a control character, by which a server may end it.
+    rb"(?P<gap>(?:[ \t\n\v\f\r]++"
+    rb"|(?:\#|--(?=[ \t\n\v\f\r]|\Z))[^\n\x00-\x08\x0e-\x1f\x7f]*+(?:\n|\Z)"
+    rb"|/\*(?![!+]|M!)(?:[^*/\x00-\x08\x0e-\x1f\x7f]++|\*(?!/)|/(?!\*))*+\*/)++)"
     rb"|(?P<versioned>/\*(?P<maria>M?+)!(?P<version>[0-9]{5,6}+)?+)"
     rb"|(?P<comment>/\*)"
     rb"|(?P<close>\*/)"
@@ -33,11 +36,13 @@ _TOKEN = re.compile(
     # After one @ dots belong to the name: root@db.example.com, @a.b
     rb"|(?P<variable>(?<=@)(?<!@@)[A-Za-z0-9_$.]++)"
     rb"|(?P<word>[A-Za-z0-9_\x80-\xff][A-Za-z0-9_$\x80-\xff]*+)"
-    rb"|(?P<sign>@@|[!%&()*+,./:;<=>?@\[\]^{|}~\\-])",
+    rb"|(?P<sign>@@|[!%&()*+,./:;<=>?@\[\]^{|}~\\]|-(?!-[\x00-\x20\x7f]|-\Z))",
     re.DOTALL,
 )
-_COMMENT_EDGE = re.compile(rb"/\*|\*/")
-_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
+_REST = re.compile(rb"(?:[^*]++|\*(?!/))*+\*/")
+_REST_NESTED = re.compile(rb"(?:[^*/]++|\*(?!/)|/(?!\*)|/\*(?:[^*]++|\*(?!/))*+\*/)*+\*/")
+"""What is left of a comment that is left out, as the servers read it: in a versioned one another
+comment may stand."""
 
 
 class TokenKind(StrEnum):
@@ -131,13 +136,15 @@ def tokens(text: bytes, reading: Reading) -> Iterator[Token]:  # noqa: PLR0912 -
         if match is None:
             raise _unreadable(text, at)
         group, raw, at = match.lastgroup, match[0], match.end()
-        if group == "blank":
+        if group == "gap":
             gap += raw
-        elif group == "line":
-            gap += _plain(raw)
-        elif group == "comment":
-            at = _comment_end(text, at, nested=False)
-            gap += _plain(text[match.start() : at])
+            continue
+        count += 1
+        if count > MOST_TOKENS:
+            raise NotTakenError(f"it has more than {MOST_TOKENS} words and signs")
+        if group == "comment":
+            at = _comment_end(text, at, _REST)
+            gap += b" "
         elif group == "close":
             if not opened:
                 raise NotTakenError("it closes a comment that is not open")
@@ -154,12 +161,9 @@ def tokens(text: bytes, reading: Reading) -> Iterator[Token]:  # noqa: PLR0912 -
             else:
                 # MySQL reads another's comment as a plain one.
                 as_plain = maria and reading.flavour is Flavour.MYSQL
-                at = _comment_end(text, match.start() + 2, nested=not as_plain)
+                at = _comment_end(text, match.start() + 2, _REST if as_plain else _REST_NESTED)
         else:
-            count += 1
             nested += (raw == b"(") - (raw == b")")
-            if count > MOST_TOKENS:
-                raise NotTakenError(f"it has more than {MOST_TOKENS} words and signs")
             if nested > MOST_NESTED:
                 raise NotTakenError(f"it has more than {MOST_NESTED} parentheses in one another")
             yield _token(group, raw, bytes(gap), match.start(), opened)
@@ -181,31 +185,18 @@ def _token(group: str | None, raw: bytes, gap: bytes, start: int, opened: int) -
     return Token(TokenKind.NAME, b"`%s`" % raw, "", gap, start, end, opened)
 
 
-def _plain(comment: bytes) -> bytes:
-    """A comment as it is when it means nothing to any server, or a blank."""
-    if _CONTROL.search(comment):
-        raise NotTakenError("a comment in it holds a control character")
-    if comment.startswith(b"/*") and (comment[2:3] == b"+" or b"/*" in comment[2:]):
-        return b" "
-    return comment
-
-
-def _comment_end(text: bytes, at: int, *, nested: bool) -> int:
-    """Where a comment ends that is left out, as the servers find it: one more may stand in it."""
-    inside = False
-    for edge in _COMMENT_EDGE.finditer(text, at):
-        if edge[0] == b"/*":
-            inside = nested
-        elif not inside:
-            return edge.end()
-        else:
-            inside = False
-    raise NotTakenError("it opens a comment that is never closed")
+def _comment_end(text: bytes, at: int, rest: re.Pattern[bytes]) -> int:
+    found = rest.match(text, at)
+    if found is None:
+        raise NotTakenError("it opens a comment that is never closed")
+    return found.end()
 
 
 def _unreadable(text: bytes, at: int) -> NotTakenError:
     if text[at : at + 1] in (b"'", b'"', b"`"):
         return NotTakenError("it opens a literal or a name that is never closed")
+    if text[at : at + 1] in (b"#", b"-"):
+        return NotTakenError("a comment in it holds a control character")
     return NotTakenError(f"the byte 0x{text[at]:02x} stands outside of literals")
 
 

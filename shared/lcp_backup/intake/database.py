@@ -24,6 +24,10 @@ from lcp_backup.volume.names import shown
 MOST_STATEMENT: Final = 128 << 20
 """Bytes of one statement: mysqldump's own limit for a row is 24 MiB, and hexadecimal doubles it."""
 
+_MOST_EMPTY: Final = 100_000
+"""Statements of one segment that say nothing, such as DELIMITER lines: a segment of the smallest
+routines has fewer."""
+
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _TAIL_SIZE: Final = 400
 _HEAD_SIZE: Final = 4096
@@ -164,9 +168,16 @@ def _judged(piece: Piece, policy: Policy, check: Callable[[], None], *, begun: b
     Before a dump has `begun` to create tables, half a statement is no sign that it was cut.
     """
     created: set[str] = set()
+    empty = 0
     for statement in StatementSplitter().split(piece.raw, check):
         check()
         judged = PlacedStatement(piece, statement)
+        if statement.begin == statement.end:
+            empty += 1
+            if empty > _MOST_EMPTY:
+                raise ArchiveRefused(
+                    f"{_MOST_EMPTY} statements of the database before {judged.where} say nothing"
+                )
         if begun and statement.begin < statement.end == len(statement.raw):
             raise ArchiveDamaged(
                 f"the database is cut short: it ends inside the statement at {judged.where}"
