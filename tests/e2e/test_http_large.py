@@ -197,11 +197,11 @@ def test_an_upload_that_lacks_bytes_is_not_completed_and_can_be_gone_on_with_or_
     again, *rest = signed_anew["volume"]["parts"]
     assert (again["offset"], again["size"], again["arrived"]) == (0, first["size"], False)
     assert all(part["arrived"] for part in rest)
-    # Cut off, as by a lost connection.
+    # Cut off: the URL is for as many bytes as were announced.
     sent.write_bytes(volume[:1000])
-    assert curl("--upload-file", sent, again["url"]).status == 200
+    assert curl("--upload-file", sent, again["url"]).status == 403
     refused = deployed.admin.post(f"{upload}/complete")
-    assert (refused.status, b"1000 found" in refused.body) == (400, True)
+    assert (refused.status, b"and 0 found" in refused.body) == (400, True)
 
     assert deployed.admin.call("DELETE", upload).status == 204
     assert deployed.admin.call("GET", upload).status == 404
