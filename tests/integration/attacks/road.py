@@ -236,3 +236,10 @@ class Road:
             f"after the next honest restore {it}"
             for it in differences(self._honest_site, self.world.read.live())
         ]
+
+    def restore_through(self, port: int) -> None:
+        """Restores the honest backup by another port of the server's."""
+        assert self._honest_env is not None
+        env = self._honest_env | {"LCP_DATABASE_SERVICE": f"127.0.0.1:{port}"}
+        request = RestoreRequest.read({"backup_id": self._honest_id})
+        self.service(env).restore(request, deadline(900_000))

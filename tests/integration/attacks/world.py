@@ -220,6 +220,12 @@ class World:
 
     def rebuild_foreign(self) -> None:
         """Puts back all but the site, and what the service made for itself."""
+        for schema, event in self._rows(
+            "SELECT event_schema, event_name FROM information_schema.events"
+        ):
+            if is_the_sites(schema):
+                # It would do it again.
+                self.say(f"DROP EVENT IF EXISTS `{schema}`.`{event.replace('`', '``')}`")
         self._drop_schemas(lambda name: name not in SYSTEM and not is_the_sites(name))
         for table, rows in self._grants.items():
             whose = "to_user" if table == "role_edges" else "user"
