@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import os
 import tarfile
 import threading
 import time
@@ -11,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from lcp_backup import aws
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile
@@ -123,6 +126,13 @@ class Road:
     def begin(self) -> None:
         """A place in the bucket that nothing was written to yet."""
         self.env["LCP_ENVIRONMENT_ID"] = f"a{next(_NUMBERS)}"
+
+    @contextmanager
+    def programs(self) -> Iterator[None]:
+        """The dump program is this server's own."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PATH", f"{self.world.server.programs}:{os.environ['PATH']}")
+            yield
 
     # --- the jobs -------------------------------------------------------------
 

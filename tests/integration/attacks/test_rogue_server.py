@@ -1,44 +1,25 @@
 """A server that asks for a file of the function's gets none, whichever query it asks at."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lcp_backup.database.endpoint import Flavour
 from lcp_backup.errors import BackupError
-from tests.integration.attacks.conftest import Worlds
-from tests.integration.attacks.road import Road
+from tests.integration.attacks.conftest import Roads
 from tests.integration.attacks.rogue import rogue_server
 
 _SECRET = b"what-only-this-function-may-read"
 
 
-@pytest.fixture(scope="module")
-def mariadb_road(
-    worlds: Worlds,
-    in_memory: None,  # noqa: ARG001 -- it has to be there first
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Road]:
-    """MariaDB only: the client's side is the same for both, and MySQL's login needs TLS."""
-    world = worlds.of(Flavour.MARIADB)
-    made = Road(world, tmp_path_factory.mktemp("volume"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", f"{world.server.programs}:{os.environ['PATH']}")
-        made.prepare()
-        yield made
-
-
 @pytest.mark.parametrize(
     "word", [b"INSERT", b"LOAD DATA", b"CREATE TABLE", b"SET ", b"SELECT", b"RENAME", b"DROP"]
 )
-def test_no_file_but_the_announced_one_is_given(
-    mariadb_road: Road, tmp_path: Path, word: bytes
-) -> None:
+def test_no_file_but_the_announced_one_is_given(roads: Roads, tmp_path: Path, word: bytes) -> None:
+    """MariaDB only: the client's side is the same for both, and MySQL's login needs TLS."""
     secret = tmp_path / "secret"
     secret.write_bytes(_SECRET)
-    road = mariadb_road
+    road = roads.of(Flavour.MARIADB)
     with rogue_server(
         road.world.server.port, str(secret), lambda query: query.upper().startswith(word)
     ) as rogue:
