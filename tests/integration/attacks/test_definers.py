@@ -5,7 +5,9 @@ The site's account has ALL on its own schema and nothing else. It leaves code th
 more if it were another's; an ordinary backup and restore then must not make it another's.
 """
 
+import re
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import closing
 
@@ -13,7 +15,7 @@ import pymysql
 import pytest
 
 from lcp_backup.database.endpoint import Flavour
-from lcp_backup.errors import RestoredInPart
+from lcp_backup.errors import BackupError, RestoredInPart
 from tests.integration.attacks.corpus.attack import HEAD
 from tests.integration.attacks.fingerprint import NAME
 from tests.integration.attacks.road import Outcome, Road
@@ -278,7 +280,7 @@ _INTO_OWN_BACKUPS = {
     "an event's name with a newline": (
         "",
         "utf8mb4",
-        "CREATE EVENT `x\n;;\nDELETE FROM canary.victim ;;\n` ON SCHEDULE EVERY 1 YEAR DO SET @a = 1",
+        "CREATE EVENT `x\n;\nDELETE FROM canary.victim ;\n` ON SCHEDULE EVERY 1 YEAR DO SET @a = 1",
     ),
     "a comment of a table": (
         "",
@@ -321,6 +323,22 @@ def test_what_the_site_can_write_into_our_own_backups_is_contained(road: Road, n
         outcome = _by_our_own_backup(road)
     assert found + outcome.problems == [], str(outcome)
     assert outcome.reached == "live", str(outcome)
+
+
+@pytest.mark.parametrize("name", ["e", "e;;"])
+def test_an_event_on_which_dump_programs_hang_is_told_of_and_not_waited_for(
+    road: Road, name: str
+) -> None:
+    """They look for a delimiter that an event does not hold, and for ever when it holds `;;`."""
+    with closing(road.world.site()) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE EVENT `{name}` ON SCHEDULE EVERY 1 YEAR STARTS '2035-01-01' DO SET @a = ';;'"
+        )
+    road.begin()
+    started = time.monotonic()
+    with pytest.raises(BackupError, match=re.escape(name)):
+        road.create(milliseconds=45_000)
+    assert time.monotonic() - started < 20
 
 
 def test_the_masters_own_code_is_the_masters_no_more(road: Road) -> None:

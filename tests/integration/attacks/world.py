@@ -75,10 +75,15 @@ class World:
 
     def is_alive(self) -> bool:
         """Whether the server still answers root."""
-        with suppress(pymysql.MySQLError):
-            self.root.ping(reconnect=True)
-            return True
-        return False
+        try:
+            self.root.ping()
+        except pymysql.MySQLError:
+            try:
+                self.root = self._connect("root", "")
+            except pymysql.MySQLError:
+                return False
+            self.read = Reader(self.root, self.server.flavour, self.outside)
+        return True
 
     # --- connections ----------------------------------------------------------
 
