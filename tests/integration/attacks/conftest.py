@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -16,31 +17,33 @@ from tests.integration.conftest import _FLAVOURS
 
 @pytest.fixture(scope="session")
 def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Worlds"]:
-    """The servers that were asked for; each is started once."""
+    """The servers that were asked for."""
     made = Worlds(tmp_path_factory)
     yield made
     made.close()
 
 
 class Worlds:
-    """Starts a server when it is first asked for."""
+    """Starts a server when it is first asked for, and another when it has crashed."""
 
     def __init__(self, folders: pytest.TempPathFactory) -> None:
         self._folders = folders
-        self._open: dict[Flavour, tuple[World, object]] = {}
+        self._open: dict[Flavour, World] = {}
+        self._running = ExitStack()
 
     def of(self, flavour: Flavour) -> World:
-        if flavour not in self._open:
+        """The server of this kind, alive."""
+        world = self._open.get(flavour)
+        if world is None or not world.is_alive():
             folder = self._folders.mktemp(f"rds-{flavour}")
-            running = rds_like(flavour, folder)
-            server, outside = running.__enter__()
-            self._open[flavour] = (World(server, folder / "data", outside), running)
-        return self._open[flavour][0]
+            server, outside = self._running.enter_context(rds_like(flavour, folder))
+            world = self._open[flavour] = World(server, folder / "data", outside)
+            self._running.callback(world.close)
+        return world
 
     def close(self) -> None:
-        for world, running in self._open.values():
-            world.close()
-            running.__exit__(None, None, None)  # type: ignore[attr-defined]
+        """Stops them all."""
+        self._running.close()
 
 
 @pytest.fixture(scope="module")
@@ -55,22 +58,43 @@ def in_memory() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", params=_FLAVOURS, ids=str)
-def road(
-    request: pytest.FixtureRequest,
+class Roads:
+    """The road to each server, with an honest backup to restore after attacks."""
+
+    def __init__(self, worlds: Worlds, folders: pytest.TempPathFactory) -> None:
+        self._worlds = worlds
+        self._folders = folders
+        self._made: dict[Flavour, Road] = {}
+
+    def of(self, flavour: Flavour) -> Road:
+        """The road to a server that is alive."""
+        world = self._worlds.of(flavour)
+        road = self._made.get(flavour)
+        if road is None or road.world is not world:
+            road = self._made[flavour] = Road(world, self._folders.mktemp("volume"))
+            with road.programs():
+                road.prepare()
+        return road
+
+
+@pytest.fixture(scope="module")
+def roads(
     worlds: Worlds,
     in_memory: None,  # noqa: ARG001 -- it has to be there first
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Road]:
-    """The road to each server in turn, with an honest backup to restore after attacks."""
-    world = worlds.of(request.param)
-    made = Road(world, tmp_path_factory.mktemp("volume"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", f"{world.server.programs}:{os.environ['PATH']}")
-        made.prepare()
-        yield made
+) -> Roads:
+    return Roads(worlds, tmp_path_factory)
+
+
+@pytest.fixture(scope="module", params=_FLAVOURS, ids=str)
+def flavour(request: pytest.FixtureRequest) -> Flavour:
+    """Each kind of server in turn."""
+    return Flavour(request.param)
 
 
 @pytest.fixture
-def world(road: Road) -> World:
-    return road.world
+def road(roads: Roads, flavour: Flavour) -> Iterator[Road]:
+    """The road to each server in turn."""
+    found = roads.of(flavour)
+    with found.programs():
+        yield found

@@ -90,7 +90,7 @@ class Reader:
         """Everything that is not the site's."""
         found: Fingerprint = {}
         for table in (*self._tables, *_LOADED):
-            found[f"mysql.{table}"] = self._foreign_rows(table)
+            found[f"mysql.{table}"] = self.foreign_rows(table)
         schemas = self.schemas()
         others = [name for name in schemas if not is_the_sites(name)]
         found["schemas"] = tuple(others)
@@ -149,7 +149,8 @@ class Reader:
                 found |= self.schema(name, definers=False)
         return found
 
-    def _foreign_rows(self, table: str) -> tuple[object, ...]:
+    def foreign_rows(self, table: str) -> tuple[object, ...]:
+        """A table of the server's own, without what is about the service's accounts."""
         with self._root.cursor() as cursor:
             cursor.execute(f"SELECT * FROM mysql.{table}")
             names = [column[0].lower() for column in cursor.description or ()]

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import os
 import tarfile
 import threading
 import time
@@ -11,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from lcp_backup import aws
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile
@@ -31,6 +34,8 @@ from tests.integration.attacks.world import World
 BUCKET = "attacks"
 _MOST_SECONDS = 60
 """Far more than any restore here takes, on a machine that has much else to do."""
+_MILLISECONDS = 150_000
+"""What a function would have left: a job that hangs ends itself."""
 _NUMBERS = itertools.count(1)
 _SLOT = "2026-11-20T00:15:00Z"
 
@@ -56,7 +61,6 @@ class Outcome:
     error: BaseException | None = None
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
-    result: dict[str, Any] = field(default_factory=dict)
 
     def judge(self) -> None:
         """Looks at what can be told without a server."""
@@ -124,6 +128,13 @@ class Road:
         """A place in the bucket that nothing was written to yet."""
         self.env["LCP_ENVIRONMENT_ID"] = f"a{next(_NUMBERS)}"
 
+    @contextmanager
+    def programs(self) -> Iterator[None]:
+        """The dump program is this server's own."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PATH", f"{self.world.server.programs}:{os.environ['PATH']}")
+            yield
+
     # --- the jobs -------------------------------------------------------------
 
     def service(self, env: dict[str, str] | None = None) -> Service:
@@ -143,16 +154,16 @@ class Road:
             uploads.put(opened.id, kind, body)
         run = uploads.seal(opened.id)
         request = UploadRequest.read({"upload_id": run.id})
-        return str(self.service().upload(request, deadline(900_000))["backup_id"])
+        return str(self.service().upload(request, deadline(_MILLISECONDS))["backup_id"])
 
-    def create(self) -> str:
+    def create(self, milliseconds: int = _MILLISECONDS) -> str:
         """A backup by the real dump program; answers its id."""
         request = CreateRequest.read({"time": _SLOT})
-        return str(self.service().create(request, deadline(900_000))["backup_id"])
+        return str(self.service().create(request, deadline(milliseconds))["backup_id"])
 
     def restore(self, backup_id: str, **more: Any) -> dict[str, Any]:
         request = RestoreRequest.read({"backup_id": backup_id, **more})
-        return self.service().restore(request, deadline(900_000))
+        return self.service().restore(request, deadline(_MILLISECONDS))
 
     # --- an attack ------------------------------------------------------------
 
@@ -167,6 +178,20 @@ class Road:
         self.begin()
         with self.watched() as outcome:
             backup_id = self.take_in(dump)
+            outcome.reached = "restore"
+            try:
+                self.restore(backup_id)
+            except RestoredInPart:
+                outcome.reached = "live"
+                raise
+            outcome.reached = "live"
+        return outcome
+
+    def back_up_and_restore(self) -> Outcome:
+        """Backs the live site up and restores that, watched as an attack is."""
+        self.begin()
+        with self.watched() as outcome:
+            backup_id = self.create()
             outcome.reached = "restore"
             try:
                 self.restore(backup_id)
@@ -229,10 +254,17 @@ class Road:
         assert self._honest_env is not None
         request = RestoreRequest.read({"backup_id": self._honest_id})
         try:
-            self.service(self._honest_env).restore(request, deadline(900_000))
+            self.service(self._honest_env).restore(request, deadline(_MILLISECONDS))
         except Exception as error:  # noqa: BLE001 -- what is raised is what is told
             return [f"the next honest restore fails: {type(error).__name__}: {error}"[:400]]
         return [
             f"after the next honest restore {it}"
             for it in differences(self._honest_site, self.world.read.live())
         ]
+
+    def restore_through(self, port: int) -> None:
+        """Restores the honest backup by another port of the server's."""
+        assert self._honest_env is not None
+        env = self._honest_env | {"LCP_DATABASE_SERVICE": f"127.0.0.1:{port}"}
+        request = RestoreRequest.read({"backup_id": self._honest_id})
+        self.service(env).restore(request, deadline(_MILLISECONDS))

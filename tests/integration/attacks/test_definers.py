@@ -1,4 +1,3 @@
-# ruff: noqa: E501 -- an input stands on one line, as it is sent
 """Stored code never gains rights by a backup: what the site's account may not do, stays so.
 
 The site's account has ALL on its own schema and nothing else. It leaves code there that would do
@@ -13,7 +12,6 @@ import pymysql
 import pytest
 
 from lcp_backup.database.endpoint import Flavour
-from lcp_backup.errors import RestoredInPart
 from tests.integration.attacks.corpus.attack import HEAD
 from tests.integration.attacks.fingerprint import NAME
 from tests.integration.attacks.road import Outcome, Road
@@ -85,25 +83,11 @@ def _dumped(world: World) -> bytes:
     return subprocess.run(command, capture_output=True, check=True).stdout
 
 
-def _by_our_own_backup(road: Road) -> Outcome:
-    road.begin()
-    with road.watched() as outcome:
-        backup_id = road.create()
-        outcome.reached = "restore"
-        try:
-            outcome.result = road.restore(backup_id)
-        except RestoredInPart:
-            outcome.reached = "live"
-            raise
-        outcome.reached = "live"
-    return outcome
-
-
 def _by_upload(road: Road) -> Outcome:
     return road.attack(_dumped(road.world))
 
 
-_ROADS = {"own backup": _by_our_own_backup, "upload": _by_upload}
+_ROADS = {"own backup": Road.back_up_and_restore, "upload": _by_upload}
 _by_road = pytest.mark.parametrize("send", _ROADS.values(), ids=_ROADS)
 
 
@@ -226,103 +210,6 @@ def test_events_of_an_upload_come_back_disabled_and_the_result_names_them(road: 
     assert list(statuses) == [("honest_event", "ENABLED")]
 
 
-_INTO_OWN_BACKUPS = {
-    # The programs write bodies as they are, in the mode in which they were made.
-    "a mode that changes quoting": (
-        "NO_BACKSLASH_ESCAPES",
-        "utf8mb4",
-        ("CREATE PROCEDURE inj() SELECT '\\', ' ;;\nCREATE EVENT inj_e ON SCHEDULE EVERY 1 SECOND DO"
-        " DELETE FROM canary.victim ;;\n '"),
-    ),
-    "double quotes that are names": (
-        "ANSI_QUOTES",
-        "utf8mb4",
-        ("CREATE PROCEDURE inj() SELECT 1 AS \"\\\", ' ;;\nCREATE EVENT inj_e ON SCHEDULE EVERY 1"
-        " SECOND DO DELETE FROM canary.victim ;;\n ' AS \"b\""),
-    ),
-    "a versioned comment": (
-        "",
-        "utf8mb4",
-        ("CREATE PROCEDURE inj() BEGIN /*!99999 ;;\nCREATE EVENT inj_e ON SCHEDULE EVERY 1 SECOND DO"
-        " DELETE FROM canary.victim ;;\n */ SELECT 1; END"),
-    ),
-    "a delimiter in a string": (
-        "",
-        "utf8mb4",
-        ("CREATE PROCEDURE inj() SELECT ';;\nDELIMITER ;\nCREATE EVENT inj_e ON SCHEDULE EVERY 1"
-        " SECOND DO DELETE FROM canary.victim;\n'"),
-    ),
-    "a line comment": (
-        "",
-        "utf8mb4",
-        "CREATE PROCEDURE inj() BEGIN -- ' ;;\n SELECT 1; # ;;\n SELECT ' ;; '; END",
-    ),
-    "a character set that eats a backslash": (
-        "",
-        "gbk",
-        (b"CREATE PROCEDURE inj() SELECT '\xbf\\', ' ;;\nCREATE EVENT inj_e ON SCHEDULE EVERY 1 SECOND"
-        b" DO DELETE FROM canary.victim ;;\n '"),
-    ),
-    "a table's name with a newline": (
-        "",
-        "utf8mb4",
-        ("CREATE TABLE `x\nCREATE EVENT inj_e ON SCHEDULE EVERY 1 SECOND DO DELETE FROM"
-        " canary.victim;\n-- ` (id int)"),
-    ),
-    "a view's name with a newline": (
-        "",
-        "utf8mb4",
-        ("CREATE VIEW `x\nCREATE EVENT inj_e ON SCHEDULE EVERY 1 SECOND DO DELETE FROM"
-        " canary.victim;\n-- ` AS SELECT 1 AS a"),
-    ),
-    "an event's name with a newline": (
-        "",
-        "utf8mb4",
-        "CREATE EVENT `x\n;;\nDELETE FROM canary.victim ;;\n` ON SCHEDULE EVERY 1 YEAR DO SET @a = 1",
-    ),
-    "a comment of a table": (
-        "",
-        "utf8mb4",
-        "CREATE TABLE x (id int) COMMENT='\\n; DELETE FROM canary.victim; -- '",
-    ),
-    "a table's name that ends a comment": (
-        "",
-        "utf8mb4",
-        "CREATE TABLE `x*/; DELETE FROM canary.victim; /*` (id int)",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", _INTO_OWN_BACKUPS)
-def test_what_the_site_can_write_into_our_own_backups_is_contained(road: Road, name: str) -> None:
-    """Injected statements do nothing, and a backup that holds such things can be restored."""
-    mode, charset, sql = _INTO_OWN_BACKUPS[name]
-    world = road.world
-    with closing(world.site()) as connection, connection.cursor() as cursor:
-        cursor.execute(f"SET NAMES {charset}")
-        cursor.execute(f"SET sql_mode = '{mode}'")
-        try:
-            cursor.execute(sql)
-        except pymysql.MySQLError as error:
-            pytest.skip(f"the server refuses it: {error}")
-    before = world.read.live()
-    found: list[str] = []
-    real = world.activate
-
-    def activate() -> None:
-        if world.say("SELECT 1 FROM information_schema.events WHERE event_name = 'inj_e'"):
-            found.append("the injected statement was executed")
-        if world.read.live() != before:
-            found.append("the site came back otherwise than it was")
-        real()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(world, "activate", activate)
-        outcome = _by_our_own_backup(road)
-    assert found + outcome.problems == [], str(outcome)
-    assert outcome.reached == "live", str(outcome)
-
-
 def test_the_masters_own_code_is_the_masters_no_more(road: Road) -> None:
     """A definer of rank in the live site, such as root, is nobody after a restore."""
     world = road.world
@@ -338,7 +225,7 @@ def test_the_masters_own_code_is_the_masters_no_more(road: Road) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(world, "activate", activate)
-        outcome = _by_our_own_backup(road)
+        outcome = road.back_up_and_restore()
     # (Views and routines that no longer may read what they read are no failure of the restore.)
     assert found + outcome.problems == [], str(outcome)
     assert outcome.reached == "live", str(outcome)

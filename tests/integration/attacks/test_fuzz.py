@@ -99,6 +99,7 @@ def test_the_server_contains_whatever_is_sent(road: Road) -> None:
     assert not [it for it in outcome.problems if "no kind of ours" not in it]
 
 
+@pytest.mark.timeout(1800)
 def test_what_the_intake_lets_through_is_contained(road: Road) -> None:
     """On the whole road: the intake judges each statement; a real restore loads what is left."""
     allowed: list[tuple[int, Hostile]] = []

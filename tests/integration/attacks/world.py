@@ -6,6 +6,7 @@ root, from the server's own tables, into a `Fingerprint` whose parts can be comp
 
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,21 @@ class World:
         self.secrets = [SECRET, *self._hashes()]
 
     def close(self) -> None:
-        self.root.close()
+        """Ends root's connection."""
+        if self.root.open:
+            self.root.close()
+
+    def is_alive(self) -> bool:
+        """Whether the server still answers root."""
+        try:
+            self.root.ping()
+        except pymysql.MySQLError:
+            try:
+                self.root = self._connect("root", "")
+            except pymysql.MySQLError:
+                return False
+            self.read = Reader(self.root, self.server.flavour, self.outside)
+        return True
 
     # --- connections ----------------------------------------------------------
 
@@ -209,8 +224,7 @@ class World:
 
     def rebuild(self) -> None:
         """Puts everything back after an attack got through."""
-        with suppress(pymysql.MySQLError):
-            self.say("SET GLOBAL event_scheduler = OFF")
+        self._drop_events(lambda _: True)
         self.kill_all()
         self._drop_schemas(is_the_sites)
         self.rebuild_foreign()
@@ -220,8 +234,11 @@ class World:
 
     def rebuild_foreign(self) -> None:
         """Puts back all but the site, and what the service made for itself."""
+        self._drop_events(is_the_sites)
         self._drop_schemas(lambda name: name not in SYSTEM and not is_the_sites(name))
         for table, rows in self._grants.items():
+            if self.read.foreign_rows(table) == self.clean[f"mysql.{table}"]:
+                continue
             whose = "to_user" if table == "role_edges" else "user"
             self.say(f"DELETE FROM mysql.{table} WHERE {whose} NOT LIKE 'lcp\\_%'")
             with self.root.cursor() as cursor:
@@ -236,9 +253,17 @@ class World:
                 with suppress(pymysql.MySQLError), self.root.cursor() as cursor:
                     cursor.execute(f"SET GLOBAL `{name}` = %s", (self._globals.get(name),))
         self._make_canaries()
-        self.say("SET GLOBAL event_scheduler = ON")
 
-    def _drop_schemas(self, wanted: Any) -> None:
+    def _drop_events(self, wanted: Callable[[str], bool]) -> None:
+        """They would go on doing what was just put back."""
+        for schema, event in self._rows(
+            "SELECT event_schema, event_name FROM information_schema.events"
+        ):
+            if wanted(schema):
+                with suppress(pymysql.MySQLError):
+                    self.say(f"DROP EVENT IF EXISTS `{schema}`.`{event.replace('`', '``')}`")
+
+    def _drop_schemas(self, wanted: Callable[[str], bool]) -> None:
         for name in self.read.schemas():
             if not wanted(name):
                 continue
