@@ -20,8 +20,10 @@ from lcp_backup.model import Segment
 from lcp_backup.volume import segments
 from lcp_backup.volume.notices import MOST_NOTICES
 from lcp_backup.volume.pack import Packed, pack
+from lcp_backup.volume.removal import remove
+from lcp_backup.volume.unpack import unpack
 from tests.buffers import Buffer
-from tests.trees import TEXT, odd_tree, snapshot
+from tests.trees import TEXT, deep_tree, in_child, odd_tree, snapshot
 
 
 class Archived:
@@ -433,3 +435,96 @@ def test_no_descriptor_stays_open(folder: Path) -> None:
     descriptors = open_descriptors()
     Archived(folder)
     assert open_descriptors() == descriptors
+
+
+@pytest.mark.parametrize("depth", [31, 32, 33, 34, 200, 1200])
+def test_a_folder_of_any_depth_that_a_path_can_have_is_packed_and_restored(
+    folder: Path, tmp_path: Path, depth: int
+) -> None:
+    deep_tree(folder, depth)
+    (folder / "other").write_bytes(TEXT)
+    out = tmp_path / "out"
+
+    def work() -> None:
+        archived = Archived(folder)
+        assert archived.notices == []
+        facts = archived.packed.facts
+        assert (facts.files, facts.folders) == (2, depth)
+        chunks = [archived.raw()]
+        unpack(chunks, out, owner=None, progress=lambda _: None, check=lambda: None).swap()
+
+    in_child(work, descriptors=70)
+    assert Path(out, *["d"] * depth, "file").is_file()
+    assert (out / "other").read_bytes() == TEXT
+
+
+def test_what_has_too_long_a_name_is_told_once_and_all_else_is_packed(folder: Path) -> None:
+    long = "a folder with a rather long name "  # 33 bytes, and the slash
+    deep_tree(folder, 3000, long)
+    (folder / "other").write_bytes(TEXT)
+    archived = Archived(folder)
+    ((code, name),) = archived.notices
+    assert code == "name-too-long"
+    assert name == "/".join([long] * 121)
+    assert "has a name of 4113 bytes; 4095 are taken" in archived.packed.notices[0].detail
+    assert archived.packed.facts.folders == 120
+    assert archived.contents() == {"other": TEXT}
+    remove(folder)
+
+
+def test_folders_that_are_moved_while_they_are_read_lose_nothing_else(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        deep = folder / Path(*["d"] * number)
+        deep.mkdir(exist_ok=True)
+        (deep / "z").touch()
+    middle = folder / Path(*["d"] * 37)
+    on_open_of(
+        monkeypatch, "z", lambda: middle.exists() and middle.rename(folder / "moved"), after=True
+    )
+    archived = Archived(folder)
+    names = [name for name in archived.contents() if not name.startswith("moved")]
+    assert len(names) == 40
+    assert archived.notices == []
+
+
+def test_a_folder_that_is_not_where_it_was_is_told_and_the_ones_above_it_are_packed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        deep = folder / Path(*["d"] * number)
+        deep.mkdir(exist_ok=True)
+        (deep / "z").touch()
+    deepest = folder / Path(*["d"] * 39)
+    high = folder / Path(*["d"] * 34)
+
+    def move() -> None:
+        if high.exists():
+            deepest.rename(folder / "1")
+            high.rename(folder / "2")
+
+    on_open_of(monkeypatch, "z", move, after=True)
+    archived = Archived(folder)
+    names = [name for name in archived.contents() if name[0] not in "12"]
+    # Those of 39 levels are opened; 38 to 34 are nowhere on the way any more.
+    assert len(names) == 40 - 5
+    assert {code for code, _ in archived.notices} == {"file-vanished"}
+    assert len(archived.notices) == 5
+
+
+def test_names_of_a_restore_are_passed_over_and_what_looks_like_one_is_told(folder: Path) -> None:
+    for name in (
+        ".lcp-restore",
+        ".lcp-restore.2",
+        ".lcp-restore-data",
+        ".lcp-kept-1",
+        ".LCP-restore",
+    ):
+        (folder / name).mkdir()
+        (folder / name / "x").touch()
+    (folder / "document_library").mkdir()
+    (folder / "document_library" / ".lcp-restore").write_bytes(TEXT)
+    archived = Archived(folder)
+    assert archived.contents() == {"document_library/.lcp-restore": TEXT}
+    assert archived.notices == [("reserved-name", ".LCP-restore")]

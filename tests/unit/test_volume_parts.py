@@ -2,21 +2,23 @@
 
 import errno
 import os
+import tarfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import read_segments
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
-from lcp_backup.errors import InvalidRequest, NotFound, VolumeError
+from lcp_backup.errors import ArchiveRefused, InvalidRequest, NotFound, VolumeError
 from lcp_backup.volume import staging
 from lcp_backup.volume.pack import pack
 from lcp_backup.volume.parts import Parts, checked_paths, unpack_parts
 from lcp_backup.volume.staging import StagedVolume
 from tests.buffers import Buffer
 from tests.trees import odd_tree, snapshot
+from tests.unit.test_volume_unpack import Tar
 
 LARGE = 2 * SEGMENT_SIZE + 12_345
 MORE = 70_001
@@ -37,6 +39,19 @@ class Stored:
             read_index(index, archive_name="volume.tgz", sha256=written.index_sha256)
         )
         self.archive.reads.clear()
+
+    @classmethod
+    def of(cls, raw: bytes, members: tuple[str, ...]) -> Self:
+        """A tar file as an earlier version might have taken it in."""
+        self = cls.__new__(cls)
+        self.archive, index = Buffer(), Buffer()
+        with ArchiveWriter(
+            self.archive, index, name="volume.tgz", index_name="volume.index", threads=2
+        ) as writer:
+            writer.add([raw], members=members)
+            writer.finish()
+        self.segments = list(read_index(index, archive_name="volume.tgz"))
+        return self
 
     def stage(self, paths: tuple[str, ...], folder: Path) -> StagedVolume:
         return unpack_parts(
@@ -134,6 +149,15 @@ def test_an_index_that_does_not_tell_where_a_large_file_ends_is_not_guessed_at(
     ]
     with pytest.raises(InvalidRequest, match="written by an earlier version"):
         Parts(early, ("document_library/2/c-small",))
+
+
+def test_a_part_is_judged_as_the_whole_is(tmp_path: Path) -> None:
+    raw = Tar().add("a/b/l", kind=tarfile.SYMTYPE, target="../../x")
+    raw.add("h", kind=tarfile.LNKTYPE, target="a/b/l")
+    stored = Stored.of(raw.raw(), ("a/b/l", "h"))
+    with pytest.raises(ArchiveRefused, match="hard link 'h' names 'a/b/l'"):
+        stored.stage(("a", "h"), tmp_path / "elsewhere")
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_odd_names_are_found_like_any_other(tmp_path: Path) -> None:
