@@ -50,7 +50,7 @@ class HostileServer:
     def __init__(self) -> None:
         self.statements: list[bytes] = []
         self.files: list[list[bytes]] = []
-        """The packets of each file that came."""
+        """The packets of each file that came; the empty one ends it."""
         self.answers: dict[bytes, Sequence[bytes]] = {}
         self.login: bytes = ok()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -110,8 +110,10 @@ class HostileServer:
                         return
                     if answer[:1] == b"\xfb":
                         self.files.append([])
-                        while packet := receive():
+                        while (packet := receive()) is not None:
                             self.files[-1].append(packet)
+                            if not packet:
+                                break
 
 
 @pytest.fixture
@@ -138,7 +140,7 @@ def test_the_rows_travel_whatever_file_is_asked_for(server: HostileServer, secre
     with closing(server.connect()) as connection:
         assert load(connection, b"(1),(2),(3)") == LoadedRows(rows=3, warnings=2)
         assert connection.open
-    assert server.files == [[b"(1),(2),(3)"]]
+    assert server.files == [[b"(1),(2),(3)", b""]]
 
 
 @pytest.mark.parametrize("size", [0, 1, 512 * 1024, 512 * 1024 + 1, 40 * 1024 * 1024])
@@ -151,7 +153,8 @@ def test_rows_arrive_whole_in_packets_that_every_server_takes(
         assert load(connection, rows).rows == 1
     (file,) = server.files
     assert b"".join(file) == rows
-    assert all(0 < len(packet) < 1024 * 1024 for packet in file)
+    assert all(0 < len(packet) < 1024 * 1024 for packet in file[:-1])
+    assert not file[-1]
 
 
 def _query(connection: LoadingConnection) -> object:
@@ -177,7 +180,7 @@ def test_no_file_leaves_during_another_statement(
             ask(connection)
         assert not connection.open
     server.close()
-    assert server.files == [[]]
+    assert server.files == [[b""]]
 
 
 def test_rows_are_sent_once(server: HostileServer, secret: str) -> None:
@@ -187,7 +190,7 @@ def test_rows_are_sent_once(server: HostileServer, secret: str) -> None:
             load(connection)
         assert not connection.open
     server.close()
-    assert server.files == [[b"(1)"], []]
+    assert server.files == [[b"(1)", b""], []]
 
 
 def test_rows_of_one_statement_are_not_there_for_the_next(
@@ -201,7 +204,7 @@ def test_rows_of_one_statement_are_not_there_for_the_next(
         with pytest.raises(pymysql.OperationalError, match="asked for a local file"):
             connection.query("SELECT 1")
     server.close()
-    assert server.files == [[]]
+    assert server.files == [[b""]]
 
 
 def test_nothing_is_there_for_a_further_result(server: HostileServer, secret: str) -> None:
@@ -212,7 +215,7 @@ def test_nothing_is_there_for_a_further_result(server: HostileServer, secret: st
             connection.query("SELECT 1")
         assert not connection.open
     server.close()
-    assert server.files == [[b"(1)"], []]
+    assert server.files == [[b"(1)", b""], [b""]]
 
 
 def test_nothing_is_there_at_login(server: HostileServer, secret: str) -> None:
@@ -240,4 +243,4 @@ def test_after_an_error_of_the_rows_the_connection_goes_on(server: HostileServer
         with pytest.raises(pymysql.MySQLError, match="Invalid JSON text"):
             load(connection)
         assert connection.query("SELECT 1") == 0
-    assert server.files == [[b"(1)"]]
+    assert server.files == [[b"(1)", b""]]
