@@ -98,6 +98,8 @@ def test_no_statement_of_a_body_reaches_out_of_the_site(verb: str) -> None:
         "CREATE VIEW v AS UPDATE a SET b = 1",
         "CREATE VIEW v AS",
         "CREATE PROCEDURE p()",
+        "CREATE PROCEDURE p(a int DEFAULT (SELECT 1)) SELECT 1",
+        "CREATE PROCEDURE p(a text DEFAULT LOAD_FILE('/etc/passwd')) SELECT 1",
         "CREATE PROCEDURE p() BEGIN SELECT 1;",
         "CREATE PROCEDURE p() BEGIN SELECT 1; END; END",
         "CREATE PROCEDURE p() SELECT 1; DROP TABLE a",

@@ -180,6 +180,12 @@ def test_a_delimiter_is_cut_off_as_the_stock_clients_do() -> None:
     assert [statement.text for statement in found] == [b"", b"SELECT 1 ", b"XYZ"]
 
 
+@pytest.mark.parametrize("delimiter", ["`", "'", '"', "#", "--", "/*", "/", "-"])
+def test_a_delimiter_may_be_what_else_begins_a_literal_or_a_comment(delimiter: str) -> None:
+    text = f"DELIMITER {delimiter}\nSELECT 1 {delimiter} x {delimiter}y".encode()
+    assert split(text) == split(text, list(range(len(text)))) == reference(text)
+
+
 def test_a_line_without_end_is_no_delimiter() -> None:
     long = b"DELIMITER " + b"x" * 2000
     assert [statement.text for statement in split(long + b";\nSELECT 1;")] == [long, b"SELECT 1"]

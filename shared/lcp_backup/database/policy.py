@@ -315,7 +315,7 @@ class _Statement(StatementReader):
         return True
 
     def _table(self, name: str) -> Ruling:
-        self._check_expressions(name)
+        self._check_expressions(self.at, table=name)
         self.expect("(")
         if self.peek_word() == "LIKE":
             raise NotTakenError("a definition is no copy of another table")
@@ -409,7 +409,7 @@ class _Statement(StatementReader):
         self.take("IGNORE")
         self.expect("TABLE")
         name = self._object_name()
-        self._check_expressions(name)
+        self._check_expressions(self.at, table=name)
         self._action()
         while self.take(","):
             self._action()
@@ -432,13 +432,13 @@ class _Statement(StatementReader):
             elif token.word in {"PARTITION", "PARTITIONS"}:
                 raise NotTakenError("dumps do not alter tables so")
 
-    def _check_expressions(self, table: str, end: int | None = None) -> None:
-        """Judges what a definition is made of, up to a token or the end, without taking it.
+    def _check_expressions(self, begin: int, end: int | None = None, table: str = "") -> None:
+        """Judges tokens that a definition is made of, taken or not; of the table, if of one.
 
         The dump's own schema is cut before names.
         """
         self.read_all()
-        for at in range(self.at, len(self.tokens) if end is None else end):
+        for at in range(begin, len(self.tokens) if end is None else end):
             token, before = self.tokens[at], self.tokens[at - 1].word
             after = self.tokens[at + 1].word if at + 1 < len(self.tokens) else ""
             if token.word in _NOT_IN_DEFINITIONS:
@@ -485,7 +485,9 @@ class _Statement(StatementReader):
     def _routine(self, name: str, *, returns: bool = False) -> Ruling:
         if self._uploaded:
             self.expect("(")
+            begin = self.at
             self.parentheses()
+            self._check_expressions(begin, self.at)
             if returns:
                 self.expect("RETURNS")
                 self.word()
@@ -514,10 +516,8 @@ class _Statement(StatementReader):
                 if self.peek() is None:
                     raise NotTakenError("it is an event that does nothing")
                 self.at += 1
-        schedule, self.at = self.at, begin
         if self._uploaded:
-            self._check_expressions("", schedule)
-        self.at = schedule
+            self._check_expressions(begin, self.at)
         self.take("ON COMPLETION NOT? PRESERVE")
         status = self.at
         if self.take("DISABLE"):
@@ -615,7 +615,7 @@ class _Statement(StatementReader):
         name = self._object_name()
         if self.peek() is not None:
             self.expect("UPDATE|DROP HISTOGRAM ON")
-            self._check_expressions(name)
+            self._check_expressions(self.at, table=name)
         return Ruling(Kind.TABLE, self.built(), name)
 
     def _sequence_value(self) -> Ruling:

@@ -71,7 +71,7 @@ def _patterns(delimiter: bytes) -> _Patterns:
     }
     for found in (comments, signs):
         found.pop(delimiter, None)
-    literals = [quote + _rest_of(quote) + quote for quote in _QUOTES]
+    literals = [quote + _rest_of(quote) + quote for quote in _QUOTES if quote != delimiter]
     plain = _any_but(b"'\"`#/-" + delimiter)
     inside = b"|".join([*literals, *signs.values(), *comments.values()])
     return _Patterns(
