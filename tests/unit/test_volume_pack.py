@@ -503,7 +503,7 @@ def test_a_folder_that_is_not_where_it_was_is_told_and_the_ones_above_it_are_pac
     high = folder / Path(*["d"] * 34)
 
     def move() -> None:
-        if high.exists():
+        if deepest.exists():
             deepest.rename(folder / "1")
             high.rename(folder / "2")
             # Others of the same names are not the ones that were being read.
