@@ -108,7 +108,7 @@ class World:
                 s.st_mtime_ns,
                 s.st_nlink,
                 s.st_ino,
-                it.is_file() and it.read_text(),
+                it.read_text() if it.is_file() else "",
             )
             for it, s in statuses
         ]

@@ -480,9 +480,12 @@ def test_folders_that_are_moved_while_they_are_read_lose_nothing_else(
         deep.mkdir(exist_ok=True)
         (deep / "z").touch()
     middle = folder / Path(*["d"] * 37)
-    on_open_of(
-        monkeypatch, "z", lambda: middle.exists() and middle.rename(folder / "moved"), after=True
-    )
+
+    def move() -> None:
+        if middle.exists():
+            middle.rename(folder / "moved")
+
+    on_open_of(monkeypatch, "z", move, after=True)
     archived = Archived(folder)
     names = [name for name in archived.contents() if not name.startswith("moved")]
     assert len(names) == 40
@@ -500,9 +503,12 @@ def test_a_folder_that_is_not_where_it_was_is_told_and_the_ones_above_it_are_pac
     high = folder / Path(*["d"] * 34)
 
     def move() -> None:
-        if high.exists():
+        if deepest.exists():
             deepest.rename(folder / "1")
             high.rename(folder / "2")
+            # Others of the same names are not the ones that were being read.
+            deepest.parent.mkdir(parents=True)
+            (deepest.parent / "z").touch()
 
     on_open_of(monkeypatch, "z", move, after=True)
     archived = Archived(folder)

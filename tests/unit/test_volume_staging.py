@@ -448,6 +448,23 @@ def test_folders_and_links_in_the_place_of_what_a_swap_makes_are_not_in_the_way(
     assert outside.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_link_in_the_place_of_a_folder_being_made_is_not_followed(
+    folder: Path, way: str, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o700)
+    place = staging_of(folder, way)
+    (place / "new" / "missing").mkdir(parents=True)
+    (place / "new" / "missing" / "file").write_text("new")
+    (place / "parts").write_text('["missing/file"]')
+    (place / "above").symlink_to(outside)
+    recover(folder)
+    assert not (folder / "missing").is_symlink()
+    assert (folder / "missing" / "file").read_text() == "new"
+    assert list(outside.iterdir()) == []
+    assert outside.stat().st_mode & 0o777 == 0o700
+
+
 def test_what_parts_had_moved_away_is_kept_when_their_list_is_lost(folder: Path, way: str) -> None:
     place = staging_of(folder, way)
     (place / "old-parts").mkdir(parents=True)
