@@ -179,7 +179,7 @@ def old(clean: DatabaseServer, site: bytes) -> bytes:  # noqa: ARG001 -- its sch
 
 def test_a_site_comes_back_exactly_where_there_was_none(clean: DatabaseServer, site: bytes) -> None:
     staged = stage(clean, site)
-    assert schemas(clean) == {"site_lcp_staging"}
+    assert schemas(clean) == {"site_lcp_staging", "site_lcp_journal"}
     loaded = staged.swap()
     assert set(loaded.tables) == {"Parent", "Child", "odd `name; -- x", "Käsekästchen", "counter"}
     assert dump(clean) == site

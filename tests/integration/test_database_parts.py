@@ -285,7 +285,7 @@ def test_a_partial_swap_killed_at_any_step_is_the_old_tables_or_the_new_ones(
         outcomes[step] = outcome
     print(f"partial swap killed before each step: {outcomes}")
     assert outcomes["rename"] == "undone"
-    assert outcomes["drop old objects"] == "finished"
+    assert outcomes["drop old stored code"] == "finished"
     assert outcomes["drop staging"] == "finished"
 
 
