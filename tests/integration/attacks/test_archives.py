@@ -22,6 +22,9 @@ _MOST_SECONDS = 20
 _MOST_MEMORY = 300 << 20
 """Bytes over what the process has when it starts."""
 
+_HARD_LIMIT = 2 << 30
+"""Bytes that it cannot have: what grows without end must not take the machine with it."""
+
 SLOW = {
     "an exponential regular expression": b"INSERT INTO User_ (userId, companyId, createDate,"
     b" modifiedDate, emailAddress) VALUE (1,2,3,4,5);\n",
@@ -53,6 +56,9 @@ SLOW = {
 
 def _child(work: Any, argument: bytes, answers: Any) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + _HARD_LIMIT
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     begun = time.process_time()
     try:
         said = work(argument)

@@ -133,7 +133,7 @@ def test_a_schema_that_cannot_be_dropped_blocks_nothing(road: Road, schema: str)
         "CREATE TABLE lcp_backup_before_swap (nothing int)",
         "CREATE VIEW lcp_backup_after_swap AS SELECT 1 AS a",
         "CREATE TABLE LCP_BACKUP_AFTER_SWAP (nothing int)",
-        "CREATE TABLE `odd ``name; -- ` (id int)",
+        "CREATE TABLE `odd ``name; -- x` (id int)",
     ],
 )
 @pytest.mark.parametrize("schema", [_STAGING, _PREVIOUS])
