@@ -324,7 +324,7 @@ def _judge_all(dump: Dump, policy: Policy, check: Callable[[], None]) -> None:
     """Raises ArchiveRefused for a statement that a load would refuse."""
     for piece in dump.pieces(as_written=True):
         splitter = StatementSplitter(dump_program=dump.by_dump_program)
-        for statement in (*splitter.feed(piece.raw), *splitter.close()):
+        for statement in splitter.split(piece.raw, check):
             check()
             policy.judge(PlacedStatement(piece, statement))
 

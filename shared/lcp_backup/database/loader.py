@@ -382,7 +382,7 @@ class Loader:
     def _judged(self, piece: Piece) -> Iterator[tuple[Statement, Ruling]]:
         splitter = StatementSplitter(dump_program=self._dump.by_dump_program)
         count = 0
-        for statement in (*splitter.feed(piece.raw), *splitter.close()):
+        for statement in splitter.split(piece.raw, self._check):
             self._check()
             ruling = self._policy.judge(PlacedStatement(piece, statement))
             count += 1
