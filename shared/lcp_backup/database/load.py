@@ -11,6 +11,7 @@ old, by statements of this service's own.
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from threading import Lock
 
 import pymysql
 
@@ -27,7 +28,9 @@ from lcp_backup.database.session import Session, Staging
 from lcp_backup.database.sql import (
     describe,
     execute,
+    is_lost,
     make_writable,
+    numbered,
     prepare,
     quote,
     tables_of,
@@ -222,14 +225,17 @@ class _Load:
         staging = create_staging(self.control, self.endpoint)
         journal = Journal(self.control, self.endpoint.name)
         with accounts.loader(self.control, self.endpoint, staging, self.given.loader) as endpoint:
-            with self._connection(endpoint, staging) as connection:
+            with (
+                self._connection(endpoint, staging) as connection,
+                self._connection(endpoint, staging) as asking,
+            ):
                 work = Loader(
                     self.dump,
                     self.policy,
                     progress=self.progress,
                     check=self.check,
                     only=self.only,
-                    plan_rows=self._plan_rows(staging),
+                    plan_rows=self._plan_rows(asking, staging),
                 )
                 loaded = work.load(
                     Staging(
@@ -252,12 +258,15 @@ class _Load:
             prepare(connection)
             yield connection
 
-    def _plan_rows(self, staging: str) -> PlanRows | None:
+    def _plan_rows(self, asking: LoadingConnection, staging: str) -> PlanRows | None:
         if not allows_local_infile(self.control):
             return None
+        lock = Lock()
 
         def plan(session: Session, table: str, listed: tuple[str, ...] | None) -> RowPlan | None:
-            columns = columns_of(session.connection, staging, table)
+            # Not over the session, whose character set is the dump's: names would arrive garbled.
+            with lock:
+                columns = columns_of(asking, staging, table)
             return RowPlan.of(table, columns, listed, session.character_set)
 
         return plan
@@ -340,4 +349,8 @@ def _database_errors(done: str) -> Iterator[None]:
     try:
         yield
     except pymysql.MySQLError as error:
-        raise LoadFailed(f"the dump could not be {done}: {describe(error)}") from None
+        why = "the connection was lost" if is_lost(error) else "the server refused"
+        raise LoadFailed(
+            f"the dump could not be {done}: {why}: {describe(error)}",
+            public=f"the dump could not be {done}: {why}: {numbered(error)}",
+        ) from None

@@ -39,11 +39,6 @@ class Session:
         return int(self._connection.thread_id())  # type: ignore[no-untyped-call]  # stub
 
     @property
-    def connection(self) -> LoadingConnection:
-        """The connection, for what this service itself asks."""
-        return self._connection
-
-    @property
     def character_set(self) -> str:
         """The character set of what the client sends."""
         ((name,),) = execute(self._connection, "SELECT @@character_set_client")

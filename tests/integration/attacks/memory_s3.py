@@ -18,12 +18,13 @@ class _Exceptions:
 
 
 class MemoryS3:
-    """As much of boto3's S3 client as objects take that fit one request."""
+    """As much of boto3's S3 client as small objects take."""
 
     exceptions = _Exceptions
 
     def __init__(self) -> None:
         self._objects: dict[str, dict[str, Any]] = {}
+        self._parts: dict[str, dict[int, bytes]] = {}
         self._lock = threading.Lock()
 
     def put_object(self, *, Key: str, Body: bytes, **more: Any) -> dict[str, Any]:  # noqa: N803 -- boto3's names
@@ -64,8 +65,62 @@ class MemoryS3:
                 self._objects.pop(entry["Key"], None)
         return {}
 
-    def get_paginator(self, operation: str) -> "_Pages":
+    def create_multipart_upload(self, **_more: Any) -> dict[str, Any]:
+        with self._lock:
+            upload_id = f"upload-{len(self._parts)}"
+            self._parts[upload_id] = {}
+            return {"UploadId": upload_id}
+
+    def upload_part(
+        self,
+        *,
+        UploadId: str,
+        PartNumber: int,
+        Body: bytes,
+        **_more: Any,  # noqa: N803
+    ) -> dict[str, Any]:
+        etag = f'"{hashlib.md5(Body, usedforsecurity=False).hexdigest()}"'
+        with self._lock:
+            self._parts[UploadId][PartNumber] = bytes(Body)
+        return {"ETag": etag}
+
+    def complete_multipart_upload(self, *, Key: str, UploadId: str, **more: Any) -> dict[str, Any]:  # noqa: N803
+        with self._lock:
+            parts = self._parts[UploadId]
+        body = b"".join(parts[number] for number in sorted(parts))
+        answer = self.put_object(Key=Key, Body=body, IfNoneMatch=more.get("IfNoneMatch"))
+        self.abort_multipart_upload(UploadId=UploadId)
+        return answer
+
+    def abort_multipart_upload(self, *, UploadId: str, **_more: Any) -> dict[str, Any]:  # noqa: N803
+        with self._lock:
+            self._parts[UploadId] = {}
+        return {}
+
+    def list_objects_v2(self, *, Prefix: str, **_more: Any) -> dict[str, Any]:  # noqa: N803
+        return next(_Pages(self._objects).paginate(Prefix=Prefix))
+
+    def get_paginator(self, operation: str) -> "_Pages | _PartPages":
+        if operation == "list_parts":
+            return _PartPages(self._parts)
         return _Pages(self._objects if operation == "list_objects_v2" else {})
+
+
+class _PartPages:
+    def __init__(self, parts: dict[str, dict[int, bytes]]) -> None:
+        self._parts = parts
+
+    def paginate(self, *, UploadId: str, **_more: Any) -> Iterator[Any]:  # noqa: N803
+        yield {
+            "Parts": [
+                {
+                    "PartNumber": number,
+                    "Size": len(body),
+                    "ETag": f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"',
+                }
+                for number, body in sorted(self._parts[UploadId].items())
+            ]
+        }
 
 
 class _Pages:
