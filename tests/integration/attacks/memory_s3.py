@@ -71,18 +71,11 @@ class MemoryS3:
             self._parts[upload_id] = {}
             return {"UploadId": upload_id}
 
-    def upload_part(
-        self,
-        *,
-        UploadId: str,
-        PartNumber: int,
-        Body: bytes,
-        **_more: Any,  # noqa: N803
-    ) -> dict[str, Any]:
-        etag = f'"{hashlib.md5(Body, usedforsecurity=False).hexdigest()}"'
+    def upload_part(self, **part: Any) -> dict[str, Any]:
+        body = bytes(part["Body"])
         with self._lock:
-            self._parts[UploadId][PartNumber] = bytes(Body)
-        return {"ETag": etag}
+            self._parts[part["UploadId"]][part["PartNumber"]] = body
+        return {"ETag": f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'}
 
     def complete_multipart_upload(self, *, Key: str, UploadId: str, **more: Any) -> dict[str, Any]:  # noqa: N803
         with self._lock:
