@@ -72,8 +72,12 @@ class Descent:
         Raises OSError when that is no more where it was. Then it is no longer on the way's list of
         open folders, and only `leave` and `close` may follow.
         """
-        with self.leaving():
-            pass
+        left = self._steps.pop()
+        try:
+            self._reopen(left)
+        finally:
+            if left.descriptor is not None:
+                os.close(left.descriptor)
 
     @contextmanager
     def leaving(self) -> Iterator[int]:
@@ -81,15 +85,13 @@ class Descent:
 
         So it can be given a mode that would not let anybody go up from it. Raises as `leave` does.
         """
+        descriptor = self.descriptor
         left = self._steps.pop()
         try:
-            above = self._steps[-1]
-            if above.descriptor is None:
-                above.descriptor = self._opened_again(left.descriptor)
-            yield left.descriptor if left.descriptor is not None else -1
+            self._reopen(left)
+            yield descriptor
         finally:
-            if left.descriptor is not None:
-                os.close(left.descriptor)
+            os.close(descriptor)
 
     def close(self) -> None:
         """Closes everything; harmless when called again."""
@@ -98,28 +100,35 @@ class Descent:
                 os.close(step.descriptor)
                 step.descriptor = None
 
-    def _opened_again(self, child: int | None) -> int:
-        """The last folder of the way, from the one that was left, or else from the top."""
-        identity = self._steps[-1].identity
-        if child is not None:
+    def _reopen(self, child: _Step) -> None:
+        """Opens the last folder of the way if it was closed: from its child, or from the top."""
+        last = self._steps[-1]
+        if last.descriptor is not None:
+            return
+        if child.descriptor is not None:
             with suppress(PermissionError):
-                descriptor = os.open("..", OPEN_FOLDER, dir_fd=child)
-                if _identity(descriptor) == identity:
-                    return descriptor
+                descriptor = os.open("..", OPEN_FOLDER, dir_fd=child.descriptor)
+                if _identity(descriptor) == last.identity:
+                    last.descriptor = descriptor
+                    return
                 os.close(descriptor)
         # The child was moved meanwhile: `..` is where it lies now.
-        last_open = max(n for n, step in enumerate(self._steps) if step.descriptor is not None)
-        at = os.dup(self._steps[last_open].descriptor or 0)
-        for step in self._steps[last_open + 1 :]:
+        depth, descriptor = next(
+            (depth, step.descriptor)
+            for depth, step in reversed(list(enumerate(self._steps)))
+            if step.descriptor is not None
+        )
+        at = os.dup(descriptor)
+        for step in self._steps[depth + 1 :]:
             try:
                 following = os.open(step.name, OPEN_FOLDER, dir_fd=at)
             finally:
                 os.close(at)
             at = following
-        if _identity(at) != identity:
+        if _identity(at) != last.identity:
             os.close(at)
             raise FileNotFoundError(errno.ENOENT, "was moved while the folder was read")
-        return at
+        last.descriptor = at
 
 
 def _identity(descriptor: int) -> tuple[int, int]:

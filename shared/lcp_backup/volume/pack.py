@@ -41,7 +41,8 @@ def pack(
 
     The folder may be in use. A file that vanishes, changes or cannot be read becomes a notice
     (`file-vanished`, `file-changed`, `file-unreadable`), and the tar file is valid all the same: a
-    file has the size it had when it was opened, cut, or filled up with zeros.
+    file has the size it had when it was opened, cut, or filled up with zeros. What no restore would
+    take is left out with a notice, too (`scan.scan`); folders may be as deep as a path can name.
 
     Args:
         folder: LCP_BACKUP_FOLDER.
