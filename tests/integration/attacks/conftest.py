@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,20 @@ from tests.integration.attacks.road import Road
 from tests.integration.attacks.servers import rds_like
 from tests.integration.attacks.world import World
 from tests.integration.conftest import _FLAVOURS
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Attacks on what only one kind of server has are no tests of the other."""
+    elsewhere = [item for item in items if _is_elsewhere(getattr(item, "callspec", None))]
+    if elsewhere:
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = [item for item in items if item not in set(elsewhere)]
+
+
+def _is_elsewhere(callspec: Any) -> bool:
+    params = callspec.params if callspec is not None else {}
+    only = getattr(params.get("attack"), "only", None)
+    return only is not None and only != params.get("flavour", only)
 
 
 @pytest.fixture(scope="session")
