@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
@@ -18,15 +17,16 @@ from tests.integration.conftest import _FLAVOURS
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Attacks on what only one kind of server has are no tests of the other."""
-    elsewhere = [item for item in items if _is_elsewhere(getattr(item, "callspec", None))]
+    elsewhere = [item for item in items if _is_elsewhere(item)]
     if elsewhere:
         config.hook.pytest_deselected(items=elsewhere)
         items[:] = [item for item in items if item not in set(elsewhere)]
 
 
-def _is_elsewhere(callspec: Any) -> bool:
-    params = callspec.params if callspec is not None else {}
-    only = getattr(params.get("attack"), "only", None)
+def _is_elsewhere(item: pytest.Item) -> bool:
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    named = getattr(params.get("attack"), "only", None)
+    only = named or getattr(getattr(item, "function", None), "only", None)
     return only is not None and only != params.get("flavour", only)
 
 

@@ -10,10 +10,11 @@ import pymysql
 import pytest
 from pymysql.connections import Connection
 
+from lcp_backup.database.endpoint import Flavour
+from tests.integration.attacks.corpus.attack import only_on
 from tests.integration.attacks.fingerprint import NAME
 from tests.integration.attacks.road import Road
 from tests.integration.attacks.servers import MASTER, MASTER_PASSWORD
-from tests.integration.attacks.world import World
 
 _STAGING = f"{NAME}_lcp_staging"
 _PREVIOUS = f"{NAME}_lcp_previous"
@@ -24,11 +25,6 @@ def _clean(road: Road) -> Iterator[None]:
     road.world.make_site()
     yield
     road.world.rebuild()
-
-
-def _only_mysql(world: World) -> None:
-    if not world.mysql:
-        pytest.skip("MariaDB has no such thing")
 
 
 def _assert_contained(road: Road) -> None:
@@ -84,9 +80,9 @@ def test_locks_that_the_sites_account_can_name_block_nothing(
         assert road.honest_restore() == []
 
 
+@only_on(Flavour.MYSQL)
 @pytest.mark.parametrize("schema", [NAME, _STAGING, _PREVIOUS])
 def test_a_schema_that_is_read_only_blocks_nothing(road: Road, schema: str) -> None:
-    _only_mysql(road.world)
     if schema == NAME:
         with closing(road.world.site()) as connection, connection.cursor() as cursor:
             cursor.execute(f"ALTER DATABASE `{NAME}` READ ONLY = 1")

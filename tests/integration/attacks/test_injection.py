@@ -97,8 +97,8 @@ def test_what_the_site_can_write_into_our_own_backups_is_contained(road: Road, n
         cursor.execute(f"SET sql_mode = '{mode}'")
         try:
             cursor.execute(sql)
-        except pymysql.MySQLError as error:
-            pytest.skip(f"the server refuses it: {error}")
+        except pymysql.MySQLError:
+            return  # the server refuses it, so no site can hold it
     before = world.read.live()
     found: list[str] = []
     real = world.activate
