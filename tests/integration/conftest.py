@@ -170,6 +170,8 @@ def _running(
         free.bind((_HOST, 0))
         port = free.getsockname()[1]
     log = folder / "server.log"
+    temporary = folder / "tmp"
+    temporary.mkdir(exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
             [
@@ -177,6 +179,8 @@ def _running(
                 f"--datadir={folder / 'data'}",
                 # Short on purpose: a socket's path may have about 100 bytes.
                 f"--socket={folder / 's'}",
+                # A MariaDB that starts deletes the temporary tables of all that share its folder.
+                f"--tmpdir={temporary}",
                 f"--pid-file={folder / 'pid'}",
                 f"--port={port}",
                 f"--user={getpass.getuser()}",

@@ -1,15 +1,12 @@
 # ruff: noqa: E501 -- an input stands on one line, as it is sent
 """What the site's account can write into our own backups, through the dump program."""
 
-import re
-import time
 from collections.abc import Iterator
 from contextlib import closing
 
 import pymysql
 import pytest
 
-from lcp_backup.errors import BackupError
 from tests.integration.attacks.road import Road
 
 
@@ -87,6 +84,14 @@ _INTO_OWN_BACKUPS = {
 }  # fmt: skip
 
 
+_READ_OTHERWISE = {
+    "a mode that changes quoting",
+    "double quotes that are names",
+    "a character set that eats a backslash",
+}
+"""Written as the splitter does not know it: a restore may refuse it, and says so."""
+
+
 @pytest.mark.parametrize("name", _INTO_OWN_BACKUPS)
 def test_what_the_site_can_write_into_our_own_backups_is_contained(road: Road, name: str) -> None:
     """Injected statements do nothing, and a backup that holds such things can be restored."""
@@ -114,20 +119,5 @@ def test_what_the_site_can_write_into_our_own_backups_is_contained(road: Road, n
         patch.setattr(world, "activate", activate)
         outcome = road.back_up_and_restore()
     assert found + outcome.problems == [], str(outcome)
-    assert outcome.reached == "live", str(outcome)
-
-
-@pytest.mark.parametrize("name", ["e", "e;;"])
-def test_an_event_on_which_dump_programs_hang_is_told_of_and_not_waited_for(
-    road: Road, name: str
-) -> None:
-    """They look for a delimiter that an event does not hold, and for ever when it holds `;;`."""
-    with closing(road.world.site()) as connection, connection.cursor() as cursor:
-        cursor.execute(
-            f"CREATE EVENT `{name}` ON SCHEDULE EVERY 1 YEAR STARTS '2035-01-01' DO SET @a = ';;'"
-        )
-    road.begin()
-    started = time.monotonic()
-    with pytest.raises(BackupError, match=re.escape(name)):
-        road.create(milliseconds=45_000)
-    assert time.monotonic() - started < 20
+    possible = {"live", "restore"} if name in _READ_OTHERWISE else {"live"}
+    assert outcome.reached in possible, str(outcome)
