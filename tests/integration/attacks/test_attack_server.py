@@ -17,11 +17,11 @@ _BY_KIND = {
     kind: list(them)
     for kind, them in groupby(sorted(ATTACKS, key=lambda it: it.kind), lambda it: it.kind)
 }
-_ONLY_THE_POLICY = ("DATA DIRECTORY", "DISCARD TABLESPACE", "XA")
+_ONLY_THE_POLICY = ("DATA DIRECTORY", "DISCARD TABLESPACE", "XA", "a compressed schema option")
 """What the rights on a schema include: where its tables' files lie (in any folder that the server
-may write to, unless it is told otherwise, as RDS is), to break its own tables, and to hold them by
-a prepared transaction, which a restore waits for and then works around. No right takes that away;
-`test_attack_dumps` holds that the policy refuses it."""
+may write to, unless it is told otherwise, as RDS is), to break its own tables, to hold them by a
+prepared transaction, which a restore waits for and then works around, and the schema's own default
+for encryption. No right takes that away; `test_attack_dumps` holds what the policy makes of it."""
 _LATER = {"event", "event without a block"}
 _IN_THE_WAY = _BY_KIND.pop("in the way")
 
