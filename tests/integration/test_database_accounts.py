@@ -14,7 +14,7 @@ from lcp_backup.database.accounts import Accounts, Login, loader_name, owner_nam
 from lcp_backup.database.endpoint import DatabaseEndpoint, Flavour, connect
 from lcp_backup.database.load import Loaded, StagedDatabase, StreamedDump
 from lcp_backup.database.sql import execute
-from lcp_backup.errors import AccountRefused, DatabaseUnreachable, LoadFailed
+from lcp_backup.errors import AccountRefused, DatabaseUnreachable, InvalidRequest, LoadFailed
 from local.mariadb import RDS_RIGHTS
 from tests.integration.conftest import DatabaseServer
 from tests.integration.test_database_load import in_process
@@ -51,7 +51,8 @@ def master(server: DatabaseServer) -> Iterator[DatabaseEndpoint]:
                 if server.flavour is Flavour.MYSQL:
                     server.execute(f"ALTER DATABASE `{schema}` READ ONLY = 0")
                 server.execute(f"DROP DATABASE `{schema}`")
-        for user in (_MASTER, _SITE, loader_name("owned"), owner_name("owned"), "given"):
+        owners = [owner_name("owned", number) for number in range(3)]
+        for user in (_MASTER, _SITE, loader_name("owned"), *owners, "given"):
             server.execute(f"DROP USER IF EXISTS '{user}'@'%'")
 
     drop()
@@ -364,3 +365,64 @@ def test_a_server_with_partial_revokes_takes_the_loader(
     finally:
         server.execute("DROP USER IF EXISTS 'accounts_site'@'%'")
         server.execute("SET GLOBAL partial_revokes = OFF")
+
+
+def test_an_event_of_the_last_restore_cannot_keep_the_next_one_out(
+    server: DatabaseServer, master: DatabaseEndpoint
+) -> None:
+    """It runs as the owner, and could change that account's password for ever."""
+    restore(master)
+    server.execute("ALTER EVENT owned.ev ENABLE")
+    first = owner_name("owned")
+    # (ALTER EVENT makes root its definer: as the owner's own it is made anew.)
+    server.execute("DROP EVENT owned.ev")
+    server.execute(
+        f"CREATE DEFINER='{first}'@'%' EVENT owned.ev ON SCHEDULE EVERY 1 DAY DO SELECT 1"
+    )
+    restore(master)
+    assert definers(server) == {f"{owner_name('owned', 1)}@%"}
+
+
+def test_a_trigger_that_is_wrong_for_ever_blocks_no_later_restore(
+    server: DatabaseServer, master: DatabaseEndpoint
+) -> None:
+    restore(master)
+    server.execute("ALTER TABLE owned.t ADD y int")
+    server.execute("CREATE TRIGGER owned.wrong BEFORE INSERT ON owned.t FOR EACH ROW SET NEW.y = 1")
+    server.execute("ALTER TABLE owned.t DROP y")
+
+    def between(step: str) -> None:
+        if step == "rename":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def work() -> None:
+        stage(master).swap(between)
+
+    assert in_process(work) == -signal.SIGKILL
+    with pytest.raises(LoadFailed, match="triggers cannot be put back: wrong"):
+        load.recover(master)
+    assert server.execute("SHOW TRIGGERS FROM owned LIKE 't'")[0][0] == "tr"
+    restore(master)
+
+
+def test_a_row_numbered_zero_stays_zero_beside_a_blob(
+    server: DatabaseServer, master: DatabaseEndpoint
+) -> None:
+    """MariaDB's LOAD DATA forgets NO_AUTO_VALUE_ON_ZERO where it has a SET."""
+    dump = (
+        b"SET sql_mode='NO_AUTO_VALUE_ON_ZERO';\n"
+        b"CREATE TABLE `z` (`id` int NOT NULL AUTO_INCREMENT, `v` blob, PRIMARY KEY (`id`))"
+        b" ENGINE=InnoDB;\nINSERT INTO `z` VALUES (0,0x61),(7,0x62);\n"
+    )
+    loaded = stage(master, dump).swap()
+    assert loaded.rows_as_statements == 0
+    assert server.execute("SELECT id, v FROM owned.z ORDER BY id") == ((0, b"a"), (7, b"b"))
+
+
+def test_a_schema_that_holds_stored_code_is_not_empty(
+    server: DatabaseServer, master: DatabaseEndpoint
+) -> None:
+    server.execute("CREATE DATABASE owned")
+    server.execute("CREATE PROCEDURE owned.mine() SELECT 1")
+    with pytest.raises(InvalidRequest, match="is not empty"):
+        load.check_empty(master)

@@ -43,6 +43,7 @@ _GRANT: Final = re.compile(
     r"GRANT (?P<rights>.+?) ON (?:(?:TABLE|FUNCTION|PROCEDURE|PACKAGE(?: BODY)?) )?(?P<on>.+) TO "
 )
 _HOST: Final = "%"
+_MOST_OWNERS: Final = 3
 _REFERENCED: Final = 4006  # ER_CANNOT_USER_REFERENCED_AS_DEFINER, MySQL 8.0.22
 _UNKNOWN_VARIABLE: Final = 1193
 
@@ -70,14 +71,31 @@ def loader_name(schema: str) -> str:
     return f"lcp_loader_{_mark(schema)}"
 
 
-def owner_name(schema: str) -> str:
-    """The account that owns this schema's stored code."""
-    return f"lcp_owner_{_mark(schema)}"
+def owner_name(schema: str, number: int = 0) -> str:
+    """An account that owns this schema's stored code: the first, or one that takes its place."""
+    return f"lcp_owner_{_mark(schema)}" + (f"_{number}" if number else "")
+
+
+def idle_owner(control: Connection, schema: str) -> str:
+    """The first owner as whom no event of the schema runs.
+
+    An event could change its own account's password, or end its connections, while a restore needs
+    them.
+    """
+    rows = execute(
+        control,
+        "SELECT DISTINCT definer FROM information_schema.events"
+        " WHERE event_schema = %s AND status = 'ENABLED'",
+        schema,
+    )
+    busy = {text(definer).partition("@")[0] for (definer,) in rows}
+    names = [owner_name(schema, number) for number in range(_MOST_OWNERS)]
+    return next((name for name in names if name not in busy), names[0])
 
 
 def _mark(schema: str) -> str:
     # A user name may have 32 characters in MySQL, and a schema's name 64.
-    return hashlib.sha256(schema.lower().encode()).hexdigest()[:16]
+    return hashlib.sha256(schema.encode()).hexdigest()[:16]
 
 
 @contextmanager
@@ -111,19 +129,20 @@ def loader(
 
 @contextmanager
 def owner(
-    control: Connection, live: DatabaseEndpoint, given: Login | None
+    control: Connection, live: DatabaseEndpoint, given: Login | None, name: str
 ) -> Iterator[DatabaseEndpoint]:
     """Where to connect as the owner of the stored code of the schema `live.name`.
 
-    Leaving the block locks the account (one that an operator gave stays as it is). Raises
-    AccountRefused, DatabaseUnreachable.
+    `name` is the account's, as `idle_owner` says, where the service makes it. Leaving the block
+    locks the account (one that an operator gave stays as it is). Raises AccountRefused,
+    DatabaseUnreachable.
     """
     if given is not None:
         endpoint = _given(live, given, "LCP_SITE_USER_NAME")
         _check_rights(endpoint, f"LCP_SITE_USER_NAME, {given.user!r},", only=None)
         yield endpoint
         return
-    endpoint = _made(control, live, owner_name(live.name), live.name)
+    endpoint = _made(control, live, name, live.name)
     try:
         _check_rights(endpoint, f"the owner {endpoint.user!r}", only={live.name})
         yield endpoint
@@ -134,8 +153,9 @@ def owner(
 
 def put_away(control: Connection, schema: str) -> None:
     """Drops the loader and locks the owner that a killed restore left."""
-    with suppress(pymysql.MySQLError):
-        execute(control, f"ALTER USER {_account(owner_name(schema))} ACCOUNT LOCK")
+    for number in range(_MOST_OWNERS):
+        with suppress(pymysql.MySQLError):
+            execute(control, f"ALTER USER {_account(owner_name(schema, number))} ACCOUNT LOCK")
     with suppress(pymysql.MySQLError):
         _retire(control, loader_name(schema))
 

@@ -37,7 +37,7 @@ from lcp_backup.database.sql import (
     working,
 )
 from lcp_backup.database.statements import StatementSplitter
-from lcp_backup.database.stored_code import drop_all, try_all
+from lcp_backup.database.stored_code import drop_all, is_empty, try_all
 from lcp_backup.database.swap import (
     Between,
     Scope,
@@ -141,7 +141,8 @@ def stage(
     with controlled(endpoint) as control, _database_errors("staged"):
         if scope.tables is not None:
             _check_ties_of_live(control, endpoint, scope.tables)
-        with accounts.owner(control, endpoint, given.site):
+        name = accounts.idle_owner(control, endpoint.name)
+        with accounts.owner(control, endpoint, given.site, name):
             # Nothing is done as the owner yet: that it can be had is found out before anything is.
             pass
         policy = Policy(dumped_name, uploaded=not dump.by_dump_program, server=ask_server(control))
@@ -181,7 +182,9 @@ def overwrite(
     recover(endpoint, given)
     with controlled(endpoint) as control, _database_errors("loaded"):
         for account in (
-            accounts.owner(control, endpoint, given.site),
+            accounts.owner(
+                control, endpoint, given.site, accounts.idle_owner(control, endpoint.name)
+            ),
             accounts.loader(control, endpoint, f"{endpoint.name}_lcp_staging", given.loader),
         ):
             with account:
@@ -249,7 +252,7 @@ class _Load:
                     connections,
                 )
             _verify(loaded.tables, tables_of(self.control, staging))
-            try_all(endpoint, self.control, staging, journal.kept())
+            try_all(endpoint, self.control, staging, journal.kept(), self.check)
         return loaded
 
     @contextmanager
@@ -283,10 +286,10 @@ def check_empty(endpoint: DatabaseEndpoint) -> None:
             f"the database {endpoint.name!r} is the server's or this service's own: name another"
         )
     with working(endpoint, None) as connection:
-        if tables_of(connection, endpoint.name):
+        if not is_empty(connection, endpoint.name):
             raise InvalidRequest(
-                f"the database {endpoint.name!r} has tables: restore into one that is empty or does"
-                " not exist"
+                f"the database {endpoint.name!r} is not empty: restore into one that is, or that"
+                " does not exist"
             )
 
 

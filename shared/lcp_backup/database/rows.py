@@ -109,6 +109,8 @@ class Column(NamedTuple):
     nullable: bool
     generated: bool
     invisible: bool
+    counts_up: bool = False
+    """AUTO_INCREMENT."""
 
 
 def columns_of(connection: Connection, schema: str, table: str) -> tuple[Column, ...]:
@@ -132,6 +134,7 @@ def columns_of(connection: Connection, schema: str, table: str) -> tuple[Column,
                 nullable=nullable == "YES",
                 generated=generation != "",
                 invisible="INVISIBLE" in extra,
+                counts_up="auto_increment" in extra.lower(),
             )
             for name, kind, nullable, generation, extra in cursor.fetchall()
         )
@@ -257,6 +260,11 @@ def _form(table: str, columns: Sequence[Column], charset: str, *, hexadecimal: b
     targets: list[str] = []
     settings: list[str] = []
     literals: list[bytes] = []
+    has_values = any(
+        (column.type in _BINARY_TYPES and hexadecimal)
+        or (column.type in _TEXT_TYPES and not hexadecimal and charset != "binary")
+        for column in columns
+    )
     for number, column in enumerate(columns):
         target = f"@lcp_{number}"
         value = None
@@ -273,6 +281,9 @@ def _form(table: str, columns: Sequence[Column], charset: str, *, hexadecimal: b
                 value = f"CONVERT({target} USING {spoken})"
         else:
             literal = _LITERAL_BY_TYPE[column.type]
+            # MariaDB forgets NO_AUTO_VALUE_ON_ZERO for a column that stands beside a SET: its 0
+            # became 1 (tried: 10.11).
+            value = target if column.counts_up and has_values else None
         if column.nullable or column.generated:
             literal = rb"(?:%b|NULL)" % literal
         literals.append(literal)

@@ -102,18 +102,23 @@ def create(connection: Connection, schema: str, code: StoredCode) -> None:
 
 
 def try_all(
-    loader: DatabaseEndpoint, control: Connection, schema: str, codes: Iterable[StoredCode]
+    loader: DatabaseEndpoint,
+    control: Connection,
+    schema: str,
+    codes: Iterable[StoredCode],
+    check: Callable[[], None],
 ) -> None:
     """Creates stored code in the staging schema and drops it again, to fail before the swap.
 
     Events are created disabled, or the server would run them. Raises LoadFailed, naming what the
-    server refused and, where it is known, the way out.
+    server refused and, where it is known, the way out. `check` is called before each; it raises to
+    stop.
     """
     tried = [
         replace(code, statement=code.disabled) if code.kind is Kind.EVENT else code
         for code in codes
     ]
-    failures = create_all(loader, schema, tried, lambda _: None)
+    failures = create_all(loader, schema, tried, lambda _: check())
     if failures:
         code, error = failures[0]
         what = f"the dump's {code.kind} {code.name} cannot be created here"
@@ -152,6 +157,18 @@ def drop_all(control: Connection, schema: str) -> None:
         schema,
     ):
         execute(control, f"DROP {kind} IF EXISTS {quote(schema)}.{quote(str(name))}")
+
+
+def is_empty(control: Connection, schema: str) -> bool:
+    """Whether a schema holds no table and no stored code, or does not exist."""
+    return not any(
+        execute(control, f"SELECT 1 FROM information_schema.{source} = %s LIMIT 1", schema)  # noqa: S608 -- names of ours
+        for source in (
+            "tables WHERE table_schema",
+            "routines WHERE routine_schema",
+            "events WHERE event_schema",
+        )
+    )
 
 
 def drop_triggers(control: Connection, schema: str, tables: Collection[str]) -> None:

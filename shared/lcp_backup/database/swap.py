@@ -30,6 +30,7 @@ from hmac import digest
 from typing import Final, NoReturn
 
 import pymysql
+from pymysql.constants import ER
 
 from lcp_backup.database import accounts, stored_code
 from lcp_backup.database.accounts import Accounts
@@ -156,9 +157,17 @@ def swap(
             reason = describe(error)
             _undo_if_possible(control, endpoint, given)
             raise LoadFailed(
-                f"the live tables could not be swapped, the site is as it was: {reason}"
+                f"the live tables could not be swapped, the site is as it was: {reason}",
+                public="the live tables could not be swapped, the site is as it was:"
+                f" {numbered(error)}",
             ) from None
-        return _finish(control, endpoint, given, step)
+        try:
+            return _finish(control, endpoint, given, step)
+        except pymysql.MySQLError as error:
+            head = "all tables of the dump are live; the next restore brings the rest to its end"
+            raise RestoredInPart(
+                f"{head}: {describe(error)}", public=f"{head}: {numbered(error)}"
+            ) from None
 
 
 def recover(
@@ -277,20 +286,28 @@ def _undo(control: Connection, endpoint: DatabaseEndpoint, given: Accounts) -> N
             make_writable(control, live)
             _rename(control, [(previous, table, live, table) for table in stray])
         _drop_if_possible(control, previous)
+    failures: list[stored_code.Failure] = []
     if has_schema(control, live):
         triggers = stored_code.trigger_names(control, live)
         missing = [code for code in journal.kept(live=True) if code.name not in triggers]
         if missing:
             make_writable(control, live)
-            with (
-                accounts.owner(control, endpoint, given.site) as owner,
-                working(owner, live) as connection,
-            ):
-                for trigger in missing:
-                    stored_code.create(connection, live, trigger)
+            name = accounts.idle_owner(control, live)
+            with accounts.owner(control, endpoint, given.site, name) as owner:
+                failures = stored_code.create_all(owner, live, missing, lambda _: None)
+        if any(error.args[0] == ER.LOCK_WAIT_TIMEOUT for _, error in failures):
+            raise failures[0][1]  # the site holds a table: the next restore tries again
         if journal.noted(Fact.SCHEMA_MADE) and not tables_of(control, live):
             drop_schema(control, live)
     discard(control, endpoint)
+    if failures:
+        # Told once: it may be wrong for ever, and must not keep every later restore from working.
+        lost = ", ".join(code.name for code, _ in failures)
+        reason = f"the site is as it was, but these triggers cannot be put back: {lost}"
+        raise LoadFailed(
+            f"{reason} ({describe(failures[0][1])})",
+            public=f"{reason} ({numbered(failures[0][1])})",
+        )
 
 
 def _finish(
@@ -300,16 +317,19 @@ def _finish(
     journal = Journal(control, live)
     (staging,) = journal.noted(Fact.STAGING)
     only = frozenset(journal.noted(Fact.TABLE)) or None
+    name = accounts.idle_owner(control, live)
     step("drop old stored code")
     if only is not None:
         stored_code.drop_triggers(control, live, only)
     else:
         _drop_stored_code(control, journal, live, staging, step)
         step("set defaults")
-        if collation := collation_of(control, staging):
+        collation = collation_of(control, staging)
+        # Only where it changes: ALTER DATABASE waits for the site's transactions.
+        if collation is not None and collation != collation_of(control, live):
             execute(control, f"ALTER DATABASE {quote(live)} COLLATE {collation}")
     step("create stored code")
-    with accounts.owner(control, endpoint, given.site) as owner:
+    with accounts.owner(control, endpoint, given.site, name) as owner:
         failures = stored_code.create_all(
             owner, live, journal.kept(), lambda code: step(f"create {code.name}")
         )
