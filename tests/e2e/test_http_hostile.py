@@ -1,5 +1,6 @@
 """What the API answers to those who are not who they say, may not, or mean it ill."""
 
+import itertools
 import json
 import secrets
 import subprocess
@@ -21,8 +22,14 @@ RUN = "20261119T000000-create-0123abcd"
 PUBLIC_HEADERS = {"content-type", "content-length", "www-authenticate", "cache-control"}
 
 
+_ADDRESSES = itertools.count(2)
+
+
 def list_with(deployed: Deployed, token: str, header: str = "Authorization") -> Answer:
-    return curl(f"{deployed.admin.url}/backup/list", "--header", f"{header}: Bearer {token}")
+    # Each from another address: an address with many wrong tokens is answered 429.
+    source = ("--interface", f"127.0.0.{next(_ADDRESSES) % 250 + 2}")
+    credential = ("--header", f"{header}: Bearer {token}")
+    return curl(f"{deployed.admin.url}/backup/list", *source, *credential)
 
 
 def what_it_says(answer: Answer) -> tuple[int, dict[str, str], dict[str, Any]]:

@@ -232,7 +232,7 @@ def test_restores_in_a_warm_container_can_be_paused_and_take_the_latest(
         assert restore("pause") == {"restores_paused": True}
         assert restore("scheduled")["restored"] is False
         assert restore("resume") == {"restores_paused": False}
-        elsewhere = {"into_database": "drill", "into_folder": f"{CONTAINERS_TMP}/drill"}
+        elsewhere = {"into_database": "drill", "into_folder": f"{CONTAINERS_TMP}/site/drill"}
         latest = restore("latest", **elsewhere)
     assert latest["backup_id"] == max(m["id"] for m in deployed.manifests())
     with deployed.stack.database.connect() as connection, connection.cursor() as cursor:
