@@ -88,7 +88,7 @@ def _by_upload(road: Road) -> Outcome:
     return road.attack(_dumped(road.world))
 
 
-_OWNER = {f"'{owner_name(NAME)}'@'%'"}
+_OWNER = {f"'{owner_name(NAME, number)}'@'%'" for number in range(3)}
 """What the owner sees of itself, in the place of what the site's account saw of itself."""
 
 _ROADS = {"own backup": Road.back_up_and_restore, "upload": _by_upload}
