@@ -120,7 +120,8 @@ def test_a_volume_in_parts_is_put_together_and_what_we_gave_is_taken_back(
     assert taken.database_facts.tables == manifest.database_facts.tables
     (mariadb_site.folder / "document_library" / "large.bin").write_bytes(b"changed")
     mariadb_site.restore(backup_id)
-    assert before.differences(mariadb_site.fingerprint()) == []
+    # (Events of an upload come back disabled.)
+    assert before.differences(mariadb_site.fingerprint()) == ["event ForgetAudit"]
 
 
 def test_a_dump_that_would_run_something_is_refused_and_the_site_untouched(
