@@ -16,9 +16,9 @@ the next token on, and for a name and password after a minute at most.
 
 Guessing is slowed down: after 20 wrong master tokens, or 20 wrong logins, of one address within a
 minute, that address is answered Throttled until the minute is over, and nothing it sends of that
-kind is compared. Each process counts for itself, and forgets who came long ago when many come:
-whoever has many addresses, or meets many processes, may guess more often. What protects the master
-token is its length.
+kind is compared. (What has the form of a user's token, such as an expired one, is no guess.) Each
+process counts for itself, and forgets who came long ago when many come: whoever has many addresses,
+or meets many processes, may guess more often. What protects the master token is its length.
 """
 
 import base64
@@ -205,7 +205,7 @@ class Users:
             # First: a user's token must be good also while Secrets Manager does not answer.
             return self._by_access_token(value)
         except _Refused:
-            if not self._is_master_token(value, source):
+            if not self._is_master_token(value, source, is_guess=not _looks_like_jwt(value)):
                 raise
         return Caller(MASTER_TOKEN_NAME, Role.ADMIN, "master token")
 
@@ -295,10 +295,10 @@ class Users:
             raise _Refused("a token signed by a key that the user pool does not have")
         return key
 
-    def _is_master_token(self, token: str, source: str) -> bool:
+    def _is_master_token(self, token: str, source: str, *, is_guess: bool) -> bool:
         now = self._clock()
         with self._lock:
-            if self._wrong_tokens.are_too_many(source, now):
+            if is_guess and self._wrong_tokens.are_too_many(source, now):
                 raise Throttled(
                     "too many wrong tokens came from this address; try again in a minute"
                 )
@@ -311,8 +311,9 @@ class Users:
         hashes = (sha256(it.encode()).digest() for it in (token, wanted.get_secret_value()))
         if hmac.compare_digest(*hashes):
             return True
-        with self._lock:
-            self._wrong_tokens.add(source, now)
+        if is_guess:
+            with self._lock:
+                self._wrong_tokens.add(source, now)
         return False
 
     def _usable_master_token(self) -> SecretStr | None:
@@ -328,6 +329,18 @@ class Users:
             f" {MASTER_TOKEN_LENGTH} characters; put a longer one into its secret"
         )
         return None
+
+
+def _looks_like_jwt(value: str) -> bool:
+    """Whether this is a user's token, perhaps an old one, and nobody's guess at the master token.
+
+    A client that goes on with an expired one must learn that, and not that it guesses too often.
+    """
+    try:
+        header = jwt.get_unverified_header(value)
+    except jwt.PyJWTError:
+        return False
+    return "alg" in header
 
 
 def _parse(header: str) -> tuple[str, str]:

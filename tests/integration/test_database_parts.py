@@ -237,7 +237,7 @@ def test_another_database_gets_the_table_and_the_live_one_stays(
     stage(site, stored.dump(["small"]), name="elsewhere").swap()
     assert ids(site, "elsewhere.small") == {1, 2}
     assert ids(site, "parts.small") == {2, 3}
-    with pytest.raises(InvalidRequest, match="'elsewhere' has tables"):
+    with pytest.raises(InvalidRequest, match="'elsewhere' is not empty"):
         load.check_empty(endpoint)
 
 

@@ -232,8 +232,10 @@ def load(server: DatabaseServer, text: bytes, schema: str, *, as_data: bool) -> 
                 connection.query(statement.text)
                 continue
             cursor.execute("SELECT @@character_set_client")
-            (charset,) = cursor.fetchone() or ()
-            key = (insert["table"], insert["listed"], str(charset))
+            (said,) = cursor.fetchone() or ()
+            # In a `binary` session the server answers in bytes.
+            charset = said.decode() if isinstance(said, bytes) else str(said)
+            key = (insert["table"], insert["listed"], charset)
             if key not in plans:
                 plans[key] = plan_of(server, schema, insert, charset)
             plan = plans[key]
@@ -332,6 +334,10 @@ def test_rows_are_the_same_by_data_and_by_insert(
     if kind not in _LOSSY:
         there = rows_of(content(clean, source))
         assert rows_of(found) == {table: there[table] for table in rows_of(found)}
+    if kind.endswith(", binary"):
+        # Texts in digits, and names beyond ASCII, go as statements: such a dump says no charset.
+        assert as_data > 5
+        return
     assert as_data > 10
     # mysqldump introduces an empty string among digits, when that is a statement's only one.
     mixed = kind == "hex, one row each" and clean.flavour is Flavour.MYSQL

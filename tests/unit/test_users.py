@@ -420,6 +420,15 @@ def test_after_20_wrong_tokens_in_a_minute_their_address_is_not_listened_to(door
     assert door.admits(f"Bearer {MASTER}", source="192.0.2.1").role is Role.ADMIN
 
 
+def test_a_client_that_goes_on_with_an_expired_token_learns_that_and_is_no_guesser(
+    door: Door,
+) -> None:
+    expired = token(iat=NOW - 7200, exp=NOW - 3600)
+    for _ in range(30):
+        door.refuses(f"Bearer {expired}", source="192.0.2.1")
+    assert door.admits(f"Bearer {MASTER}", source="192.0.2.1").role is Role.ADMIN
+
+
 def test_after_20_wrong_logins_in_a_minute_the_pool_is_not_asked_for_their_address(
     door: Door,
 ) -> None:

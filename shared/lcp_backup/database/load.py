@@ -34,6 +34,7 @@ from lcp_backup.database.sql import (
     prepare,
     quote,
     tables_of,
+    usable,
     working,
 )
 from lcp_backup.database.statements import StatementSplitter
@@ -286,7 +287,9 @@ def check_empty(endpoint: DatabaseEndpoint) -> None:
             f"the database {endpoint.name!r} is the server's or this service's own: name another"
         )
     with working(endpoint, None) as connection:
-        if not is_empty(connection, endpoint.name):
+        with usable(endpoint):
+            empty = is_empty(connection, endpoint.name)
+        if not empty:
             raise InvalidRequest(
                 f"the database {endpoint.name!r} is not empty: restore into one that is, or that"
                 " does not exist"

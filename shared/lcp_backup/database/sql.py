@@ -8,6 +8,7 @@ import pymysql
 from pymysql.constants import ER
 
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, connect
+from lcp_backup.errors import DatabaseUnreachable
 
 _TABLE_WAIT_SECONDS: Final = 60
 """How long a statement waits for a table that the site's own transactions hold."""
@@ -89,11 +90,26 @@ def is_lost(error: pymysql.MySQLError) -> bool:
 def working(endpoint: DatabaseEndpoint, schema: str | None) -> Iterator[Connection]:
     """A connection that checks no foreign keys and gives up on a table that others hold.
 
-    By itself a server would wait a day (MariaDB) or a year (MySQL) for it.
+    By itself a server would wait a day (MariaDB) or a year (MySQL) for it. Raises
+    DatabaseUnreachable.
     """
     with closing(connect(endpoint, database=schema)) as connection:
-        prepare(connection)
+        with usable(endpoint):
+            prepare(connection)
         yield connection
+
+
+@contextmanager
+def usable(endpoint: DatabaseEndpoint) -> Iterator[None]:
+    """Maps what fails before a connection is ready for its work to DatabaseUnreachable."""
+    try:
+        yield
+    except pymysql.MySQLError as error:
+        head = "the database server does not answer as expected"
+        raise DatabaseUnreachable(
+            f"{head} at {endpoint.host}:{endpoint.port}: {describe(error)}",
+            public=f"{head}: {numbered(error)}",
+        ) from None
 
 
 def prepare(connection: Connection) -> None:

@@ -47,6 +47,7 @@ from lcp_backup.database.sql import (
     numbered,
     quote,
     tables_of,
+    usable,
     working,
 )
 from lcp_backup.errors import Conflict, LoadFailed, RestoredInPart
@@ -87,12 +88,14 @@ def controlled(endpoint: DatabaseEndpoint) -> Iterator[Connection]:
 
     The server keeps the lock until the connection is gone on its side too: a statement that a
     killed restore left running there is never overtaken. The lock's name comes of the master's
-    password, so that the site's own account cannot take it. Raises Conflict when it is held.
+    password, so that the site's own account cannot take it. Raises Conflict when it is held,
+    DatabaseUnreachable.
     """
     with working(endpoint, None) as connection:
         secret = endpoint.password.get_secret_value().encode()
         lock = "lcp:" + digest(secret, endpoint.name.lower().encode(), sha256).hex()[:48]
-        ((got,),) = execute(connection, "SELECT GET_LOCK(%s, %s)", lock, _LOCK_WAIT_SECONDS)
+        with usable(endpoint):
+            ((got,),) = execute(connection, "SELECT GET_LOCK(%s, %s)", lock, _LOCK_WAIT_SECONDS)
         if got != 1:
             raise Conflict(
                 f"another restore still works on the database {endpoint.name!r}: try again later"
