@@ -46,7 +46,6 @@ from lcp_backup.errors import ArchiveRefused
 
 __all__ = [
     "OBJECTS",
-    "RESERVED_PREFIX",
     "JudgedStatement",
     "Kind",
     "Policy",
@@ -56,8 +55,6 @@ __all__ = [
     "unquote",
 ]
 
-RESERVED_PREFIX: Final = "lcp_backup_"
-"""Tables whose name starts so, in any case, are the journal's; no dump may touch them."""
 MOST_NAME: Final = 64
 """Characters of a name: both servers' own limit."""
 
@@ -92,7 +89,9 @@ _OURS: Final = "autocommit"
 _GLOBAL: Final = frozenset({"GLOBAL", "PERSIST", "PERSIST_ONLY"})
 
 _SCHEMA_WORDS: Final = frozenset({"DATABASE", "SCHEMA"})
-_OBJECT_WORDS: Final = frozenset({"VIEW", "TRIGGER", "PROCEDURE", "FUNCTION", "PACKAGE", "EVENT"})
+_OBJECT_WORDS: Final = frozenset(
+    {"VIEW", "TRIGGER", "PROCEDURE", "FUNCTION", "PACKAGE", "LIBRARY", "EVENT"}
+)
 _TABLE_WORDS: Final = frozenset({"TABLE", "SEQUENCE"})
 _CHARACTERISTICS: Final = (
     "COMMENT *", "LANGUAGE SQL", "SQL SECURITY DEFINER|INVOKER", "READS|MODIFIES SQL DATA",
@@ -290,6 +289,7 @@ class _Statement(StatementReader):
             "PROCEDURE": self._routine,
             "FUNCTION": self._function,
             "PACKAGE": self._package,
+            "LIBRARY": self._package,
             "EVENT": self._event,
         }
         if what == "PACKAGE":
@@ -504,8 +504,11 @@ class _Statement(StatementReader):
         return True
 
     def _package(self, name: str) -> Ruling:
+        """Of MariaDB's packages and MySQL's libraries of JavaScript."""
         if self._uploaded:
-            raise NotTakenError("packages are taken from backups of this service only")
+            raise NotTakenError(
+                "packages and libraries are taken from backups of this service only"
+            )
         return self._object(Kind.ROUTINE, name)
 
     def _event(self, name: str) -> Ruling:
@@ -757,8 +760,6 @@ def refusal(statement: JudgedStatement, reason: str) -> ArchiveRefused:
 
 def _own(name: str) -> str:
     """The name of a table or object, if a dump may have one of that name."""
-    if name.casefold().startswith(RESERVED_PREFIX):
-        raise NotTakenError(f"names that start with {RESERVED_PREFIX} are this service's own")
     if not name.isascii() and name.encode("utf-8", "replace").decode() != name:
         raise NotTakenError(
             "the name in it is not UTF-8; dump the database with --default-character-set=utf8mb4"

@@ -137,7 +137,7 @@ def way_out(error: pymysql.MySQLError) -> str:
 
 
 def drop_all(control: Connection, schema: str) -> None:
-    """Drops a schema's views, routines, triggers and events.
+    """Drops a schema's views, routines, libraries, triggers and events.
 
     Raises pymysql.MySQLError where the master user may not: MySQL lets only SYSTEM_USER drop what
     such an account has defined.
@@ -157,11 +157,28 @@ def drop_all(control: Connection, schema: str) -> None:
         schema,
     ):
         execute(control, f"DROP {kind} IF EXISTS {quote(schema)}.{quote(str(name))}")
+    for name in _libraries(control, schema):
+        execute(control, f"DROP LIBRARY IF EXISTS {quote(schema)}.{quote(name)}")
+
+
+def _libraries(control: Connection, schema: str) -> list[str]:
+    """A schema's libraries of JavaScript, which MySQL has from 9.2 on."""
+    try:
+        rows = execute(
+            control,
+            "SELECT library_name FROM information_schema.libraries WHERE library_schema = %s",
+            schema,
+        )
+    except pymysql.MySQLError as error:
+        if error.args[0] not in {ER.UNKNOWN_TABLE, ER.NO_SUCH_TABLE}:
+            raise
+        return []
+    return [str(name) for (name,) in rows]
 
 
 def is_empty(control: Connection, schema: str) -> bool:
     """Whether a schema holds no table and no stored code, or does not exist."""
-    return not any(
+    return not _libraries(control, schema) and not any(
         execute(control, f"SELECT 1 FROM information_schema.{source} = %s LIMIT 1", schema)  # noqa: S608 -- names of ours
         for source in (
             "tables WHERE table_schema",

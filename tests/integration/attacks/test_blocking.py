@@ -123,12 +123,10 @@ def test_a_schema_that_cannot_be_dropped_blocks_nothing(road: Road, schema: str)
 @pytest.mark.parametrize(
     "sql",
     [
-        "CREATE TABLE lcp_backup_object (a int)",
-        "CREATE VIEW lcp_backup_object AS SELECT 1 AS a",
-        "CREATE TABLE lcp_backup_after_swap (nothing int)",
-        "CREATE TABLE lcp_backup_before_swap (nothing int)",
-        "CREATE VIEW lcp_backup_after_swap AS SELECT 1 AS a",
-        "CREATE TABLE LCP_BACKUP_AFTER_SWAP (nothing int)",
+        "CREATE TABLE stored_code (a int)",
+        "CREATE VIEW fact AS SELECT 1 AS a",
+        "CREATE TABLE after_swap (nothing int)",
+        "CREATE VIEW before_swap AS SELECT 1 AS a",
         "CREATE TABLE `odd ``name; -- x` (id int)",
     ],
 )
@@ -140,11 +138,27 @@ def test_leftovers_of_any_kind_block_nothing(road: Road, schema: str, sql: str) 
     assert road.honest_restore() == []
 
 
+def test_a_library_of_the_live_site_goes_as_all_else_does(road: Road) -> None:
+    """MySQL's dump program writes it, too: what is backed up can be restored."""
+    if not road.world.mysql:
+        return
+    library = "CREATE LIBRARY lib LANGUAGE JAVASCRIPT AS 'export function f() { return 1; }'"
+    with closing(road.world.site()) as connection, connection.cursor() as cursor:
+        cursor.execute(library)
+    outcome = road.back_up_and_restore()
+    assert not outcome.problems
+    assert outcome.error is None
+    asked = f"SELECT library_name FROM information_schema.libraries WHERE library_schema = '{NAME}'"
+    assert road.world.say(asked) == (("lib",),)
+    assert road.honest_restore() == []
+    assert road.world.say(asked) == ()
+
+
 def test_tables_in_the_live_site_that_are_named_like_the_services_own_block_nothing(
     road: Road,
 ) -> None:
     with closing(road.world.site()) as connection, connection.cursor() as cursor:
-        for name in ("lcp_backup_object", "LCP_BACKUP_AFTER_SWAP", "lcp_backup_before_swap"):
+        for name in ("stored_code", "AFTER_SWAP", "before_swap", "fact"):
             cursor.execute(f"CREATE TABLE `{name}` (a int)")
     _assert_contained(road)
 
