@@ -137,6 +137,31 @@ def test_an_insert_that_never_ends_its_line_is_read_properly_at_the_end() -> Non
     ]
 
 
+@pytest.mark.parametrize(
+    ("setting", "body"),
+    [
+        ("SET sql_mode = 'NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES'", b"SELECT '\\', ';;\n'"),
+        ("SET sql_mode = 'REAL_AS_FLOAT,ANSI_QUOTES,ANSI'", b"SELECT 1 AS \"\\\", ';;\n'"),
+        ("SET character_set_client  = gbk", b"SELECT '\xbf\\', ';;\n', `\xbf``, 1"),
+        ("SET character_set_client = sjis", b"SELECT '\x83\\', ';;\n'"),
+        ("SET sql_mode = ''", b"SELECT '\\\\', ';;\n'"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_a_dump_programs_body_ends_where_its_own_session_ends_it(
+    setting: str, body: bytes, size: int
+) -> None:
+    create = b"/*!50003 CREATE PROCEDURE p() %s */" % body
+    text = b"/*!50003 %s */ ;\nDELIMITER ;;\n%s;;\nDELIMITER ;\n" % (setting.encode(), create)
+    put_back = (
+        b"/*!50003 SET sql_mode              = @saved_sql_mode */ ;\n"
+        b"/*!50003 SET character_set_client  = @saved_cs_client */ ;\nSELECT '\\';', \"\\\"\";\n"
+    )
+    found = split(text + put_back, list(range(0, 400, size)), dump_program=True)
+    assert found[2].text == create
+    assert found[-2].text == b"SELECT '\\';', \"\\\"\""
+
+
 def test_a_trigger_between_delimiter_lines_is_one_statement() -> None:
     text = (
         b"DELIMITER ;;\n"

@@ -34,17 +34,71 @@ def _any_but(characters: bytes) -> bytes:
     return b"[%s]" % b"".join(b"\\x%02x" % byte for byte in others)
 
 
-def _rest_of(quote: bytes) -> bytes:
-    if quote == b"`":
-        return _any_but(quote) + b"*+"
-    plain = _any_but(quote + b"\\")
-    return rb"%(plain)s*+(?:\\.%(plain)s*+)*+" % {b"plain": plain}
+class _Lexis(NamedTuple):
+    """What a session's SQL mode and character set change about where a literal ends."""
+
+    escapes: bool = True
+    """False in the mode NO_BACKSLASH_ESCAPES."""
+    ansi: bool = False
+    """ANSI_QUOTES: names stand in double quotes, and there no backslash escapes."""
+    lead: bytes = b""
+    """Bytes that take the next one along, as the class of a regular expression; none in UTF-8."""
+
+    def after(self, statement: bytes) -> "_Lexis":
+        """The lexis of what follows this statement, if it is one by which a session is changed."""
+        lexis = self
+        if mode := _SET_MODE.search(statement):
+            # What a variable puts back is the dump program's own session, which has no such mode.
+            modes = frozenset((mode[1] or b"").upper().split(b","))
+            lexis = lexis._replace(
+                escapes=b"NO_BACKSLASH_ESCAPES" not in modes,
+                ansi=not modes.isdisjoint({b"ANSI_QUOTES", b"ANSI"}),
+            )
+        if charset := _SET_CHARACTER_SET.search(statement):
+            lexis = lexis._replace(lead=_LEAD_BYTES.get(charset[1].lower(), b""))
+        return lexis
+
+
+_SET_MODE = re.compile(rb"SET (?:SESSION )?sql_mode *+= *+(?:'([^']*+)'|@)", re.IGNORECASE)
+_SET_CHARACTER_SET = re.compile(
+    rb"SET (?:character_set_client *+= *+|NAMES )([@\w]++)", re.IGNORECASE
+)
+_LONGEST_SETTING: Final = 1000
+_LEAD_BYTES: Final = {
+    **dict.fromkeys((b"gbk", b"gb18030", b"big5"), rb"[\x81-\xfe]"),
+    **dict.fromkeys((b"sjis", b"cp932"), rb"[\x81-\x9f\xe0-\xfc]"),
+}
+"""Where the second byte of a character may be a backslash or a backquote."""
+
+
+def _rest_of(quote: bytes, lexis: _Lexis) -> bytes:
+    escapes = quote == b"'" or (quote == b'"' and not lexis.ansi)
+    pairs = [rb"\\."] if escapes and lexis.escapes else []
+    stops = quote + (b"\\" if pairs else b"")
+    if lexis.lead:
+        pairs.append(lexis.lead + b".")
+        stops += bytes(byte for byte in range(256) if re.match(lexis.lead, bytes([byte])))
+    plain = _any_but(stops)
+    if not pairs:
+        return plain + b"*+"
+    return rb"%(plain)s*+(?:(?:%(pairs)s)%(plain)s*+)*+" % {
+        b"plain": plain,
+        b"pairs": b"|".join(pairs),
+    }
 
 
 _QUOTES: Final = (b"'", b'"', b"`")
-_LITERAL_REST = {quote: re.compile(_rest_of(quote), re.DOTALL) for quote in _QUOTES}
-"""What may follow an opening quote up to the closing one. A doubled quote reads as two literals
-side by side, which comes to the same."""
+
+
+@cache
+def _literal_rests(lexis: _Lexis) -> dict[bytes, re.Pattern[bytes]]:
+    """What may follow an opening quote up to the closing one.
+
+    A doubled quote reads as two literals side by side, which comes to the same.
+    """
+    return {quote: re.compile(_rest_of(quote, lexis), re.DOTALL) for quote in _QUOTES}
+
+
 _COMMENT_END = {b"#": b"\n", b"--": b"\n", b"/*": b"*/"}
 
 
@@ -58,7 +112,7 @@ class _Patterns(NamedTuple):
 
 
 @cache
-def _patterns(delimiter: bytes) -> _Patterns:
+def _patterns(delimiter: bytes, lexis: _Lexis) -> _Patterns:
     """The patterns for a delimiter that begins with this byte."""
     comments = {
         b"#": rb"\#[^\n]*+\n",
@@ -71,7 +125,7 @@ def _patterns(delimiter: bytes) -> _Patterns:
     }
     for found in (comments, signs):
         found.pop(delimiter, None)
-    literals = [quote + _rest_of(quote) + quote for quote in _QUOTES if quote != delimiter]
+    literals = [quote + _rest_of(quote, lexis) + quote for quote in _QUOTES if quote != delimiter]
     plain = _any_but(b"'\"`#/-" + delimiter)
     inside = b"|".join([*literals, *signs.values(), *comments.values()])
     return _Patterns(
@@ -134,7 +188,10 @@ class StatementSplitter:
 
     Memory: the statement under way and one chunk. Time: linear, also for one endless statement.
 
-    Does not know the SQL mode NO_BACKSLASH_ESCAPES; dump programs never write under it.
+    Where a dump program wrote the text, it follows the SQL modes and character sets that are set
+    around stored code, in which backslashes and double quotes may mean something else. (A text that
+    a user uploaded is refused there: see `policy`.) Outside of literals, and in rows, dump programs
+    write in no such mode.
 
     Args:
         dump_program: True promises that a dump program wrote the text. Such programs write a
@@ -161,6 +218,7 @@ class StatementSplitter:
         self._line = 1
         self._offset = 0
         """Bytes of the text before the buffer."""
+        self._lexis = _Lexis()
         self._set_delimiter(b";")
 
     def feed(self, chunk: bytes) -> Iterator[Statement]:
@@ -191,7 +249,8 @@ class StatementSplitter:
 
     def _set_delimiter(self, delimiter: bytes) -> None:
         self._delimiter = delimiter[:_LONGEST_DELIMITER]
-        self._patterns = _patterns(delimiter[:1])
+        self._patterns = _patterns(delimiter[:1], self._lexis)
+        self._rests = _literal_rests(self._lexis)
 
     def _statements(self, *, final: bool) -> Iterator[Statement]:
         start = 0
@@ -201,6 +260,8 @@ class StatementSplitter:
             statement = self._statement(start, text_at, text_end, raw_end)
             start = self._at = raw_end
             self._text_at = self._rows_at = None
+            if self._dump_program and len(statement.raw) < _LONGEST_SETTING:
+                self._follow(statement)
             yield statement
         # Once per chunk: taking each statement off by itself would move the rest every time.
         del self._buffer[:start]
@@ -210,6 +271,12 @@ class StatementSplitter:
             self._text_at -= start
         if self._rows_at is not None:
             self._rows_at -= start
+
+    def _follow(self, statement: Statement) -> None:
+        lexis = self._lexis.after(statement.text)
+        if lexis != self._lexis:
+            self._lexis = lexis
+            self._set_delimiter(self._delimiter)
 
     def _statement(self, start: int, text_at: int, text_end: int, raw_end: int) -> Statement:
         with memoryview(self._buffer) as view:
@@ -275,7 +342,7 @@ class StatementSplitter:
                 head = _ROWS_HEAD.match(self._buffer, at)
                 self._rows_at = None if head is None else head.end()
         first = bytes(self._buffer[at : at + 1])
-        if first in _LITERAL_REST:
+        if first in _QUOTES:
             self._literal = first
         self._at = at + 1
 
@@ -306,7 +373,7 @@ class StatementSplitter:
         """Reads on to the end of the literal or comment under way; False when it is not there."""
         buffer = self._buffer
         if self._literal is not None:
-            rest = _LITERAL_REST[self._literal].match(buffer, self._at)
+            rest = self._rests[self._literal].match(buffer, self._at)
             assert rest is not None
             self._at = rest.end()
             if not buffer.startswith(self._literal, self._at):
