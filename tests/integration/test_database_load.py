@@ -79,6 +79,7 @@ INSERT INTO Parent VALUES (7, 'old');
 INSERT INTO gone VALUES (1, 7);
 CREATE VIEW old_view AS SELECT * FROM gone;
 CREATE VIEW base AS SELECT 1 AS was;
+CREATE VIEW counter AS SELECT was, 'a%s' AS a FROM base;
 DELIMITER ;;
 CREATE TRIGGER first_old BEFORE INSERT ON Parent FOR EACH ROW SET NEW.t = concat(NEW.t, '1');;
 CREATE TRIGGER an_old BEFORE INSERT ON Parent FOR EACH ROW SET NEW.t = concat(NEW.t, '2');;
@@ -263,6 +264,56 @@ def test_a_dump_that_fails_half_way_leaves_the_live_site_alone(
     assert "918273" not in str(failed.value)
     assert dump(clean) == old
     assert schemas(clean) == {"site"}
+
+
+def test_a_key_to_a_table_that_is_not_in_the_dump_is_named_before_anything_moves(
+    clean: DatabaseServer, site: bytes, old: bytes
+) -> None:
+    added = b"CREATE TABLE `tied` (i bigint, FOREIGN KEY (i) REFERENCES `elsewhere` (id));\n"
+    head, mark, tail = site.partition(b"-- Dumping events")
+    with pytest.raises(LoadFailed, match="'tied' has a foreign key to 'elsewhere'"):
+        stage(clean, head + added + mark + tail)
+    assert dump(clean) == old
+
+
+def test_views_that_read_one_another_come_back_in_whatever_order_they_were_written(
+    clean: DatabaseServer, site: bytes
+) -> None:
+    names = [f"v{number:03}" for number in range(200)]
+    views = [
+        f"CREATE VIEW `{name}` AS SELECT * FROM `{other}`;\n"
+        for name, other in zip(names, [*names[1:], "base"], strict=True)
+    ]
+    head, mark, tail = site.partition(b"-- Dumping events")
+    stage(clean, head + "".join(views).encode() + mark + tail).swap()
+    assert clean.execute("SELECT id FROM site.v000 ORDER BY id") == ((1,), (2,))
+
+
+def test_a_default_that_draws_from_a_sequence_draws_from_the_restored_one(
+    mariadb: DatabaseServer,
+) -> None:
+    schemas = ("site", "drill")
+    for schema in schemas:
+        mariadb.execute(f"DROP DATABASE IF EXISTS {schema}")
+    mariadb.load(
+        b"CREATE DATABASE site; USE site; CREATE SEQUENCE s START WITH 5;"
+        b"CREATE TABLE t (i int, n bigint DEFAULT NEXTVAL(s), m bigint DEFAULT (NEXTVAL(s) + 100));"
+        b"INSERT INTO t (i) VALUES (1);"
+    )
+    try:
+        made = dump(mariadb)
+        stage(mariadb, made).swap()
+        assert dump(mariadb) == made
+        stage(mariadb, made, "drill").swap()
+        mariadb.execute("INSERT INTO drill.t (i) VALUES (2)")
+        mariadb.execute("DROP DATABASE drill")
+        mariadb.execute("INSERT INTO site.t (i) VALUES (2)")
+        assert mariadb.execute("SELECT n, m FROM site.t ORDER BY i")[0] == (5, 106)
+        ((n, m),) = mariadb.execute("SELECT n, m - 100 FROM site.t WHERE i = 2")
+        assert sorted((n, m)) == [n, n + 1]
+    finally:
+        for schema in schemas:
+            mariadb.execute(f"DROP DATABASE IF EXISTS {schema}")
 
 
 def test_an_empty_dump_does_not_empty_the_site(clean: DatabaseServer, old: bytes) -> None:

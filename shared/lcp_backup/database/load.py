@@ -253,6 +253,7 @@ class _Load:
                     connections,
                 )
             _verify(loaded.tables, tables_of(self.control, staging))
+            _check_ties(self.control, staging)
             try_all(endpoint, self.control, staging, journal.kept(), self.check)
         return loaded
 
@@ -304,6 +305,24 @@ def _verify(expected: Iterable[str], found: Iterable[str]) -> None:
         raise LoadFailed(
             f"{len(missing)} tables of the dump are missing after the load: {missing[0]!r}"
         )
+
+
+def _check_ties(control: Connection, staging: str) -> None:
+    """A foreign key to a table that does not come along would point to staging for ever."""
+    rows = execute(
+        control,
+        "SELECT table_name, referenced_table_name FROM information_schema.key_column_usage k"
+        " WHERE table_schema = %s AND referenced_table_name IS NOT NULL AND NOT EXISTS (SELECT 1"
+        " FROM information_schema.tables t WHERE t.table_schema = k.referenced_table_schema"
+        " AND t.table_name = k.referenced_table_name)",
+        staging,
+    )
+    for table, other in rows:
+        reason = (
+            f"table {table!r} has a foreign key to {other!r}, which the dump does not hold: dump"
+            " that table too, or drop the key before the dump is made"
+        )
+        raise LoadFailed(reason, public=reason)
 
 
 def _check_ties_of_live(

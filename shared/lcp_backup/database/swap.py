@@ -7,14 +7,14 @@ place. One RENAME TABLE moves all old tables out, all new ones in, and the journ
 
     no journal                                   nothing to do
     journal                                      loading            killed: thrown away
-    -> marker `before_swap`, triggers dropped
+    -> marker `before_swap`, triggers and views dropped
     `before_swap`                                swapping           killed: undone
     -> RENAME TABLE: old out, new in, marker
     `after_swap`                                 swapped            killed: finished
     -> stored code created; previous, staging and journal dropped
 
-Triggers keep a table from leaving its schema (MySQL error 1435), so the live ones are journaled
-and dropped first, and the dump's are created last.
+Triggers keep a table from leaving its schema (MySQL error 1435), and views from coming in under
+their name, so the live ones are journaled and dropped first, and the dump's are created last.
 
 Stored code in the live schema that the master user may not drop (MySQL: its definer has
 SYSTEM_USER) goes with the schema: the new tables are moved back to staging for that moment, marked
@@ -36,17 +36,20 @@ from lcp_backup.database import accounts, stored_code
 from lcp_backup.database.accounts import Accounts
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint
 from lcp_backup.database.journal import AFTER, BEFORE, EMPTIED, Fact, Journal
+from lcp_backup.database.policy import Kind
 from lcp_backup.database.sql import (
     collation_of,
     describe,
     drop_schema,
     execute,
     has_schema,
+    has_table,
     is_denied,
     make_writable,
     numbered,
     quote,
     tables_of,
+    text,
     usable,
     working,
 )
@@ -222,6 +225,9 @@ def _exchange(control: Connection, endpoint: DatabaseEndpoint, scope: Scope, ste
     previous = scope.keep_in or _free_schema(control, f"{live}_lcp_previous")
     existed = has_schema(control, live)
     triggers = stored_code.live_triggers(control, endpoint, scope.tables) if existed else []
+    # Nor may a view have the name of a table that comes.
+    coming = tables_of(control, staging)
+    views = stored_code.live_views(control, endpoint, coming) if existed else []
     control.begin()
     journal.note(Fact.PREVIOUS, previous)
     if not existed:
@@ -230,8 +236,8 @@ def _exchange(control: Connection, endpoint: DatabaseEndpoint, scope: Scope, ste
         journal.note(Fact.KEPT, scope.keep_in)
     for table in scope.tables or ():
         journal.note(Fact.TABLE, table)
-    for trigger in triggers:
-        journal.keep(trigger, live=True)
+    for code in (*triggers, *views):
+        journal.keep(code, live=True)
     control.commit()
     step("mark")
     journal.mark(BEFORE)
@@ -243,13 +249,16 @@ def _exchange(control: Connection, endpoint: DatabaseEndpoint, scope: Scope, ste
     for number, trigger in enumerate(reversed(triggers)):
         step(f"drop trigger {number}")
         execute(control, f"DROP TRIGGER IF EXISTS {quote(live)}.{quote(trigger.name)}")
+    for view in views:
+        step(f"drop view {view.name}")
+        execute(control, f"DROP VIEW IF EXISTS {quote(live)}.{quote(view.name)}")
     step("rename")
     moves = [
         (live, table, previous, table)
         for table in tables_of(control, live)
         if scope.tables is None or table in scope.tables
     ]
-    moves += [(staging, table, live, table) for table in tables_of(control, staging)]
+    moves += [(staging, table, live, table) for table in coming]
     moves.append(journal.moves(BEFORE, AFTER))
     _rename(control, moves)
 
@@ -273,8 +282,8 @@ def _undo_if_possible(control: Connection, endpoint: DatabaseEndpoint, given: Ac
         _undo(control, endpoint, given)
     except pymysql.MySQLError as error:
         raise LoadFailed(
-            "the live tables could not be swapped; the next restore puts the live triggers back:"
-            f" {describe(error)}"
+            "the live tables could not be swapped; the next restore puts back the live triggers and"
+            f" views: {describe(error)}"
         ) from None
 
 
@@ -292,7 +301,12 @@ def _undo(control: Connection, endpoint: DatabaseEndpoint, given: Accounts) -> N
     failures: list[stored_code.Failure] = []
     if has_schema(control, live):
         triggers = stored_code.trigger_names(control, live)
-        missing = [code for code in journal.kept(live=True) if code.name not in triggers]
+        missing = [
+            code
+            for code in journal.kept(live=True)
+            if (code.kind is Kind.TRIGGER and code.name not in triggers)
+            or (code.kind is Kind.VIEW and not has_table(control, live, code.name))
+        ]
         if missing:
             make_writable(control, live)
             name = accounts.idle_owner(control, live)
@@ -306,7 +320,7 @@ def _undo(control: Connection, endpoint: DatabaseEndpoint, given: Accounts) -> N
     if failures:
         # Told once: it may be wrong for ever, and must not keep every later restore from working.
         lost = ", ".join(code.name for code, _ in failures)
-        reason = f"the site is as it was, but these triggers cannot be put back: {lost}"
+        reason = f"the site is as it was, but these triggers and views cannot be put back: {lost}"
         raise LoadFailed(
             f"{reason} ({describe(failures[0][1])})",
             public=f"{reason} ({numbered(failures[0][1])})",
@@ -333,6 +347,7 @@ def _finish(
             execute(control, f"ALTER DATABASE {quote(live)} COLLATE {collation}")
     step("create stored code")
     with accounts.owner(control, endpoint, given.site, name) as owner:
+        _repoint_defaults(control, owner, live, staging)
         failures = stored_code.create_all(
             owner, live, journal.kept(), lambda code: step(f"create {code.name}")
         )
@@ -347,6 +362,34 @@ def _finish(
     if failures:
         _tell_of(failures)
     return left
+
+
+def _repoint_defaults(
+    control: Connection, owner: DatabaseEndpoint, live: str, staging: str
+) -> None:
+    """MariaDB keeps the schema of a sequence in a DEFAULT: it moved along with the tables.
+
+    The expression comes out of the dump, so the owner says it.
+    """
+    was = f"{quote(staging)}."
+    found = [
+        (str(table), str(column), text(default).replace(was, f"{quote(live)}."))
+        for table, column, default in execute(
+            control,
+            "SELECT table_name, column_name, column_default FROM information_schema.columns"
+            " WHERE table_schema = %s AND column_default LIKE '%%`.%%'",
+            live,
+        )
+        if was in text(default)
+    ]
+    if not found:
+        return
+    with working(owner, live) as connection:
+        for table, column, default in found:
+            # (Not by `execute`, which would look for placeholders in it.)
+            connection.query(
+                f"ALTER TABLE {quote(table)} ALTER COLUMN {quote(column)} SET DEFAULT ({default})"
+            )
 
 
 def _tell_of(failures: list[stored_code.Failure]) -> NoReturn:
