@@ -38,7 +38,7 @@ from lcp_backup.database.sql import (
     working,
 )
 from lcp_backup.database.statements import StatementSplitter
-from lcp_backup.database.stored_code import drop_all, is_empty, try_all
+from lcp_backup.database.stored_code import drop_all, is_empty, set_defaults_aside, try_all
 from lcp_backup.database.swap import (
     Between,
     Scope,
@@ -255,6 +255,7 @@ class _Load:
             _verify(loaded.tables, tables_of(self.control, staging))
             _check_ties(self.control, staging)
             try_all(endpoint, self.control, staging, journal.kept(), self.check)
+            set_defaults_aside(self.control, staging, self.endpoint.name, journal)
         return loaded
 
     @contextmanager

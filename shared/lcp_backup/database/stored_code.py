@@ -13,9 +13,18 @@ import pymysql
 from pymysql.constants import ER
 
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, Server, ask_server
-from lcp_backup.database.journal import StoredCode
+from lcp_backup.database.journal import Journal, StoredCode
 from lcp_backup.database.policy import Kind, Policy
-from lcp_backup.database.sql import describe, execute, is_lost, numbered, quote, text, working
+from lcp_backup.database.sql import (
+    collation_of,
+    describe,
+    execute,
+    is_lost,
+    numbered,
+    quote,
+    text,
+    working,
+)
 from lcp_backup.errors import ArchiveRefused, LoadFailed
 
 type Failure = tuple[StoredCode, pymysql.MySQLError]
@@ -25,7 +34,7 @@ _NOT_THERE_YET: Final = frozenset(
 )
 """Why a view cannot be created: what it reads is created later."""
 _WORD: Final = re.compile(rb"[^\s`'\"(),.;=<>+*/-]++")
-_ORDER: Final = (Kind.ROUTINE, Kind.VIEW, Kind.TRIGGER, Kind.EVENT)
+_ORDER: Final = (Kind.TABLE, Kind.ROUTINE, Kind.VIEW, Kind.TRIGGER, Kind.EVENT)
 """Views may call functions; triggers and events come last, so that nothing runs too early."""
 _WAYS_OUT: Final = {
     1419: "set log_bin_trust_function_creators = 1 in the server's parameter group",
@@ -157,6 +166,38 @@ def try_all(
         )
     # A table with a trigger could not leave the schema.
     drop_all(control, schema)
+
+
+def set_defaults_aside(control: Connection, staging: str, live: str, journal: Journal) -> None:
+    """Keeps defaults that draw from sequences for later, and takes them off the staged tables.
+
+    MariaDB keeps a sequence's schema in them: after the swap they would draw from the staging
+    schema's, and a table whose sequence is gone can no longer be opened, nor mended.
+    """
+    was = f"{quote(staging)}."
+    for table, column, default in execute(
+        control,
+        "SELECT table_name, column_name, column_default FROM information_schema.columns"
+        " WHERE table_schema = %s AND column_default LIKE '%%`.%%'",
+        staging,
+    ):
+        if was not in text(default):
+            continue
+        alter = f"{quote(str(table))} ALTER COLUMN {quote(str(column))}"
+        expression = text(default).replace(was, f"{quote(live)}.")
+        journal.keep(
+            StoredCode(
+                kind=Kind.TABLE,
+                name=str(table),
+                statement=f"ALTER TABLE {alter} SET DEFAULT ({expression})".encode(),
+                character_set="utf8mb4",
+                collation="utf8mb4_bin",
+                sql_mode="",
+                time_zone="SYSTEM",
+                schema_collation=str(collation_of(control, staging)),
+            )
+        )
+        execute(control, f"ALTER TABLE {was}{alter} DROP DEFAULT")
 
 
 def way_out(error: pymysql.MySQLError) -> str:

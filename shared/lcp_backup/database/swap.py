@@ -49,7 +49,6 @@ from lcp_backup.database.sql import (
     numbered,
     quote,
     tables_of,
-    text,
     usable,
     working,
 )
@@ -347,7 +346,6 @@ def _finish(
             execute(control, f"ALTER DATABASE {quote(live)} COLLATE {collation}")
     step("create stored code")
     with accounts.owner(control, endpoint, given.site, name) as owner:
-        _repoint_defaults(control, owner, live, staging)
         failures = stored_code.create_all(
             owner, live, journal.kept(), lambda code: step(f"create {code.name}")
         )
@@ -362,34 +360,6 @@ def _finish(
     if failures:
         _tell_of(failures)
     return left
-
-
-def _repoint_defaults(
-    control: Connection, owner: DatabaseEndpoint, live: str, staging: str
-) -> None:
-    """MariaDB keeps the schema of a sequence in a DEFAULT: it moved along with the tables.
-
-    The expression comes out of the dump, so the owner says it.
-    """
-    was = f"{quote(staging)}."
-    found = [
-        (str(table), str(column), text(default).replace(was, f"{quote(live)}."))
-        for table, column, default in execute(
-            control,
-            "SELECT table_name, column_name, column_default FROM information_schema.columns"
-            " WHERE table_schema = %s AND column_default LIKE '%%`.%%'",
-            live,
-        )
-        if was in text(default)
-    ]
-    if not found:
-        return
-    with working(owner, live) as connection:
-        for table, column, default in found:
-            # (Not by `execute`, which would look for placeholders in it.)
-            connection.query(
-                f"ALTER TABLE {quote(table)} ALTER COLUMN {quote(column)} SET DEFAULT ({default})"
-            )
 
 
 def _tell_of(failures: list[stored_code.Failure]) -> NoReturn:
