@@ -232,6 +232,7 @@ def start_dump(
     server: Server,
     *,
     snapshot_stands: threading.Event,
+    history: bool = False,
 ) -> Iterator[Dump]:
     """Starts a dump of the endpoint's schema; leaving the block kills what still runs.
 
@@ -242,6 +243,7 @@ def start_dump(
 
     Args:
         snapshot_stands: set once what the dump will read can no longer change.
+        history: with the old rows of system-versioned tables (MariaDB 10.11, both programs).
 
     Raises DumpFailed when the program cannot be started.
     """
@@ -259,6 +261,7 @@ def start_dump(
             # Must be the first; and no other file, such as a ~/.my.cnf, may change a backup.
             f"--defaults-file={options}",
             *_flags(program, server),
+            *(["--dump-history"] if history else []),
             *([f"--plugin-dir={plugins}"] if plugins else []),
             "--databases",
             endpoint.name,

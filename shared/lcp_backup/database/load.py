@@ -23,6 +23,7 @@ from lcp_backup.database.loader import Loaded, Loader, OrderMattersError, PlanRo
 from lcp_backup.database.local_infile import LoadingConnection, allows_local_infile
 from lcp_backup.database.pieces import Dump, IndexedDump, PlacedStatement, StreamedDump
 from lcp_backup.database.policy import Policy
+from lcp_backup.database.preflight import foreign_keys_from_elsewhere
 from lcp_backup.database.rows import RowPlan, columns_of
 from lcp_backup.database.session import Session, Staging
 from lcp_backup.database.sql import (
@@ -142,6 +143,8 @@ def stage(
     with controlled(endpoint) as control, _database_errors("staged"):
         if scope.tables is not None:
             _check_ties_of_live(control, endpoint, scope.tables)
+        else:
+            _check_ties_from_elsewhere(control, endpoint)
         name = accounts.idle_owner(control, endpoint.name)
         with accounts.owner(control, endpoint, given.site, name):
             # Nothing is done as the owner yet: that it can be had is found out before anything is.
@@ -190,6 +193,7 @@ def overwrite(
         ):
             with account:
                 pass
+        _check_ties_from_elsewhere(control, endpoint)
         policy = Policy(dumped_name, uploaded=not dump.by_dump_program, server=ask_server(control))
         _judge_all(dump, policy, check)
         make_writable(control, endpoint.name)
@@ -335,6 +339,16 @@ def _check_ties_of_live(
         raise InvalidRequest(
             f"live tables that are not restored have foreign keys to {', '.join(tied.values())}:"
             f" name {', '.join(tied)} as well, or restore into another database"
+        )
+
+
+def _check_ties_from_elsewhere(control: Connection, endpoint: DatabaseEndpoint) -> None:
+    """They would follow the old tables out of the schema, and point to nothing in the end."""
+    keys = foreign_keys_from_elsewhere(control, endpoint.name)
+    if keys:
+        raise InvalidRequest(
+            f"foreign keys of other schemas point to the live tables: {', '.join(keys[:5])}: drop"
+            " them, restore, and add them again; or restore into another database"
         )
 
 

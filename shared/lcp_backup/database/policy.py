@@ -79,13 +79,13 @@ _SESSION_VARIABLES: Final = frozenset(
     {"character_set_client", "character_set_results", "character_set_connection",
     "collation_connection", "collation_database", "time_zone", "unique_checks",
     "foreign_key_checks", "check_constraint_checks", "sql_mode", "sql_notes",
-    "note_verbosity", "sql_quote_show_create", "system_versioning_insert_history",
-    "sql_require_primary_key", "sql_generate_invisible_primary_key", "innodb_strict_mode",
+    "note_verbosity", "sql_quote_show_create", "sql_require_primary_key",
+    "sql_generate_invisible_primary_key", "innodb_strict_mode",
     "default_storage_engine", "show_create_table_skip_secondary_engine"}
 )  # fmt: skip
 _LEFT_OUT_VARIABLES: Final = frozenset({"sql_log_bin", "gtid_next"})
-_OURS: Final = "autocommit"
-"""Transactions are the loader's business."""
+_OURS: Final = frozenset({"autocommit", "system_versioning_insert_history"})
+"""The loader's business: transactions, and that rows come with their history."""
 _GLOBAL: Final = frozenset({"GLOBAL", "PERSIST", "PERSIST_ONLY"})
 
 _SCHEMA_WORDS: Final = frozenset({"DATABASE", "SCHEMA"})
@@ -668,7 +668,7 @@ class _Statement(StatementReader):
         scope, name = self._system_variable()
         if scope in _GLOBAL or name in _LEFT_OUT_VARIABLES:
             return Kind.LEFT_OUT
-        if name not in _SESSION_VARIABLES and name != _OURS:
+        if name not in _SESSION_VARIABLES | _OURS:
             raise NotTakenError(f"dumps do not set {name[:64]}")
         self._assign()
         if self.take("@ *"):
@@ -686,7 +686,7 @@ class _Statement(StatementReader):
         else:
             self.take("-")
             self.literal()
-        return Kind.NOTHING if name == _OURS else Kind.SESSION
+        return Kind.NOTHING if name in _OURS else Kind.SESSION
 
     def _assign(self) -> None:
         self.take(":")

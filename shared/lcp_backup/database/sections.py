@@ -198,6 +198,8 @@ def _section_of_set(it: StatementReader) -> Section | None:
     """Where a SET statement belongs that keeps what was before the dump, or puts it back."""
     it.peek(_WORDS_LOOKED_AT)
     for at, token in enumerate(it.tokens[1:], 1):
-        if token.word == "@" and it.peek_text(at + 1).upper().startswith("OLD_"):
+        name = it.peek_text(at + 1).upper() if token.word == "@" else ""
+        # (MariaDB keeps and puts back one variable around the rows of each versioned table.)
+        if name.startswith("OLD_") and name != "OLD_SYSTEM_VERSIONING_INSERT_HISTORY":
             return Section.HEAD if at == 1 else Section.TAIL
     return None

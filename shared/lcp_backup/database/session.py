@@ -1,6 +1,7 @@
 """A loader's connection that executes a dump's statements, and where those go that are no rows."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -11,7 +12,16 @@ from lcp_backup.database.journal import Journal, StoredCode
 from lcp_backup.database.local_infile import LoadingConnection
 from lcp_backup.database.policy import OBJECTS, Kind, Ruling, head
 from lcp_backup.database.rows import RowPlan, only_literals
-from lcp_backup.database.sql import describe, execute, is_denied, is_lost, numbered, quote, text
+from lcp_backup.database.sql import (
+    describe,
+    execute,
+    is_denied,
+    is_lost,
+    max_packet,
+    numbered,
+    quote,
+    text,
+)
 from lcp_backup.errors import ArchiveRefused, LoadFailed
 
 type Where = Callable[[], str]
@@ -29,9 +39,10 @@ class Session:
         execute(connection, "SET SESSION unique_checks = 0")
         # A dump's row statements are about 1 MB: one commit, with its flush to disk, for many.
         execute(connection, "SET SESSION autocommit = 0")
-        ((packet,),) = execute(connection, "SELECT @@max_allowed_packet")
-        assert isinstance(packet, int)
-        self._packet = packet
+        with suppress(pymysql.MySQLError):
+            # MariaDB 10.11: of a versioned table, a dump may give when a row was valid.
+            execute(connection, "SET SESSION system_versioning_insert_history = 1")
+        self._packet = max_packet(connection)
 
     @property
     def thread_id(self) -> int:

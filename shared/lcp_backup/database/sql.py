@@ -128,6 +128,13 @@ def execute(connection: Connection, sql: str, *values: object) -> tuple[tuple[ob
         return tuple(cursor.fetchall())
 
 
+def max_packet(connection: Connection) -> int:
+    """Bytes of the largest statement that the server takes."""
+    ((packet,),) = execute(connection, "SELECT @@max_allowed_packet")
+    assert isinstance(packet, int)
+    return packet
+
+
 def text(value: object) -> str:
     """A value as text also where the session made the server answer in bytes."""
     return value.decode() if isinstance(value, bytes) else str(value)

@@ -226,7 +226,12 @@ def drop_all(control: Connection, schema: str) -> None:
         " WHERE routine_schema = %s AND routine_type IN ('PROCEDURE', 'FUNCTION', 'PACKAGE')",
         schema,
     ):
+        if kind == "PACKAGE":
+            # MariaDB knows the word in no other mode (before 11.4).
+            execute(control, "SET sql_mode = 'ORACLE'")
         execute(control, f"DROP {kind} IF EXISTS {quote(schema)}.{quote(str(name))}")
+        if kind == "PACKAGE":
+            execute(control, "SET sql_mode = ''")
     for name in _libraries(control, schema):
         execute(control, f"DROP LIBRARY IF EXISTS {quote(schema)}.{quote(name)}")
 

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,14 +11,11 @@ from pathlib import Path
 from lcp_backup import VERSION
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile, WrittenArchive
 from lcp_backup.catalog import Catalog
+from lcp_backup.database import preflight
 from lcp_backup.database.dump import check_flavours, find_program, start_dump
-from lcp_backup.database.endpoint import (
-    DatabaseEndpoint,
-    ask_server,
-    connect,
-    generated_columns,
-)
+from lcp_backup.database.endpoint import DatabaseEndpoint, ask_server, generated_columns
 from lcp_backup.database.sections import Cut, SectionCutter
+from lcp_backup.database.sql import max_packet, usable, working
 from lcp_backup.errors import (
     Conflict,
     LeaseHeld,
@@ -256,24 +253,32 @@ class _Capture:
 
     def _dump(self, snapshot: threading.Event, check: Check) -> _DumpedDatabase:
         endpoint = self.locate()
-        with closing(connect(endpoint, database=endpoint.name)) as connection:
+        with working(endpoint, endpoint.name) as connection, usable(endpoint):
             server = ask_server(connection)
-            generated = generated_columns(connection, endpoint.name)
-        program = find_program(self.programs, server.flavour)
-        notices = check_flavours(server, program, generated)
+            program = find_program(self.programs, server.flavour)
+            notices = check_flavours(server, program, generated_columns(connection, endpoint.name))
+            notices += preflight.inspect(connection, server, endpoint.name, program.version)
+            history = preflight.keeps_history(server, program.version) and preflight.has_history(
+                connection, endpoint.name
+            )
+            packet = max_packet(connection)
+        inspection = preflight.Inspection(server, endpoint.name, check)
         counted = self.run.progress_of("database")
         tables: set[str] = set()
         with (
             self._archive(
                 ArchiveKind.DATABASE, OnlyFile(f"{endpoint.name}.sql", self.catalog.now())
             ) as writer,
-            start_dump(endpoint, program, server, snapshot_stands=snapshot) as dump,
+            start_dump(
+                endpoint, program, server, snapshot_stands=snapshot, history=history
+            ) as dump,
         ):
             cutter = SectionCutter()
 
             def store(cuts: Iterable[Cut]) -> None:
                 for cut in cuts:
                     check()
+                    inspection.look_at(cut)
                     if cut.section is Section.DEFINITION and cut.table is not None:
                         tables.add(cut.table)
                     writer.add(cut.chunks, section=cut.section, table=cut.table)
@@ -293,6 +298,7 @@ class _Capture:
             client_version=program.version,
             tables=len(tables),
         )
+        notices += inspection.notices(packet)
         return _DumpedDatabase(self._described(written), facts, notices)
 
     def _pack(self, snapshot: threading.Event, check: Check) -> _PackedVolume:

@@ -1,0 +1,326 @@
+"""What a restore will need, asked before a backup is made: what cannot come back is no success.
+
+A backup fails for what would make its restore fail; for what a dump program leaves out, or what has
+to be done before a restore, it carries a notice. docs/operations.md has the table.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+import pymysql
+from pymysql.constants import ER
+
+from lcp_backup.database.endpoint import Connection, Flavour, Server
+from lcp_backup.database.options import ENGINES
+from lcp_backup.database.policy import Policy
+from lcp_backup.database.sections import Cut
+from lcp_backup.database.sql import execute, quote, text
+from lcp_backup.database.statements import StatementSplitter
+from lcp_backup.errors import ArchiveRefused, DumpFailed
+from lcp_backup.model import Notice, Section
+
+_NAMED: Final = 5
+_HISTORY_SINCE: Final = (10, 11)
+"""MariaDB's release that can dump and load the history of system-versioned tables."""
+_MIB: Final = 1 << 20
+
+
+def inspect(
+    connection: Connection, server: Server, schema: str, program_version: str
+) -> tuple[Notice, ...]:
+    """What the server says of a schema that is going to be dumped.
+
+    Args:
+        connection: the master user's.
+        program_version: of the dump program, such as `10.11.6`.
+
+    Raises DumpFailed, naming what no restore would bring back; pymysql.MySQLError.
+    """
+    _check_engines(connection, schema)
+    _check_events(connection, schema)
+    _check_partitions(connection, schema)
+    found = [
+        _floats(connection, schema),
+        _elsewhere(connection, schema),
+        *_of_the_schema(connection, schema),
+        _histograms(connection, schema),
+        _without_primary_key(connection, schema),
+    ]
+    if not keeps_history(server, program_version):
+        found.append(_history(connection, schema))
+    return tuple(notice for notice in found if notice is not None)
+
+
+def keeps_history(server: Server, program_version: str) -> bool:
+    """Whether a dump can hold the history of system-versioned tables."""
+    return server.flavour is Flavour.MARIADB and all(
+        _release(version) >= _HISTORY_SINCE for version in (server.version, program_version)
+    )
+
+
+def has_history(connection: Connection, schema: str) -> bool:
+    """Whether the schema has system-versioned tables."""
+    return bool(_versioned(connection, schema))
+
+
+class Inspection:
+    """Looks at a dump while it is written, with the eyes of the restore that it is for."""
+
+    def __init__(self, server: Server, schema: str, check: Callable[[], None]) -> None:
+        self._policy = Policy(schema, uploaded=False, server=server)
+        self._check = check
+        self._largest = 0
+        self._table: str | None = None
+
+    def look_at(self, cut: Cut) -> None:
+        """Raises DumpFailed for a statement that a restore would refuse."""
+        if cut.section is Section.ROWS:
+            for chunk in cut.chunks:
+                if len(chunk) > self._largest:
+                    self._largest, self._table = len(chunk), cut.table
+            return
+        splitter = StatementSplitter(dump_program=True)
+        for statement in splitter.split(b"".join(cut.chunks), self._check):
+            try:
+                self._policy.judge(_Dumped(statement.text, f"a statement of {cut.section}"))
+            except ArchiveRefused as refused:
+                about = f" of {cut.table!r}" if cut.table else ""
+                raise _failed(f"what is dumped could not be restored: {refused}{about}") from None
+
+    def notices(self, packet: int) -> tuple[Notice, ...]:
+        """What was seen; `packet` is the server's max_allowed_packet in bytes."""
+        if self._largest < packet:
+            return ()
+        wanted = -(-self._largest // _MIB) + 1
+        return (
+            Notice(
+                code="row-larger-than-packet",
+                subject=self._table or "",
+                detail=f"a row of it takes {self._largest} bytes in the dump, and the server takes"
+                f" {packet} at once: before a restore set max_allowed_packet to at least"
+                f" {wanted * _MIB}",
+            ),
+        )
+
+
+class _Dumped(NamedTuple):
+    """A statement of the dump, as the policy judges it."""
+
+    text: bytes
+    where: str
+
+
+# --- what fails a backup ------------------------------------------------------------
+
+
+def _check_engines(connection: Connection, schema: str) -> None:
+    rows = execute(
+        connection,
+        "SELECT table_name, engine FROM information_schema.tables WHERE table_schema = %s"
+        " AND table_type NOT LIKE '%%VIEW' AND engine IS NOT NULL ORDER BY table_name",
+        schema,
+    )
+    odd = [
+        f"{text(name)} ({text(engine)})"
+        for name, engine in rows
+        if text(engine).upper() not in ENGINES
+    ]
+    if odd:
+        raise _failed(
+            f"tables whose engine reads its rows from elsewhere cannot be restored: {_some(odd)};"
+            " drop them, or move them to another schema"
+        )
+
+
+def _check_events(connection: Connection, schema: str) -> None:
+    # For each of them dump programs look for a delimiter that its text has not, and never end.
+    rows = execute(
+        connection,
+        "SELECT event_name FROM information_schema.events WHERE event_schema = %s"
+        " AND event_definition LIKE '%%;;%%' ORDER BY event_name",
+        schema,
+    )
+    names = [text(name) for (name,) in rows]
+    if names:
+        raise _failed(
+            "the dump program never ends at an event whose text holds two semicolons side by"
+            f" side: {_some(names)}; write them apart"
+        )
+
+
+def _check_partitions(connection: Connection, schema: str) -> None:
+    """Liferay can keep each company's tables in a schema of its own, `lpartition_<company>`.
+
+    Source: https://learn.liferay.com/w/dxp/self-hosted-installation-and-upgrades/database-configuration-reference/database-partitioning
+    """
+    try:
+        companies = execute(connection, f"SELECT companyId FROM {quote(schema)}.Company")  # noqa: S608 -- a quoted name
+    except pymysql.MySQLError as error:
+        if error.args[0] not in {ER.NO_SUCH_TABLE, ER.BAD_FIELD_ERROR}:
+            raise
+        return
+    known = {text(company) for (company,) in companies}
+    rows = execute(
+        connection,
+        "SELECT schema_name FROM information_schema.schemata WHERE schema_name <> %s"
+        " ORDER BY schema_name",
+        schema,
+    )
+    partitions = [name for (found,) in rows if (name := text(found)).rpartition("_")[2] in known]
+    if partitions:
+        raise _failed(
+            "Liferay keeps companies in database partitions, schemas that this service does not"
+            f" back up: {_some(partitions)}"
+        )
+
+
+# --- what is told -------------------------------------------------------------------
+
+
+def _floats(connection: Connection, schema: str) -> Notice | None:
+    rows = execute(
+        connection,
+        "SELECT c.table_name, c.column_name FROM information_schema.columns c"
+        " JOIN information_schema.tables t USING (table_schema, table_name)"
+        " WHERE c.table_schema = %s AND c.data_type = 'float' AND t.table_type NOT LIKE '%%VIEW'"
+        " ORDER BY c.table_name, c.ordinal_position",
+        schema,
+    )
+    return _notice(
+        "float-rounded",
+        [f"{text(table)}.{text(column)}" for table, column in rows],
+        "servers write FLOAT with 6 digits, so that is what the dump holds; DOUBLE is whole",
+    )
+
+
+def _elsewhere(connection: Connection, schema: str) -> Notice | None:
+    return _notice(
+        "foreign-key-from-elsewhere",
+        foreign_keys_from_elsewhere(connection, schema),
+        "foreign keys of other schemas point to this one: a restore refuses until they are"
+        " dropped, as they would point to nothing afterwards",
+    )
+
+
+def foreign_keys_from_elsewhere(connection: Connection, schema: str) -> list[str]:
+    """The foreign keys of other schemas that point to this one, as `schema.table.key`.
+
+    (Not of schemas that this service made beside it.)
+    """
+    rows = execute(
+        connection,
+        "SELECT DISTINCT table_schema, table_name, constraint_name"
+        " FROM information_schema.key_column_usage"
+        " WHERE referenced_table_schema = %s AND table_schema <> %s ORDER BY 1, 2, 3",
+        schema,
+        schema,
+    )
+    keys = [tuple(map(text, row)) for row in rows]
+    return [".".join(key) for key in keys if not key[0].startswith(f"{schema}_lcp_")]
+
+
+def _of_the_schema(connection: Connection, schema: str) -> list[Notice | None]:
+    rows = execute(
+        connection, "SELECT * FROM information_schema.schemata WHERE schema_name = %s", schema
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM information_schema.schemata LIMIT 0")
+        names = [column[0].lower() for column in cursor.description or ()]
+    said = dict(zip(names, rows[0], strict=True)) if rows else {}
+    comment = said.get("schema_comment")
+    encrypted = text(said.get("default_encryption")) == "YES"
+    return [
+        _notice(
+            "schema-comment", [schema] if comment else [], "the schema's comment is not restored"
+        ),
+        _notice(
+            "schema-encryption",
+            [schema] if encrypted else [],
+            "the tables come back encrypted as they are; set the schema's default for new ones"
+            " again after a restore into a new server",
+        ),
+    ]
+
+
+def _histograms(connection: Connection, schema: str) -> Notice | None:
+    try:
+        rows = execute(
+            connection,
+            "SELECT table_name, column_name FROM information_schema.column_statistics"
+            " WHERE schema_name = %s ORDER BY 1, 2",
+            schema,
+        )
+    except pymysql.MySQLError as error:
+        if error.args[0] not in {ER.UNKNOWN_TABLE, ER.NO_SUCH_TABLE}:
+            raise
+        return None  # MariaDB
+    return _notice(
+        "histograms-left-out",
+        [f"{text(table)}.{text(column)}" for table, column in rows],
+        "the optimizer's histograms are not restored: make them again by ANALYZE TABLE",
+    )
+
+
+def _without_primary_key(connection: Connection, schema: str) -> Notice | None:
+    variables = execute(
+        connection,
+        "SHOW GLOBAL VARIABLES WHERE variable_name IN"
+        " ('sql_require_primary_key', 'innodb_force_primary_key') AND value = 'ON'",
+    )
+    if not variables:
+        return None
+    rows = execute(
+        connection,
+        "SELECT table_name FROM information_schema.tables t WHERE table_schema = %s"
+        " AND table_type = 'BASE TABLE' AND NOT EXISTS (SELECT 1"
+        " FROM information_schema.statistics s WHERE s.table_schema = t.table_schema"
+        " AND s.table_name = t.table_name AND s.non_unique = 0) ORDER BY table_name",
+        schema,
+    )
+    return _notice(
+        "primary-key-required",
+        [text(name) for (name,) in rows],
+        f"these tables have no key, and the server takes none without: set"
+        f" {text(variables[0][0])} = OFF before a restore",
+    )
+
+
+def _history(connection: Connection, schema: str) -> Notice | None:
+    return _notice(
+        "history-left-out",
+        _versioned(connection, schema),
+        "of system-versioned tables the dump holds the current rows only; MariaDB's server and"
+        " dump program keep their history from 10.11 on",
+    )
+
+
+def _versioned(connection: Connection, schema: str) -> list[str]:
+    rows = execute(
+        connection,
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = %s"
+        " AND table_type = 'SYSTEM VERSIONED' ORDER BY table_name",
+        schema,
+    )
+    return [text(name) for (name,) in rows]
+
+
+def _notice(code: str, subjects: Sequence[str], detail: str) -> Notice | None:
+    return Notice(code=code, subject=_some(subjects), detail=detail) if subjects else None
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _failed(reason: str) -> DumpFailed:
+    return DumpFailed(reason, public=reason)
+
+
+def _release(version: str) -> tuple[int, ...]:
+    numbers: list[int] = []
+    for part in version.split("-", 1)[0].split(".")[:2]:
+        if not part.isdigit():
+            break
+        numbers.append(int(part))
+    return tuple(numbers)

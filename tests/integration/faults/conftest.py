@@ -1,0 +1,5 @@
+"""The servers and the road of the attacks: real dump programs, real jobs, a store in memory."""
+
+from tests.integration.attacks.conftest import flavour, in_memory, road, roads, worlds
+
+__all__ = ["flavour", "in_memory", "road", "roads", "worlds"]
