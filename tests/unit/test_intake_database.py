@@ -143,7 +143,7 @@ def test_mariadbs_first_line_is_left_out_and_lines_are_counted_as_in_the_file() 
 )
 def test_the_schema_is_what_the_dump_names(head: bytes, name: str) -> None:
     store = Store()
-    assert take(head + TABLES, store).facts.name == name
+    assert take(head + TABLES + TRAILER, store).facts.name == name
     assert store.schema == name
 
 
@@ -268,13 +268,13 @@ INSERT INTO `t` VALUES (1,'a');
 )
 def test_a_hostile_dump_is_refused_by_its_line(hostile: bytes) -> None:
     with pytest.raises(ArchiveRefused, match=r"^line [78] of the dump is refused"):
-        take(PLAIN + hostile + b"\n", limit=1 << 30)
-    take(PLAIN)
+        take(PLAIN + hostile + b"\n" + TRAILER, limit=1 << 30)
+    take(PLAIN + TRAILER)
 
 
 def test_statements_that_say_nothing_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "_MOST_EMPTY", 1000)
-    take(PLAIN + b"DELIMITER ;;\nDELIMITER ;\n" * 500)
+    take(PLAIN + b"DELIMITER ;;\nDELIMITER ;\n" * 499 + TRAILER)
     for nothing in (b"DELIMITER ;;\nDELIMITER ;\n" * 501, b";" * 1001):
         with pytest.raises(ArchiveRefused, match="1000 statements .* say nothing"):
             take(PLAIN + nothing)
@@ -297,7 +297,7 @@ def test_stored_code_among_rows_is_no_row(statement: bytes, section: Section) ->
     store = Store()
     if section is Section.VIEW:
         statement = b"CREATE VIEW v AS SELECT 1 AS id;\nINSERT INTO t VALUES (3,'');\n" + statement
-    take(PLAIN + statement + b"\nINSERT INTO `t` VALUES (2,'b');\n", store)
+    take(PLAIN + statement + b"\nINSERT INTO `t` VALUES (2,'b');\n" + TRAILER, store)
     found = [segment.section for segment, _ in store.segments()]
     assert found[-2:] == [section, Section.ROWS]
 
@@ -337,6 +337,8 @@ PRIMARY KEY (`userId`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4
 ;
 INSERT INTO `lportal`.`User_` VALUES (1,"one"),(2,"two");
+SET UNIQUE_CHECKS=@OLD_UNIQUE_CHECKS;
+-- Dump end time: Thu Jan  1 00:00:00 2026
 """,
         b"""/*!40101 SET NAMES latin1 */;
 CREATE TABLE `t` (
@@ -345,9 +347,23 @@ CREATE TABLE `t` (
   PRIMARY KEY (`id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=latin1;
 INSERT INTO `t` VALUES (1,'\xfcber');
+-- Dump completed
+""",
+        b"""-- Adminer 4.8.1 MySQL 8.0.36 dump
+
+SET NAMES utf8;
+SET foreign_key_checks = 0;
+DROP TABLE IF EXISTS `t`;
+CREATE TABLE `t` (
+  `id` int NOT NULL
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
+INSERT INTO `t` (`id`) VALUES
+(1);
+
+-- 2026-11-26 08:15:30
 """,
     ],
-    ids=["phpMyAdmin", "mysqlpump", "latin1"],
+    ids=["phpMyAdmin", "mysqlpump", "latin1", "Adminer"],
 )
 def test_what_other_dump_programs_write_is_taken(dump: bytes) -> None:
     store = Store()
@@ -364,13 +380,53 @@ def test_an_endless_statement_is_refused_before_it_fills_the_memory(
         take(SQL + b"INSERT INTO `Company` VALUES ('" + b"a" * 5000 + b"');\n")
 
 
-def test_a_delimiter_that_a_restore_would_not_see_is_refused_now() -> None:
-    """A restore reads each segment by itself."""
-    routine = b"CREATE PROCEDURE p() BEGIN SELECT 1; END ;;\n"
-    events = b"CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO BEGIN SET @a = 1; END ;;\n"
-    take(TABLES + b"DELIMITER ;;\n" + routine + b"DELIMITER ;\n")
-    with pytest.raises(ArchiveRefused, match=r"line \d+ of the dump is refused"):
-        take(TABLES + b"DELIMITER ;;\n" + routine + events + b"DELIMITER ;\n")
+def test_all_stored_code_may_stand_behind_one_delimiter_line() -> None:
+    """A restore reads each segment by itself, so it stays in one."""
+    code = (
+        b"DELIMITER ;;\n"
+        b"CREATE PROCEDURE p() BEGIN SELECT 1; END ;;\n"
+        b"CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO BEGIN SET @a = 1; END ;;\n"
+        b"CREATE TRIGGER r BEFORE INSERT ON `Company` FOR EACH ROW BEGIN SET @a = 1; END ;;\n"
+        b"DELIMITER ;\n"
+    )
+    store = Store()
+    take(TABLES + code + b"CREATE TABLE `u` (`id` int);\n" + TRAILER, store)
+    found = {segment.section: raw for segment, raw in store.segments()}
+    assert found[Section.ROUTINES].strip() == code.strip()
+    assert segment_tables(store) == ["Company", "u"]
+
+
+def segment_tables(store: Store) -> list[str | None]:
+    return [it.table for it, _ in store.segments() if it.section is Section.DEFINITION]
+
+
+@pytest.mark.parametrize(
+    ("dump", "said"),
+    [
+        (b"/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='' */;\n" + TABLES, "puts them back"),
+        (b"START TRANSACTION;\n" + TABLES, "never commits it"),
+        (TABLES.removesuffix(b"UNLOCK TABLES;\n"), "never unlocks it"),
+    ],
+)
+def test_a_dump_that_does_not_end_what_it_began_was_cut_short(dump: bytes, said: str) -> None:
+    with pytest.raises(ArchiveDamaged, match=f"cut short: .*{said}"):
+        take(dump + TRAILER)
+
+
+def test_a_dump_that_says_nowhere_that_it_is_whole_is_refused_with_a_way_out() -> None:
+    with pytest.raises(ArchiveRefused, match="append the line '-- Dump completed'"):
+        take(TABLES)
+    take(TABLES + b"-- Dump completed\n")
+
+
+def test_a_schema_that_only_the_first_lines_name_is_the_dumps_own() -> None:
+    """mysqldump without --databases: ALTER DATABASE stands around a trigger all the same."""
+    head = HEAD.replace(b"Database: lportal", b"Database: shop").partition(b"CREATE DATABASE")[0]
+    alter = b"ALTER DATABASE `shop` CHARACTER SET latin1 COLLATE latin1_swedish_ci ;\n"
+    head = head.replace(b"/*!40000 DROP DATABASE IF EXISTS `lportal`*/;\n", b"")
+    assert take(head + TABLES + alter + TRAILER).facts.name == "shop"
+    with pytest.raises(ArchiveRefused, match="another schema"):
+        take(head + TABLES + alter.replace(b"shop", b"other") + TRAILER)
 
 
 def test_large_tables_are_cut_at_statements_and_nothing_is_lost() -> None:

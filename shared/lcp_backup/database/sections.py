@@ -13,6 +13,7 @@ from lcp_backup.model import Section
 _ROWS = re.compile(rb"INSERT (?:IGNORE )?+INTO (`[^`]*+(?:``[^`]*+)*+`)[ \n(]")
 """How nearly all rows begin, found without taking the statement apart."""
 _OTHER_DELIMITER = re.compile(rb"\s*+DELIMITER[ \t]++(?!;\s*+\Z)", re.IGNORECASE)
+_DELIMITER = re.compile(rb"\s*+DELIMITER[ \t]", re.IGNORECASE)
 _SMALL: Final = 1000
 """Bytes of a statement that is joined to its neighbours: kept apart they take more memory."""
 _MOST_OPENING: Final = 1000
@@ -63,6 +64,8 @@ class SectionCutter:
         self._opening: list[bytes] = []
         """Statements that prepare one that has not come yet."""
         self._collation_changed = False
+        self._delimited = False
+        """A statement came since the delimiter was changed, and it was not changed back."""
         self._defined: set[str] = set()
         self._last_table: str | None = None
 
@@ -83,6 +86,11 @@ class SectionCutter:
 
     def _take(self, statement: Statement) -> Iterator[Cut]:
         place = self._place_of(statement)
+        if statement.begin == statement.end:
+            self._delimited = self._delimited and not _DELIMITER.match(statement.raw, statement.end)
+        elif self._delimited:
+            # Other programs write all stored code behind one DELIMITER line: it stays together.
+            place = self._place
         if place is None and len(self._opening) < _MOST_OPENING:
             self._opening.append(statement.raw)
             return
@@ -90,6 +98,8 @@ class SectionCutter:
             if self._size:
                 yield self._cut()
             self._place = place
+        if statement.begin < statement.end:
+            self._delimited = self._delimited or any(map(_OTHER_DELIMITER.match, self._opening))
         for raw in (*self._opening, statement.raw):
             yield from self._add(raw)
         self._opening.clear()

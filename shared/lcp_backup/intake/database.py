@@ -12,7 +12,7 @@ from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
 from lcp_backup.database.dump import SANDBOX_LINE
 from lcp_backup.database.endpoint import Flavour
 from lcp_backup.database.pieces import Piece, PlacedStatement, StreamedDump
-from lcp_backup.database.policy import Kind, Policy
+from lcp_backup.database.policy import Kind, Policy, Ruling
 from lcp_backup.database.reader import StatementReader
 from lcp_backup.database.statements import StatementSplitter
 from lcp_backup.database.tokens import EVERY, NotTakenError
@@ -35,6 +35,11 @@ _BY_DUMP_PROGRAM = re.compile(rb"^-- (?:MySQL|MariaDB) dump ", re.MULTILINE)
 _TRAILER = re.compile(rb"(?:\A|\n)-- Dump completed[^\n]*\s*\Z")
 _CLIENT_VERSION = re.compile(rb"^-- M\w+ dump .*?Distrib ([^\s,]+)", re.MULTILINE)
 _SERVER_VERSION = re.compile(rb"^-- Server version[ \t]+([^\r\n]{1,100})", re.MULTILINE)
+_SCHEMA_OF_HEAD = re.compile(rb"^-- Host: [^\n]*?[ \t]Database: ([^\r\n]+?)[ \t\r]*$", re.MULTILINE)
+_ADMINER = re.compile(rb"\A-- Adminer [^\n]*\n")
+_ADMINER_TRAILER = re.compile(rb"\n-- \d{4}-\d\d-\d\d \d\d:\d\d:\d\d[^\n]*\s*\Z")
+_SAVES = re.compile(rb"\bSET\s++@OLD_\w++\s*+:?=", re.IGNORECASE)
+_PUTS_BACK = re.compile(rb"=\s*+(?:IFNULL\(|IF\()?@OLD_\w", re.IGNORECASE)
 _UNKNOWN: Final = "unknown"
 _SCHEMA_NAME = re.compile(r"(?!\.)[\w$.-]{1,64}")
 """It becomes a file's name inside the archive, which users unpack: so no slash, and more."""
@@ -83,14 +88,15 @@ def take_database(
     name = default_name
     created: set[str] = set()
     defined: set[str] = set()
+    ends = _Ends()
     for piece in StreamedDump(dump.chunks).pieces(as_written=True):
         check()
         dump.taken(len(piece.raw))
         if writer is None:
-            name = _schema_name(piece, check) or default_name
+            name = _schema_name(piece, check) or dump.named_schema() or default_name
             policy = Policy(name, uploaded=True, server=None)
             writer = make_writer(name)
-        created |= _judged(piece, policy, check, begun=bool(created))
+        created |= _judged(piece, policy, check, ends, begun=bool(created))
         if piece.section is Section.DEFINITION and piece.table is not None:
             defined.add(piece.table)
         writer.add([piece.raw], section=piece.section, table=piece.table)
@@ -99,7 +105,7 @@ def take_database(
         raise ArchiveRefused(
             "the database is text, but no dump: it holds no CREATE TABLE statement"
         )
-    dump.require_trailer()
+    dump.require_end(ends)
     return TakenDatabase(writer, dump.facts(name, len(created | defined)))
 
 
@@ -135,11 +141,26 @@ class _ForeignDump:
         """A piece of so many bytes came out of the cutter."""
         self._waiting -= size
 
-    def require_trailer(self) -> None:
-        """Raises ArchiveDamaged for what a dump program began and did not end."""
-        if _BY_DUMP_PROGRAM.search(self._head) and not _TRAILER.search(self._tail):
+    def named_schema(self) -> str | None:
+        """The schema that the dump program's first lines name."""
+        name = _first(_SCHEMA_OF_HEAD, self._head)
+        return name if name != _UNKNOWN and _SCHEMA_NAME.fullmatch(name) else None
+
+    def require_end(self, ends: "_Ends") -> None:
+        """Raises ArchiveDamaged for what was begun and not ended, ArchiveRefused for no proof."""
+        trailer = _TRAILER.search(self._tail) is not None
+        if _BY_DUMP_PROGRAM.search(self._head) and not trailer:
             raise ArchiveDamaged(
                 "the database is cut short: a dump program wrote it, and its last line is not"
+                " '-- Dump completed'"
+            )
+        if missing := ends.missing():
+            raise ArchiveDamaged(f"the database is cut short: {missing}")
+        adminer = _ADMINER.search(self._head) and _ADMINER_TRAILER.search(self._tail)
+        if not (trailer or adminer or ends.seen):
+            raise ArchiveRefused(
+                "nothing in the database says that it is whole, and it may have been cut short:"
+                " dump it with comments; or, if you know it to be whole, append the line"
                 " '-- Dump completed'"
             )
 
@@ -157,12 +178,51 @@ class _ForeignDump:
         )
 
 
+class _Ends:
+    """What the statements of a dump begin and have to end: other programs write no trailer."""
+
+    def __init__(self) -> None:
+        self.seen = False
+        """Something that stands at a dump's end only was there."""
+        self._saved = False
+        self._put_back = False
+        self._open = False
+        self._locked = False
+
+    def see(self, ruling: Ruling, statement: bytes) -> None:
+        """One statement after the other."""
+        if ruling.kind is Kind.SESSION:
+            self._saved = self._saved or _SAVES.search(statement) is not None
+            self._put_back = self._put_back or _PUTS_BACK.search(statement) is not None
+            self.seen = self.seen or self._put_back
+        elif ruling.kind is Kind.LOCK:
+            self._locked = ruling.sql[:6].upper() != b"UNLOCK"
+        elif ruling.kind is Kind.NOTHING:
+            first = statement[:6].upper()
+            self._open = first.startswith((b"START", b"BEGIN")) or (
+                self._open and first != b"COMMIT"
+            )
+            self.seen = self.seen or first == b"COMMIT"
+
+    def missing(self) -> str | None:
+        """What was begun and not ended."""
+        if self._saved and not self._put_back:
+            return "it keeps the session's settings (@OLD_...) and never puts them back"
+        if self._open:
+            return "it begins a transaction and never commits it"
+        if self._locked:
+            return "it locks a table and never unlocks it"
+        return None
+
+
 def _first(pattern: re.Pattern[bytes], text: bytes) -> str:
     found = pattern.search(text)
     return _UNKNOWN if found is None else found[1].decode(errors="replace").strip()
 
 
-def _judged(piece: Piece, policy: Policy, check: Callable[[], None], *, begun: bool) -> set[str]:
+def _judged(
+    piece: Piece, policy: Policy, check: Callable[[], None], ends: _Ends, *, begun: bool
+) -> set[str]:
     """The tables a piece creates; refuses what its restore would refuse, and half a statement.
 
     Before a dump has `begun` to create tables, half a statement is no sign that it was cut.
@@ -183,6 +243,8 @@ def _judged(piece: Piece, policy: Policy, check: Callable[[], None], *, begun: b
                 f"the database is cut short: it ends inside the statement at {judged.where}"
             )
         ruling = policy.judge(judged)
+        if len(statement.raw) < _HEAD_SIZE:
+            ends.see(ruling, statement.text)
         if ruling.kind is Kind.TABLE and ruling.creates:
             created.add(ruling.name)
     return created
