@@ -126,13 +126,13 @@ def database_restore(work: Path) -> list[Row]:
             at_least(
                 "database restore, times faster than gunzip | mariadb",
                 client / beside_client,
-                2.5,
+                3,
                 f"{beside_client:.1f} s; gunzip | mariadb: {client:.1f} s",
             ),
             at_least(
                 "database restore, times faster than myloader -t2",
                 myloader / beside_myloader,
-                1.2,
+                2,
                 f"{beside_myloader:.1f} s; myloader -t2: {myloader:.1f} s",
             ),
             at_most(

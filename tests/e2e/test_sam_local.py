@@ -22,6 +22,9 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 
+from lcp_backup.catalog import Catalog
+from lcp_backup.jobs.upload import Uploads
+from lcp_backup.objects import ObjectStore
 from local import emulator
 from local.api import Api, curl
 from local.processes import free_port
@@ -266,15 +269,8 @@ def test_an_upload_is_taken_in_by_a_container(
         deployed.s3.download_file(deployed.described["bucket"], key, str(file))
         assert curl("--upload-file", file, opened[kind]["url"]).status == 200
     # What `.../complete` does before it starts the function, which is started here.
-    bucket = deployed.described["bucket"]
-    place = f"{deployed.described['prefix']}/uploads/{opened['upload_id']}/"
-    for sent in deployed.s3.list_multipart_uploads(Bucket=bucket, Prefix=place)["Uploads"]:
-        where = {"Bucket": bucket, "Key": sent["Key"], "UploadId": sent["UploadId"]}
-        parts = [
-            {name: part[name] for name in ("PartNumber", "ETag")}
-            for part in deployed.s3.list_parts(**where)["Parts"]
-        ]
-        deployed.s3.complete_multipart_upload(**where, MultipartUpload={"Parts": parts})
+    store = ObjectStore(deployed.s3, deployed.described["bucket"])
+    Uploads(Catalog(store, deployed.described["prefix"])).seal(opened["upload_id"])
     event = json.loads(sample("upload").read_text()) | {"upload_id": opened["upload_id"]}
     answer = sam.invoke("Upload", event)
     assert "backup_id" in answer, answer
