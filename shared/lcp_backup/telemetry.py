@@ -25,8 +25,8 @@ type EventName = Literal[
 def new_logger(level: str) -> Logger:
     """The process's logger: it writes what is of `level` (a logging level's name) or above.
 
-    Make it before anything else, also because libraries are silent below INFO from then on: the
-    debug lines of botocore hold what S3 and Secrets Manager answered.
+    Make it before anything else: from then on, libraries are silent below WARNING. The debug lines
+    of botocore hold what it signs with, and what S3 and Secrets Manager answered.
 
     Lambda has a level of its own, AWS_LAMBDA_LOG_LEVEL, and drops the lines that it reads as being
     below that. Metrics have no level and count as INFO, so the template sets it to DEBUG or INFO
@@ -37,7 +37,7 @@ def new_logger(level: str) -> Logger:
     log = Logger(service=SERVICE, use_rfc3339=True)
     logging.getLogger(SERVICE).setLevel(level)
     libraries = logging.getLogger()
-    libraries.setLevel(max(libraries.level, logging.INFO))
+    libraries.setLevel(max(libraries.level, logging.WARNING))
     return log
 
 

@@ -260,6 +260,16 @@ class _Capture:
             server = ask_server(connection)
             generated = generated_columns(connection, endpoint.name)
         program = find_program(self.programs, server.flavour)
+        self.run.detail(
+            "the database is dumped from here",
+            host=endpoint.host,
+            port=endpoint.port,
+            tls=endpoint.tls,
+            server=server.version,
+            program=str(program.path),
+            program_version=program.version,
+            generated_columns=len(generated),
+        )
         notices = check_flavours(server, program, generated)
         counted = self.run.progress_of("database")
         tables: set[str] = set()
@@ -312,4 +322,12 @@ class _Capture:
         return new_archive(self.catalog, str(self.backup_id), kind, only_file)
 
     def _described(self, written: WrittenArchive) -> Archive:
-        return described(self.catalog, str(self.backup_id), written)
+        archive = described(self.catalog, str(self.backup_id), written)
+        self.run.detail(
+            "an archive is in the bucket, not published yet",
+            archive=archive.name,
+            bytes=archive.size,
+            raw_bytes=archive.raw_size,
+            segments=archive.segments,
+        )
+        return archive
