@@ -4,6 +4,7 @@ The emulator enforces the same roles (tests/e2e/test_permissions.py); what it do
 keys of KMS, is seen here only.
 """
 
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -324,3 +325,38 @@ def test_lambda_lets_through_what_is_logged_and_never_drops_a_metric(
             {"Fn::Equals": [{"Ref": "DebugLog"}, "true"]},
         ]
     }
+
+
+def test_a_backup_that_lacks_something_is_an_alarm_until_one_lacks_nothing(
+    template: dict[str, Any],
+) -> None:
+    alarm = template["Resources"]["CreateIncompleteAlarm"]["Properties"]
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("LcpBackup", "CreateLosses")
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (
+        1,
+        "GreaterThanOrEqualToThreshold",
+    )
+    # Backups are a day apart: silence between them neither raises nor ends it.
+    assert alarm["TreatMissingData"] == "ignore"
+    overdue = template["Resources"]["OverdueAlarm"]["Properties"]
+    assert alarm["Dimensions"] == overdue["Dimensions"]
+
+
+def test_every_alarm_tells_the_topic_is_on_the_dashboard_and_in_the_runbook(
+    template: dict[str, Any],
+) -> None:
+    runbook = (TEMPLATE.parent / "docs/operations.md").read_text()
+    dashboard = str(template["Resources"]["Dashboard"]["Properties"]["DashboardBody"])
+    topic = [{"Ref": "AlarmTopic"}]
+    alarms = {
+        name: resource["Properties"]
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+    }
+    assert len(alarms) > 8
+    for name, alarm in alarms.items():
+        assert (alarm["AlarmActions"], alarm["OKActions"]) == (topic, topic), name
+        assert f"${{{name}.Arn}}" in dashboard
+        section = name.removesuffix("Alarm")
+        assert re.search(rf"^### .*\b{section}\b", runbook, re.MULTILINE), section
+        assert text(alarm["AlarmDescription"]).strip().endswith(f"operations.md, {section}")

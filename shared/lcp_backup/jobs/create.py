@@ -132,7 +132,13 @@ def _publish(
             run.step("publishing")
             run.confirm()
             catalog.publish(manifest)
-            run.set_result(bytes=manifest.size, warnings=len(manifest.warnings))
+            run.set_result(
+                bytes=manifest.size, warnings=len(manifest.warnings), losses=manifest.losses
+            )
+            if manifest.losses:
+                telemetry.log.error(
+                    "the backup lacks something of the site", losses=manifest.losses
+                )
     except BaseException as error:
         if isinstance(error, LeaseHeld) and error.backup_id == active.backup_id:
             raise  # no failure: the same backup is being made
@@ -141,6 +147,8 @@ def _publish(
         raise
     telemetry.count(
         CreateSuccess=1,
+        # Also when there are none: the alarm then goes off.
+        CreateLosses=manifest.losses,
         CreateStoredBytes=manifest.size,
         CreateRawBytes=manifest.database.raw_size + manifest.volume.raw_size,
         CreateSeconds=(manifest.published_at - manifest.started_at).total_seconds(),
@@ -241,6 +249,7 @@ class _Capture:
             volume_facts=volume.packed.facts,
             warnings=(*database.notices, *volume.packed.notices),
             warnings_left_out=volume.packed.notices_left_out,
+            losses=volume.packed.losses,
         )
 
     def _attempt(self) -> tuple[_DumpedDatabase, _PackedVolume]:
