@@ -28,7 +28,7 @@ from botocore.exceptions import (
 )
 from urllib3.exceptions import HTTPError
 
-from lcp_backup.errors import ObjectNotFound, PreconditionFailed, StorageError
+from lcp_backup.errors import ObjectNotFound, PreconditionFailed, StorageBusy, StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -137,14 +137,6 @@ def _checksum(body: bytes) -> _ChecksumArguments:
     return {"ChecksumAlgorithm": "CRC32", "ChecksumCRC32": crc32}
 
 
-class _Busy(StorageError):
-    """S3 did not decide on a conditional write because of another request: it may be sent again.
-
-    That says nothing of who is the first. Source:
-    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
-    """
-
-
 @dataclass(frozen=True)
 class _Bucket:
     """A bucket, and the account that must own it (None: whoever does)."""
@@ -174,7 +166,7 @@ class _Bucket:
                     f"{where} was written by somebody else meanwhile"
                 ) from error
             if code in {"ConditionalRequestConflict", "409"}:
-                raise _Busy(
+                raise StorageBusy(
                     f"S3 could not {action} {where}: other requests for it were under way"
                 ) from error
             message = error.response.get("Error", {}).get("Message", "")
@@ -198,7 +190,7 @@ def _while_busy[T](attempt: Callable[[], T], pause: Callable[[float], None]) -> 
     for number in range(1, _WRITE_ATTEMPTS):
         try:
             return attempt()
-        except _Busy:
+        except StorageBusy:
             pause(0.2 * 2**number)
     return attempt()
 
