@@ -36,6 +36,7 @@ check: ## Lint, types, template checks
 	mypy
 	cfn-lint template.yaml
 	sam validate --lint --region eu-central-1 --template template.yaml
+	python -m local.validate
 	.local/checkov-env/bin/checkov --config-file .checkov.yaml
 
 bench: ## Measure against what a user would pick instead; writes .local/bench.json

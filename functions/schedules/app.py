@@ -11,7 +11,7 @@ from lcp_backup import aws
 from lcp_backup.cloudformation import Resource, ResourceRequest, answer
 from lcp_backup.jobs.schedules import SchedulesRequest, remove_schedules, sync_schedules
 from lcp_backup.rules import ScheduleRules
-from lcp_backup.telemetry import SERVICE
+from lcp_backup.telemetry import new_logger
 
 NONE = "none"
 """The answer for a schedule that is not there; an output cannot be empty."""
@@ -19,7 +19,8 @@ NONE = "none"
 
 @cache
 def _log() -> Logger:
-    return Logger(service=SERVICE)
+    # Whatever the settings say: they may be what is wrong, and CloudFormation must be answered.
+    return new_logger("INFO")
 
 
 @cache

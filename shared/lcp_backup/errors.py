@@ -198,6 +198,14 @@ class PreconditionFailed(StorageError):
     """A conditional write lost: the object exists already, or is no longer what it was."""
 
 
+class StorageBusy(StorageError):
+    """S3 did not decide on a conditional write, for other requests for the object were under way.
+
+    Nobody is known to have been first, so it may be sent again.
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html (409)
+    """
+
+
 class AwsError(BackupError):
     """An AWS service other than S3 refused or kept failing after all retries."""
 

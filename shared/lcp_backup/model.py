@@ -5,6 +5,7 @@ a reader refuses a number it does not know.
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final, Literal, Self
@@ -166,14 +167,47 @@ class VolumeFacts(Document):
     """Sum of the file sizes."""
 
 
+NOTICES: Final[Mapping[str, bool]] = {
+    "client-mismatch": False,
+    "file-changed": False,
+    "file-left-in-place": False,
+    "file-unreadable": True,
+    "file-vanished": False,
+    "float-rounded": True,
+    "foreign-key-from-elsewhere": False,
+    "histograms-left-out": False,
+    "history-left-out": True,
+    "left-behind": False,
+    "leftover-kept": False,
+    "link-outside": True,
+    "macos-files-left-out": False,
+    "name-too-long": True,
+    "primary-key-required": False,
+    "reserved-name": True,
+    "retention-cut": False,
+    "row-larger-than-packet": True,
+    "rows-as-statements": False,
+    "schema-comment": False,
+    "schema-encryption": False,
+    "special-file": False,
+}
+"""Every code of a notice, and whether it means loss: something of the site is not in the backup,
+nor will it be in the next one unless somebody does something. docs/operations.md says why."""
+
+
 class Notice(Document):
     """Something that a reader of the backup should know, and that did not stop it."""
 
     code: str
-    """Stable, such as `file-changed`, `file-vanished`, `special-file`, `client-mismatch`."""
+    """Stable; one of NOTICES."""
     subject: str
     """The file, table or variable it is about."""
     detail: str = ""
+
+    @property
+    def means_loss(self) -> bool:
+        """Whether something of the site is lost if nobody acts; a later version's codes do not."""
+        return NOTICES.get(self.code, False)
 
 
 class Manifest(Document):
@@ -197,6 +231,8 @@ class Manifest(Document):
     warnings: tuple[Notice, ...] = ()
     warnings_left_out: int = 0
     """How many more warnings there were; the list is cut so that a manifest stays small."""
+    losses: int = 0
+    """How many of all warnings mean loss, listed or not."""
 
     @property
     def size(self) -> int:

@@ -7,9 +7,11 @@ client (see aws.py).
 
 from __future__ import annotations
 
+import base64
 import secrets
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -26,7 +28,7 @@ from botocore.exceptions import (
 )
 from urllib3.exceptions import HTTPError
 
-from lcp_backup.errors import ObjectNotFound, PreconditionFailed, StorageError
+from lcp_backup.errors import ObjectNotFound, PreconditionFailed, StorageBusy, StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -41,6 +43,9 @@ PARTS_PER_DOUBLING = 1000
 MAX_PARTS = 10_000
 """S3's limit on the parts of one upload."""
 _READ_ATTEMPTS = 5
+_WRITE_ATTEMPTS = 6
+"""Of a write on a condition, while S3 says that another write of the key is under way: with their
+pauses about 13 seconds, so that a lease is still renewed well before it ends."""
 _DENIED = {"AccessDenied", "403"}
 """What S3 says to who may not; the answer to a HEAD has no body, so it is the status."""
 
@@ -105,6 +110,11 @@ class _LockArguments(TypedDict, total=False):
     ObjectLockRetainUntilDate: datetime
 
 
+class _ChecksumArguments(TypedDict):
+    ChecksumAlgorithm: Literal["CRC32"]
+    ChecksumCRC32: str
+
+
 class _BucketArguments(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
@@ -114,6 +124,17 @@ def _arguments(lock: ObjectLock | None) -> _LockArguments:
     if lock is None:
         return {}
     return {"ObjectLockMode": lock.mode, "ObjectLockRetainUntilDate": lock.until}
+
+
+def _checksum(body: bytes) -> _ChecksumArguments:
+    """What S3 compares the body with. Where the object is to be locked, S3 demands it as a header.
+
+    The client would send one of its own, but behind the body: that S3 does not take for a part.
+    Sources: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html (Content-MD5), and
+    https://github.com/Altinity/clickhouse-backup/pull/1363
+    """
+    crc32 = base64.b64encode(zlib.crc32(body).to_bytes(4)).decode()
+    return {"ChecksumAlgorithm": "CRC32", "ChecksumCRC32": crc32}
 
 
 @dataclass(frozen=True)
@@ -140,9 +161,13 @@ class _Bucket:
             code = _code(error)
             if code in {"NoSuchKey", "NoSuchUpload", "404", "NotFound"}:
                 raise ObjectNotFound(f"nothing lies at {where}") from error
-            if code in {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}:
+            if code in {"PreconditionFailed", "412"}:
                 raise PreconditionFailed(
                     f"{where} was written by somebody else meanwhile"
+                ) from error
+            if code in {"ConditionalRequestConflict", "409"}:
+                raise StorageBusy(
+                    f"S3 could not {action} {where}: other requests for it were under way"
                 ) from error
             message = error.response.get("Error", {}).get("Message", "")
             refused = f"S3 refused to {action} {where}: {code} {message}".strip()
@@ -158,6 +183,16 @@ class _Bucket:
 
 def _code(error: ClientError) -> str:
     return error.response.get("Error", {}).get("Code", "")
+
+
+def _while_busy[T](attempt: Callable[[], T], pause: Callable[[float], None]) -> T:
+    """Sends a conditional write again for as long as S3 cannot decide on it, within limits."""
+    for number in range(1, _WRITE_ATTEMPTS):
+        try:
+            return attempt()
+        except StorageBusy:
+            pause(0.2 * 2**number)
+    return attempt()
 
 
 def _abort(client: S3Client, bucket: _Bucket, key: str, upload_id: str) -> None:
@@ -226,6 +261,7 @@ class ObjectStore:
                 Body=body,
                 ContentType=content_type,
                 IfNoneMatch="*",
+                **_checksum(body),
                 **_arguments(lock),
             )["ETag"],
         )
@@ -252,9 +288,13 @@ class ObjectStore:
 
         The client sends such a request again, and the second one fails on what the first wrote.
         """
-        try:
+
+        def attempt() -> str:
             with self._bucket.errors_for("write", key):
                 return write()
+
+        try:
+            return _while_busy(attempt, self._pause)
         except PreconditionFailed:
             stored = self.get(key)
             if stored.body != body:
@@ -414,7 +454,13 @@ class ObjectStore:
     ) -> ObjectWriter:
         """A ByteSink for one new object of any size; nothing is sent before a part is full."""
         return ObjectWriter(
-            self._client, self._bucket, key, content_type=content_type, threads=threads, lock=lock
+            self._client,
+            self._bucket,
+            key,
+            content_type=content_type,
+            threads=threads,
+            lock=lock,
+            pause=self._pause,
         )
 
     def read_range(self, key: str, etag: str, offset: int, length: int) -> bytes:
@@ -511,6 +557,7 @@ class ObjectWriter:
         content_type: str,
         threads: int,
         lock: ObjectLock | None,
+        pause: Callable[[float], None],
     ) -> None:
         self._client = client
         self._bucket = bucket
@@ -519,6 +566,7 @@ class ObjectWriter:
         self._mark = {"writer": secrets.token_hex(8)}
         self._threads = threads
         self._lock = lock
+        self._pause = pause
         self._pool: ThreadPoolExecutor | None = None
         self._places = threading.BoundedSemaphore(threads)
         self._upload_id: str | None = None
@@ -546,29 +594,35 @@ class ObjectWriter:
         if self._upload_id is None:
             self._closed = True
             body = b"".join([head, self._first, *self._buffer])
-            with self._unless_complete(), self._bucket.errors_for("write", self._key):
-                self._client.put_object(
+            self._publish(
+                "write",
+                lambda: self._client.put_object(
                     **self._bucket.arguments,
                     Key=self._key,
                     Body=body,
                     ContentType=self._content_type,
                     Metadata=self._mark,
                     IfNoneMatch="*",
+                    **_checksum(body),
                     **_arguments(self._lock),
-                )
+                ),
+            )
             return
         if self._buffered:
             self._send(self._number, b"".join(self._buffer))
         self._send(1, head + self._first)
         parts = sorted((part.result() for part in self._parts), key=lambda p: p["PartNumber"])
-        with self._unless_complete(), self._bucket.errors_for("complete", self._key):
-            self._client.complete_multipart_upload(
+        upload_id = self._upload_id
+        self._publish(
+            "complete",
+            lambda: self._client.complete_multipart_upload(
                 **self._bucket.arguments,
                 Key=self._key,
-                UploadId=self._upload_id,
+                UploadId=upload_id,
                 MultipartUpload={"Parts": parts},
                 IfNoneMatch="*",
-            )
+            ),
+        )
         self._close()
 
     def abort(self) -> None:
@@ -581,20 +635,35 @@ class ObjectWriter:
         # Only once no part travels: one that lands after the abort would be kept, and billed.
         _abort(self._client, self._bucket, self._key, self._upload_id)
 
-    @contextmanager
-    def _unless_complete(self) -> Iterator[None]:
-        """An object that S3 completed but whose answer was lost counts as complete.
+    def _publish(self, action: str, request: Callable[[], object]) -> None:
+        """Sends what makes the object; one that S3 made but whose answer was lost counts as made.
 
-        The client sends such a request again, and the second one finds the first one's object.
+        The client sends such a request again, and the second one finds the first one's object, or
+        meets the first one while S3 is still at work on it. An upload that S3 ends on a conflict
+        cannot be sent again from here, as S3 advises: the stream has gone by.
         """
-        try:
-            yield
-        except StorageError:
-            with suppress(ClientError, BotoCoreError):
-                found = self._client.head_object(**self._bucket.arguments, Key=self._key)
-                if found["Metadata"] == self._mark:
+
+        def attempt() -> None:
+            try:
+                with self._bucket.errors_for(action, self._key):
+                    request()
+            except StorageError as error:
+                if self._is_complete():
                     return
-            raise
+                if isinstance(error, ObjectNotFound):
+                    raise StorageError(
+                        f"S3 ended the upload of s3://{self._bucket.name}/{self._key} before it was"
+                        " complete; all of it has to be sent again"
+                    ) from error
+                raise
+
+        _while_busy(attempt, self._pause)
+
+    def _is_complete(self) -> bool:
+        with suppress(ClientError, BotoCoreError):
+            found = self._client.head_object(**self._bucket.arguments, Key=self._key)
+            return found["Metadata"] == self._mark
+        return False
 
     def _close(self) -> None:
         self._closed = True
@@ -627,6 +696,10 @@ class ObjectWriter:
                     Key=self._key,
                     ContentType=self._content_type,
                     Metadata=self._mark,
+                    # Parts may have a checksum only if it is named here; and they must have one
+                    # where the object is to be locked.
+                    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPart.html
+                    ChecksumAlgorithm="CRC32",
                     **_arguments(self._lock),
                 )["UploadId"]
         if self._pool is None:
@@ -635,6 +708,7 @@ class ObjectWriter:
         self._parts.append(self._pool.submit(self._upload, self._upload_id, number, body))
 
     def _upload(self, upload_id: str, number: int, body: bytes) -> CompletedPartTypeDef:
+        checksum = _checksum(body)
         try:
             with self._bucket.errors_for(f"write part {number} of", self._key):
                 answer = self._client.upload_part(
@@ -643,8 +717,13 @@ class ObjectWriter:
                     UploadId=upload_id,
                     PartNumber=number,
                     Body=body,
+                    **checksum,
                 )
-            return {"PartNumber": number, "ETag": answer["ETag"]}
+            return {
+                "PartNumber": number,
+                "ETag": answer["ETag"],
+                "ChecksumCRC32": checksum["ChecksumCRC32"],
+            }
         except StorageError as error:
             self._failure = error
             raise

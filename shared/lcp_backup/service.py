@@ -29,7 +29,7 @@ from lcp_backup.requests import (
     UploadRequest,
 )
 from lcp_backup.settings import DatabaseTls, Settings
-from lcp_backup.telemetry import Telemetry
+from lcp_backup.telemetry import Telemetry, new_logger
 
 STOPPING_TIME = timedelta(seconds=20)
 """What a run that has to stop needs: kill the dump, abort the uploads, write its record."""
@@ -44,6 +44,7 @@ class Service:
     """The jobs of one environment, with their collaborators."""
 
     def __init__(self, config: Settings) -> None:
+        log = new_logger(config.log_level)
         s3 = aws.s3_client()
         self._settings = config
         retention = timedelta(days=config.backup_retention_days)
@@ -58,8 +59,8 @@ class Service:
             ObjectStore(s3, source_bucket, owner=config.source_account), config.source_prefix
         )
         self._telemetry = Telemetry(
+            log,
             aws.EventBus(aws.events_client()),
-            level=config.log_level,
             project=config.project_id,
             environment=config.environment_id,
         )

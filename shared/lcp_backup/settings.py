@@ -231,6 +231,10 @@ class Settings(BaseModel):
         "/opt/liferay/data", alias="LCP_BACKUP_FOLDER"
     )
     """The folder whose content is the volume; a Lambda function sees EFS only below /mnt."""
+    file_system_mount_path: Annotated[str | None, BeforeValidator(_folder)] = Field(
+        None, alias="LCP_FILE_SYSTEM_MOUNT_PATH"
+    )
+    """Where EFS is mounted in the functions; only the schedules function is told, to check it."""
     backup_restore_strategy: Annotated[RestoreStrategy, BeforeValidator(_strategy)] = Field(
         RestoreStrategy.PREPARE_AND_SWAP, alias="LCP_BACKUP_RESTORE_STRATEGY"
     )
@@ -378,6 +382,18 @@ class Settings(BaseModel):
                 raise SettingsError(
                     f"{variable}{missing}", None, "name and password are given together, or neither"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _check_folder(self) -> Self:
+        mount = self.file_system_mount_path
+        if mount is not None and not f"{self.backup_folder}/".startswith(f"{mount}/"):
+            raise SettingsError(
+                "LCP_BACKUP_FOLDER",
+                self.backup_folder,
+                f"a folder at or below {mount} is needed: the file system is mounted there, and"
+                " a function sees nothing of it elsewhere",
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,5 +1,6 @@
 """What the service says of itself: structured logs, CloudWatch metrics (EMF), events on the bus."""
 
+import logging
 from typing import Any, Literal
 
 from aws_lambda_powertools import Logger
@@ -21,11 +22,30 @@ type EventName = Literal[
 ]
 
 
-class Telemetry:
-    """Logs, metrics and events of one process; `level` is a logging level's name."""
+def new_logger(level: str) -> Logger:
+    """The process's logger: it writes what is of `level` (a logging level's name) or above.
 
-    def __init__(self, bus: EventBus, *, level: str, project: str, environment: str) -> None:
-        self.log = Logger(service=SERVICE, level=level)
+    Make it before anything else: from then on, libraries are silent below WARNING. The debug lines
+    of botocore hold what it signs with, and what S3 and Secrets Manager answered.
+
+    Lambda has a level of its own, AWS_LAMBDA_LOG_LEVEL, and drops the lines that it reads as being
+    below that. Metrics have no level and count as INFO, so the template sets it to DEBUG or INFO
+    and never above; powertools takes it for the logger's own level, before any that it is given.
+    A line whose time is not as RFC 3339 has it counts as INFO, too.
+    Source: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
+    """
+    log = Logger(service=SERVICE, use_rfc3339=True)
+    logging.getLogger(SERVICE).setLevel(level)
+    libraries = logging.getLogger()
+    libraries.setLevel(max(libraries.level, logging.WARNING))
+    return log
+
+
+class Telemetry:
+    """Logs, metrics and events of one process."""
+
+    def __init__(self, log: Logger, bus: EventBus, *, project: str, environment: str) -> None:
+        self.log = log
         self._bus = bus
         self._whose = {"project": project, "environment": environment}
         # Not the library's shared one: two environments in a process (as in tests) must not mix.

@@ -229,6 +229,22 @@ def test_a_second_stack_lives_beside_the_first_and_leaves_nothing_when_it_is_del
     assert (belongings(deployed, "lcp-backup"), deployed.rules()) == (first, rules)
 
 
+def test_a_first_deployment_that_fails_leaves_neither_bucket_nor_user_pool(
+    deployed: Deployed,
+) -> None:
+    def kept() -> tuple[set[str], set[str]]:
+        buckets = deployed.s3.list_buckets()["Buckets"]
+        pools = deployed.stack.client("cognito-idp").list_user_pools(MaxResults=60)["UserPools"]
+        return {bucket["Name"] for bucket in buckets}, {pool["Id"] for pool in pools}
+
+    before = kept()
+    wrong = {"LCP_PROJECT_ID": "other", "LCP_BACKUP_CREATE_SCHEDULE": "never"}
+    with pytest.raises(DeploymentFailed, match="LCP_BACKUP_CREATE_SCHEDULE"):
+        deployed.stack.deploy(wrong, stack_name="failed")
+    assert kept() == before
+    deployed.stack.delete(stack_name="failed")
+
+
 @pytest.mark.parametrize(
     "name", ["Api", "Cleanup", "Create", "Restore", "Schedules", "Upload", "Watch"]
 )

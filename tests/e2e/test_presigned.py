@@ -68,7 +68,7 @@ def test_after_the_seal_no_url_changes_anything(sent: Sent) -> None:
         assert sent.stored("database") == bytes(SMALL)
         assert sent.stored("volume") == bytes(LARGE)
     finally:
-        lambda_.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=1)
+        lambda_.delete_function_concurrency(FunctionName=function)
     assert "refused" in sent.deployed.stack.invoke("upload", {"upload_id": sent.id})
 
 

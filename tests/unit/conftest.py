@@ -11,7 +11,7 @@ from moto import mock_aws
 from lcp_backup.aws import EventBus
 from lcp_backup.catalog import Catalog
 from lcp_backup.objects import ObjectStore
-from lcp_backup.telemetry import Telemetry
+from lcp_backup.telemetry import Telemetry, new_logger
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -82,4 +82,4 @@ def telemetry(announced: list[tuple[str, dict[str, Any]]]) -> Telemetry:
         def publish(self, detail_type: str, detail: dict[str, Any]) -> None:
             announced.append((detail_type, detail))
 
-    return Telemetry(Bus(), level="INFO", project="acme", environment="prd")
+    return Telemetry(new_logger("INFO"), Bus(), project="acme", environment="prd")

@@ -11,7 +11,8 @@ from botocore.exceptions import ClientError
 from urllib3.exceptions import ProtocolError
 
 from lcp_backup.errors import ObjectNotFound, PreconditionFailed, StorageError
-from lcp_backup.objects import FIRST_PART_SIZE, MAX_PARTS, ObjectStore, part_size
+from lcp_backup.objects import FIRST_PART_SIZE, MAX_PARTS, ObjectLock, ObjectStore, part_size
+from tests.unit.conftest import SettableClock
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -197,6 +198,164 @@ def test_an_object_whose_completion_was_answered_too_late_is_complete(
         writer.write(bytes(FIRST_PART_SIZE))
     writer.complete()
     assert store.reader("late.tgz").size == 5 + parts * FIRST_PART_SIZE
+
+
+# --- S3's "try again" --------------------------------------------------------------------------
+
+
+def _busy(code: str = "ConditionalRequestConflict") -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "Please retry"}}, "PutObject")
+
+
+def _conflicting(monkeypatch: pytest.MonkeyPatch, s3: "S3Client", method: str, times: int) -> None:
+    """The first so many requests meet another one that is under way."""
+    real = getattr(s3, method)
+    left = times
+
+    def meet(**kwargs: Any) -> Any:
+        nonlocal left
+        if left:
+            left -= 1
+            raise _busy()
+        return real(**kwargs)
+
+    monkeypatch.setattr(s3, method, meet)
+
+
+def test_a_conditional_write_that_met_another_request_is_sent_again(
+    store: ObjectStore, s3: "S3Client", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """409 is no answer to whose the object is: who took it for one would lose a free lease.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+    """
+    _conflicting(monkeypatch, s3, "put_object", 2)
+    etag = store.put_new("lease", b"mine")
+    assert store.get("lease").etag == etag
+    _conflicting(monkeypatch, s3, "put_object", 2)
+    store.put_over("lease", b"mine still", etag)
+    _conflicting(monkeypatch, s3, "put_object", 1)
+    with pytest.raises(PreconditionFailed):
+        store.put_new("lease", b"theirs")
+
+
+@pytest.mark.parametrize(("method", "parts"), [("put_object", 0), ("complete_multipart_upload", 3)])
+def test_an_object_whose_completion_met_another_request_is_completed_again(
+    store: ObjectStore, s3: "S3Client", monkeypatch: pytest.MonkeyPatch, method: str, parts: int
+) -> None:
+    _conflicting(monkeypatch, s3, method, 2)
+    writer = store.writer("a.tgz")
+    writer.write(b"start")
+    for _ in range(parts):
+        writer.write(bytes(FIRST_PART_SIZE))
+    writer.complete()
+    assert store.reader("a.tgz").size == 5 + parts * FIRST_PART_SIZE
+
+
+def test_a_conflict_with_ones_own_request_that_then_won_is_a_success(
+    store: ObjectStore, s3: "S3Client", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client sent it twice, and the second met the first at work."""
+    real = s3.complete_multipart_upload
+
+    def overtaken(**kwargs: Any) -> Any:
+        real(**kwargs)
+        raise _busy()
+
+    monkeypatch.setattr(s3, "complete_multipart_upload", overtaken)
+    writer = store.writer("a.tgz")
+    for _ in range(3):
+        writer.write(bytes(FIRST_PART_SIZE))
+    writer.complete()
+    assert store.reader("a.tgz").size == 3 * FIRST_PART_SIZE
+
+
+def test_a_conflict_that_does_not_end_fails_and_blames_nobody(
+    s3: "S3Client", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    store = ObjectStore(s3, "backups", pause=pauses.append)
+    _conflicting(monkeypatch, s3, "put_object", 99)
+    with pytest.raises(StorageError, match="could not write s3://backups/lease") as error:
+        store.put_new("lease", b"mine")
+    assert not isinstance(error.value, PreconditionFailed)
+    assert len(pauses) == 5
+    assert sum(pauses) < 15, "a lease is renewed every 15 seconds"
+
+
+def test_an_upload_that_s3_ended_says_that_it_has_to_be_sent_again(
+    store: ObjectStore, s3: "S3Client", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [_busy(), _busy("NoSuchUpload")]
+
+    def end(**_: Any) -> Any:
+        raise answers.pop(0)
+
+    monkeypatch.setattr(s3, "complete_multipart_upload", end)
+    writer = store.writer("a.tgz")
+    for _ in range(3):
+        writer.write(bytes(FIRST_PART_SIZE))
+    with pytest.raises(StorageError, match="all of it has to be sent again"):
+        writer.complete()
+    writer.abort()
+
+
+# --- checksums ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def locking(s3: "S3Client") -> "S3Client":
+    """A client of an S3 that is as strict about locked parts as AWS's is; the mock is not.
+
+    A part needs a checksum in a header, of the algorithm that was named at the start, and the
+    completion names it again.
+    Sources: https://github.com/s3tools/s3cmd/issues/1436,
+    https://github.com/apache/arrow-rs-object-store/issues/34 and
+    https://github.com/Altinity/clickhouse-backup/pull/1363
+    """
+    named: list[bool] = []
+
+    def refuse(message: str) -> tuple[object, dict[str, Any]]:
+        answer = {"Error": {"Code": "InvalidRequest", "Message": message}}
+        return SimpleNamespace(status_code=400), answer
+
+    def check(params: dict[str, Any], **_: Any) -> Any:
+        query, headers = params["query_string"], params["headers"]
+        if params["method"] == "PUT" and "uploadId" in query:
+            if "x-amz-checksum-crc32" not in headers:
+                return refuse("a checksum HTTP header is required for Put Part requests")
+            if not named:
+                return refuse("expected checksum Type: null, actual checksum Type: crc32")
+        elif params["method"] == "POST" and "uploadId" in query:
+            if b"<ChecksumCRC32>" not in params["body"]:
+                return refuse("The complete request must include the checksum for each part")
+        elif headers.get("x-amz-checksum-algorithm") == "CRC32":
+            named.append(True)
+        return None
+
+    s3.meta.events.register("before-call.s3", check)
+    return s3
+
+
+def test_parts_of_a_locked_object_carry_the_checksum_that_s3_asks_for(
+    locking: "S3Client", clock: SettableClock
+) -> None:
+    locking.create_bucket(
+        Bucket="locked",
+        CreateBucketConfiguration={"LocationConstraint": "eu-central-1"},
+        ObjectLockEnabledForBucket=True,
+    )
+    store = ObjectStore(locking, "locked", pause=lambda _: None)
+    lock = ObjectLock("GOVERNANCE", clock() + timedelta(days=1))
+    writer = store.writer("large.tgz", lock=lock)
+    for _ in range(3):
+        writer.write(bytes(FIRST_PART_SIZE))
+    writer.complete(head=b"head")
+    assert store.reader("large.tgz").size == 3 * FIRST_PART_SIZE + 4
+    small = store.writer("small.tgz", lock=lock)
+    small.write(b"small")
+    small.complete()
+    store.put_new("manifest.json", b"{}", lock=lock)
 
 
 # --- whose bucket it is, and who may list it ------------------------------------------------------

@@ -178,3 +178,17 @@ def test_a_user_pools_id_leads_nowhere_but_to_a_pool(value: str) -> None:
     """Its parts become part of an address."""
     with pytest.raises(SettingsError, match="LCP_USER_POOL_ID is"):
         Settings.from_env({"LCP_USER_POOL_ID": value})
+
+
+@pytest.mark.parametrize("folder", ["/mnt/liferay", "/mnt/liferay/", "/mnt/liferay/data"])
+def test_a_folder_on_the_file_system_is_taken(folder: str) -> None:
+    mounted = {"LCP_FILE_SYSTEM_MOUNT_PATH": "/mnt/liferay", "LCP_BACKUP_FOLDER": folder}
+    assert Settings.from_env(mounted).backup_folder == folder.rstrip("/")
+
+
+@pytest.mark.parametrize("folder", ["", "/mnt", "/mnt/liferay2", "/mnt/lif", "/opt/liferay/data"])
+def test_a_folder_beside_the_file_system_names_where_it_must_lie(folder: str) -> None:
+    mounted = {"LCP_FILE_SYSTEM_MOUNT_PATH": "/mnt/liferay", "LCP_BACKUP_FOLDER": folder}
+    with pytest.raises(SettingsError, match="LCP_BACKUP_FOLDER is .* at or below /mnt/liferay"):
+        Settings.from_env(mounted)
+    Settings.from_env({"LCP_BACKUP_FOLDER": folder})  # no file system, so nothing to hold it to

@@ -4,6 +4,7 @@ The emulator enforces the same roles (tests/e2e/test_permissions.py); what it do
 keys of KMS, is seen here only.
 """
 
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -254,3 +255,108 @@ def test_a_password_needs_its_name_and_is_looked_up_only_when_it_is_an_arn(
         if "Fn::If" in entry and entry["Fn::If"][1].get("Resource") == {"Ref": f"{who}UserPassword"}
     ]
     assert conditional == [f"{who}PasswordIsSecret"]
+
+
+def test_access_logs_take_no_room_in_the_regions_policy_for_delivered_logs(
+    template: dict[str, Any],
+) -> None:
+    """Under any other name each log group takes some of its 5,120 characters.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/AWS-logs-infrastructure-CWL.html
+    """
+    resources = template["Resources"]
+    assert text(resources["ApiStage"]["Properties"]["AccessLogSettings"]["DestinationArn"]) == (
+        "ApiAccessLogGroup.Arn"
+    )
+    name = resources["ApiAccessLogGroup"]["Properties"]["LogGroupName"]
+    assert text(name).startswith("/aws/vendedlogs/")
+    assert "${AWS::StackName}" in text(name), "two stacks side by side"
+
+
+def test_what_holds_data_outlives_the_stack_but_not_a_first_deployment_that_failed(
+    template: dict[str, Any],
+) -> None:
+    """And so does what protects it: a bucket without its policy would take plain HTTP again."""
+    for name in ("Bucket", "BucketPolicy", "UserPool"):
+        resource = template["Resources"][name]
+        assert resource["DeletionPolicy"] == "RetainExceptOnCreate", name
+        assert resource["UpdateReplacePolicy"] == "Retain", name
+
+
+def test_the_defaults_can_be_deployed_in_a_new_account(template: dict[str, Any]) -> None:
+    """It may run 10 functions at once, and Lambda keeps 100 that nobody can reserve."""
+    assert template["Parameters"]["ReserveConcurrency"]["Default"] == "false"
+    for name, resource in template["Resources"].items():
+        reserved = resource.get("Properties", {}).get("ReservedConcurrentExecutions")
+        nothing = {"Ref": "AWS::NoValue"}
+        assert reserved in (None, {"Fn::If": ["ReservesConcurrency", 1, nothing]}), name
+
+
+def test_a_folder_that_no_function_can_see_fails_before_anything_is_made(
+    template: dict[str, Any],
+) -> None:
+    """Of other folders the custom resource says it: rules can only compare whole values."""
+    rule = template["Rules"]["FileSystemNeedsFolder"]
+    assert rule["RuleCondition"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "FileSystemArn"}, ""]}]}
+    (asserted,) = rule["Assertions"]
+    default = template["Parameters"]["BackupFolder"]["Default"]
+    assert asserted["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "BackupFolder"}, default]}]}
+    checked = template["Resources"]["Schedules"]["Properties"]["Variables"]
+    assert checked["LCP_FILE_SYSTEM_MOUNT_PATH"] == {
+        "Fn::If": ["HasFileSystem", {"Ref": "FileSystemMountPath"}, ""]
+    }
+
+
+def test_lambda_lets_through_what_is_logged_and_never_drops_a_metric(
+    template: dict[str, Any],
+) -> None:
+    """Lambda takes a line without a level, as metrics are, for INFO.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
+    """
+    logging = template["Globals"]["Function"]["LoggingConfig"]
+    assert logging == {
+        "LogFormat": "JSON",
+        "ApplicationLogLevel": {"Fn::If": ["LogsDebug", "DEBUG", "INFO"]},
+    }
+    assert template["Conditions"]["LogsDebug"] == {
+        "Fn::Or": [
+            {"Fn::Equals": [{"Ref": "ServiceLogLevel"}, "DEBUG"]},
+            {"Fn::Equals": [{"Ref": "DebugLog"}, "true"]},
+        ]
+    }
+
+
+def test_a_backup_that_lacks_something_is_an_alarm_until_one_lacks_nothing(
+    template: dict[str, Any],
+) -> None:
+    alarm = template["Resources"]["CreateIncompleteAlarm"]["Properties"]
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("LcpBackup", "CreateLosses")
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (
+        1,
+        "GreaterThanOrEqualToThreshold",
+    )
+    # Backups are a day apart: silence between them neither raises nor ends it.
+    assert alarm["TreatMissingData"] == "ignore"
+    overdue = template["Resources"]["OverdueAlarm"]["Properties"]
+    assert alarm["Dimensions"] == overdue["Dimensions"]
+
+
+def test_every_alarm_tells_the_topic_is_on_the_dashboard_and_in_the_runbook(
+    template: dict[str, Any],
+) -> None:
+    runbook = (TEMPLATE.parent / "docs/operations.md").read_text()
+    dashboard = str(template["Resources"]["Dashboard"]["Properties"]["DashboardBody"])
+    topic = [{"Ref": "AlarmTopic"}]
+    alarms = {
+        name: resource["Properties"]
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+    }
+    assert len(alarms) > 8
+    for name, alarm in alarms.items():
+        assert (alarm["AlarmActions"], alarm["OKActions"]) == (topic, topic), name
+        assert f"${{{name}.Arn}}" in dashboard
+        section = name.removesuffix("Alarm")
+        assert re.search(rf"^### .*\b{section}\b", runbook, re.MULTILINE), section
+        assert text(alarm["AlarmDescription"]).strip().endswith(f"operations.md, {section}")

@@ -399,6 +399,22 @@ def test_the_list_of_notices_is_cut_and_the_rest_counted(folder: Path) -> None:
     assert packed.notices_left_out == 7
 
 
+def test_what_means_loss_is_counted_beyond_the_list_and_listed_first(folder: Path) -> None:
+    for number in range(MOST_NOTICES + 7):
+        os.mkfifo(folder / f"a{number}")
+    for number in range(2):
+        (folder / f"link{number}").symlink_to("/")
+    packed = Archived(folder).packed
+    assert [notice.code for notice in packed.notices[:3]] == ["link-outside"] * 2 + ["special-file"]
+    assert (len(packed.notices), packed.notices_left_out) == (MOST_NOTICES, 9)
+    assert packed.losses == 2
+    for number in range(2, MOST_NOTICES + 3):
+        (folder / f"link{number}").symlink_to("/")
+    packed = Archived(folder).packed
+    assert {notice.code for notice in packed.notices} == {"link-outside"}
+    assert packed.losses == MOST_NOTICES + 3
+
+
 def test_an_undecodable_name_can_be_stored_in_index_and_manifest(folder: Path) -> None:
     (folder / os.fsdecode(b"\xff")).symlink_to("/")
     (folder / os.fsdecode(b"\xfe")).touch()

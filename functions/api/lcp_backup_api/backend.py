@@ -15,7 +15,7 @@ from lcp_backup.jobs.upload import Uploads
 from lcp_backup.model import RunKind
 from lcp_backup.objects import ObjectStore
 from lcp_backup.settings import MASTER_TOKEN_VARIABLE, Settings
-from lcp_backup.telemetry import SERVICE
+from lcp_backup.telemetry import new_logger
 from lcp_backup.users import Groups, Users
 
 FORM_WAIT: Final = timedelta(seconds=20)
@@ -56,7 +56,7 @@ class Backend:
 
 def build(settings: Settings) -> Backend:
     """The backend of a real function; raises SettingsError."""
-    log = Logger(service=SERVICE, level=settings.log_level)
+    log = new_logger(settings.log_level)
     store = ObjectStore(
         aws.s3_client(), settings.required_bucket(), owner=settings.backup_bucket_account
     )

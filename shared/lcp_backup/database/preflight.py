@@ -187,17 +187,17 @@ def _floats(connection: Connection, schema: str) -> Notice | None:
         schema,
     )
     return _notice(
-        "float-rounded",
-        [f"{text(table)}.{text(column)}" for table, column in rows],
-        "servers write FLOAT with 6 digits, so that is what the dump holds; DOUBLE is whole",
+        code="float-rounded",
+        subjects=[f"{text(table)}.{text(column)}" for table, column in rows],
+        detail="servers write FLOAT with 6 digits, so that is what the dump holds; DOUBLE is whole",
     )
 
 
 def _elsewhere(connection: Connection, schema: str) -> Notice | None:
     return _notice(
-        "foreign-key-from-elsewhere",
-        foreign_keys_from_elsewhere(connection, schema),
-        "foreign keys of other schemas point to this one: a restore refuses until they are"
+        code="foreign-key-from-elsewhere",
+        subjects=foreign_keys_from_elsewhere(connection, schema),
+        detail="foreign keys of other schemas point to this one: a restore refuses until they are"
         " dropped, as they would point to nothing afterwards",
     )
 
@@ -231,13 +231,15 @@ def _of_the_schema(connection: Connection, schema: str) -> list[Notice | None]:
     encrypted = text(said.get("default_encryption")) == "YES"
     return [
         _notice(
-            "schema-comment", [schema] if comment else [], "the schema's comment is not restored"
+            code="schema-comment",
+            subjects=[schema] if comment else [],
+            detail="the schema's comment is not restored",
         ),
         _notice(
-            "schema-encryption",
-            [schema] if encrypted else [],
-            "the tables come back encrypted as they are; set the schema's default for new ones"
-            " again after a restore into a new server",
+            code="schema-encryption",
+            subjects=[schema] if encrypted else [],
+            detail="the tables come back encrypted as they are; set the schema's default for new"
+            " ones again after a restore into a new server",
         ),
     ]
 
@@ -255,9 +257,9 @@ def _histograms(connection: Connection, schema: str) -> Notice | None:
             raise
         return None  # MariaDB
     return _notice(
-        "histograms-left-out",
-        [f"{text(table)}.{text(column)}" for table, column in rows],
-        "the optimizer's histograms are not restored: make them again by ANALYZE TABLE",
+        code="histograms-left-out",
+        subjects=[f"{text(table)}.{text(column)}" for table, column in rows],
+        detail="the optimizer's histograms are not restored: make them again by ANALYZE TABLE",
     )
 
 
@@ -278,19 +280,19 @@ def _without_primary_key(connection: Connection, schema: str) -> Notice | None:
         schema,
     )
     return _notice(
-        "primary-key-required",
-        [text(name) for (name,) in rows],
-        f"these tables have no key, and the server takes none without: set"
+        code="primary-key-required",
+        subjects=[text(name) for (name,) in rows],
+        detail=f"these tables have no key, and the server takes none without: set"
         f" {text(variables[0][0])} = OFF before a restore",
     )
 
 
 def _history(connection: Connection, schema: str) -> Notice | None:
     return _notice(
-        "history-left-out",
-        _versioned(connection, schema),
-        "of system-versioned tables the dump holds the current rows only; MariaDB's server and"
-        " dump program keep their history from 10.11 on",
+        code="history-left-out",
+        subjects=_versioned(connection, schema),
+        detail="of system-versioned tables the dump holds the current rows only; MariaDB's server"
+        " and dump program keep their history from 10.11 on",
     )
 
 
@@ -304,7 +306,7 @@ def _versioned(connection: Connection, schema: str) -> list[str]:
     return [text(name) for (name,) in rows]
 
 
-def _notice(code: str, subjects: Sequence[str], detail: str) -> Notice | None:
+def _notice(*, code: str, subjects: Sequence[str], detail: str) -> Notice | None:
     return Notice(code=code, subject=_some(subjects), detail=detail) if subjects else None
 
 

@@ -132,6 +132,10 @@ class ActiveRun:
             self._log.info(text)
         self._change(step=text)
 
+    def detail(self, text: str, **facts: str | int | bool | None) -> None:
+        """Says in the log, at DEBUG, what helps who looks for a fault; no fact may be a secret."""
+        self._log.debug(text, extra=facts)
+
     def progress_of(self, what: str) -> Callable[[int], None]:
         """A callable that counts bytes of `what` as they get done."""
 
@@ -210,6 +214,7 @@ class ActiveRun:
                 self._renew()
                 self._change()
                 self._catalog.write_run(self._record)
+                self.detail("a heartbeat was written", **self._record.progress)
             except LeaseLost:
                 return
             except StorageError as error:

@@ -129,7 +129,13 @@ def _publish(
             run.step("publishing")
             run.confirm()
             catalog.publish(manifest)
-            run.set_result(bytes=manifest.size, warnings=len(manifest.warnings))
+            run.set_result(
+                bytes=manifest.size, warnings=len(manifest.warnings), losses=manifest.losses
+            )
+            if manifest.losses:
+                telemetry.log.error(
+                    "the backup lacks something of the site", losses=manifest.losses
+                )
     except BaseException as error:
         if isinstance(error, LeaseHeld) and error.backup_id == active.backup_id:
             raise  # no failure: the same backup is being made
@@ -138,6 +144,8 @@ def _publish(
         raise
     telemetry.count(
         CreateSuccess=1,
+        # Also when there are none: the alarm then goes off.
+        CreateLosses=manifest.losses,
         CreateStoredBytes=manifest.size,
         CreateRawBytes=manifest.database.raw_size + manifest.volume.raw_size,
         CreateSeconds=(manifest.published_at - manifest.started_at).total_seconds(),
@@ -238,6 +246,7 @@ class _Capture:
             volume_facts=volume.packed.facts,
             warnings=(*database.notices, *volume.packed.notices),
             warnings_left_out=volume.packed.notices_left_out,
+            losses=volume.packed.losses + sum(it.means_loss for it in database.notices),
         )
 
     def _attempt(self) -> tuple[_DumpedDatabase, _PackedVolume]:
@@ -256,7 +265,18 @@ class _Capture:
         with working(endpoint, endpoint.name) as connection, usable(endpoint):
             server = ask_server(connection)
             program = find_program(self.programs, server.flavour)
-            notices = check_flavours(server, program, generated_columns(connection, endpoint.name))
+            generated = generated_columns(connection, endpoint.name)
+            self.run.detail(
+                "the database is dumped from here",
+                host=endpoint.host,
+                port=endpoint.port,
+                tls=endpoint.tls,
+                server=server.version,
+                program=str(program.path),
+                program_version=program.version,
+                generated_columns=len(generated),
+            )
+            notices = check_flavours(server, program, generated)
             notices += preflight.inspect(connection, server, endpoint.name, program.version)
             history = preflight.keeps_history(server, program.version) and preflight.has_history(
                 connection, endpoint.name
@@ -318,4 +338,12 @@ class _Capture:
         return new_archive(self.catalog, str(self.backup_id), kind, only_file)
 
     def _described(self, written: WrittenArchive) -> Archive:
-        return described(self.catalog, str(self.backup_id), written)
+        archive = described(self.catalog, str(self.backup_id), written)
+        self.run.detail(
+            "an archive is in the bucket, not published yet",
+            archive=archive.name,
+            bytes=archive.size,
+            raw_bytes=archive.raw_size,
+            segments=archive.segments,
+        )
+        return archive

@@ -100,6 +100,8 @@ def restore_backup(
                 run.note(settings.notices)
                 work = _Restore(run, request, manifest, settings, source, locate(), accounts())
                 loaded = work.replace()
+                if loaded is not None:
+                    run.detail("rows were loaded", rows=loaded.rows, as_data=loaded.rows_as_data)
                 run.note(_notices(loaded))
                 result = work.result(loaded)
                 run.set_result(
@@ -165,6 +167,19 @@ class _Restore:
     def replace(self) -> Loaded | None:
         """Stages what is asked for and swaps it in; answers what was loaded into the database."""
         request = self.request
+        self.run.detail(
+            "the backup is restored to here",
+            asked_for=request.backup_id,
+            made_by=self.manifest.type,
+            dumped_from=self.manifest.database_facts.server_version,
+            strategy=self.settings.backup_restore_strategy,
+            host=self.live.host,
+            port=self.live.port,
+            tls=self.live.tls,
+            database=request.into_database or self.live.name,
+            folder=request.into_folder or self.settings.backup_folder,
+            connections=self._connections(),
+        )
         self.run.step("finishing or undoing what an earlier restore left")
         # (Of the database, `stage` and `overwrite` do the same first.)
         self.run.note(staging.recover(Path(self.settings.backup_folder)))

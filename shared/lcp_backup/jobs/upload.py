@@ -443,6 +443,13 @@ class _Intake:
                 self._run.check,
             )
         self._run.note(taken.notices)
+        self._run.detail(
+            "both files were judged to their ends",
+            dumped_by=database_facts.client_version,
+            tables=database_facts.tables,
+            files=taken.facts.files,
+            bytes=taken.facts.bytes,
+        )
         return self._manifest(*archives, database_facts, taken)
 
     def _finished(self, writer: ArchiveWriter) -> Archive:

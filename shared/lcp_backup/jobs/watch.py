@@ -52,6 +52,13 @@ def watch(
     Arguments: `source` holds what this environment restores from. Raises StorageError,
     UnknownFormat (of a run's record).
     """
+    create, restore = settings.backup_create_schedule, settings.backup_restore_schedule
+    telemetry.log.debug(
+        "what the schedules ask for",
+        create_schedule=create.source if create else None,
+        restore_schedule=restore.source if restore else None,
+        since=str(settings.schedules_since),
+    )
     own = list(_manifests(catalog, telemetry))
     manifests = [manifest for manifest in own if manifest is not None]
     if settings.backup_restore_schedule is None:

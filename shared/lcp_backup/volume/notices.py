@@ -9,22 +9,27 @@ MOST_NOTICES: Final = 100
 
 
 class Notices:
-    """Collects notices; beyond MOST_NOTICES it only counts them."""
+    """Collects notices; beyond MOST_NOTICES it only counts them, those that mean no loss first."""
 
     def __init__(self) -> None:
-        self._listed: list[Notice] = []
+        self._losses: list[Notice] = []
+        self._others: list[Notice] = []
         self.left_out = 0
         """How many more there were."""
+        self.losses = 0
+        """How many meant loss, listed or not."""
 
     @property
     def listed(self) -> tuple[Notice, ...]:
-        return tuple(self._listed)
+        return (*self._losses, *self._others)
 
     def add(self, code: str, name: str, detail: str) -> None:
         """Notes something about a member; `name` is relative to the folder."""
-        if len(self._listed) < MOST_NOTICES:
-            self._listed.append(Notice(code=code, subject=shown(name), detail=detail))
-        else:
+        notice = Notice(code=code, subject=shown(name), detail=detail)
+        self.losses += notice.means_loss
+        (self._losses if notice.means_loss else self._others).append(notice)
+        if len(self._losses) + len(self._others) > MOST_NOTICES:
+            (self._others or self._losses).pop()
             self.left_out += 1
 
     def add_error(self, name: str, error: OSError) -> None:

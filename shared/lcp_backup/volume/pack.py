@@ -24,6 +24,8 @@ class Packed(NamedTuple):
     facts: VolumeFacts
     notices: tuple[Notice, ...]
     notices_left_out: int
+    losses: int
+    """How many of all notices mean loss."""
 
 
 def pack(
@@ -62,7 +64,8 @@ def pack(
     facts = VolumeFacts(
         files=packing.files, folders=packing.folders, links=packing.links, bytes=packing.bytes
     )
-    return Packed(facts, packing.notices.listed, packing.notices.left_out)
+    notices = packing.notices
+    return Packed(facts, notices.listed, notices.left_out, notices.losses)
 
 
 class _Packing:
