@@ -8,9 +8,9 @@ from typing import Final
 
 READ_AT_ONCE: Final = 32
 """Reads under way at one time: as many as the S3 client has connections (`aws.py`)."""
-MOST_READ: Final = 300
-"""Records that are read for one page of few: with 20 ms for each that is 0.2 s of waiting, and the
-client's own work on them is about half a second of a processor."""
+MOST_READ: Final = 200
+"""Records that are read for one page of few. With 20 ms for each they are 0.14 s of waiting, and
+0.4 s of a processor for the client's own work (`python -m bench lists`)."""
 MOST_PASSED: Final = 4000
 """Ids that are looked at for one page. They come from listings, 15 to a millisecond."""
 
