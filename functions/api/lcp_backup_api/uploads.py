@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 
 from lcp_backup.errors import ArchiveRefused, InvalidRequest
 from lcp_backup.jobs.active_run import queued
-from lcp_backup.jobs.upload import SignedFile
+from lcp_backup.jobs.upload import SignedFile, were_refused
 from lcp_backup.model import ArchiveKind, Run, RunKind, RunState, Upload
 from lcp_backup_api.audit import audited
 from lcp_backup_api.backend import Backend
@@ -140,7 +140,11 @@ _FORM = {
                 }
             },
         },
-        202: {"description": "A form that is still being taken in", "model": Started},
+        202: {
+            "description": "A form that is still being taken in, or will be tried again: its run"
+            " tells. Only a form whose files are refused is answered 422",
+            "model": Started,
+        },
         **documented(
             HTTPStatus.BAD_REQUEST,
             HTTPStatus.CONFLICT,
@@ -281,13 +285,15 @@ def _take_in(
     while not run.state.ended and backend.catalog.now() < until:
         time.sleep(_POLL_SECONDS)
         run = backend.catalog.get_run(run.id)
-    if run.state is RunState.FAILED:
+    if were_refused(run):
         reason = run.error.message if run.error else "see the run"
         raise ArchiveRefused(f"run {run.id} did not take the files in: {reason}")
     if run.state is RunState.SUCCEEDED and run.backup_id is not None:
         taken = TakenIn(backup_id=run.backup_id, run_id=run.id)
         headers = {"Location": f"/backup/{run.backup_id}"}
         return JSONResponse(taken.model_dump(by_alias=True), HTTPStatus.CREATED, headers)
+    # It may have failed, too: where another run was writing, for one, Lambda delivers the event twice
+    # more, and what was sent is kept for that.
     started = Started(run_id=run.id, state=run.state)
     headers = {"Location": f"/backup/runs/{run.id}"}
     return JSONResponse(started.model_dump(mode="json"), HTTPStatus.ACCEPTED, headers)
