@@ -4,7 +4,17 @@
 # Neither the password nor a signed URL is on a command line, where others of the machine see it.
 set -eu
 api=$1 database=$2 volume=$3 before=
-call() { jq -rn '"user = \(env.LCP_USER | @json)"' | curl -sS --fail-with-body -K - -X "$@"; }
+# What fails says why: the API as problem+json, API Gateway in a form of its own or not at all. What passes (429, 502, 503, 504) is
+# tried again, but only where that does nothing twice.
+call() {
+  case $1 in GET) again=5 ;; *) again=0 ;; esac
+  answer=$(jq -rn '"user = \(env.LCP_USER | @json)"' | curl -sS --fail-with-body --retry $again -K - -X "$@") || {
+    why=$(printf %s "$answer" | jq -r '.detail // .message // empty' 2>/dev/null) || why=
+    echo "$1 $2: ${why:-${answer:-no answer that can be read}}" >&2
+    return 1
+  }
+  printf %s "$answer"
+}
 size() { echo "{\"size\": $(wc -c <"$1")}"; }
 plan=$(call POST "$api/backup/upload" -H 'Content-Type: application/json' \
   -d "{\"database\": $(size "$database"), \"volume\": $(size "$volume")}")
@@ -22,7 +32,7 @@ URL
   done
   plan=$(call GET "$api/backup/upload/$id")
 done
-sealed=$(call POST "$api/backup/upload/$id/complete") || { echo "$sealed" >&2; exit 1; }
+call POST "$api/backup/upload/$id/complete" >/dev/null
 while state=$(call GET "$api/backup/runs/$id" | jq -r .state) &&
   [ "$state" = queued ] || [ "$state" = running ]; do sleep 1; done
 echo "upload $id: $state"

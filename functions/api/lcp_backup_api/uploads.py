@@ -18,7 +18,7 @@ from lcp_backup.model import ArchiveKind, Run, RunKind, RunState, Upload
 from lcp_backup_api.audit import audited
 from lcp_backup_api.backend import Backend
 from lcp_backup_api.doors import Admin, TheBackend, TheUploadId
-from lcp_backup_api.problems import TooLarge, UnsupportedMediaType, documented
+from lcp_backup_api.problems import MalformedBody, TooLarge, UnsupportedMediaType, documented
 from lcp_backup_api.schemas import Started
 
 router = APIRouter(tags=["uploads"])
@@ -222,22 +222,28 @@ def _announcement(body: bytes) -> Announcement:
         return Announcement.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            raise MalformedBody(f"the body: {first['msg']}") from None
         where = ".".join(str(part) for part in first["loc"]) or "the body"
         raise InvalidRequest(f"{where}: {first['msg']}") from None
 
 
 async def _files(request: Request) -> dict[ArchiveKind, bytes]:
     size = request.headers.get("content-length", "")
-    if size.isdigit() and int(size) > LARGEST_FORM:
-        raise TooLarge(f"the form has {size} bytes, and {LARGEST_FORM} fit")
+    # By its digits first: Python reads no number of thousands of them.
+    if size.isascii() and size.isdigit() and (len(size) > 20 or int(size) > LARGEST_FORM):  # noqa: PLR2004
+        raise TooLarge(f"the form has {size[:20]} bytes, and {LARGEST_FORM} fit")
     # (What is not told its size was held back by API Gateway at 10 MB.)
-    async with request.form(max_files=4, max_fields=4) as form:
-        found: dict[ArchiveKind, bytes] = {}
-        for kind in ArchiveKind:
-            file = form.get(kind)
-            if not isinstance(file, UploadFile):
-                raise InvalidRequest(f"the form needs the files database and volume: no {kind}")
-            found[kind] = await file.read()
+    found: dict[ArchiveKind, bytes] = {}
+    try:
+        async with request.form(max_files=4, max_fields=4) as form:
+            for kind in ArchiveKind:
+                file = form.get(kind)
+                if not isinstance(file, UploadFile):
+                    raise InvalidRequest(f"the form needs the files database and volume: no {kind}")
+                found[kind] = await file.read()
+    except ValueError as error:  # of a charset that decodes nothing, for one
+        raise MalformedBody("the form cannot be read") from error
     if sum(map(len, found.values())) > LARGEST_FORM:
         raise TooLarge(f"the files have more than the {LARGEST_FORM} bytes that fit")
     return found

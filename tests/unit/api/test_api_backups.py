@@ -410,6 +410,31 @@ def test_a_page_begins_after_an_id_and_nothing_else(call: Client) -> None:
             assert call("GET", f"{path}?next={fine}").status == 200
 
 
+def test_a_path_says_which_methods_it_has(call: Client, catalog: Catalog) -> None:
+    publish(catalog, catalog.now())
+    for path, allowed in (
+        (f"/backup/download/volume/{ID}", "GET, POST"),
+        (f"/backup/{ID}", "DELETE, GET"),
+        ("/backup/upload/20261123T001500-upload-0a1b2c3d", "DELETE, GET"),
+        ("/backup/runs", "GET"),
+        ("/backup/list", "GET"),
+        ("/backup/restore/pause", "DELETE, PUT"),
+    ):
+        for method in ("HEAD", "PATCH", "OPTIONS"):
+            answer = call(method, path)
+            assert (answer.status, answer.headers["allow"]) == (405, allowed), path
+
+
+def test_json_that_is_none_is_a_malformed_body(call: Client, catalog: Catalog) -> None:
+    publish(catalog, catalog.now())
+    for body in (b"{", b'"\xff"', b"[" * 100_000):
+        answer = call(
+            "POST", f"/backup/restore/{ID}", body=body, headers={"content-type": "application/json"}
+        )
+        assert answer.status == 400
+        assert answer.json()["type"] == "urn:lcp-backup:problem:malformed-body"
+
+
 def test_archives_are_named_by_their_kind(call: Client) -> None:
     answer = call("GET", f"/backup/download/manifest/{ID}")
     assert answer.status == 400

@@ -168,3 +168,27 @@ def test_an_announcement_that_makes_no_sense_is_refused_by_name(
 def test_files_in_no_known_form_are_refused(call: Client) -> None:
     answer = call("POST", "/backup/upload", body=b"x", headers={"content-type": "text/plain"})
     assert answer.status == 415
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("multipart/form-data", form(database=b"a", volume=b"b")),
+        ("multipart/form-data; boundary=another", form(database=b"a", volume=b"b")),
+        (FORM["content-type"], b"no form"),
+        (FORM["content-type"] + "; charset=undefined", form(database=b"a")),
+        ("application/json", b"{"),
+        ("application/json", b""),
+    ],
+)
+def test_a_body_that_is_not_what_its_type_says_is_a_problem_of_its_own(
+    call: Client, content_type: str, body: bytes
+) -> None:
+    answer = call("POST", "/backup/upload", body=body, headers={"content-type": content_type})
+    assert answer.status == 400
+    assert answer.json()["type"] == "urn:lcp-backup:problem:malformed-body"
+
+
+def test_a_length_that_no_number_can_hold_is_too_large(call: Client) -> None:
+    sent = {"content-length": "9" * 5000, **FORM}
+    assert call("POST", "/backup/upload", headers=sent).status == 413
