@@ -4,16 +4,19 @@
 # Neither the password nor a signed URL is on a command line, where others of the machine see it.
 set -eu
 api=$1 database=$2 volume=$3 before=
-# What fails says why: the API as problem+json, API Gateway in a form of its own or not at all. What passes (429, 502, 503, 504) is
-# tried again, but only where that does nothing twice.
+# What fails says why: the API as problem+json, API Gateway in a form of its own, or not at all. What may pass (429, 502, 503, 504)
+# is tried again where that does nothing twice; into a file, since curl empties that before it does.
+answer=$(mktemp)
+trap 'rm -f "$answer"' EXIT
 call() {
   case $1 in GET) again=5 ;; *) again=0 ;; esac
-  answer=$(jq -rn '"user = \(env.LCP_USER | @json)"' | curl -sS --fail-with-body --retry $again -K - -X "$@") || {
-    why=$(printf %s "$answer" | jq -r '.detail // .message // empty' 2>/dev/null) || why=
-    echo "$1 $2: ${why:-${answer:-no answer that can be read}}" >&2
+  : >"$answer"
+  jq -rn '"user = \(env.LCP_USER | @json)"' | curl -sS --fail-with-body --retry $again -o "$answer" -K - -X "$@" || {
+    why=$(jq -r '.detail // .message // empty' "$answer" 2>/dev/null) || why=$(cat "$answer")
+    echo "$1 $2: ${why:-no reason is given}" >&2
     return 1
   }
-  printf %s "$answer"
+  cat "$answer"
 }
 size() { echo "{\"size\": $(wc -c <"$1")}"; }
 plan=$(call POST "$api/backup/upload" -H 'Content-Type: application/json' \

@@ -241,9 +241,11 @@ def answer(request: Request, error: Exception) -> JSONResponse:
 
 def _allowed(request: Request) -> str | None:
     """The methods of a path; a route knows its own only, and one path may be of several routes."""
-    for path, operations in request.app.openapi()["paths"].items():
+    paths: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
+    # A path that is written out goes before one that takes it for an id.
+    for path in sorted(paths, key=lambda path: path.count("{")):
         if compile_path(path)[0].match(request.scope["path"]):
-            return ", ".join(sorted(method.upper() for method in operations))
+            return ", ".join(sorted(method.upper() for method in paths[path]))
     return None  # the description itself is not described
 
 
