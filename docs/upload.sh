@@ -4,7 +4,20 @@
 # Neither the password nor a signed URL is on a command line, where others of the machine see it.
 set -eu
 api=$1 database=$2 volume=$3 before=
-call() { jq -rn '"user = \(env.LCP_USER | @json)"' | curl -sS --fail-with-body -K - -X "$@"; }
+# What fails says why: the API as problem+json, API Gateway in a form of its own, or not at all. What may pass (429, 502, 503, 504)
+# is tried again where that does nothing twice; into a file, since curl empties that before it does.
+answer=$(mktemp)
+trap 'rm -f "$answer"' EXIT
+call() {
+  case $1 in GET) again=5 ;; *) again=0 ;; esac
+  : >"$answer"
+  jq -rn '"user = \(env.LCP_USER | @json)"' | curl -sS --fail-with-body --retry $again -o "$answer" -K - -X "$@" || {
+    why=$(jq -r '.detail // .message // empty' "$answer" 2>/dev/null) || why=$(cat "$answer")
+    echo "$1 $2: ${why:-no reason is given}" >&2
+    return 1
+  }
+  cat "$answer"
+}
 size() { echo "{\"size\": $(wc -c <"$1")}"; }
 plan=$(call POST "$api/backup/upload" -H 'Content-Type: application/json' \
   -d "{\"database\": $(size "$database"), \"volume\": $(size "$volume")}")
@@ -22,7 +35,7 @@ URL
   done
   plan=$(call GET "$api/backup/upload/$id")
 done
-sealed=$(call POST "$api/backup/upload/$id/complete") || { echo "$sealed" >&2; exit 1; }
+call POST "$api/backup/upload/$id/complete" >/dev/null
 while state=$(call GET "$api/backup/runs/$id" | jq -r .state) &&
   [ "$state" = queued ] || [ "$state" = running ]; do sleep 1; done
 echo "upload $id: $state"

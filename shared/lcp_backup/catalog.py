@@ -9,15 +9,16 @@
 A backup exists if and only if its manifest does: that is published last and unpublished first.
 """
 
+import heapq
 import re
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import batched
+from itertools import batched, islice
 from typing import Literal
 
 from pydantic import AwareDatetime
@@ -46,6 +47,7 @@ from lcp_backup.model import (
     read_document,
 )
 from lcp_backup.objects import (
+    LISTED_AT_ONCE,
     LockMode,
     ObjectLock,
     ObjectReader,
@@ -53,6 +55,7 @@ from lcp_backup.objects import (
     ObjectWriter,
     OpenUpload,
 )
+from lcp_backup.pages import READ_AT_ONCE, Page, read_page
 
 type Clock = Callable[[], datetime]
 """The time now, aware and in UTC."""
@@ -61,7 +64,11 @@ MANIFEST = "manifest.json"
 _UPLOAD = "upload.json"
 _UPLOAD_ID = re.compile(rf"\d{{8}}T\d{{6}}-{RunKind.UPLOAD}-[0-9a-f]{{8}}")
 _RUN_TIME = "%Y%m%dT%H%M%S"
-_READ_AT_ONCE = 16
+_DAY = re.compile(r"[0-9]{8}")
+_SLOT_AT_END = re.compile(r"-(?P<day>[0-9]{8})(?P<minute>[0-9]{4})$")
+"""How ids of backups end, and those of runs do not."""
+_DAYS_AT_ONCE = 16
+_TIME_DIGITS = len("YYYYMMDDTHHMMSS")
 
 
 def utc_now() -> datetime:
@@ -85,6 +92,17 @@ def started_at(run_id: str) -> datetime | None:
         return datetime.strptime(run_id.partition("-")[0], _RUN_TIME).replace(tzinfo=UTC)
     except ValueError:
         return None
+
+
+def _is_of_backup(record_id: str) -> bool:
+    return _SLOT_AT_END.search(record_id) is not None
+
+
+def _place(record_id: str) -> tuple[str, str]:
+    """Where the id of a backup or of a run stands among both: at its time, and there by itself."""
+    slot = _SLOT_AT_END.search(record_id)
+    moment = f"{slot['day']}T{slot['minute']}00" if slot else record_id[:_TIME_DIGITS]
+    return moment, record_id
 
 
 class Lease(Document):
@@ -231,7 +249,7 @@ class Catalog:
     def ids(self) -> list[str]:
         """The ids of everything below the backups' folder, newest slot first, published or not."""
         found: list[tuple[datetime, str]] = []
-        for name in self.store.folders(self._backups_root):
+        for name in self.store.names(self._backups_root):
             # A folder that is no backup was put there by somebody else, and stays untouched.
             with suppress(InvalidRequest):
                 found.append((BackupId.parse(name).slot, name))
@@ -249,8 +267,8 @@ class Catalog:
         ids = self.ids()
         # What a manifest says is known by reading it. The first is nearly always the answer; behind
         # it there may be a month of uploads, and one after the other they would take a minute.
-        with ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="manifest") as pool:
-            for some in (ids[:1], *batched(ids[1:], _READ_AT_ONCE, strict=False)):
+        with ThreadPoolExecutor(READ_AT_ONCE, thread_name_prefix="manifest") as pool:
+            for some in (ids[:1], *batched(ids[1:], READ_AT_ONCE, strict=False)):
                 for manifest in pool.map(self.find, some):
                     if manifest is None or (not uploaded and manifest.type is BackupType.UPLOADED):
                         continue
@@ -368,7 +386,7 @@ class Catalog:
 
     def upload_ids(self) -> list[str]:
         """The ids of all that lies in the uploads' folder or is being sent there, oldest first."""
-        found = set(self.store.folders(self._uploads_root))
+        found = set(self.store.names(self._uploads_root))
         for part in self.store.open_uploads(self._uploads_root):
             found.add(part.key.removeprefix(self._uploads_root).partition("/")[0])
         # What is no upload was put there by somebody else, and stays untouched.
@@ -433,11 +451,42 @@ class Catalog:
         except ObjectNotFound as error:
             raise NotFound(f"there is no run {run_id[:100]!r}") from error
 
-    def run_ids(self) -> list[str]:
-        """The ids of all runs, newest first."""
-        keys = (entry.key for entry in self.store.entries(self._runs_root))
-        names = (key.removeprefix(self._runs_root).removesuffix(".json") for key in keys)
-        return sorted(names, reverse=True)
+    def run_ids(self, *, before: str | None = None) -> Iterator[str]:
+        """The ids of all runs, newest first; with `before` (an id, or how one begins) older ones.
+
+        Taken only as they are needed: a listing of all records would be most of a page's time.
+        """
+        days = [day for day in self.store.names(self._runs_root, "T") if _DAY.fullmatch(day)]
+        older = iter(sorted((day for day in days if before is None or day < before), reverse=True))
+        at_once = 1
+        # Most often the newest day is the answer. Where it is not, more and more days are listed.
+        while some := list(islice(older, at_once)):
+            with ThreadPoolExecutor(len(some), thread_name_prefix="day") as pool:
+                listed = list(pool.map(lambda day: self._some_runs(f"{day}T"), some))
+            for day, found in zip(some, listed, strict=True):
+                for run_id in self._runs_below(f"{day}T", found, before):
+                    if before is None or run_id < before:
+                        yield run_id
+            at_once = min(2 * at_once, _DAYS_AT_ONCE)
+
+    def _some_runs(self, start: str) -> list[str]:
+        """The ids that begin so, oldest first; only the first of them where there are many."""
+        names = self.store.names(f"{self._runs_root}{start}", ".json")
+        return [f"{start}{name}" for name in islice(names, LISTED_AT_ONCE)]
+
+    def _runs_below(self, start: str, some: list[str], before: str | None) -> Iterator[str]:
+        """The ids that begin so, newest first; `some` is what `_some_runs` found of them."""
+        if len(some) < LISTED_AT_ONCE:
+            yield from reversed(some)
+        elif len(start) == _TIME_DIGITS:  # more in one second than one answer holds
+            names = self.store.names(f"{self._runs_root}{start}", ".json")
+            yield from sorted((f"{start}{name}" for name in names), reverse=True)
+        else:
+            # S3 lists in one direction only, and the newest are last: by hours, then minutes.
+            for digit in "9876543210":
+                narrower = f"{start}{digit}"
+                if before is None or narrower <= before:
+                    yield from self._runs_below(narrower, self._some_runs(narrower), before)
 
     def runs(self) -> Iterator[Run]:
         """Every run, newest first."""
@@ -463,6 +512,56 @@ class Catalog:
     def delete_runs(self, run_ids: list[str]) -> None:
         """Deletes runs' records."""
         self.store.delete([self._run_key(run_id) for run_id in run_ids])
+
+    # --- pages ---------------------------------------------------------------------------------
+
+    def page(
+        self,
+        limit: int,
+        after: str | None = None,
+        *,
+        backups: bool = False,
+        kinds: Collection[RunKind] = (),
+        states: Collection[RunState] = tuple(RunState),
+    ) -> Page[Manifest | Run]:
+        """A page of backups, of runs or of both, newest first; how many it has: `read_page`.
+
+        A backup stands where its slot does, and a run where it began.
+
+        Args:
+            limit: of records, at least 1.
+            after: the id that was the `last` of the page before, whether it still exists or not.
+            backups: whether backups are wanted.
+            kinds: of the runs that are wanted.
+            states: of those.
+
+        Raises UnknownFormat, StorageError.
+        """
+        bound = None if after is None else _place(after)
+        # A tilde comes behind all that an id may go on with.
+        before = None if bound is None else f"{bound[0]}~"
+        of_backups = map(_place, self.ids() if backups else ())
+        of_runs = map(_place, self.run_ids(before=before) if kinds else ())
+        places = heapq.merge(of_backups, of_runs, reverse=True)
+        return read_page(
+            (it for moment, it in places if bound is None or (moment, it) < bound),
+            lambda record_id: self._listed(record_id, kinds, states),
+            limit=limit,
+            worth_reading=lambda record_id: (
+                _is_of_backup(record_id) or any(f"-{kind}-" in record_id for kind in kinds)
+            ),
+        )
+
+    def _listed(
+        self, record_id: str, kinds: Collection[RunKind], states: Collection[RunState]
+    ) -> Manifest | Run | None:
+        if _is_of_backup(record_id):
+            return self.find(record_id)
+        try:
+            run = self.get_run(record_id)
+        except NotFound:  # cleanup may delete one while they are read
+            return None
+        return run if run.kind in kinds and run.state in states else None
 
     # --- the lease -----------------------------------------------------------------------------
 

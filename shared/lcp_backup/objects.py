@@ -42,6 +42,8 @@ FIRST_PART_SIZE = 8 * MIB
 PARTS_PER_DOUBLING = 1000
 MAX_PARTS = 10_000
 """S3's limit on the parts of one upload."""
+LISTED_AT_ONCE = 1000
+"""What one answer to a listing holds at most."""
 _READ_ATTEMPTS = 5
 _WRITE_ATTEMPTS = 6
 """Of a write on a condition, while S3 says that another write of the key is under way: with their
@@ -325,15 +327,19 @@ class ObjectStore:
                 for entry in page.get("Contents", []):
                     yield ObjectInfo(entry["Key"], entry["Size"], entry["LastModified"])
 
-    def folders(self, prefix: str) -> Iterator[str]:
-        """The names directly below `prefix` (which ends in a slash), in their order."""
+    def names(self, prefix: str, until: str = "/") -> Iterator[str]:
+        """How keys go on below `prefix`, up to the first `until`: each once, in their order.
+
+        With a slash, the names of folders. Keys without an `until` are left out. A listing of keys
+        costs the client five times as much, for the sizes and times that come with them.
+        """
         with self._bucket.errors_for("list", prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(
-                **self._bucket.arguments, Prefix=prefix, Delimiter="/"
+                **self._bucket.arguments, Prefix=prefix, Delimiter=until
             )
             for page in pages:
                 for entry in page.get("CommonPrefixes", []):
-                    yield entry["Prefix"].removeprefix(prefix).rstrip("/")
+                    yield entry["Prefix"].removeprefix(prefix).removesuffix(until)
 
     def open_uploads(self, prefix: str) -> Iterator[OpenUpload]:
         """The multipart uploads below `prefix` that were neither completed nor aborted."""

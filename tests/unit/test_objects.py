@@ -400,7 +400,7 @@ REQUESTS: list[Callable[[ObjectStore], object]] = [
     lambda store: store.put_over("k", b"", "tag"),
     lambda store: store.delete(["k"]),
     lambda store: list(store.entries("")),
-    lambda store: list(store.folders("")),
+    lambda store: list(store.names("")),
     lambda store: list(store.open_uploads("")),
     lambda store: store.start_upload("k"),
     lambda store: store.put_part("k", "id", 1, b""),

@@ -8,7 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.utils import get_openapi
 
 from lcp_backup import VERSION
-from lcp_backup_api import backups, identity, problems, restores, runs, uploads
+from lcp_backup_api import backups, cors, identity, problems, restores, runs, uploads
 from lcp_backup_api.backend import Backend
 from lcp_backup_api.schemas import Download, Health
 from lcp_backup_api.uploads import Announcement, OpenUpload, TakenIn
@@ -54,27 +54,40 @@ def _health() -> Health:
 def _guarded(
     backend: Backend,
 ) -> Callable[[Request, Callable[[Request], Awaitable[Response]]], Awaitable[Response]]:
+    origin = backend.settings.browser_origin
+
     async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
         request.state.id = problems.request_id(request)
+        # Not of `request.url`: that is made with the caller's Host, and not of every one.
+        path = request.scope["path"]
         # A refused credential is logged where it is judged; the line then says from where it came.
         backend.log.append_keys(
             request_id=request.state.id,
             source_ip=request.client.host if request.client else None,
-            path=request.url.path[:200],
+            path=path[:200],
         )
+        answer = cors.preflight(request, origin)
+        if answer is None:
+            answer = await answered(request, path, go_on)
+        if origin is not None and cors.is_from_page(request, origin):
+            cors.let_page_read(answer, origin)
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    async def answered(
+        request: Request, path: str, go_on: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
         try:
             # Before the path is looked at and the body is read: a stranger learns from no answer
             # what there is, and has nothing parsed. The description is not for strangers either:
             # it names the version and every call, and who develops against it has it in docs/.
-            if (request.method, request.url.path) != ("GET", _HEALTH):
+            if (request.method, path) != ("GET", _HEALTH):
                 request.state.caller = await run_in_threadpool(
-                    identity.admitted, request, backend.users, backend.settings.browser_origin
+                    identity.admitted, request, backend.users, origin
                 )
-            answer = await go_on(request)
+            return await go_on(request)
         except Exception as error:  # noqa: BLE001 -- the answer's maker logs it
-            answer = problems.answer(request, error)
-        answer.headers["Cache-Control"] = "no-store"
-        return answer
+            return problems.answer(request, error)
 
     return guard
 

@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 from http import HTTPStatus
-from itertools import islice
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -11,9 +10,9 @@ from fastapi.responses import JSONResponse
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import Conflict
 from lcp_backup.jobs.active_run import queued
-from lcp_backup.model import ArchiveKind, BackupId, Manifest, RunKind, RunState
+from lcp_backup.model import ArchiveKind, BackupId, Manifest, Run, RunKind, RunState
 from lcp_backup_api.audit import audited
-from lcp_backup_api.doors import Admin, TheBackend, TheBackupId, Viewer
+from lcp_backup_api.doors import Admin, TheBackend, TheBackupId, TheNext, Viewer
 from lcp_backup_api.problems import documented
 from lcp_backup_api.schemas import Backup, BackupDetail, BackupList, Download, Started
 
@@ -54,26 +53,21 @@ def list_backups(
         Literal["succeeded", "failed", "all"],
         Query(description="Backups that exist, runs that made none, or both."),
     ] = "succeeded",
+    after: TheNext = None,
 ) -> BackupList:
-    found: list[Backup] = []
-    if status != "failed":
-        found += (Backup.of(it) for it in islice(backend.catalog.backups(), limit))
+    page = backend.catalog.page(
+        limit,
+        after,
+        backups=status != "failed",
+        kinds=() if status == "succeeded" else (RunKind.CREATE, RunKind.UPLOAD),
+        states=(RunState.FAILED,),
+    )
+    found = [Backup.failed(it) if isinstance(it, Run) else Backup.of(it) for it in page.records]
     if status != "succeeded":
-        found += islice(_failed(backend.catalog), limit)
-    found.sort(key=lambda it: it.started_at, reverse=True)
-    if status == "succeeded":
-        # By slot, as `latest` means it: an upload or a late event may have begun in another order.
-        found.sort(key=lambda it: it.backup_id or "", reverse=True)
-    return BackupList(backups=found[:limit])
-
-
-def _failed(catalog: Catalog) -> "list[Backup]":
-    kinds = {RunKind.CREATE, RunKind.UPLOAD}
-    return [
-        Backup.failed(run)
-        for run in catalog.runs()
-        if run.kind in kinds and run.state is RunState.FAILED
-    ]
+        # Backups alone are by slot, as `latest` means it: an upload or a late event may have begun
+        # in another order. Among runs it is the order in which they began.
+        found.sort(key=lambda it: it.started_at, reverse=True)
+    return BackupList(backups=found, next=page.last)
 
 
 @router.get(

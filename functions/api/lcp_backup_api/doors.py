@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Path, Query, Request
 
 from lcp_backup.errors import InvalidRequest
 from lcp_backup.model import BackupId
@@ -40,9 +40,20 @@ def _upload_id(
     return _run_id(upload_id)
 
 
+def _next(
+    next: Annotated[  # noqa: A002 -- its name in the query
+        str | None, Query(description="The `next` of the page before.", max_length=160)
+    ] = None,
+) -> str | None:
+    if next is not None and not is_run_id(next):
+        BackupId.parse(next)
+    return next
+
+
 TheBackend = Annotated[Backend, Depends(_backend)]
 Viewer = Annotated[Caller, Depends(identity.viewer)]
 Admin = Annotated[Caller, Depends(identity.admin)]
 TheBackupId = Annotated[str, Depends(_backup_id)]
 TheRunId = Annotated[str, Depends(_run_id)]
 TheUploadId = Annotated[str, Depends(_upload_id)]
+TheNext = Annotated[str | None, Depends(_next)]

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from lcp_backup import errors
 from lcp_backup_api.backend import Backend
@@ -150,7 +151,14 @@ _UNEXPECTED: Final = Row(
     "Something unexpected happened",
     "The function's log has the details, under the request id that the detail names.",
 )
+_MALFORMED: Final = Row(
+    HTTPStatus.BAD_REQUEST,
+    "malformed-body",
+    "The body cannot be read",
+    "Send the body whole, in the form that its Content-Type names (a form with its boundary).",
+)
 _OTHER: Final = {
+    HTTPStatus.BAD_REQUEST: _MALFORMED,
     HTTPStatus.NOT_FOUND: Row(
         HTTPStatus.NOT_FOUND,
         "no-such-path",
@@ -176,6 +184,13 @@ _OTHER: Final = {
         "Send multipart/form-data with both files, or application/json with both sizes.",
     ),
 }
+
+
+class MalformedBody(HTTPException):
+    """A body that is not what its Content-Type says."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(HTTPStatus.BAD_REQUEST, detail)
 
 
 class TooLarge(HTTPException):
@@ -207,10 +222,14 @@ def answer(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, HTTPException):
         row = _OTHER.get(HTTPStatus(error.status_code), _UNEXPECTED)
         headers = {**(error.headers or {}), **row.headers}
+        if row.status is HTTPStatus.METHOD_NOT_ALLOWED and (allowed := _allowed(request)):
+            headers["Allow"] = allowed
         return _response(request, row._replace(status=HTTPStatus(error.status_code)),
                          str(error.detail), headers)  # fmt: skip
     if isinstance(error, RequestValidationError):
-        return _response(request, TABLE[errors.InvalidRequest], _first(error))
+        is_malformed = error.errors()[0]["type"] == "json_invalid"
+        row = _MALFORMED if is_malformed else TABLE[errors.InvalidRequest]
+        return _response(request, row, _first(error))
     row = next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), _UNEXPECTED)
     if not isinstance(error, errors.BackupError) or error.is_explained_by_log:
         backend: Backend = request.app.state.backend
@@ -218,6 +237,16 @@ def answer(request: Request, error: Exception) -> JSONResponse:
         backend.log.error(kind, error=type(error).__name__, reason=str(error), exc_info=error)
     detail = errors.told(error, f"request id {request.state.id}")
     return _response(request, row, detail, row.headers, getattr(error, "backup_id", None))
+
+
+def _allowed(request: Request) -> str | None:
+    """The methods of a path; a route knows its own only, and one path may be of several routes."""
+    paths: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
+    # A path that is written out goes before one that takes it for an id.
+    for path in sorted(paths, key=lambda path: path.count("{")):
+        if compile_path(path)[0].match(request.scope["path"]):
+            return ", ".join(sorted(method.upper() for method in paths[path]))
+    return None  # the description itself is not described
 
 
 def install(app: FastAPI) -> None:
@@ -250,11 +279,13 @@ def _response(
     }
     if backup_id is not None:
         ids.setdefault("backup_id", backup_id)
+    # JSON can spell half a character, which an answer cannot hold.
+    whole = detail[:_LONGEST_DETAIL].encode(errors="replace").decode()
     problem = Problem(
         type=f"{_URN}{row.name}",
         title=row.title,
         status=row.status,
-        detail=detail[:_LONGEST_DETAIL],
+        detail=whole,
         action=row.action,
         **ids,
     )

@@ -1,14 +1,13 @@
 """Runs and schedules: how it went, how it goes, and when it goes next."""
 
 from http import HTTPStatus
-from itertools import islice
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 
 from lcp_backup.cron import CronExpression
 from lcp_backup.model import Run, RunKind, RunState
-from lcp_backup_api.doors import TheBackend, TheRunId, Viewer
+from lcp_backup_api.doors import TheBackend, TheNext, TheRunId, Viewer
 from lcp_backup_api.problems import documented
 from lcp_backup_api.schemas import Rule, RunList, Schedules
 
@@ -29,13 +28,15 @@ def list_runs(
     limit: Annotated[int, Query(ge=1, le=1000)] = 20,
     kind: RunKind | None = None,
     state: RunState | None = None,
+    after: TheNext = None,
 ) -> RunList:
-    wanted = (
-        run
-        for run in backend.catalog.runs()
-        if (kind is None or run.kind is kind) and (state is None or run.state is state)
+    page = backend.catalog.page(
+        limit,
+        after,
+        kinds=[kind] if kind else list(RunKind),
+        states=[state] if state else list(RunState),
     )
-    return RunList(runs=list(islice(wanted, limit)))
+    return RunList(runs=[run for run in page.records if isinstance(run, Run)], next=page.last)
 
 
 @router.get(

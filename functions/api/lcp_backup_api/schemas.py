@@ -78,7 +78,16 @@ class Backup(_Camel):
         )
 
 
-class BackupList(BaseModel):
+class _Paged(BaseModel):
+    next: str | None = Field(
+        None,
+        description="Ask again with it as `next` for what is older; null when that is all. A page"
+        " of what is rare may have fewer than `limit` entries, even none, and still a `next`.",
+        examples=[_ID],
+    )
+
+
+class BackupList(_Paged):
     """Backups, newest first."""
 
     backups: list[Backup]
@@ -127,7 +136,7 @@ class Started(BaseModel):
     backup_id: Annotated[str | None, Field(examples=[_ID])] = None
 
 
-class RunList(BaseModel):
+class RunList(_Paged):
     """Runs, newest first."""
 
     runs: list[Run]

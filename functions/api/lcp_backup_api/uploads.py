@@ -13,12 +13,12 @@ from starlette.datastructures import UploadFile
 
 from lcp_backup.errors import ArchiveRefused, InvalidRequest
 from lcp_backup.jobs.active_run import queued
-from lcp_backup.jobs.upload import SignedFile
+from lcp_backup.jobs.upload import SignedFile, were_refused
 from lcp_backup.model import ArchiveKind, Run, RunKind, RunState, Upload
 from lcp_backup_api.audit import audited
 from lcp_backup_api.backend import Backend
 from lcp_backup_api.doors import Admin, TheBackend, TheUploadId
-from lcp_backup_api.problems import TooLarge, UnsupportedMediaType, documented
+from lcp_backup_api.problems import MalformedBody, TooLarge, UnsupportedMediaType, documented
 from lcp_backup_api.schemas import Started
 
 router = APIRouter(tags=["uploads"])
@@ -140,7 +140,11 @@ _FORM = {
                 }
             },
         },
-        202: {"description": "A form that is still being taken in", "model": Started},
+        202: {
+            "description": "A form that is still being taken in, or will be tried again: its run"
+            " tells. Only a form whose files are refused is answered 422",
+            "model": Started,
+        },
         **documented(
             HTTPStatus.BAD_REQUEST,
             HTTPStatus.CONFLICT,
@@ -218,22 +222,28 @@ def _announcement(body: bytes) -> Announcement:
         return Announcement.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            raise MalformedBody(f"the body: {first['msg']}") from None
         where = ".".join(str(part) for part in first["loc"]) or "the body"
         raise InvalidRequest(f"{where}: {first['msg']}") from None
 
 
 async def _files(request: Request) -> dict[ArchiveKind, bytes]:
     size = request.headers.get("content-length", "")
-    if size.isdigit() and int(size) > LARGEST_FORM:
-        raise TooLarge(f"the form has {size} bytes, and {LARGEST_FORM} fit")
+    # By its digits first: Python reads no number of thousands of them.
+    if size.isascii() and size.isdigit() and (len(size) > 20 or int(size) > LARGEST_FORM):  # noqa: PLR2004
+        raise TooLarge(f"the form has {size[:20]} bytes, and {LARGEST_FORM} fit")
     # (What is not told its size was held back by API Gateway at 10 MB.)
-    async with request.form(max_files=4, max_fields=4) as form:
-        found: dict[ArchiveKind, bytes] = {}
-        for kind in ArchiveKind:
-            file = form.get(kind)
-            if not isinstance(file, UploadFile):
-                raise InvalidRequest(f"the form needs the files database and volume: no {kind}")
-            found[kind] = await file.read()
+    found: dict[ArchiveKind, bytes] = {}
+    try:
+        async with request.form(max_files=4, max_fields=4) as form:
+            for kind in ArchiveKind:
+                file = form.get(kind)
+                if not isinstance(file, UploadFile):
+                    raise InvalidRequest(f"the form needs the files database and volume: no {kind}")
+                found[kind] = await file.read()
+    except ValueError as error:  # of a charset that decodes nothing, for one
+        raise MalformedBody("the form cannot be read") from error
     if sum(map(len, found.values())) > LARGEST_FORM:
         raise TooLarge(f"the files have more than the {LARGEST_FORM} bytes that fit")
     return found
@@ -281,13 +291,15 @@ def _take_in(
     while not run.state.ended and backend.catalog.now() < until:
         time.sleep(_POLL_SECONDS)
         run = backend.catalog.get_run(run.id)
-    if run.state is RunState.FAILED:
+    if were_refused(run):
         reason = run.error.message if run.error else "see the run"
         raise ArchiveRefused(f"run {run.id} did not take the files in: {reason}")
     if run.state is RunState.SUCCEEDED and run.backup_id is not None:
         taken = TakenIn(backup_id=run.backup_id, run_id=run.id)
         headers = {"Location": f"/backup/{run.backup_id}"}
         return JSONResponse(taken.model_dump(by_alias=True), HTTPStatus.CREATED, headers)
+    # It may have failed, too: while another run was writing, for one. Lambda delivers the event
+    # twice more, and what was sent is kept for that.
     started = Started(run_id=run.id, state=run.state)
     headers = {"Location": f"/backup/runs/{run.id}"}
     return JSONResponse(started.model_dump(mode="json"), HTTPStatus.ACCEPTED, headers)

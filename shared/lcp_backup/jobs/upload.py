@@ -56,6 +56,8 @@ _MOST_INFLATED: Final = 200
 """How many times its size a file may inflate to: dumps come to 10 or 20, a bomb to 1,000."""
 _SMALL: Final = 64 << 20
 """What any file may inflate to."""
+_REFUSALS: Final = {kind.__name__ for kind in (ArchiveError, *ArchiveError.__subclasses__())}
+"""What a record calls the errors by which files are refused."""
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -298,6 +300,14 @@ def _mismatch(upload: Upload, kind: ArchiveKind, found: int) -> str:
         f"the {kind} of upload {upload.id} is not what was announced:"
         f" {upload.files[kind].size} bytes were expected and {found} found"
     )
+
+
+def were_refused(run: Run) -> bool:
+    """Whether an upload's run failed for its files, so that nothing can take these in any more.
+
+    After any other failure they are kept, and the same run may yet succeed.
+    """
+    return run.error is not None and run.error.type in _REFUSALS
 
 
 # --- the job --------------------------------------------------------------------

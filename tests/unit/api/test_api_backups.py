@@ -265,10 +265,10 @@ def test_what_is_no_id_never_becomes_a_key(call: Client, trap: str) -> None:
 def test_an_error_nobody_foresaw_tells_nothing_and_is_logged(
     call: Client, catalog: Catalog, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("mysql://root:hunter2@host")
 
-    monkeypatch.setattr(catalog, "backups", broken)
+    monkeypatch.setattr(catalog, "page", broken)
     answer = call("GET", "/backup/list")
     assert answer.status == 500
     assert b"hunter2" not in answer.body
@@ -378,6 +378,61 @@ def test_runs_are_listed_by_kind_and_state(call: Client, catalog: Catalog) -> No
     assert ids("kind=restore") == {restore.id}
     assert ids("state=failed") == set()
     assert len(ids("limit=1")) == 1
+
+
+def test_lists_are_had_page_by_page_and_a_client_that_knows_of_none_gets_the_newest(
+    call: Client, catalog: Catalog, clock: SettableClock
+) -> None:
+    for _ in range(3):
+        clock.pass_by(timedelta(minutes=1))
+        publish(catalog, clock())
+        catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, ID)
+    for path, records, name in (
+        ("/backup/list", "backups", "backupId"),
+        ("/backup/list?status=all", "backups", "backupId"),
+        ("/backup/runs", "runs", "id"),
+    ):
+        whole = call("GET", path, by="bob").json()
+        assert (len(whole[records]), whole["next"]) == (3, None)
+        paged = f"{path}{'&' if '?' in path else '?'}limit=2"
+        first = call("GET", paged, by="bob").json()
+        second = call("GET", f"{paged}&next={first['next']}", by="bob").json()
+        assert second["next"] is None
+        told = [it[name] for page in (first, second) for it in page[records]]
+        assert told == [it[name] for it in whole[records]]
+
+
+def test_a_page_begins_after_an_id_and_nothing_else(call: Client) -> None:
+    for path in ("/backup/list", "/backup/runs"):
+        for wrong in ("x", "../lease", "%00", "0" * 300):
+            assert call("GET", f"{path}?next={wrong}").status == 400
+        for fine in (ID, "20261123T001500-create-0a1b2c3d"):
+            assert call("GET", f"{path}?next={fine}").status == 200
+
+
+def test_a_path_says_which_methods_it_has(call: Client, catalog: Catalog) -> None:
+    publish(catalog, catalog.now())
+    for path, allowed in (
+        (f"/backup/download/volume/{ID}", "GET, POST"),
+        (f"/backup/{ID}", "DELETE, GET"),
+        ("/backup/upload/20261123T001500-upload-0a1b2c3d", "DELETE, GET"),
+        ("/backup/runs", "GET"),
+        ("/backup/list", "GET"),
+        ("/backup/restore/pause", "DELETE, PUT"),
+    ):
+        for method in ("HEAD", "PATCH", "OPTIONS"):
+            answer = call(method, path)
+            assert (answer.status, answer.headers["allow"]) == (405, allowed), path
+
+
+def test_json_that_is_none_is_a_malformed_body(call: Client, catalog: Catalog) -> None:
+    publish(catalog, catalog.now())
+    for body in (b"{", b'"\xff"', b"[" * 100_000):
+        answer = call(
+            "POST", f"/backup/restore/{ID}", body=body, headers={"content-type": "application/json"}
+        )
+        assert answer.status == 400
+        assert answer.json()["type"] == "urn:lcp-backup:problem:malformed-body"
 
 
 def test_archives_are_named_by_their_kind(call: Client) -> None:

@@ -9,9 +9,11 @@ import pytest
 import requests
 
 from lcp_backup.catalog import Catalog
+from lcp_backup.errors import ArchiveError, BackupError
 from lcp_backup.model import ArchiveKind, RunError, RunKind, RunState
 from lcp_backup_api.backend import Backend
 from tests.unit.api.conftest import Answer, Client
+from tests.unit.api.test_api_leaks import KINDS
 
 BOUNDARY = "----form"
 FORM = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
@@ -68,13 +70,22 @@ def test_a_form_that_takes_longer_is_answered_with_its_run(
     assert catalog.store.get(key).body == b"defg"
 
 
-def test_a_form_whose_files_are_refused_says_why(backend: Backend, catalog: Catalog) -> None:
-    error = RunError(type="ArchiveRefused", message="the database is a PNG picture")
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_only_a_form_whose_files_are_refused_is_refused_others_may_yet_be_taken_in(
+    backend: Backend, catalog: Catalog, kind: type[BackupError]
+) -> None:
+    error = RunError(type=kind.__name__, message="the database is a PNG picture")
     start = ending(catalog, state=RunState.FAILED, error=error)
     patient = replace(backend, start=start, form_wait=timedelta(seconds=5))
     answer = post_form(Client(patient), database=b"abc", volume=b"defg")
-    assert answer.status == 422
-    assert "PNG picture" in answer.json()["detail"]
+    if issubclass(kind, ArchiveError):
+        assert answer.status == 422
+        assert "PNG picture" in answer.json()["detail"]
+        return
+    run_id = answer.json()["run_id"]
+    assert (answer.status, answer.json()["state"]) == (202, "failed")
+    assert answer.headers["location"] == f"/backup/runs/{run_id}"
+    assert catalog.get_upload(run_id).files[ArchiveKind.DATABASE].size == 3
 
 
 @pytest.mark.parametrize(
@@ -157,3 +168,27 @@ def test_an_announcement_that_makes_no_sense_is_refused_by_name(
 def test_files_in_no_known_form_are_refused(call: Client) -> None:
     answer = call("POST", "/backup/upload", body=b"x", headers={"content-type": "text/plain"})
     assert answer.status == 415
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("multipart/form-data", form(database=b"a", volume=b"b")),
+        ("multipart/form-data; boundary=another", form(database=b"a", volume=b"b")),
+        (FORM["content-type"], b"no form"),
+        (FORM["content-type"] + "; charset=undefined", form(database=b"a")),
+        ("application/json", b"{"),
+        ("application/json", b""),
+    ],
+)
+def test_a_body_that_is_not_what_its_type_says_is_a_problem_of_its_own(
+    call: Client, content_type: str, body: bytes
+) -> None:
+    answer = call("POST", "/backup/upload", body=body, headers={"content-type": content_type})
+    assert answer.status == 400
+    assert answer.json()["type"] == "urn:lcp-backup:problem:malformed-body"
+
+
+def test_a_length_that_no_number_can_hold_is_too_large(call: Client) -> None:
+    sent = {"content-length": "9" * 5000, **FORM}
+    assert call("POST", "/backup/upload", headers=sent).status == 413

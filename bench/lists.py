@@ -1,0 +1,176 @@
+"""A page of backups and of runs, where there are many and S3 takes its time."""
+
+import os
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape
+
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+
+from bench.rows import ROUNDS, Row, at_most, seconds
+from lcp_backup import aws
+from lcp_backup.catalog import Catalog
+from lcp_backup.model import (
+    Archive,
+    BackupId,
+    BackupType,
+    DatabaseFacts,
+    Manifest,
+    Run,
+    RunKind,
+    RunState,
+    VolumeFacts,
+)
+from lcp_backup.objects import LISTED_AT_ONCE, ObjectStore
+
+_BACKUPS: Final = 720
+_RUNS: Final = 20_000
+_DELAY: Final = 0.02
+"""Seconds that every answer of S3 takes."""
+_MOST_SECONDS: Final = 1
+_NEWEST: Final = datetime(2026, 11, 23, 23, 55, tzinfo=UTC)
+
+
+def pages(_work: Path) -> list[Row]:
+    """Seconds for a page of 100 over the real client, whose requests are answered in this process.
+
+    Runs began every six minutes; one in twenty failed.
+    """
+    catalog = Catalog(_slow_store(dict(_objects())), "acme/prd")
+    makers = (RunKind.CREATE, RunKind.UPLOAD)
+    failed = (RunState.FAILED,)
+    return [
+        _row("backups", catalog, backups=True),
+        _row("runs", catalog, kinds=list(RunKind)),
+        _row("runs of a kind that is rare", catalog, kinds=[RunKind.RESTORE]),
+        _row("runs that failed", catalog, kinds=list(RunKind), states=failed),
+        _row("runs that are queued: none", catalog, kinds=list(RunKind), states=[RunState.QUEUED]),
+        _row("backups that failed", catalog, kinds=makers, states=failed),
+        _row("backups, made or failed", catalog, backups=True, kinds=makers, states=failed),
+    ]
+
+
+def _row(
+    name: str,
+    catalog: Catalog,
+    *,
+    backups: bool = False,
+    kinds: Collection[RunKind] = (),
+    states: Collection[RunState] = tuple(RunState),
+) -> Row:
+    found: list[int] = []
+
+    def page() -> None:
+        read = catalog.page(100, backups=backups, kinds=kinds, states=states)
+        found.append(len(read.records))
+
+    took = sorted(seconds(page) for _ in range(ROUNDS))[ROUNDS // 2]
+    return at_most(f"a page of 100, seconds: {name}", took, _MOST_SECONDS, f"{found[0]} found")
+
+
+def _objects() -> Iterator[tuple[str, bytes]]:
+    for number in range(_BACKUPS):
+        manifest = _manifest(_NEWEST - timedelta(hours=number))
+        key = f"acme/prd/backups/{manifest.id}/manifest.json"
+        yield key, manifest.model_dump_json(indent=1).encode()
+    for number in range(_RUNS):
+        began = _NEWEST - timedelta(minutes=6 * number)
+        kind = RunKind.RESTORE if number % 100 == 0 else RunKind.CREATE
+        run = Run(
+            id=f"{began:%Y%m%dT%H%M%S}-{kind}-{number:08x}",
+            kind=kind,
+            state=RunState.FAILED if number % 20 == 1 else RunState.SUCCEEDED,
+            started_at=began,
+            updated_at=began,
+            finished_at=began,
+        )
+        yield f"acme/prd/runs/{run.id}.json", run.model_dump_json(indent=1).encode()
+
+
+def _manifest(slot: datetime) -> Manifest:
+    archive = Archive(
+        name="database.tgz",
+        size=1,
+        raw_size=1,
+        sha256="0" * 64,
+        segments=1,
+        index_name="database.index",
+        index_size=1,
+        index_sha256="0" * 64,
+    )
+    return Manifest(
+        id=str(BackupId.of("acme", "prd", slot)),
+        type=BackupType.AUTO,
+        project="acme",
+        environment="prd",
+        slot=slot,
+        run_id="20261123T001500-create-0a1b2c3d",
+        started_at=slot,
+        published_at=slot,
+        service_version="0",
+        database=archive,
+        volume=archive,
+        database_facts=DatabaseFacts(
+            name="lportal", flavour="mysql", server_version="9", client_version="9", tables=1
+        ),
+        volume_facts=VolumeFacts(files=1, folders=0, links=0, bytes=1),
+    )
+
+
+def _slow_store(objects: dict[str, bytes]) -> ObjectStore:
+    # Of nobody: no request leaves this process.
+    of_nobody = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench"}
+    os.environ.update(of_nobody, AWS_DEFAULT_REGION="eu-central-1")
+    client = aws.s3_client()
+    client.meta.events.register("before-send.s3", _SlowS3(objects))
+    return ObjectStore(client, "backups")
+
+
+class _Body(BytesIO):
+    """As the client expects one of urllib3's."""
+
+    def stream(self, **_: object) -> Iterator[bytes]:
+        yield self.getvalue()
+
+
+@dataclass
+class _SlowS3:
+    """Answers reads and listings from memory, each after a while."""
+
+    objects: dict[str, bytes]
+
+    def __post_init__(self) -> None:
+        self._keys = sorted(self.objects)
+
+    def __call__(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        url = urlsplit(str(request.url))
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        key = unquote(url.path.removeprefix("/"))
+        body = self._listing(query) if "list-type" in query else self.objects[key]
+        time.sleep(_DELAY)
+        headers: Any = {"ETag": '"tag"', "Content-Length": str(len(body))}
+        return AWSResponse(str(request.url), 200, headers, _Body(body))
+
+    def _listing(self, query: dict[str, str]) -> bytes:
+        prefix, until = query["prefix"], query["delimiter"]
+        after = query.get("continuation-token", "")
+        tails = (key.removeprefix(prefix) for key in self._keys if key.startswith(prefix))
+        names = dict.fromkeys(f"{prefix}{tail.partition(until)[0]}{until}" for tail in tails)
+        some = list(islice((name for name in names if name > after), LISTED_AT_ONCE + 1))
+        shown = some[:LISTED_AT_ONCE]
+        more = len(some) > len(shown)
+        token = f"<NextContinuationToken>{shown[-1]}</NextContinuationToken>" if more else ""
+        listed = "".join(
+            f"<CommonPrefixes><Prefix>{escape(name)}</Prefix></CommonPrefixes>" for name in shown
+        )
+        return (
+            f"<ListBucketResult><IsTruncated>{str(more).lower()}</IsTruncated>"
+            f"{token}{listed}</ListBucketResult>"
+        ).encode()
