@@ -282,3 +282,7 @@ class VolumeError(BackupError):
 
     sentence = "the document library folder cannot be read, written or replaced"
     message_is_public = True
+
+
+class VolumeIncomplete(VolumeError):
+    """The folder does not hold what a backup of it must hold; nothing was published."""

@@ -35,6 +35,7 @@ from lcp_backup.jobs.active_run import (
 )
 from lcp_backup.jobs.archives import described, new_archive
 from lcp_backup.jobs.side_by_side import Check, side_by_side
+from lcp_backup.jobs.volume_loss import check_for_loss
 from lcp_backup.model import (
     Archive,
     ArchiveKind,
@@ -49,6 +50,7 @@ from lcp_backup.model import (
 from lcp_backup.requests import CreateRequest
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
+from lcp_backup.volume.mounts import check_mounted
 from lcp_backup.volume.pack import Packed, pack
 
 _TWIN_POLL_SECONDS = 3.0
@@ -93,12 +95,14 @@ def create_backup(
 
         def capture(run: ActiveRun) -> Manifest:
             run.note(settings.notices)
+            check_mounted(settings.backup_folder, settings.file_system_mount_path)
             return _Capture(
                 run=run,
                 backup_id=backup_id,
                 slot=wanted.slot,
                 backup_type=request.type,
                 folder=Path(settings.backup_folder),
+                shrink_limit=settings.backup_volume_shrink_limit,
                 catalog=catalog,
                 locate=locate,
                 programs=programs,
@@ -191,6 +195,7 @@ class _PackedVolume:
 
     archive: Archive
     packed: Packed
+    notices: tuple[Notice, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +207,7 @@ class _Capture:
     slot: datetime
     backup_type: BackupType
     folder: Path
+    shrink_limit: int
     catalog: Catalog
     locate: Callable[[], DatabaseEndpoint]
     programs: Sequence[Path]
@@ -239,7 +245,7 @@ class _Capture:
             volume=volume.archive,
             database_facts=database.facts,
             volume_facts=volume.packed.facts,
-            warnings=(*database.notices, *volume.packed.notices),
+            warnings=(*database.notices, *volume.notices),
             warnings_left_out=volume.packed.notices_left_out,
         )
 
@@ -305,8 +311,9 @@ class _Capture:
                 progress=self.run.progress_of("volume"),
                 check=check,
             )
+            lost = check_for_loss(packed, self.catalog, self.shrink_limit)
             written = writer.finish()
-        return _PackedVolume(self._described(written), packed)
+        return _PackedVolume(self._described(written), packed, (*lost, *packed.notices))
 
     def _archive(self, kind: ArchiveKind, only_file: OnlyFile | None) -> ArchiveWriter:
         return new_archive(self.catalog, str(self.backup_id), kind, only_file)

@@ -22,6 +22,7 @@ from lcp_backup.requests import LATEST, RestoreRequest
 from lcp_backup.settings import RestoreStrategy, Settings
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume import parts, staging, unpack
+from lcp_backup.volume.mounts import check_mounted
 
 _MOST_DEFINERS: Final = 1000
 _THREADS: Final = os.process_cpu_count() or 1
@@ -165,6 +166,8 @@ class _Restore:
     def replace(self) -> Loaded | None:
         """Stages what is asked for and swaps it in; answers what was loaded into the database."""
         request = self.request
+        if request.wants_volume:
+            check_mounted(self.settings.backup_folder, self.settings.file_system_mount_path)
         self.run.step("finishing or undoing what an earlier restore left")
         # (Of the database, `stage` and `overwrite` do the same first.)
         self.run.note(staging.recover(Path(self.settings.backup_folder)))

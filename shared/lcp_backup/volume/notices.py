@@ -6,13 +6,19 @@ from lcp_backup.model import Notice
 from lcp_backup.volume.names import shown
 
 MOST_NOTICES: Final = 100
+MOST_LOST: Final = 10_000
+_LOST = {"file-unreadable", "link-outside"}
 
 
 class Notices:
-    """Collects notices; beyond MOST_NOTICES it only counts them."""
+    """Collects notices; beyond MOST_NOTICES it only counts them.
+
+    Of those that tell a loss, so many more are kept that they can be compared with an index.
+    """
 
     def __init__(self) -> None:
         self._listed: list[Notice] = []
+        self._lost: list[Notice] = []
         self.left_out = 0
         """How many more there were."""
 
@@ -20,10 +26,18 @@ class Notices:
     def listed(self) -> tuple[Notice, ...]:
         return tuple(self._listed)
 
+    @property
+    def lost(self) -> tuple[Notice, ...]:
+        """What could not be read or leads out of the folder; the first MOST_LOST of them."""
+        return tuple(self._lost)
+
     def add(self, code: str, name: str, detail: str) -> None:
         """Notes something about a member; `name` is relative to the folder."""
+        notice = Notice(code=code, subject=shown(name), detail=detail)
+        if code in _LOST and len(self._lost) < MOST_LOST:
+            self._lost.append(notice)
         if len(self._listed) < MOST_NOTICES:
-            self._listed.append(Notice(code=code, subject=shown(name), detail=detail))
+            self._listed.append(notice)
         else:
             self.left_out += 1
 

@@ -107,7 +107,8 @@ def test_only_these_classes_speak_for_themselves() -> None:
         *("InvalidCron", "InvalidRequest", "NotFound", "UnknownFormat"),
         *("Unauthenticated", "Forbidden", "NotAMember", "FromAnotherSite", "Throttled"),
         *("Conflict", "LeaseHeld", "LeaseLost", "OutOfTime"),
-        *("ArchiveError", "ArchiveDamaged", "ArchiveRefused", "FlavourMismatch", "VolumeError"),
+        *("ArchiveError", "ArchiveDamaged", "ArchiveRefused", "FlavourMismatch"),
+        *("VolumeError", "VolumeIncomplete"),
     }
 
 
