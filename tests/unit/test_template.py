@@ -212,6 +212,18 @@ def test_the_limit_of_a_shrinking_volume_reaches_create_and_is_checked_at_deploy
     assert template["Parameters"]["BackupVolumeShrinkLimit"]["Default"] == "50"
 
 
+@pytest.mark.parametrize(
+    ("function", "retries"),
+    [("Restore", 0), ("Schedules", 0), ("Watch", 0), ("Create", 2), ("Upload", 2), ("Cleanup", 2)],
+)
+def test_lambda_repeats_only_what_harms_nobody_who_was_told_that_it_failed(
+    template: dict[str, Any], function: str, retries: int
+) -> None:
+    """Unless told otherwise, Lambda repeats a failed asynchronous invocation twice."""
+    config = template["Resources"][f"{function}Function"]["Properties"]["EventInvokeConfig"]
+    assert config["MaximumRetryAttempts"] == retries
+
+
 RULES = ("create-1", "create-2", "restore-1", "restore-2", "cleanup-1", "cleanup-2")
 
 

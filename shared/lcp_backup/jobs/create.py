@@ -32,6 +32,7 @@ from lcp_backup.jobs.active_run import (
     announce_failure,
     end_queued,
     queued,
+    succeeded_before,
 )
 from lcp_backup.jobs.archives import described, new_archive
 from lcp_backup.jobs.side_by_side import Check, side_by_side
@@ -90,6 +91,7 @@ def create_backup(
     LeaseHeld, OutOfTime, DatabaseError, VolumeError, StorageError, AwsError and their kinds.
     """
     with queued(catalog, request.run_id, telemetry.log):
+        succeeded_before(catalog, request.run_id)  # then the backup is found, unless it was deleted
         wanted = BackupId.of(settings.project_id, settings.environment_id, request.time)
         backup_id = catalog.id_for(wanted)
 
@@ -138,6 +140,8 @@ def _publish(
             catalog.publish(manifest)
             run.set_result(bytes=manifest.size, warnings=len(manifest.warnings))
     except BaseException as error:
+        if active.is_another_deliverys:
+            raise
         if isinstance(error, LeaseHeld) and error.backup_id == active.backup_id:
             raise  # no failure: the same backup is being made
         telemetry.count(CreateFailure=1)

@@ -106,7 +106,7 @@ def test_only_these_classes_speak_for_themselves() -> None:
     assert speaking == {
         *("InvalidCron", "InvalidRequest", "NotFound", "UnknownFormat"),
         *("Unauthenticated", "Forbidden", "NotAMember", "FromAnotherSite", "Throttled"),
-        *("Conflict", "LeaseHeld", "LeaseLost", "OutOfTime"),
+        *("Conflict", "LeaseHeld", "LeaseLost", "OutOfTime", "RunIsOver"),
         *("ArchiveError", "ArchiveDamaged", "ArchiveRefused", "FlavourMismatch"),
         *("VolumeError", "VolumeIncomplete"),
     }
