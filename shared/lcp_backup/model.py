@@ -269,6 +269,10 @@ class Run(Document):
             raise ValueError("a run has finished_at if and only if it has ended")
         return self
 
+    def is_about(self, manifest: Manifest) -> bool:
+        """Whether the backup is the one of this restore, and not another that got its id since."""
+        return self.backup_id == manifest.id and self.backup_run_id in {None, manifest.run_id}
+
     @classmethod
     def read(cls, body: bytes) -> Self:
         """Reads a stored run record; raises UnknownFormat when this version cannot."""

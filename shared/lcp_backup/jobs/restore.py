@@ -23,7 +23,7 @@ from lcp_backup.jobs.active_run import (
     succeeded_before,
 )
 from lcp_backup.jobs.side_by_side import Check, side_by_side
-from lcp_backup.model import Archive, BackupType, Manifest, Notice, Run, RunKind, Segment
+from lcp_backup.model import Archive, BackupType, Manifest, Notice, RunKind, Segment
 from lcp_backup.requests import LATEST, RestoreRequest
 from lcp_backup.settings import RestoreStrategy, Settings
 from lcp_backup.telemetry import Telemetry
@@ -102,7 +102,7 @@ def restore_backup(
             manifest = source.get(request.backup_id)
         _check_is_meant(manifest, catalog, request.run_id)
         last = next(catalog.restores(), None) if request.only_if_new else None
-        if last is not None and _is_backup_of(last, manifest):
+        if last is not None and last.is_about(manifest):
             telemetry.log.info("restored already", backup_id=manifest.id)
             return RestoreResult(manifest.id, restored=False)
         active = ActiveRun(
@@ -154,17 +154,12 @@ def _check_is_meant(manifest: Manifest, catalog: Catalog, run_id: str | None) ->
         asked = catalog.get_run(run_id)
     except NotFound:
         return  # a schedule asked, and keeps no record before the run begins
-    if asked.backup_run_id is not None and not _is_backup_of(asked, manifest):
+    if asked.backup_run_id is not None and not asked.is_about(manifest):
         raise NotFound(
             f"the backup {asked.backup_id} that was asked for, made by run {asked.backup_run_id},"
             f" was deleted; {manifest.id} is now another one, made by run {manifest.run_id}: look"
             " at it, and ask for it anew if it is wanted"
         )
-
-
-def _is_backup_of(run: Run, manifest: Manifest) -> bool:
-    """Whether a restore's record is about this backup, and not one that had its id before."""
-    return run.backup_id == manifest.id and run.backup_run_id in {None, manifest.run_id}
 
 
 def _notices(loaded: Loaded | None) -> tuple[Notice, ...]:

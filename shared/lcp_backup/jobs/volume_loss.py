@@ -88,5 +88,6 @@ def _check_lost(packed: Packed, catalog: Catalog, last: Manifest) -> None:
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
     raise VolumeIncomplete(
         f"{first.subject!r}{more} is in backup {last.id} and cannot be backed up now"
-        f" ({first.detail}): let the function's user read it, or remove it; {_TAKE_IT}"
+        f" ({first.detail}): let the function's user read it, put it back in the folder, or remove"
+        f" it; {_TAKE_IT}"
     )
