@@ -129,7 +129,8 @@ def _slow_store(objects: dict[str, bytes]) -> ObjectStore:
     of_nobody = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench"}
     os.environ.update(of_nobody, AWS_DEFAULT_REGION="eu-central-1")
     client = aws.s3_client()
-    client.meta.events.register("before-send.s3", _SlowS3(objects))
+    slow: Any = _SlowS3(objects)
+    client.meta.events.register("before-send.s3", slow)
     return ObjectStore(client, "backups")
 
 

@@ -10,10 +10,10 @@ from lcp_backup.service import deadline, service
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Runs the job; raises what it raises, so that Lambda counts a failure and tries again.
+    """Runs the job; raises what it raises, so that Lambda counts a failure.
 
-    But not for what the sender did wrong: the run's record tells him, and to try the same file
-    again, or to wake an operator, would help nobody.
+    But not for what the sender did wrong: the run's record tells them, and to wake an operator
+    would help nobody.
     """
     request = UploadRequest.read(event)
     try:

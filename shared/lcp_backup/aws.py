@@ -219,7 +219,7 @@ class FunctionStarter:
         self._client = client
 
     def start(self, function_name: str, event: dict[str, Any]) -> None:
-        """Hands the event over; Lambda runs it, and again when it fails. Raises AwsError."""
+        """Hands the event over; Lambda runs it, maybe more than once. Raises AwsError."""
         with aws_errors(f"start the function {function_name}"):
             self._client.invoke(
                 FunctionName=function_name,

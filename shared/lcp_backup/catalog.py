@@ -171,6 +171,7 @@ def _held_by(holder: Lease) -> LeaseHeld:
         f" {holder.acquired_at:%Y-%m-%d %H:%M:%S} UTC; it is free when that run ends, or at"
         f" {holder.expires_at:%H:%M:%S} UTC should it have died",
         kind=holder.kind,
+        run_id=holder.run_id,
         backup_id=holder.backup_id,
     )
 
@@ -425,14 +426,25 @@ class Catalog:
     def _run_key(self, run_id: str) -> str:
         return f"{self._runs_root}{run_id}.json"
 
-    def queue_run(self, run_id: str, kind: RunKind, backup_id: str | None) -> Run:
-        """Stores the record of a run whose function was asked to start and has not yet."""
+    def queue_run(
+        self,
+        run_id: str,
+        kind: RunKind,
+        backup_id: str | None,
+        *,
+        backup_run_id: str | None = None,
+    ) -> Run:
+        """Stores the record of a run whose function was asked to start and has not yet.
+
+        For a restore, `backup_run_id` says which backup of that id is meant.
+        """
         now = self.now()
         run = Run(
             id=run_id,
             kind=kind,
             state=RunState.QUEUED,
             backup_id=backup_id,
+            backup_run_id=backup_run_id,
             started_at=now,
             updated_at=now,
             step="waiting for its function to start",

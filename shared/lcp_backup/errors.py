@@ -166,11 +166,21 @@ class LeaseHeld(Conflict):
     """The right to write is held by another run, which the message names."""
 
     def __init__(
-        self, message: str, *, kind: str | None = None, backup_id: str | None = None
+        self,
+        message: str,
+        *,
+        kind: str | None = None,
+        run_id: str | None = None,
+        backup_id: str | None = None,
     ) -> None:
         self.kind = kind
+        self.run_id = run_id
         self.backup_id = backup_id
         super().__init__(message)
+
+
+class RunIsOver(Conflict):
+    """The run that was asked for has ended, so a late delivery of its event does nothing."""
 
 
 class LeaseLost(Conflict):
@@ -290,3 +300,7 @@ class VolumeError(BackupError):
 
     sentence = "the document library folder cannot be read, written or replaced"
     message_is_public = True
+
+
+class VolumeIncomplete(VolumeError):
+    """The folder does not hold what a backup of it must hold; nothing was published."""

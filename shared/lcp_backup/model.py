@@ -179,6 +179,7 @@ NOTICES: Final[Mapping[str, bool]] = {
     "history-left-out": True,
     "left-behind": False,
     "leftover-kept": False,
+    "link-not-kept": False,
     "link-outside": True,
     "macos-files-left-out": False,
     "name-too-long": True,
@@ -190,6 +191,8 @@ NOTICES: Final[Mapping[str, bool]] = {
     "schema-comment": False,
     "schema-encryption": False,
     "special-file": False,
+    "volume-empty": True,
+    "volume-not-compared": False,
 }
 """Every code of a notice, and whether it means loss: something of the site is not in the backup,
 nor will it be in the next one unless somebody does something. docs/operations.md says why."""
@@ -285,6 +288,9 @@ class Run(Document):
     kind: RunKind
     state: RunState
     backup_id: str | None = None
+    backup_run_id: str | None = None
+    """Of a restore: the run that made the backup. Once a backup is deleted, another may get its id,
+    and this tells the two apart. None in early records, and where it is not known yet."""
     started_at: AwareDatetime
     updated_at: AwareDatetime
     finished_at: AwareDatetime | None = None
@@ -301,6 +307,10 @@ class Run(Document):
         if self.state.ended != (self.finished_at is not None):
             raise ValueError("a run has finished_at if and only if it has ended")
         return self
+
+    def is_about(self, manifest: Manifest) -> bool:
+        """Whether the backup is the one of this restore, and not another that got its id since."""
+        return self.backup_id == manifest.id and self.backup_run_id in {None, manifest.run_id}
 
     @classmethod
     def read(cls, body: bytes) -> Self:

@@ -1,5 +1,6 @@
 """What the functions are asked: EventBridge events and the small JSON of a manual invocation."""
 
+import hashlib
 import re
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -39,6 +40,16 @@ def _checked_run_id(value: str) -> str:
 
 RunId = Annotated[str, AfterValidator(_checked_run_id)]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+
+
+def _run_of(event: dict[str, Any], kind: RunKind) -> str | None:
+    """A run id that is the same whenever this scheduled event is delivered; None without its id."""
+    try:
+        fired_at = datetime.fromisoformat(str(event["time"])).astimezone(UTC)
+        digest = hashlib.sha256(str(event["id"]).encode()).hexdigest()
+    except (KeyError, ValueError):
+        return None
+    return f"{fired_at:%Y%m%dT%H%M%S}-{kind}-{digest[:8]}"
 
 
 def _is_scheduled(event: dict[str, Any]) -> bool:
@@ -168,7 +179,8 @@ class RestoreRequest(_Request):
     def read(cls, event: dict[str, Any]) -> Self:
         """From a scheduled event, or `{"backup_id": ...}`; raises InvalidRequest."""
         if _is_scheduled(event):
-            return cls(only_if_new=True)
+            # EventBridge may deliver an event twice, and no restore that failed is repeated.
+            return cls(only_if_new=True, run_id=_run_of(event, RunKind.RESTORE))
         if "backup_id" not in event:
             # A restore replaces the live data: it must never start by an empty event's default.
             raise InvalidRequest('a restore needs {"backup_id": "<id>"} or {"backup_id": "latest"}')

@@ -96,6 +96,13 @@ def _connections(value: object) -> int:
     return int(text)
 
 
+def _percent(value: object) -> int:
+    text = str(value).strip()
+    if not re.fullmatch(r"\d{1,2}|100", text, re.ASCII):
+        raise ValueError("a whole number of percent from 0 to 100 is allowed")
+    return int(text)
+
+
 def _strategy(value: object) -> RestoreStrategy:
     try:
         return RestoreStrategy(str(value).strip().upper())
@@ -231,10 +238,14 @@ class Settings(BaseModel):
         "/opt/liferay/data", alias="LCP_BACKUP_FOLDER"
     )
     """The folder whose content is the volume; a Lambda function sees EFS only below /mnt."""
+    backup_volume_shrink_limit: Annotated[int, BeforeValidator(_percent)] = Field(
+        50, alias="LCP_BACKUP_VOLUME_SHRINK_LIMIT"
+    )
+    """By how many percent a volume may be smaller than in the last backup; 100 means by any."""
     file_system_mount_path: Annotated[str | None, BeforeValidator(_folder)] = Field(
         None, alias="LCP_FILE_SYSTEM_MOUNT_PATH"
     )
-    """Where EFS is mounted in the functions; only the schedules function is told, to check it."""
+    """Where the file system that holds the folder is mounted; None means that it needs none."""
     backup_restore_strategy: Annotated[RestoreStrategy, BeforeValidator(_strategy)] = Field(
         RestoreStrategy.PREPARE_AND_SWAP, alias="LCP_BACKUP_RESTORE_STRATEGY"
     )

@@ -113,6 +113,8 @@ class SamLocal:
             "LCP_USER_POOL_CLIENT_ID": described["user_pool_client_id"],
             # The one folder with content that a container of SAM's has: the function itself.
             "LCP_BACKUP_FOLDER": "/var/task",
+            # It holds far less than the deployed site, whose backups lie under the same prefix.
+            "LCP_BACKUP_VOLUME_SHRINK_LIMIT": "100",
         }
 
     def command(self, what: str, *arguments: str | Path, **variables: str) -> list[str | Path]:

@@ -3,6 +3,7 @@
 import io
 import json
 import time
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -18,9 +19,10 @@ from lcp_backup.errors import (
     LeaseHeld,
     LeaseLost,
     OutOfTime,
+    RunIsOver,
     StorageError,
 )
-from lcp_backup.jobs.active_run import ActiveRun, Pace, queued
+from lcp_backup.jobs.active_run import ActiveRun, Pace, queued, succeeded_before
 from lcp_backup.model import RunKind, RunState
 from lcp_backup.telemetry import Telemetry
 from tests.unit.conftest import SettableClock
@@ -205,6 +207,88 @@ def test_cleanup_runs_beside_a_run_that_holds_the_lease(
         with ActiveRun(catalog, telemetry, RunKind.CLEANUP, None, IDLE) as cleanup:
             cleanup.confirm()
     assert catalog.get_run(cleanup.id).state is RunState.SUCCEEDED
+
+
+def test_a_run_whose_record_says_that_it_ended_is_not_done_again(
+    catalog: Catalog, telemetry: Telemetry
+) -> None:
+    """Lambda may deliver an event twice, whatever it is told; the record is the truth."""
+    for state in (RunState.FAILED, RunState.SUCCEEDED):
+        run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, None)
+        with suppress(ArchiveDamaged):
+            with ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id):
+                if state is RunState.FAILED:
+                    raise ArchiveDamaged("segment 3")
+        record = catalog.get_run(run.id)
+        assert record.state is state
+        again = ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id)
+        with pytest.raises(RunIsOver, match=f"{run.id} has {state} .*ask for it anew"):
+            with again:
+                raise AssertionError("it was done again")
+        assert again.is_another_deliverys
+        assert catalog.get_run(run.id) == record
+        catalog.check_lease_is_free()
+    with pytest.raises(RunIsOver):
+        succeeded_before(catalog, next(it.id for it in catalog.runs() if it.error is not None))
+    assert succeeded_before(catalog, record.id)
+
+
+def test_a_second_delivery_leaves_the_record_to_the_one_that_is_at_work(
+    catalog: Catalog, telemetry: Telemetry
+) -> None:
+    run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, None)
+    with ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id):
+        second = ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id)
+        with pytest.raises(LeaseHeld), queued(catalog, run.id, telemetry.log), second:
+            raise AssertionError("two deliveries are at work")
+        assert second.is_another_deliverys
+        assert catalog.get_run(run.id).state is RunState.RUNNING
+        assert not succeeded_before(catalog, run.id)
+
+
+def test_a_run_that_was_killed_is_taken_over_once_its_lease_has_ended(
+    catalog: Catalog, telemetry: Telemetry, clock: SettableClock
+) -> None:
+    run = catalog.queue_run(catalog.new_run_id(RunKind.CREATE), RunKind.CREATE, None)
+    catalog.acquire(run.id, RunKind.CREATE, None, timedelta(minutes=2))
+    catalog.write_run(run.model_copy(update={"state": RunState.RUNNING}))
+    clock.pass_by(timedelta(minutes=2))
+    assert not succeeded_before(catalog, run.id)
+    with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE, run_id=run.id):
+        pass
+    assert catalog.get_run(run.id).state is RunState.SUCCEEDED
+
+
+@pytest.mark.parametrize("before", [RunState.QUEUED, RunState.RUNNING, RunState.SUCCEEDED])
+def test_a_delivery_that_another_run_keeps_out_changes_no_record_that_has_ended(
+    catalog: Catalog, telemetry: Telemetry, before: RunState
+) -> None:
+    run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, None)
+    ended = {"finished_at": catalog.now()} if before.ended else {}
+    catalog.write_run(run.model_copy(update={"state": before, **ended}))
+    catalog.acquire("other", RunKind.CREATE, None, timedelta(minutes=2))
+    with pytest.raises(LeaseHeld):
+        with ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id):
+            raise AssertionError("two runs hold the lease")
+    # One that was under way would hold the lease, so it is dead.
+    expected = before if before.ended else RunState.FAILED
+    assert catalog.get_run(run.id).state is expected
+
+
+def test_a_storage_that_is_away_ends_no_run_that_another_delivery_may_be_doing(
+    catalog: Catalog, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, None)
+    catalog.write_run(run.model_copy(update={"state": RunState.RUNNING}))
+
+    def away(*_: Any) -> None:
+        raise StorageError("S3 failed")
+
+    monkeypatch.setattr(catalog, "acquire", away)
+    with pytest.raises(StorageError), queued(catalog, run.id, telemetry.log):
+        with ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id):
+            raise AssertionError("it began without a lease")
+    assert catalog.get_run(run.id).state is RunState.RUNNING
 
 
 def _until(condition: Any) -> None:

@@ -21,6 +21,7 @@ def test_the_defaults_are_those_of_the_seed() -> None:
     assert settings.backup_restore_schedule is None
     assert settings.backup_folder == "/opt/liferay/data"
     assert settings.backup_retention_days == 30
+    assert settings.backup_volume_shrink_limit == 50
     assert settings.database_service == "database"
     assert settings.dbname == "lportal"
     assert settings.master_user_name == "dxpcloud"
@@ -66,6 +67,10 @@ def test_more_than_thirty_days_are_thirty_and_a_warning() -> None:
         ("LCP_BACKUP_FOLDER", "data", "absolute path"),
         ("LCP_BACKUP_FOLDER", "/", "absolute path"),
         ("LCP_BACKUP_FOLDER", "/mnt/../etc", "absolute path"),
+        ("LCP_BACKUP_VOLUME_SHRINK_LIMIT", "101", "0 to 100"),
+        ("LCP_BACKUP_VOLUME_SHRINK_LIMIT", "-1", "0 to 100"),
+        ("LCP_BACKUP_VOLUME_SHRINK_LIMIT", "50 %", "0 to 100"),
+        ("LCP_FILE_SYSTEM_MOUNT_PATH", "liferay", "absolute path"),
         ("LCP_BACKUP_RESTORE_STRATEGY", "MERGE", "PREPARE_AND_SWAP or OVERWRITE"),
         ("LCP_BACKUP_CREATE_SCHEDULE", "0 0 * *", "field"),
         ("LCP_BACKUP_CREATE_SCHEDULE", "99 0 * * *", "99"),

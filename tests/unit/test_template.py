@@ -184,6 +184,47 @@ def test_keys_are_used_through_s3_of_their_own_region_only(template: dict[str, A
             assert "BackupRestoreSourceKmsKeyArn" in str(via["Fn::Sub"][1]["Region"])
 
 
+def variables(template: dict[str, Any], function: str) -> dict[str, Any]:
+    """The variables that only this function has."""
+    properties = template["Resources"][f"{function}Function"]["Properties"]
+    found: dict[str, Any] = properties["Environment"]["Variables"]
+    return found
+
+
+def test_who_reads_or_replaces_the_folder_knows_where_its_file_system_is_mounted(
+    template: dict[str, Any],
+) -> None:
+    for function in ("Create", "Restore"):
+        (mount,) = template["Resources"][f"{function}Function"]["Properties"]["FileSystemConfigs"][
+            "Fn::If"
+        ][1]
+        assert variables(template, function)["LCP_FILE_SYSTEM_MOUNT_PATH"] == {
+            "Fn::If": ["HasFileSystem", mount["LocalMountPath"], ""]
+        }
+
+
+def test_the_limit_of_a_shrinking_volume_reaches_create_and_is_checked_at_deployment(
+    template: dict[str, Any],
+) -> None:
+    limit = {"Ref": "BackupVolumeShrinkLimit"}
+    checked = template["Resources"]["Schedules"]["Properties"]["Variables"]
+    for given in (variables(template, "Create"), checked):
+        assert given["LCP_BACKUP_VOLUME_SHRINK_LIMIT"] == limit
+    assert template["Parameters"]["BackupVolumeShrinkLimit"]["Default"] == "50"
+
+
+@pytest.mark.parametrize(
+    ("function", "retries"),
+    [("Restore", 0), ("Schedules", 0), ("Watch", 0), ("Create", 2), ("Upload", 2), ("Cleanup", 2)],
+)
+def test_lambda_repeats_only_what_harms_nobody_who_was_told_that_it_failed(
+    template: dict[str, Any], function: str, retries: int
+) -> None:
+    """Unless told otherwise, Lambda repeats a failed asynchronous invocation twice."""
+    config = template["Resources"][f"{function}Function"]["Properties"]["EventInvokeConfig"]
+    assert config["MaximumRetryAttempts"] == retries
+
+
 RULES = ("create-1", "create-2", "restore-1", "restore-2", "cleanup-1", "cleanup-2")
 
 

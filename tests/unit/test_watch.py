@@ -254,6 +254,18 @@ def test_a_backup_of_another_environment_does_not_stand_for_one_of_the_source(
     assert look(at(20, 5, 30), RECOVERY).overdue is not None
 
 
+def test_a_backup_that_had_the_id_before_does_not_stand_for_the_one_that_has_it_now(
+    look: Watcher, catalog: Catalog, source: Catalog, clock: SettableClock
+) -> None:
+    newest = publish(source, at(20, 3))
+    clock.now = at(20, 4, 1)
+    restored(catalog, clock, newest)
+    assert look(at(20, 5, 30), RECOVERY).overdue is None
+    (run,) = catalog.runs()
+    catalog.write_run(run.model_copy(update={"backup_run_id": "the one that was deleted"}))
+    assert look(at(20, 5, 30), RECOVERY).overdue is not None
+
+
 def test_runs_from_long_before_the_wanted_backup_are_not_opened(
     look: Watcher, catalog: Catalog, source: Catalog, store: ObjectStore, clock: SettableClock
 ) -> None:

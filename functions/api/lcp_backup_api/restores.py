@@ -65,12 +65,15 @@ def restore_backup(
     with audited(backend.log, request, caller, "restore", backup_id=backup_id) as subject:
         fields = (what or What()).model_dump(mode="json", exclude_defaults=True)
         event = _event(backup_id, fields)
+        made_by = None
         if backend.restores_own_backups:
             # What is not there is told now, and not by a run that fails in a minute.
             known = catalog.latest() if backup_id == LATEST else catalog.get(backup_id)
-            backup_id = known.id
+            backup_id, made_by = known.id, known.run_id
         catalog.check_lease_is_free()
-        run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, backup_id)
+        run = catalog.queue_run(
+            catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, backup_id, backup_run_id=made_by
+        )
         subject.update(run_id=run.id, **fields)
         with queued(catalog, run.id, backend.log):
             event |= {"backup_id": backup_id, "run_id": run.id}

@@ -11,11 +11,10 @@ from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.errors import ArchiveRefused
 from lcp_backup.intake.content import Form, is_apples, recognised
 from lcp_backup.model import Notice, VolumeFacts
-from lcp_backup.volume.names import is_own, quoted, shown
+from lcp_backup.volume.names import LIBRARY, is_own, quoted, shown
 from lcp_backup.volume.segments import TarSegments
 from lcp_backup.volume.unpack import Attributes, check_link, extract
 
-LIBRARY: Final = "document_library"
 _TOP: Final = "data"
 """The data folder's own name, when it was packed from outside."""
 _SHOWN_NAMES: Final = 5

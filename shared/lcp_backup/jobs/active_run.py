@@ -10,12 +10,22 @@ from typing import Self
 from aws_lambda_powertools import Logger
 
 from lcp_backup.catalog import Catalog, HeldLease
-from lcp_backup.errors import BackupError, LeaseLost, NotFound, OutOfTime, StorageError, told
+from lcp_backup.errors import (
+    BackupError,
+    LeaseHeld,
+    LeaseLost,
+    NotFound,
+    OutOfTime,
+    RunIsOver,
+    StorageError,
+    UnknownFormat,
+    told,
+)
 from lcp_backup.model import Notice, Run, RunError, RunKind, RunState
 from lcp_backup.telemetry import EventName, Telemetry
 
 LEASE_TERM = timedelta(minutes=2)
-"""How long a dead run's lease stands. Lambda tries an asynchronous event again after one minute and
+"""How long a dead run's lease stands. Lambda tries a create or an upload again after one minute and
 two more minutes later, so the second retry finds the lease free."""
 HEARTBEAT = timedelta(seconds=15)
 """How often lease and record are renewed; several may fail before the lease expires."""
@@ -35,7 +45,11 @@ class ActiveRun:
 
     Entering raises LeaseHeld (the record then tells of the refusal) and StorageError. Leaving ends
     the record as succeeded or failed, whatever ended the block, and gives the lease back. Methods
-    may be called from several threads. With the `run_id` of a queued run, the record is that run's.
+    may be called from several threads.
+
+    With a `run_id` the record is that run's, and an event may be delivered twice. Whoever reads a
+    record that has ended can rely on it: entering then raises RunIsOver. While another delivery
+    holds the lease for this run, entering raises LeaseHeld and leaves the record to that one.
     """
 
     def __init__(
@@ -47,6 +61,7 @@ class ActiveRun:
         pace: Pace,
         *,
         run_id: str | None = None,
+        backup_run_id: str | None = None,
     ) -> None:
         now = catalog.now()
         self._catalog = catalog
@@ -57,9 +72,13 @@ class ActiveRun:
             kind=kind,
             state=RunState.RUNNING,
             backup_id=backup_id,
+            backup_run_id=backup_run_id,
             started_at=now,
             updated_at=now,
         )
+        self._was_given = run_id is not None
+        self.is_another_deliverys = False
+        """Whether it could not begin because another delivery of its event does it, or did."""
         self._lease: HeldLease | None = None
         self._lost: LeaseLost | None = None
         self._renewed_at = now
@@ -94,12 +113,16 @@ class ActiveRun:
                 self._log.warning(
                     "the run could not begin", error=type(error).__name__, reason=str(error)
                 )
-                self._finish(RunState.FAILED, describe(error, record.id))
+                self._refused(error)
                 self._forget()
                 raise
         try:
+            # Under the lease, because the delivery that ended the run held it until then.
+            if self._was_given and (over := _ended(self._catalog, record.id)) is not None:
+                self.is_another_deliverys = True
+                raise _over(over)
             self._catalog.write_run(record)
-        except StorageError as error:
+        except BackupError as error:
             _log_failure(self._log, "the run could not begin", record.id, error)
             self._release()
             self._forget()
@@ -119,6 +142,18 @@ class ActiveRun:
             self._finish(RunState.FAILED, describe(error, self.id))
         self._release()
         self._forget()
+
+    def _refused(self, error: BackupError) -> None:
+        """Ends the record of a run that did not get the lease, unless it is another delivery's."""
+        if isinstance(error, LeaseHeld) and error.run_id == self.id:
+            self.is_another_deliverys = True
+        elif not self._was_given:
+            self._finish(RunState.FAILED, describe(error, self.id))
+        elif isinstance(error, LeaseHeld):
+            # Of a run that is under way this tells that it has died: it would hold the lease.
+            with suppress(StorageError, UnknownFormat):
+                if _ended(self._catalog, self.id) is None:
+                    self._finish(RunState.FAILED, describe(error, self.id))
 
     def _forget(self) -> None:
         # The process lives on: its next lines are not about this run.
@@ -230,6 +265,36 @@ class ActiveRun:
             self._log.error("the run's record could not be kept", reason=str(failure))
 
 
+def succeeded_before(catalog: Catalog, run_id: str | None) -> bool:
+    """Whether an earlier delivery of a run's event did it already.
+
+    Failed is final: raises RunIsOver for a run whose record says so, because somebody was told. A
+    run that is under way is not over, as it may have been killed. Raises StorageError.
+    """
+    if run_id is None or (run := _ended(catalog, run_id)) is None:
+        return False
+    if run.state is RunState.FAILED:
+        raise _over(run)
+    return True
+
+
+def _ended(catalog: Catalog, run_id: str) -> Run | None:
+    """The record of a run that has ended, or None."""
+    try:
+        run = catalog.get_run(run_id)
+    except NotFound:
+        return None
+    return run if run.state.ended else None
+
+
+def _over(run: Run) -> RunIsOver:
+    how = f" with {run.error.type}" if run.error is not None else ""
+    return RunIsOver(
+        f"{run.kind} run {run.id} has {run.state}{how} at {run.finished_at:%Y-%m-%d %H:%M:%S} UTC,"
+        " and is not done again by a late delivery of its event; ask for it anew if it is wanted"
+    )
+
+
 @contextmanager
 def queued(catalog: Catalog, run_id: str | None, log: Logger) -> Iterator[None]:
     """Around a job that a queued run asked for: that run ends also when the job never began.
@@ -260,7 +325,7 @@ def _end_queued(
     result: dict[str, str | int | bool],
 ) -> bool:
     """Whether the run was still queued, and has ended now."""
-    with suppress(NotFound, StorageError):
+    with suppress(NotFound, StorageError, UnknownFormat):
         run = catalog.get_run(run_id)
         if run.state is not RunState.QUEUED:
             return False

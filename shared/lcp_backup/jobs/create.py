@@ -29,9 +29,11 @@ from lcp_backup.jobs.active_run import (
     announce_failure,
     end_queued,
     queued,
+    succeeded_before,
 )
 from lcp_backup.jobs.archives import described, new_archive
 from lcp_backup.jobs.side_by_side import Check, side_by_side
+from lcp_backup.jobs.volume_loss import check_for_loss
 from lcp_backup.model import (
     Archive,
     ArchiveKind,
@@ -46,6 +48,7 @@ from lcp_backup.model import (
 from lcp_backup.requests import CreateRequest
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
+from lcp_backup.volume.mounts import check_mounted
 from lcp_backup.volume.pack import Packed, pack
 
 _TWIN_POLL_SECONDS = 3.0
@@ -85,17 +88,20 @@ def create_backup(
     LeaseHeld, OutOfTime, DatabaseError, VolumeError, StorageError, AwsError and their kinds.
     """
     with queued(catalog, request.run_id, telemetry.log):
+        succeeded_before(catalog, request.run_id)  # then the backup is found, unless it was deleted
         wanted = BackupId.of(settings.project_id, settings.environment_id, request.time)
         backup_id = catalog.id_for(wanted)
 
         def capture(run: ActiveRun) -> Manifest:
             run.note(settings.notices)
+            check_mounted(settings.backup_folder, settings.file_system_mount_path)
             return _Capture(
                 run=run,
                 backup_id=backup_id,
                 slot=wanted.slot,
                 backup_type=request.type,
                 folder=Path(settings.backup_folder),
+                shrink_limit=settings.backup_volume_shrink_limit,
                 catalog=catalog,
                 locate=locate,
                 programs=programs,
@@ -137,6 +143,8 @@ def _publish(
                     "the backup lacks something of the site", losses=manifest.losses
                 )
     except BaseException as error:
+        if active.is_another_deliverys:
+            raise
         if isinstance(error, LeaseHeld) and error.backup_id == active.backup_id:
             raise  # no failure: the same backup is being made
         telemetry.count(CreateFailure=1)
@@ -196,6 +204,8 @@ class _PackedVolume:
 
     archive: Archive
     packed: Packed
+    found: tuple[Notice, ...]
+    """What was seen by comparing it with the last backup's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +217,7 @@ class _Capture:
     slot: datetime
     backup_type: BackupType
     folder: Path
+    shrink_limit: int
     catalog: Catalog
     locate: Callable[[], DatabaseEndpoint]
     programs: Sequence[Path]
@@ -230,6 +241,7 @@ class _Capture:
             with suppress(StorageError, Conflict):
                 self.catalog.clear_unpublished(str(self.backup_id))
             raise
+        told = (*database.notices, *volume.found)
         return Manifest(
             id=str(self.backup_id),
             type=self.backup_type,
@@ -244,9 +256,9 @@ class _Capture:
             volume=volume.archive,
             database_facts=database.facts,
             volume_facts=volume.packed.facts,
-            warnings=(*database.notices, *volume.packed.notices),
+            warnings=(*told, *volume.packed.notices),
             warnings_left_out=volume.packed.notices_left_out,
-            losses=volume.packed.losses + sum(it.means_loss for it in database.notices),
+            losses=volume.packed.losses + sum(notice.means_loss for notice in told),
         )
 
     def _attempt(self) -> tuple[_DumpedDatabase, _PackedVolume]:
@@ -331,8 +343,9 @@ class _Capture:
                 progress=self.run.progress_of("volume"),
                 check=check,
             )
+            found = check_for_loss(packed, self.catalog, self.shrink_limit)
             written = writer.finish()
-        return _PackedVolume(self._described(written), packed)
+        return _PackedVolume(self._described(written), packed, found)
 
     def _archive(self, kind: ArchiveKind, only_file: OnlyFile | None) -> ArchiveWriter:
         return new_archive(self.catalog, str(self.backup_id), kind, only_file)

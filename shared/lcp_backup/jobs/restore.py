@@ -14,14 +14,21 @@ from lcp_backup.database import load
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.load import Accounts, IndexedDump, Loaded, Scope, StagedDatabase
 from lcp_backup.database.local_infile import ROWS_TRAVEL_AS_STATEMENTS
-from lcp_backup.errors import InvalidRequest, RestoredInPart
-from lcp_backup.jobs.active_run import ActiveRun, Pace, announce_failure, queued
+from lcp_backup.errors import InvalidRequest, NotFound, RestoredInPart
+from lcp_backup.jobs.active_run import (
+    ActiveRun,
+    Pace,
+    announce_failure,
+    queued,
+    succeeded_before,
+)
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.model import Archive, BackupType, Manifest, Notice, RunKind, Segment
 from lcp_backup.requests import LATEST, RestoreRequest
 from lcp_backup.settings import RestoreStrategy, Settings
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume import parts, staging, unpack
+from lcp_backup.volume.mounts import check_mounted
 
 _MOST_DEFINERS: Final = 1000
 _THREADS: Final = os.process_cpu_count() or 1
@@ -70,7 +77,9 @@ def restore_backup(
     way back. Parts, and what goes into another database or folder, never overwrite.
 
     A scheduled restore does nothing while restores are paused, nor when the newest backup was the
-    last one restored.
+    last one restored. A run that has ended is never done again: a second delivery of its event
+    answers what the first one did, or raises RunIsOver when it failed. A queued run restores the
+    very backup that it was queued for, or none.
 
     Arguments: `catalog` keeps the run and the lease; `source` holds the backups and is only read;
     `locate` finds the database, `accounts` the accounts that an operator made for restores.
@@ -79,6 +88,9 @@ def restore_backup(
     kinds.
     """
     with queued(catalog, request.run_id, telemetry.log):
+        if succeeded_before(catalog, request.run_id):
+            telemetry.log.info("restored already, by this run", run_id=request.run_id)
+            return RestoreResult(request.backup_id, restored=False, run_id=request.run_id)
         if request.only_if_new and (pause := catalog.restores_paused()):
             telemetry.log.warning("restores are paused", by=pause.by, reason=pause.reason)
             return RestoreResult(None, restored=False)
@@ -88,12 +100,19 @@ def restore_backup(
             manifest = source.latest(uploaded=uploaded)
         else:
             manifest = source.get(request.backup_id)
+        _check_is_meant(manifest, catalog, request.run_id)
         last = next(catalog.restores(), None) if request.only_if_new else None
-        if last is not None and last.backup_id == manifest.id:
+        if last is not None and last.is_about(manifest):
             telemetry.log.info("restored already", backup_id=manifest.id)
             return RestoreResult(manifest.id, restored=False)
         active = ActiveRun(
-            catalog, telemetry, RunKind.RESTORE, manifest.id, pace, run_id=request.run_id
+            catalog,
+            telemetry,
+            RunKind.RESTORE,
+            manifest.id,
+            pace,
+            run_id=request.run_id,
+            backup_run_id=manifest.run_id,
         )
         try:
             with active as run:
@@ -114,6 +133,8 @@ def restore_backup(
                     events_disabled=result.events_disabled,
                 )
         except BaseException as error:
+            if active.is_another_deliverys:
+                raise
             telemetry.count(RestoreFailure=1)
             announce_failure(telemetry, "Restore Failed", active, error)
             raise
@@ -125,6 +146,22 @@ def restore_backup(
         {"backupId": manifest.id, "runId": run.id, "whole": request.is_whole},
     )
     return result
+
+
+def _check_is_meant(manifest: Manifest, catalog: Catalog, run_id: str | None) -> None:
+    """Raises NotFound when the backup that was asked for is gone and another has its id."""
+    if run_id is None:
+        return
+    try:
+        asked = catalog.get_run(run_id)
+    except NotFound:
+        return  # a schedule asked, and keeps no record before the run begins
+    if asked.backup_run_id is not None and not asked.is_about(manifest):
+        raise NotFound(
+            f"the backup {asked.backup_id} that was asked for, made by run {asked.backup_run_id},"
+            f" was deleted; {manifest.id} is now another one, made by run {manifest.run_id}: look"
+            " at it, and ask for it anew if it is wanted"
+        )
 
 
 def _notices(loaded: Loaded | None) -> tuple[Notice, ...]:
@@ -167,6 +204,8 @@ class _Restore:
     def replace(self) -> Loaded | None:
         """Stages what is asked for and swaps it in; answers what was loaded into the database."""
         request = self.request
+        if request.wants_volume:
+            check_mounted(self.settings.backup_folder, self.settings.file_system_mount_path)
         self.run.detail(
             "the backup is restored to here",
             asked_for=request.backup_id,

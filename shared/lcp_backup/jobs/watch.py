@@ -161,6 +161,8 @@ def _is_as_new(restore: Run, wanted: Manifest) -> bool:
     """Whether a restore brought back this backup, or a newer one of the same environment."""
     if restore.backup_id is None:
         return False
+    if restore.backup_id == wanted.id:
+        return restore.is_about(wanted)
     # By their ids: the restored backup may have been deleted since.
     restored, asked = BackupId.parse(restore.backup_id), BackupId.parse(wanted.id)
     same_site = (restored.project, restored.environment) == (asked.project, asked.environment)

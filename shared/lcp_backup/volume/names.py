@@ -9,6 +9,9 @@ MOST_COMPONENT: Final = 255
 MOST_NAME: Final = 4095
 """Bytes of a whole name, and of what a link holds: what a program can give to Linux (PATH_MAX)."""
 
+LIBRARY: Final = "document_library"
+"""Liferay's own folder in the data folder: where its file system stores keep documents."""
+
 STAGING_NAME: Final = ".lcp-restore"
 """What a restore makes in the folder's top level while it works; never packed, never restored.
 

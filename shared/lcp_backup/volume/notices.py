@@ -6,14 +6,21 @@ from lcp_backup.model import Notice
 from lcp_backup.volume.names import shown
 
 MOST_NOTICES: Final = 100
+MOST_LOST: Final = 10_000
+_LOST = {"file-unreadable", "link-outside"}
 
 
 class Notices:
-    """Collects notices; beyond MOST_NOTICES it only counts them, those that mean no loss first."""
+    """Collects notices; beyond MOST_NOTICES it only counts them, those that mean no loss first.
+
+    Of those that tell of files that are missing, so many more are kept that they can be compared
+    with an index.
+    """
 
     def __init__(self) -> None:
         self._losses: list[Notice] = []
         self._others: list[Notice] = []
+        self._lost: list[Notice] = []
         self.left_out = 0
         """How many more there were."""
         self.losses = 0
@@ -23,10 +30,17 @@ class Notices:
     def listed(self) -> tuple[Notice, ...]:
         return (*self._losses, *self._others)
 
+    @property
+    def lost(self) -> tuple[Notice, ...]:
+        """What could not be read or leads out of the folder; the first MOST_LOST of them."""
+        return tuple(self._lost)
+
     def add(self, code: str, name: str, detail: str) -> None:
         """Notes something about a member; `name` is relative to the folder."""
         notice = Notice(code=code, subject=shown(name), detail=detail)
         self.losses += notice.means_loss
+        if code in _LOST and len(self._lost) < MOST_LOST:
+            self._lost.append(notice)
         (self._losses if notice.means_loss else self._others).append(notice)
         if len(self._losses) + len(self._others) > MOST_NOTICES:
             (self._others or self._losses).pop()

@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 from lcp_backup.archive import tar
 from lcp_backup.archive.write import ArchiveWriter
+from lcp_backup.errors import VolumeIncomplete
 from lcp_backup.model import Notice, VolumeFacts
+from lcp_backup.volume.names import LIBRARY, quoted
 from lcp_backup.volume.notices import Notices
 from lcp_backup.volume.scan import Entry, Found, note_unreadable, scan
 from lcp_backup.volume.segments import TarSegments
@@ -26,6 +28,8 @@ class Packed(NamedTuple):
     notices_left_out: int
     losses: int
     """How many of all notices mean loss."""
+    lost: tuple[Notice, ...] = ()
+    """What could not be read or leads out of the folder, also of what `notices` leaves out."""
 
 
 def pack(
@@ -44,7 +48,8 @@ def pack(
     The folder may be in use. A file that vanishes, changes or cannot be read becomes a notice
     (`file-vanished`, `file-changed`, `file-unreadable`), and the tar file is valid all the same: a
     file has the size it had when it was opened, cut, or filled up with zeros. What no restore would
-    take is left out with a notice, too (`scan.scan`); folders may be as deep as a path can name.
+    take is left out with a notice, too (`scan.scan`), and so is a link that leads out of the folder
+    (`link-outside`); folders may be as deep as a path can name.
 
     Args:
         folder: LCP_BACKUP_FOLDER.
@@ -52,7 +57,8 @@ def pack(
         progress: told the raw bytes of every segment as it is handed to the writer.
         check: called before every entry and every segment; what it raises ends the packing.
 
-    Raises VolumeError when the folder itself cannot be read, and what writer and check raise.
+    Raises VolumeError when the folder itself cannot be read; VolumeIncomplete when the document
+    library, or a folder in it, lies elsewhere behind a link; and what writer and check raise.
     """
     segments = TarSegments(writer, progress, check)
     packing = _Packing(segments)
@@ -65,7 +71,7 @@ def pack(
         files=packing.files, folders=packing.folders, links=packing.links, bytes=packing.bytes
     )
     notices = packing.notices
-    return Packed(facts, notices.listed, notices.left_out, notices.losses)
+    return Packed(facts, notices.listed, notices.left_out, notices.losses, notices.lost)
 
 
 class _Packing:
@@ -79,12 +85,28 @@ class _Packing:
     def take(self, entry: Entry) -> None:
         if entry.found is Found.FILE:
             self._take_file(entry)
+        elif entry.found is Found.LINK_OUT:
+            self._leave_out(entry)
         elif entry.status is not None:
             is_folder = entry.found is Found.FOLDER
             kind = tar.Kind.FOLDER if is_folder else tar.Kind.LINK
             self._segments.begin(entry.name, _header(entry, kind, entry.status), 0)
             self.folders += is_folder
             self.links += not is_folder
+
+    def _leave_out(self, entry: Entry) -> None:
+        """Notes a link that leads out; unless it stands for documents, which must not be lost."""
+        in_library = entry.name.startswith(f"{LIBRARY}/") and _leads_to_folder(entry)
+        if entry.name == LIBRARY or in_library:
+            # Not followed: it may lead to whatever the function itself can read.
+            raise VolumeIncomplete(
+                f"{quoted(entry.name)} is a symbolic link that leads out of LCP_BACKUP_FOLDER, to"
+                f" {quoted(entry.target)}: what lies there would be in no backup. Move that folder"
+                " to where the link is, or set LCP_BACKUP_FOLDER to a folder that holds both and"
+                " make the link a relative one"
+            )
+        detail = "leads out of the folder; not backed up, and left as it is by a restore"
+        self.notices.add("link-outside", entry.name, detail)
 
     def _take_file(self, entry: Entry) -> None:
         try:
@@ -132,6 +154,13 @@ class _Packing:
         except OSError as error:
             note_unreadable(self.notices, name, error)
             return 0
+
+
+def _leads_to_folder(entry: Entry) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(entry.base, dir_fd=entry.folder_fd).st_mode)
+    except OSError:
+        return False
 
 
 def _header(entry: Entry, kind: tar.Kind, status: os.stat_result) -> bytes:

@@ -12,6 +12,7 @@ from lcp_backup.errors import VolumeError
 from lcp_backup.volume.descent import Descent
 from lcp_backup.volume.names import (
     KEPT_PREFIX,
+    LIBRARY,
     MOST_NAME,
     STAGING_NAME,
     is_own,
@@ -30,6 +31,7 @@ class Found(Enum):
     FOLDER = "folder"
     FILE = "file"
     LINK = "link"
+    LINK_OUT = "link that leads out of the folder"
     OTHER = "other"
 
 
@@ -46,34 +48,39 @@ class Entry(NamedTuple):
     """
     base: str
     status: os.stat_result | None
-    """Given for folders and links; a file's is taken once it is open."""
+    """Given for folders and links of both kinds; a file's is taken once it is open."""
     target: str = ""
     """Where a link points."""
 
 
-def scan(folder: Path, notices: Notices) -> Generator[Entry]:
+def scan(folder: Path, notices: Notices, below: str = "") -> Generator[Entry]:
     """Everything in the folder but the folder itself: sorted, a folder before its content.
 
     Holds the names of one folder per level, and a few open descriptors. What vanishes or cannot be
     read on the way becomes a notice, and so does what is not taken because no restore would: a
-    socket, pipe or device (`special-file`), a link that leads out of the folder (`link-outside`), a
-    name of more than MOST_NAME bytes (`name-too-long`) with all below it, and one that only a file
-    system that ignores case takes for a staging folder (`reserved-name`). What a restore left is
-    passed over.
+    socket, pipe or device (`special-file`), a name of more than MOST_NAME bytes (`name-too-long`)
+    with all below it, and one that only a file system that ignores case takes for a staging folder
+    (`reserved-name`). Links that lead out are told from the others. What a restore left is passed
+    over.
+
+    Args:
+        folder: LCP_BACKUP_FOLDER.
+        notices: gets what is not yielded.
+        below: only what lies in this folder of it, whose name is then the beginning of all names.
 
     Raises VolumeError when the folder itself is missing, no folder or not readable, or the file
     system fails as a whole.
     """
     try:
-        root = os.open(folder, _OPEN_FOLDER)
+        root = os.open(folder / below, _OPEN_FOLDER)
     except OSError as error:
         raise _unusable(folder, error) from error
     with Descent(root) as way:
         try:
-            top = [(base, found) for base, found in _listed(root) if _is_taken(base, notices)]
+            top = [it for it in _listed(root) if below or _is_taken(it[0], notices)]
         except OSError as error:
             raise _unusable(folder, error) from error
-        levels = [("", iter(top))]
+        levels = [(f"{below}/" if below else "", iter(top))]
         while levels:
             prefix, bases = levels[-1]
             for base, found in bases:
@@ -94,8 +101,6 @@ def scan(folder: Path, notices: Notices) -> Generator[Entry]:
                     continue
                 if entry.found is Found.OTHER:
                     notices.add("special-file", name, "neither a file, a folder nor a link")
-                elif entry.found is Found.LINK and not link_stays_inside(name, entry.target):
-                    notices.add("link-outside", name, "leads out of the folder; not backed up")
                 else:
                     yield entry
             else:
@@ -153,7 +158,9 @@ def note_unreadable(notices: Notices, name: str, error: OSError) -> None:
 
 def _unusable(folder: Path, error: OSError) -> VolumeError:
     return VolumeError(
-        f"LCP_BACKUP_FOLDER is {str(folder)!r}, which cannot be backed up: {error.strerror}"
+        f"LCP_BACKUP_FOLDER is {str(folder)!r}, which cannot be backed up: {error.strerror}; name"
+        f" the folder that holds {LIBRARY}, see that its file system is mounted, and let the"
+        " function's user read it"
     )
 
 
@@ -178,4 +185,6 @@ def _entry(name: str, found: Found, folder_fd: int, base: str) -> Entry:
     status = os.stat(base, dir_fd=folder_fd, follow_symlinks=False)
     if not stat.S_ISLNK(status.st_mode):
         raise FileNotFoundError(errno.ENOENT, "was replaced while the folder was read")
-    return Entry(name, found, folder_fd, base, status, os.readlink(base, dir_fd=folder_fd))
+    target = os.readlink(base, dir_fd=folder_fd)
+    found = Found.LINK if link_stays_inside(name, target) else Found.LINK_OUT
+    return Entry(name, found, folder_fd, base, status, target)

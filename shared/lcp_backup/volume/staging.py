@@ -60,6 +60,7 @@ from lcp_backup.errors import InvalidRequest, VolumeError
 from lcp_backup.model import Notice
 from lcp_backup.volume.descent import open_up
 from lcp_backup.volume.names import KEPT_PREFIX, STAGING_NAME, is_own, quoted, shown
+from lcp_backup.volume.outward_links import carry_over
 from lcp_backup.volume.removal import remove
 
 _MOVING_OUT = "moving-out"
@@ -181,11 +182,21 @@ class StagedVolume:
 
     @property
     def notices(self) -> tuple[Notice, ...]:
-        """What could not be removed (`leftover-kept`) or moved away (`file-left-in-place`) so far.
+        """What could not be removed, moved away or kept so far.
 
-        Complete after `discard`. What an earlier restore had left is among them.
+        `leftover-kept`, `file-left-in-place`, `link-not-kept`. Complete after
+        `discard`. What an earlier restore had left is among them.
         """
         return tuple(self._notices)
+
+    def carry_over_links(self, paths: Collection[str] = ()) -> None:
+        """Has the live folder's links that lead out of it stay: no backup could bring them back.
+
+        Call it once the tree is whole. `paths` are those that will be swapped, when that is not the
+        whole folder. Which cannot stay becomes a notice; raises VolumeError.
+        """
+        with _errors_about(self._places.folder, "restored with its links that lead out of it"):
+            self._note(carry_over(self._places.folder, self._places.new, paths))
 
     def check_replaceable(self, paths: Collection[str] | None = None) -> None:
         """Makes sure that nothing immovable is in the way of a swap; of these parts only, if given.

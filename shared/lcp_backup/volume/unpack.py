@@ -90,6 +90,7 @@ def staged_by(
                 fill(tree)
         except OSError as error:
             raise _unwritable(folder, error) from error
+        staged.carry_over_links(parts or ())
         staged.check_replaceable(parts)
         undo.pop_all()
     return staged

@@ -1,6 +1,7 @@
 """Things broken on purpose: nothing half-made is published, and the live site stays as it was."""
 
 import re
+import shutil
 import signal
 import threading
 import time
@@ -21,6 +22,7 @@ from lcp_backup.errors import (
     StorageError,
     TableChangedDuringDump,
     VolumeError,
+    VolumeIncomplete,
 )
 from lcp_backup.model import RunKind, RunState
 from lcp_backup.objects import MIB
@@ -271,6 +273,45 @@ def test_files_that_change_or_vanish_while_they_are_read_become_warnings(
     warnings = {(notice.code, notice.subject) for notice in mariadb_site.manifest().warnings}
     assert ("file-changed", "document_library/large.bin") in warnings
     mariadb_site.restore()
+
+
+def test_an_emptied_folder_fails_the_backup_and_leaves_the_last_one(mariadb_site: JobSite) -> None:
+    mariadb_site.create()
+    shutil.rmtree(mariadb_site.folder / "document_library")
+    with pytest.raises(VolumeIncomplete, match=f"0 files .* in backup {BACKUP_ID}"):
+        mariadb_site.create("2026-11-20T01:15:00Z")
+    assert [it.id for it in mariadb_site.catalog.backups()] == [BACKUP_ID]
+    assert mariadb_site.catalog.ids() == [BACKUP_ID]
+    assert list(mariadb_site.catalog.open_uploads()) == []
+    mariadb_site.env["LCP_BACKUP_VOLUME_SHRINK_LIMIT"] = "100"
+    made = mariadb_site.create("2026-11-20T01:15:00Z")["backup_id"]
+    assert [it.code for it in mariadb_site.catalog.get(made).warnings] == ["volume-empty"]
+
+
+def test_a_file_system_that_is_not_mounted_fails_backups_and_restores_before_they_begin(
+    mariadb_site: JobSite,
+) -> None:
+    mariadb_site.create()
+    before = mariadb_site.fingerprint()
+    mariadb_site.env["LCP_FILE_SYSTEM_MOUNT_PATH"] = str(mariadb_site.folder.parent)
+    with pytest.raises(VolumeError, match="no file system is mounted"):
+        mariadb_site.create("2026-11-20T01:15:00Z")
+    with pytest.raises(VolumeError, match="no file system is mounted"):
+        mariadb_site.restore()
+    assert mariadb_site.catalog.ids() == [BACKUP_ID]
+    assert before.differences(mariadb_site.fingerprint()) == []
+
+
+def test_a_link_that_no_backup_holds_outlives_a_restore(
+    mariadb_site: JobSite, tmp_path: Path
+) -> None:
+    (tmp_path / "logs").mkdir()
+    (mariadb_site.folder / "logs").symlink_to(tmp_path / "logs")
+    mariadb_site.create()
+    (notice,) = mariadb_site.manifest().warnings
+    assert (notice.code, notice.subject) == ("link-outside", "logs")
+    mariadb_site.restore()
+    assert (mariadb_site.folder / "logs").readlink() == tmp_path / "logs"
 
 
 def test_a_missing_folder_fails_the_backup_and_names_the_variable(mariadb_site: JobSite) -> None:

@@ -334,6 +334,16 @@ def test_a_restore_of_parts_is_handed_on_as_it_was_asked_for(
     assert started == [("restore-function", event)]
 
 
+@pytest.mark.parametrize("named", ["latest", ID])
+def test_a_queued_restore_knows_which_backup_of_that_id_is_meant(
+    call: Client, catalog: Catalog, clock: SettableClock, named: str
+) -> None:
+    publish(catalog, clock())
+    run_id = call("POST", f"/backup/restore/{named}").json()["run_id"]
+    run = call("GET", f"/backup/runs/{run_id}").json()
+    assert (run["backup_id"], run["backup_run_id"]) == (ID, catalog.get(ID).run_id)
+
+
 @pytest.mark.parametrize(
     ("body", "names"),
     [

@@ -106,8 +106,9 @@ def test_only_these_classes_speak_for_themselves() -> None:
     assert speaking == {
         *("InvalidCron", "InvalidRequest", "NotFound", "UnknownFormat"),
         *("Unauthenticated", "Forbidden", "NotAMember", "FromAnotherSite", "Throttled"),
-        *("Conflict", "LeaseHeld", "LeaseLost", "OutOfTime"),
-        *("ArchiveError", "ArchiveDamaged", "ArchiveRefused", "FlavourMismatch", "VolumeError"),
+        *("Conflict", "LeaseHeld", "LeaseLost", "OutOfTime", "RunIsOver"),
+        *("ArchiveError", "ArchiveDamaged", "ArchiveRefused", "FlavourMismatch"),
+        *("VolumeError", "VolumeIncomplete"),
     }
 
 
