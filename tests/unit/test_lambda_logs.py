@@ -56,8 +56,8 @@ class _Answer(BaseHTTPRequestHandler):
             }
             self._send(200, self.server.waiting.pop(), headers)
         else:
-            # The client waits for its next event until it is ended. An answer without one would make
-            # it write an error.
+            # The client waits for its next event until it is ended: without one in the answer it
+            # would write an error.
             self.server.over.wait()
 
     def do_POST(self) -> None:
