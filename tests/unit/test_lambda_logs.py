@@ -36,6 +36,7 @@ class World(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answer)
         self.waiting = [b"{}"]
         self.answered = threading.Event()
+        self.over = threading.Event()
         self.address = f"127.0.0.1:{self.server_port}"
 
 
@@ -55,7 +56,9 @@ class _Answer(BaseHTTPRequestHandler):
             }
             self._send(200, self.server.waiting.pop(), headers)
         else:
-            self.server.answered.wait()
+            # The client waits for its next event until it is ended: without one in the answer it
+            # would write an error.
+            self.server.over.wait()
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -77,7 +80,7 @@ def world() -> Iterator[World]:
     with World() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
-        server.answered.set()
+        server.over.set()
         server.shutdown()
 
 
