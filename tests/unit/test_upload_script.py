@@ -11,7 +11,7 @@ import pytest
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "upload.sh"
 UPLOAD = "20261123T001500-upload-0a1b2c3d"
-ARRIVED = {"size": 1, "arrived": True, "url": None, "parts": []}
+ARRIVED: dict[str, object] = {"size": 1, "arrived": True, "url": None, "parts": []}
 PLAN = {"upload_id": UPLOAD, "database": ARRIVED, "volume": ARRIVED}
 """Of an upload whose files are there, so that the script has only to complete it."""
 UNAVAILABLE = (503, "text/html", "<html>later</html>")

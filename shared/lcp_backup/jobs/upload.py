@@ -56,7 +56,7 @@ _MOST_INFLATED: Final = 200
 """How many times its size a file may inflate to: dumps come to 10 or 20, a bomb to 1,000."""
 _SMALL: Final = 64 << 20
 """What any file may inflate to."""
-_REFUSALS: Final = {kind.__name__ for kind in (ArchiveError, *ArchiveError.__subclasses__())}
+_REFUSALS: Final = {ArchiveError.__name__, *(it.__name__ for it in ArchiveError.__subclasses__())}
 """What a record calls the errors by which files are refused."""
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
