@@ -6,13 +6,12 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "upload.sh"
 UPLOAD = "20261123T001500-upload-0a1b2c3d"
-ARRIVED: dict[str, Any] = {"size": 1, "arrived": True, "url": None, "parts": []}
+ARRIVED: dict[str, object] = {"size": 1, "arrived": True, "url": None, "parts": []}
 PLAN = {"upload_id": UPLOAD, "database": ARRIVED, "volume": ARRIVED}
 """Of an upload whose files are there, so that the script has only to complete it."""
 UNAVAILABLE = (503, "text/html", "<html>later</html>")
