@@ -17,7 +17,6 @@ from lcp_backup.errors import (
     ArchiveError,
     Conflict,
     InvalidRequest,
-    LeaseHeld,
     LeaseLost,
     NotFound,
     ObjectNotFound,
@@ -54,6 +53,8 @@ _LARGEST_PART: Final = 5 << 30
 """S3's limit (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html)."""
 _MOST_INFLATED: Final = 200
 """How many times its size a file may inflate to: dumps come to 10 or 20, a bomb to 1,000."""
+_GIVEN_UP: Final = timedelta(hours=1)
+"""How long Lambda keeps an event (the template's MaximumEventAgeInSeconds)."""
 _SMALL: Final = 64 << 20
 """What any file may inflate to."""
 _REFUSALS: Final = {ArchiveError.__name__, *(it.__name__ for it in ArchiveError.__subclasses__())}
@@ -182,6 +183,8 @@ class Uploads:
             return
         if run.state is RunState.SUCCEEDED:
             raise Conflict(f"upload {upload_id} was taken in already, as backup {run.backup_id}")
+        if run.state is RunState.QUEUED and self._catalog.now() > run.updated_at + _GIVEN_UP:
+            return
         if not run.state.ended:
             raise Conflict(f"upload {upload_id} is being taken in; its run is {run.state}")
 
@@ -335,15 +338,19 @@ def take_in(
 
     Nothing is published unless both are whole. Files that are refused are deleted, and the run's
     record says why; after any other failure they are kept, and the upload may be sealed again.
-    Two deliveries of one event make one backup, also when the first was killed after publishing.
+    Two deliveries of one event make one backup, also when the first was killed after publishing;
+    when it failed, the second raises RunIsOver. While another run writes, LeaseHeld is raised and
+    the run stays queued.
 
     The backup's id is the newest minute not later than now that has no backup. Raises NotFound,
     ArchiveRefused, ArchiveDamaged, LeaseHeld, OutOfTime, StorageError and their kinds.
     """
     upload_id = request.upload_id
+    if not _has_succeeded(catalog, upload_id):
+        # While somebody writes, also another delivery of this event, the run is as queued as it
+        # was: nobody is told that it failed, and Lambda tries again.
+        catalog.check_lease_is_free()
     with queued(catalog, upload_id, telemetry.log):
-        if (holder := catalog.lease_holder()) is not None and holder.run_id == upload_id:
-            raise LeaseHeld(f"upload {upload_id} is being taken in", kind=RunKind.UPLOAD)
         manifest = _published_by(catalog, upload_id)
         if manifest is not None and _has_succeeded(catalog, upload_id):
             return _result(manifest)
@@ -358,8 +365,14 @@ def take_in(
                 assert manifest is not None
                 run.concerns(manifest.id)
                 run.set_result(bytes=manifest.size)
-                catalog.delete_upload(upload_id)
+                try:
+                    catalog.delete_upload(upload_id)
+                except StorageError as error:
+                    # There is a backup now, so this is no failure; cleanup takes the files away.
+                    telemetry.log.warning("the sent files stay for a day", reason=str(error))
         except BaseException as error:
+            if active.is_another_deliverys:
+                raise
             telemetry.count(UploadFailure=1)
             announce_failure(telemetry, "Upload Failed", active, error)
             raise
@@ -453,6 +466,13 @@ class _Intake:
                 self._run.check,
             )
         self._run.note(taken.notices)
+        self._run.detail(
+            "both files were judged to their ends",
+            dumped_by=database_facts.client_version,
+            tables=database_facts.tables,
+            files=taken.facts.files,
+            bytes=taken.facts.bytes,
+        )
         return self._manifest(*archives, database_facts, taken)
 
     def _finished(self, writer: ArchiveWriter) -> Archive:
