@@ -191,6 +191,7 @@ NOTICES: Final[Mapping[str, bool]] = {
     "schema-comment": False,
     "schema-encryption": False,
     "special-file": False,
+    "view-of-another-schema": False,
     "volume-empty": True,
     "volume-not-compared": False,
 }

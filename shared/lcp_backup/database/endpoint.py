@@ -19,6 +19,8 @@ from lcp_backup.settings import DatabaseTls
 type Connection = pymysql.Connection[pymysql.cursors.Cursor]
 
 _CONNECT_TIMEOUT_SECONDS: Final = 10
+_LOGIN_TIMEOUT_SECONDS: Final = 30
+"""For each answer until the login is done; what a statement takes afterwards is not limited."""
 _WRONG_LOGIN: Final = {
     ER.ACCESS_DENIED_ERROR,
     # MySQL 9: ER_ACCESS_DENIED_NO_PASSWORD_ERROR
@@ -85,7 +87,7 @@ def connect(
     Raises DatabaseUnreachable, which says what is wrong and which variable to look at.
     """
     try:
-        return LoadingConnection(
+        connection = LoadingConnection(
             host=endpoint.host,
             port=endpoint.port,
             user=endpoint.user,
@@ -96,6 +98,7 @@ def connect(
             autocommit=True,
             local_infile=local_infile,
             connect_timeout=_CONNECT_TIMEOUT_SECONDS,
+            read_timeout=_LOGIN_TIMEOUT_SECONDS,
             # Without a context PyMySQL encrypts when the server offers it, and checks nothing.
             ssl=tls.context(endpoint.tls, endpoint.ca),
             ssl_disabled=endpoint.tls is DatabaseTls.DISABLED,
@@ -106,6 +109,15 @@ def connect(
         )
     except pymysql.MySQLError as error:
         raise DatabaseUnreachable(_reason(endpoint, database, error)) from None
+    except RuntimeError as error:
+        # (PyMySQL's, for a plugin that needs a library which is not in the layer: ed25519.)
+        raise DatabaseUnreachable(
+            f"{endpoint.user!r} logs in at {endpoint.host}:{endpoint.port} by a plugin that this"
+            f" service does not have ({error}): give the account another, such as"
+            " caching_sha2_password or mysql_native_password"
+        ) from None
+    connection.wait_without_limit()
+    return connection
 
 
 def ask_server(connection: Connection) -> Server:

@@ -49,6 +49,11 @@ class LoadingConnection(pymysql.connections.Connection):
     _next_seq_id: int
     _write_bytes: Callable[[bytes | memoryview], None]
     _force_close: Callable[[], None]
+    _read_timeout: float | None
+
+    def wait_without_limit(self) -> None:
+        """From now on an answer may take as long as it takes."""
+        self._read_timeout = None
 
     def load_rows(self, statement: bytes, text: memoryview) -> LoadedRows:
         """Executes a LOAD DATA LOCAL INFILE statement that reads `text`, which is not copied.

@@ -42,6 +42,7 @@ def inspect(
     found = [
         _floats(connection, schema),
         _elsewhere(connection, schema),
+        _views_beyond(connection, schema),
         *_of_the_schema(connection, schema),
         _histograms(connection, schema),
         _without_primary_key(connection, schema),
@@ -199,6 +200,27 @@ def _elsewhere(connection: Connection, schema: str) -> Notice | None:
         subjects=foreign_keys_from_elsewhere(connection, schema),
         detail="foreign keys of other schemas point to this one: a restore refuses until they are"
         " dropped, as they would point to nothing afterwards",
+    )
+
+
+def _views_beyond(connection: Connection, schema: str) -> Notice | None:
+    rows = execute(
+        connection,
+        "SELECT table_name, view_definition FROM information_schema.views WHERE table_schema = %s"
+        " ORDER BY table_name",
+        schema,
+    )
+    others = execute(
+        connection,
+        "SELECT schema_name FROM information_schema.schemata WHERE schema_name <> %s",
+        schema,
+    )
+    marks = [f"{quote(text(name))}." for (name,) in others]
+    return _notice(
+        code="view-of-another-schema",
+        subjects=[text(name) for name, body in rows if any(it in text(body) for it in marks)],
+        detail="these views read other schemas, which the account that owns the site's views may"
+        " not: a restore needs an account that may in LCP_SITE_USER_NAME",
     )
 
 

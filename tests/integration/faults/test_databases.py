@@ -229,6 +229,12 @@ def test_a_key_of_another_schema_is_told_and_keeps_a_restore_from_breaking_it(ro
         world.say("DROP DATABASE crm")
 
 
+def test_a_view_that_reads_another_schema_is_told_with_what_its_restore_needs(road: Road) -> None:
+    road.world.root.select_db(NAME)
+    road.world.say("CREATE VIEW beyond AS SELECT v.id FROM canary.victim AS v")
+    assert notices(road, road.create())["view-of-another-schema"].subject == "beyond"
+
+
 def test_a_row_that_the_server_could_not_take_again_is_a_notice_with_the_value_to_set(
     road: Road,
 ) -> None:
