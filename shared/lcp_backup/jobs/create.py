@@ -140,10 +140,8 @@ def _publish(
             catalog.publish(manifest)
             run.set_result(bytes=manifest.size, warnings=len(manifest.warnings))
     except BaseException as error:
-        if active.is_another_deliverys:
-            raise
-        if isinstance(error, LeaseHeld) and error.backup_id == active.backup_id:
-            raise  # no failure: the same backup is being made
+        if active.is_another_deliverys or active.makes_the_same(error):
+            raise  # no failure
         telemetry.count(CreateFailure=1)
         announce_failure(telemetry, "Backup Failed", active, error)
         raise
