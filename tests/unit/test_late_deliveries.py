@@ -182,6 +182,38 @@ def test_a_backup_that_was_deleted_is_not_made_again_by_a_second_delivery(
     assert catalog.find(manifest.id) is None
 
 
+def test_a_create_that_another_run_was_faster_with_has_not_failed(
+    create: Create, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A schedule and the API in one minute: one waits for the other, and may have to make it."""
+    run = catalog.queue_run(catalog.new_run_id(RunKind.CREATE), RunKind.CREATE, ID)
+    lease = catalog.acquire("faster", RunKind.CREATE, ID, timedelta(minutes=2))
+    states: list[RunState] = []
+
+    def look() -> None:
+        # Once before the other took the lease, and once after it died.
+        states.append(catalog.get_run(run.id).state)
+        if len(states) == 2:
+            lease.release()
+
+    monkeypatch.setattr(catalog, "backup_in_use", look)
+    with pytest.raises(_BegunError):
+        create(run.id)
+    assert states == [RunState.QUEUED] * 2
+
+
+def test_a_killed_scheduled_restore_that_comes_again_takes_the_newest_by_then(
+    restore: Restore, catalog: Catalog, clock: SettableClock
+) -> None:
+    run = asked_for(catalog, made(catalog, clock, "first"))
+    catalog.write_run(run.model_copy(update={"state": RunState.RUNNING}))
+    clock.pass_by(timedelta(minutes=5))
+    made(catalog, clock, "newer")
+    with pytest.raises(_BegunError):
+        restore(run.id, only_if_new=True)
+    assert catalog.get_run(run.id).backup_run_id == "newer"
+
+
 @pytest.mark.parametrize("taker", [BackupType.UPLOADED, BackupType.MANUAL, BackupType.AUTO])
 def test_a_queued_restore_never_restores_another_backup_that_took_its_minute(
     restore: Restore, catalog: Catalog, clock: SettableClock, taker: BackupType

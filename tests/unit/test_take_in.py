@@ -15,9 +15,11 @@ from lcp_backup.errors import (
     ArchiveDamaged,
     ArchiveError,
     ArchiveRefused,
+    Conflict,
     LeaseHeld,
     NotFound,
     OutOfTime,
+    RunIsOver,
     StorageError,
 )
 from lcp_backup.jobs.active_run import Pace
@@ -274,6 +276,56 @@ def test_a_run_that_was_killed_is_finished_by_the_next_delivery(
     assert inbox.run(upload_id).state is RunState.SUCCEEDED
     assert len(list(catalog.backups())) == 1
     assert inbox.keys("uploads") == []
+
+
+def test_files_that_cannot_be_forgotten_make_no_failure_of_a_backup_that_was_made(
+    inbox: Inbox, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = inbox.sent()
+
+    def refuse(*_: object) -> None:
+        raise StorageError("the storage is away")
+
+    monkeypatch.setattr(catalog, "delete_upload", refuse)
+    assert inbox.take_in(upload_id).backup_id == "acme-prd-202611230015"
+    assert inbox.run(upload_id).state is RunState.SUCCEEDED
+
+
+def test_an_upload_that_failed_is_not_taken_in_before_it_is_completed_again(
+    inbox: Inbox, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = inbox.sent()
+    with monkeypatch.context() as broken:
+
+        def refuse(*_: object) -> None:
+            raise StorageError("the storage is away")
+
+        broken.setattr(catalog, "publish", refuse)
+        with pytest.raises(StorageError, match="away"):
+            inbox.take_in(upload_id)
+    failed = inbox.run(upload_id)
+    with pytest.raises(RunIsOver):
+        inbox.take_in(upload_id)
+    assert inbox.run(upload_id) == failed
+    assert list(catalog.backups()) == []
+    inbox.uploads.seal(upload_id)
+    inbox.take_in(upload_id)
+
+
+def test_an_upload_that_lambda_gave_up_while_another_run_wrote_may_be_completed_again(
+    inbox: Inbox, catalog: Catalog, clock: SettableClock
+) -> None:
+    upload_id = inbox.sent()
+    lease = catalog.acquire("other", RunKind.RESTORE, None, timedelta(minutes=2))
+    with pytest.raises(LeaseHeld):
+        inbox.take_in(upload_id)
+    lease.release()
+    assert inbox.run(upload_id).state is RunState.QUEUED
+    with pytest.raises(Conflict, match="its run is queued"):
+        inbox.uploads.seal(upload_id)
+    clock.pass_by(timedelta(minutes=61))
+    inbox.uploads.seal(upload_id)
+    inbox.take_in(upload_id)
 
 
 def test_while_another_run_writes_the_upload_waits_for_another_try(

@@ -143,10 +143,20 @@ class ActiveRun:
         self._release()
         self._forget()
 
+    def makes_the_same(self, error: BaseException) -> bool:
+        """Whether what kept this run out is another run that makes the same backup."""
+        return (
+            isinstance(error, LeaseHeld)
+            and error.kind == self._record.kind == RunKind.CREATE
+            and error.backup_id == self.backup_id is not None
+        )
+
     def _refused(self, error: BackupError) -> None:
         """Ends the record of a run that did not get the lease, unless it is another delivery's."""
         if isinstance(error, LeaseHeld) and error.run_id == self.id:
             self.is_another_deliverys = True
+        elif self.makes_the_same(error):
+            pass  # no failure: its job waits for that one's backup
         elif not self._was_given:
             self._finish(RunState.FAILED, describe(error, self.id))
         elif isinstance(error, LeaseHeld):

@@ -143,10 +143,8 @@ def _publish(
                     "the backup lacks something of the site", losses=manifest.losses
                 )
     except BaseException as error:
-        if active.is_another_deliverys:
-            raise
-        if isinstance(error, LeaseHeld) and error.backup_id == active.backup_id:
-            raise  # no failure: the same backup is being made
+        if active.is_another_deliverys or active.makes_the_same(error):
+            raise  # no failure
         telemetry.count(CreateFailure=1)
         announce_failure(telemetry, "Backup Failed", active, error)
         raise

@@ -100,7 +100,7 @@ def restore_backup(
             manifest = source.latest(uploaded=uploaded)
         else:
             manifest = source.get(request.backup_id)
-        _check_is_meant(manifest, catalog, request.run_id)
+            _check_is_meant(manifest, catalog, request.run_id)
         last = next(catalog.restores(), None) if request.only_if_new else None
         if last is not None and last.is_about(manifest):
             telemetry.log.info("restored already", backup_id=manifest.id)
@@ -155,7 +155,7 @@ def _check_is_meant(manifest: Manifest, catalog: Catalog, run_id: str | None) ->
     try:
         asked = catalog.get_run(run_id)
     except NotFound:
-        return  # a schedule asked, and keeps no record before the run begins
+        return  # it was given an id, and nobody queued it
     if asked.backup_run_id is not None and not asked.is_about(manifest):
         raise NotFound(
             f"the backup {asked.backup_id} that was asked for, made by run {asked.backup_run_id},"
