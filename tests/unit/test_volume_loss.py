@@ -13,7 +13,7 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.errors import VolumeIncomplete
 from lcp_backup.jobs.archives import described, new_archive
 from lcp_backup.jobs.volume_loss import NO_LIMIT, check_for_loss
-from lcp_backup.model import ArchiveKind, BackupId, BackupType, Notice
+from lcp_backup.model import ArchiveKind, BackupId, BackupType, Notice, Run, RunKind, RunState
 from lcp_backup.volume.pack import Packed, pack
 from tests.buffers import Buffer
 from tests.trees import in_child
@@ -142,6 +142,33 @@ def test_without_a_limit_the_folder_is_taken_as_it_is_and_compared_with_from_the
     assert codes(site.back_up(NO_LIMIT)) == ["volume-empty"]
     site.fill(4)
     assert site.back_up() == ()
+
+
+def test_a_smaller_site_that_was_restored_is_no_loss(site: Site, catalog: Catalog) -> None:
+    site.fill(10)
+    site.back_up()
+    shutil.rmtree(site.folder)
+    site.fill(1)
+    now = catalog.now() + timedelta(seconds=30)
+    run_id = catalog.new_run_id(RunKind.RESTORE)
+    restore = Run(
+        id=run_id,
+        kind=RunKind.RESTORE,
+        state=RunState.FAILED,
+        started_at=now,
+        updated_at=now,
+        finished_at=now,
+        result={"whole": True},
+    )
+    catalog.write_run(restore)
+    with pytest.raises(VolumeIncomplete):
+        site.back_up()
+    catalog.write_run(restore.model_copy(update={"state": RunState.SUCCEEDED}))
+    assert codes(site.back_up()) == ["volume-not-compared"]
+    shutil.rmtree(site.folder)
+    site.folder.mkdir()
+    with pytest.raises(VolumeIncomplete):
+        site.back_up()
 
 
 def test_an_uploaded_backup_is_nothing_to_compare_with(site: Site) -> None:

@@ -26,7 +26,8 @@ def check_for_loss(packed: Packed, catalog: Catalog, limit: int) -> tuple[Notice
     """Refuses a volume that lacks what the last backup has, as far as that cannot be meant.
 
     Uploaded backups are not compared with: they may be of another site. Without any to compare
-    with, and with NO_LIMIT, nothing is refused.
+    with, after a restore, which may have brought back a smaller site, and with NO_LIMIT, nothing is
+    refused.
 
     Args:
         packed: what was packed just now; its backup is not published yet.
@@ -44,6 +45,9 @@ def check_for_loss(packed: Packed, catalog: Catalog, limit: int) -> tuple[Notice
         return tuple(notices)
     try:
         last = catalog.latest(uploaded=False)
+        if next(catalog.restores(since=last.started_at), None) is not None:
+            detail = "a restore has replaced the site since the last backup: no files are missed"
+            return (*notices, _not_compared(detail))
         _check_lost(packed, catalog, last)
         _check_size(packed, last, limit)
     except NotFound:
@@ -51,8 +55,12 @@ def check_for_loss(packed: Packed, catalog: Catalog, limit: int) -> tuple[Notice
     except (UnknownFormat, ArchiveError, ObjectNotFound):
         # Of a later version, damaged, or deleted just now: no reason to have no backup at all.
         detail = "the last backup cannot be read, so nobody knows whether files are missing"
-        notices.append(Notice(code="volume-not-compared", subject=SHRINK_LIMIT, detail=detail))
+        notices.append(_not_compared(detail))
     return tuple(notices)
+
+
+def _not_compared(detail: str) -> Notice:
+    return Notice(code="volume-not-compared", subject=SHRINK_LIMIT, detail=detail)
 
 
 def _check_size(packed: Packed, last: Manifest, limit: int) -> None:
