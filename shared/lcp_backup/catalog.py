@@ -31,6 +31,7 @@ from lcp_backup.errors import (
     NotFound,
     ObjectNotFound,
     PreconditionFailed,
+    RestoredInPart,
     UnknownFormat,
 )
 from lcp_backup.model import (
@@ -506,8 +507,11 @@ class Catalog:
             with suppress(NotFound):  # cleanup may delete one while they are read
                 yield self.get_run(run_id)
 
-    def restores(self, since: datetime | None = None) -> Iterator[Run]:
-        """The successful restores of a whole site, newest first; of those asked for since then."""
+    def restores(self, since: datetime | None = None, *, in_part: bool = False) -> Iterator[Run]:
+        """The successful restores of a whole site, newest first; of those asked for since then.
+
+        `in_part`: also those of parts, and those that ended half-way.
+        """
         for run_id in self.run_ids():
             if RunKind.RESTORE not in run_id:
                 continue
@@ -518,7 +522,10 @@ class Catalog:
             if since is not None and begun < since:
                 return
             run = self.get_run(run_id)
-            if run.state is RunState.SUCCEEDED and run.result.get("whole", True):
+            half_way = run.error is not None and run.error.type == RestoredInPart.__name__
+            if (run.state is RunState.SUCCEEDED and run.result.get("whole", True)) or (
+                in_part and (run.state is RunState.SUCCEEDED or half_way)
+            ):
                 yield run
 
     def delete_runs(self, run_ids: list[str]) -> None:

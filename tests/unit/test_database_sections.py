@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lcp_backup.archive.write import SEGMENT_SIZE
 from lcp_backup.database.sections import Cut, SectionCutter
+from lcp_backup.database.statements import StatementSplitter
 from lcp_backup.model import Section
 
 HEAD = b"""-- MySQL dump 10.13  Distrib 9.7.4, for Linux (x86_64)
@@ -243,7 +244,7 @@ def test_statements_that_prepare_another_are_not_kept_without_end(
     monkeypatch.setattr("lcp_backup.database.sections.SEGMENT_SIZE", 40_000)
     cutter = SectionCutter(dump_program=False)
     text = b"SET @a = @@sql_mode;\n" * 5000
-    assert [one.section for one in cutter.feed(text)] == [Section.HEAD] * 2
+    assert [one.section for one in cutter.feed(text)] == [Section.HEAD] * 3
 
 
 def test_small_statements_take_no_more_memory_than_their_bytes() -> None:
@@ -252,3 +253,30 @@ def test_small_statements_take_no_more_memory_than_their_bytes() -> None:
     cuts = [*cutter.feed(text), *cutter.close()]
     assert sum(len(one.chunks) for one in cuts) == 2
     assert b"".join(chunk for one in cuts for chunk in one.chunks) == text
+
+
+def test_a_segment_never_ends_between_a_statement_and_what_prepares_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A segment is read by itself: the delimiter and the mode have to be in it."""
+    monkeypatch.setattr("lcp_backup.database.sections.SEGMENT_SIZE", 3000)
+    routine = (
+        b"/*!50003 SET @saved_sql_mode = @@sql_mode */ ;\n"
+        b"/*!50003 SET sql_mode = 'NO_BACKSLASH_ESCAPES' */ ;\n"
+        b"DELIMITER ;;\n"
+        b"CREATE PROCEDURE `p%d`() SELECT '%s\\';;\n"
+        b"DELIMITER ;\n"
+        b"/*!50003 SET sql_mode = @saved_sql_mode */ ;\n"
+    )
+    text = b"CREATE TABLE `t` (`id` int);\n" + b"".join(
+        routine % (number, b"x" * (400 + 37 * number)) for number in range(40)
+    )
+    cutter = SectionCutter()
+    cuts = [*cutter.feed(text), *cutter.close()]
+    assert b"".join(chunk for cut in cuts for chunk in cut.chunks) == text
+    assert len(cuts) > 5
+    for cut in cuts:
+        splitter = StatementSplitter(dump_program=True)
+        for statement in splitter.split(b"".join(cut.chunks), lambda: None):
+            assert statement.text.count(b"CREATE") < 2
+            assert not statement.text.endswith(b";;")

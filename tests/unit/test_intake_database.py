@@ -383,7 +383,7 @@ def test_an_endless_statement_is_refused_before_it_fills_the_memory(
 def test_all_stored_code_may_stand_behind_one_delimiter_line() -> None:
     """A restore reads each segment by itself, so it stays in one."""
     code = (
-        b"DELIMITER ;;\n"
+        b"-- it's all here\nDELIMITER ;;\n"
         b"CREATE PROCEDURE p() BEGIN SELECT 1; END ;;\n"
         b"CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO BEGIN SET @a = 1; END ;;\n"
         b"CREATE TRIGGER r BEFORE INSERT ON `Company` FOR EACH ROW BEGIN SET @a = 1; END ;;\n"
@@ -400,10 +400,55 @@ def segment_tables(store: Store) -> list[str | None]:
     return [it.table for it, _ in store.segments() if it.section is Section.DEFINITION]
 
 
+_SECOND = b"CREATE TABLE `u` (`id` int);\nINSERT INTO `u` VALUES (1);\n"
+_OF_OTHER_PROGRAMS = {
+    "HeidiSQL": (
+        b"/*!40103 SET @OLD_TIME_ZONE=@@TIME_ZONE */;\n"
+        b"/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO' */;\n"
+        + TABLES
+        + _SECOND
+        + b"/*!40103 SET TIME_ZONE=IFNULL(@OLD_TIME_ZONE, 'system') */;\n"
+        b"/*!40101 SET SQL_MODE=IFNULL(@OLD_SQL_MODE, '') */;\n"
+    ),
+    "Sequel Ace": (
+        b"/*!40101 SET @OLD_SQL_MODE='NO_AUTO_VALUE_ON_ZERO', SQL_MODE='' */;\n"
+        + TABLES
+        + _SECOND
+        + b"/*!40101 SET SQL_MODE=@OLD_SQL_MODE */;\n"
+    ),
+    "Navicat": (
+        b"SET NAMES utf8mb4;\nSET FOREIGN_KEY_CHECKS = 0;\nBEGIN;\n"
+        + TABLES
+        + b"COMMIT;\nBEGIN;\n"
+        + _SECOND
+        + b"COMMIT;\nSET FOREIGN_KEY_CHECKS = 1;\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("dump", _OF_OTHER_PROGRAMS.values(), ids=_OF_OTHER_PROGRAMS)
+def test_a_dump_of_another_program_is_taken_whole_and_not_cut(dump: bytes) -> None:
+    assert take(dump).facts.tables == 2
+    for end in (dump.index(b"CREATE TABLE `u`"), dump.index(b"INSERT INTO `u`")):
+        with pytest.raises((ArchiveDamaged, ArchiveRefused), match="cut short"):
+            take(dump[:end])
+
+
+def test_a_transaction_that_is_one_of_many_proves_nothing() -> None:
+    many = b"set autocommit=0;\n" + TABLES + b"commit;\n"
+    with pytest.raises(ArchiveRefused, match="nothing in the database says that it is whole"):
+        take(TABLES + b"BEGIN;\nINSERT INTO `Company` VALUES (3,'');\nCOMMIT;\n")
+    with pytest.raises(ArchiveRefused, match="nothing in the database says that it is whole"):
+        take(many + b"set autocommit=0;\n" + _SECOND + b"commit;\nDROP TABLE IF EXISTS `w`;\n")
+
+
 @pytest.mark.parametrize(
     ("dump", "said"),
     [
-        (b"/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='' */;\n" + TABLES, "puts them back"),
+        (
+            b"/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='' */;\n" + TABLES,
+            "does not put them back",
+        ),
         (b"START TRANSACTION;\n" + TABLES, "never commits it"),
         (TABLES.removesuffix(b"UNLOCK TABLES;\n"), "never unlocks it"),
     ],

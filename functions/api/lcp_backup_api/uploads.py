@@ -298,8 +298,8 @@ def _take_in(
         taken = TakenIn(backup_id=run.backup_id, run_id=run.id)
         headers = {"Location": f"/backup/{run.backup_id}"}
         return JSONResponse(taken.model_dump(by_alias=True), HTTPStatus.CREATED, headers)
-    # It may have failed, too: while another run was writing, for one. Lambda delivers the event
-    # twice more, and what was sent is kept for that.
+    # It may have failed, too, for another reason than its files: they are kept, and the upload may
+    # be completed again. While another run writes it is queued, and Lambda tries again.
     started = Started(run_id=run.id, state=run.state)
     headers = {"Location": f"/backup/runs/{run.id}"}
     return JSONResponse(started.model_dump(mode="json"), HTTPStatus.ACCEPTED, headers)

@@ -7,6 +7,7 @@ the table they point to (error 1822), which may not stand yet.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from lcp_backup.database.tokens import EVERY, Token, TokenKind, tokens, unquote
@@ -65,6 +66,16 @@ def taken_apart(create: bytes, *, set_indexes_aside: bool) -> Definition:
         tuple(texts[number] for number in foreign),
         tuple(_referenced(elements[number]) for number in foreign),
         counted=True,
+    )
+
+
+def references(definition: bytes) -> tuple[str, ...]:
+    """The tables that a CREATE or ALTER TABLE statement, as `Policy` built it, points to."""
+    if b"REFERENCES" not in definition.upper():
+        return ()
+    read = list(tokens(definition, EVERY))
+    return tuple(
+        unquote(following.raw) for token, following in pairwise(read) if token.word == "REFERENCES"
     )
 
 

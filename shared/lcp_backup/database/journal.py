@@ -118,7 +118,8 @@ class Journal:
         if code.kind is Kind.VIEW:
             execute(
                 self._control,
-                f"DELETE FROM {table} WHERE kind = 'view' AND name = {as_hex(code.name)}",  # noqa: S608 -- a quoted name, and digits
+                f"DELETE FROM {table}"  # noqa: S608 -- a quoted name, and digits
+                f" WHERE live = {int(live)} AND kind = 'view' AND name = {as_hex(code.name)}",
             )
         values: tuple[str | bytes, ...] = (
             str(code.kind),

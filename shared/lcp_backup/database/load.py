@@ -17,13 +17,14 @@ import pymysql
 
 from lcp_backup.database import accounts
 from lcp_backup.database.accounts import Accounts
+from lcp_backup.database.definition import references
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, ask_server, connect
 from lcp_backup.database.journal import Journal
 from lcp_backup.database.loader import Loaded, Loader, OrderMattersError, PlanRows
 from lcp_backup.database.local_infile import LoadingConnection, allows_local_infile
 from lcp_backup.database.pieces import Dump, IndexedDump, PlacedStatement, StreamedDump
-from lcp_backup.database.policy import Policy
-from lcp_backup.database.preflight import foreign_keys_from_elsewhere
+from lcp_backup.database.policy import Kind, Policy
+from lcp_backup.database.preflight import dangling_foreign_keys, foreign_keys_from_elsewhere
 from lcp_backup.database.rows import RowPlan, columns_of
 from lcp_backup.database.session import Session, Staging
 from lcp_backup.database.sql import (
@@ -314,20 +315,16 @@ def _verify(expected: Iterable[str], found: Iterable[str]) -> None:
 
 def _check_ties(control: Connection, staging: str) -> None:
     """A foreign key to a table that does not come along would point to staging for ever."""
-    rows = execute(
-        control,
-        "SELECT table_name, referenced_table_name FROM information_schema.key_column_usage k"
-        " WHERE table_schema = %s AND referenced_table_name IS NOT NULL AND NOT EXISTS (SELECT 1"
-        " FROM information_schema.tables t WHERE t.table_schema = k.referenced_table_schema"
-        " AND t.table_name = k.referenced_table_name)",
-        staging,
+    for table, other in dangling_foreign_keys(control, staging):
+        raise _tied(table, other)
+
+
+def _tied(table: str, other: str) -> LoadFailed:
+    reason = (
+        f"table {table!r} has a foreign key to {other!r}, which the dump does not hold: dump that"
+        " table too, or drop the key before the dump is made"
     )
-    for table, other in rows:
-        reason = (
-            f"table {table!r} has a foreign key to {other!r}, which the dump does not hold: dump"
-            " that table too, or drop the key before the dump is made"
-        )
-        raise LoadFailed(reason, public=reason)
+    return LoadFailed(reason, public=reason)
 
 
 def _check_ties_of_live(
@@ -370,12 +367,24 @@ def _attempted(attempt: Callable[[int], Loaded], dump: Dump, connections: int) -
 
 
 def _judge_all(dump: Dump, policy: Policy, check: Callable[[], None]) -> None:
-    """Raises ArchiveRefused for a statement that a load would refuse."""
+    """Raises ArchiveRefused for a statement that a load would refuse, LoadFailed as `_check_ties`.
+
+    (Names are compared without case, as some servers do: the load itself knows better.)
+    """
+    created: set[str] = set()
+    tied: dict[str, str] = {}
     for piece in dump.pieces(as_written=True):
         splitter = StatementSplitter(dump_program=dump.by_dump_program)
         for statement in splitter.split(piece.raw, check):
             check()
-            policy.judge(PlacedStatement(piece, statement))
+            ruling = policy.judge(PlacedStatement(piece, statement))
+            if ruling.kind is Kind.TABLE:
+                if ruling.creates:
+                    created.add(ruling.name.lower())
+                tied.update(dict.fromkeys(references(ruling.sql), ruling.name))
+    for other, table in tied.items():
+        if other.lower() not in created:
+            raise _tied(table, other)
 
 
 def _discard_if_possible(control: Connection, endpoint: DatabaseEndpoint) -> None:

@@ -660,6 +660,10 @@ class _Statement(StatementReader):
             self._assign()
             if self.take("IF") and ("rocksdb" in variable or "bulk_load" in variable):
                 return Kind.LEFT_OUT
+            token = self.peek()
+            if variable == "old_sql_mode" and token and token.kind is TokenKind.STRING:
+                self._modes()  # Sequel Ace
+                return Kind.SESSION
             # From nothing else, so that no variable holds what a system variable may not.
             self.expect("@@")
             self._system_variable()
@@ -673,9 +677,18 @@ class _Statement(StatementReader):
         self._assign()
         if self.take("@ *"):
             pass
+        elif self.take("IFNULL ( @ * ,"):  # HeidiSQL
+            self._value_of(name)
+            self.expect(")")
         elif self.take("@@"):
             self._system_variable()
-        elif name == "sql_mode":
+        else:
+            self._value_of(name)
+        return Kind.NOTHING if name in _OURS else Kind.SESSION
+
+    def _value_of(self, name: str) -> None:
+        """Takes a value that is written out, if the variable may have it."""
+        if name == "sql_mode":
             self._modes()
         elif name.startswith("character_set_"):
             self._character_set(SESSION_CHARACTER_SETS | SINGLE_BYTE_CHARACTER_SETS)
@@ -686,7 +699,6 @@ class _Statement(StatementReader):
         else:
             self.take("-")
             self.literal()
-        return Kind.NOTHING if name in _OURS else Kind.SESSION
 
     def _assign(self) -> None:
         self.take(":")

@@ -39,6 +39,7 @@ def inspect(
     _check_engines(connection, schema)
     _check_events(connection, schema)
     _check_partitions(connection, schema)
+    _check_keys(connection, schema)
     found = [
         _floats(connection, schema),
         _elsewhere(connection, schema),
@@ -138,7 +139,7 @@ def _check_events(connection: Connection, schema: str) -> None:
     rows = execute(
         connection,
         "SELECT event_name FROM information_schema.events WHERE event_schema = %s"
-        " AND event_definition LIKE '%%;;%%' ORDER BY event_name",
+        " AND (event_definition LIKE '%%;;%%' OR event_comment LIKE '%%;;%%') ORDER BY event_name",
         schema,
     )
     names = [text(name) for (name,) in rows]
@@ -173,6 +174,29 @@ def _check_partitions(connection: Connection, schema: str) -> None:
             "Liferay keeps companies in database partitions, schemas that this service does not"
             f" back up: {_some(partitions)}"
         )
+
+
+def _check_keys(connection: Connection, schema: str) -> None:
+    keys = dangling_foreign_keys(connection, schema)
+    if keys:
+        raise _failed(
+            "foreign keys to tables that are not there cannot be restored:"
+            f" {_some([f'{table} to {other}' for table, other in keys])}; drop these keys"
+        )
+
+
+def dangling_foreign_keys(connection: Connection, schema: str) -> list[tuple[str, str]]:
+    """The tables of a schema that have foreign keys to tables that do not exist, with those."""
+    rows = execute(
+        connection,
+        "SELECT DISTINCT table_name, referenced_table_name"
+        " FROM information_schema.key_column_usage k"
+        " WHERE table_schema = %s AND referenced_table_name IS NOT NULL AND NOT EXISTS (SELECT 1"
+        " FROM information_schema.tables t WHERE t.table_schema = k.referenced_table_schema"
+        " AND t.table_name = k.referenced_table_name)",
+        schema,
+    )
+    return [(text(table), text(other)) for table, other in rows]
 
 
 # --- what is told -------------------------------------------------------------------
@@ -298,13 +322,13 @@ def _without_primary_key(connection: Connection, schema: str) -> Notice | None:
         "SELECT table_name FROM information_schema.tables t WHERE table_schema = %s"
         " AND table_type = 'BASE TABLE' AND NOT EXISTS (SELECT 1"
         " FROM information_schema.statistics s WHERE s.table_schema = t.table_schema"
-        " AND s.table_name = t.table_name AND s.non_unique = 0) ORDER BY table_name",
+        " AND s.table_name = t.table_name AND s.index_name = 'PRIMARY') ORDER BY table_name",
         schema,
     )
     return _notice(
         code="primary-key-required",
         subjects=[text(name) for (name,) in rows],
-        detail=f"these tables have no key, and the server takes none without: set"
+        detail=f"these tables have no primary key, and the server takes none without: set"
         f" {text(variables[0][0])} = OFF before a restore",
     )
 

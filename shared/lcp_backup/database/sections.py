@@ -64,6 +64,8 @@ class SectionCutter:
         self._opening: list[bytes] = []
         """Statements that prepare one that has not come yet."""
         self._collation_changed = False
+        self._announced = False
+        """The delimiter was changed, and no statement came since."""
         self._delimited = False
         """A statement came since the delimiter was changed, and it was not changed back."""
         self._defined: set[str] = set()
@@ -78,8 +80,7 @@ class SectionCutter:
         """What is left at the end of the dump."""
         for statement in self._splitter.close():
             yield from self._take(statement)
-        for raw in self._opening:
-            yield from self._add(raw)
+        yield from self._add(*self._opening)
         self._opening.clear()
         if self._size:
             yield self._cut()
@@ -87,7 +88,9 @@ class SectionCutter:
     def _take(self, statement: Statement) -> Iterator[Cut]:
         place = self._place_of(statement)
         if statement.begin == statement.end:
-            self._delimited = self._delimited and not _DELIMITER.match(statement.raw, statement.end)
+            if _DELIMITER.match(statement.raw, statement.end):
+                self._delimited = False
+                self._announced = bool(_OTHER_DELIMITER.match(statement.raw, statement.end))
         elif self._delimited:
             # Other programs write all stored code behind one DELIMITER line: it stays together.
             place = self._place
@@ -98,21 +101,23 @@ class SectionCutter:
             if self._size:
                 yield self._cut()
             self._place = place
-        if statement.begin < statement.end:
-            self._delimited = self._delimited or any(map(_OTHER_DELIMITER.match, self._opening))
-        for raw in (*self._opening, statement.raw):
-            yield from self._add(raw)
+        yield from self._add(*self._opening, statement.raw)
         self._opening.clear()
+        if statement.begin < statement.end and self._announced:
+            self._announced, self._delimited = False, True
 
-    def _add(self, raw: bytes) -> Iterator[Cut]:
-        if self._size and self._size + len(raw) > SEGMENT_SIZE:
+    def _add(self, *raws: bytes) -> Iterator[Cut]:
+        """Adds what belongs together: a segment is read by itself."""
+        size = sum(map(len, raws))
+        if self._size and self._size + size > SEGMENT_SIZE and not self._delimited:
             yield self._cut()
-        self._size += len(raw)
-        if len(raw) < _SMALL:
-            self._small += raw
-        else:
-            self._join_small()
-            self._chunks.append(raw)
+        self._size += size
+        for raw in raws:
+            if len(raw) < _SMALL:
+                self._small += raw
+            else:
+                self._join_small()
+                self._chunks.append(raw)
 
     def _join_small(self) -> None:
         if self._small:

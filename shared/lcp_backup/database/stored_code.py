@@ -90,12 +90,18 @@ def create_all(
 
 def _by_need(views: Collection[StoredCode]) -> list[StoredCode]:
     """Views, those first that others read: in any other order 1,000 could take 500,000 attempts."""
-    by_name = {view.name.lower(): view for view in views}
+    by_name = {view.name: view for view in views}
+    # Whether case tells names apart is the server's matter: what may be needed comes first.
+    alike: dict[str, list[str]] = {}
+    for name in by_name:
+        alike.setdefault(name.lower(), []).append(name)
     needs = {
         name: {
-            word.decode("utf-8", "replace").lower() for word in _WORD.findall(view.statement)
-        }.intersection(by_name)
-        - {name}
+            other
+            for word in set(_WORD.findall(view.statement))
+            for other in alike.get(word.decode("utf-8", "replace").lower(), ())
+            if other != name
+        }
         for name, view in by_name.items()
     }
     ordered: dict[str, None] = {}
@@ -229,9 +235,11 @@ def drop_all(control: Connection, schema: str) -> None:
         if kind == "PACKAGE":
             # MariaDB knows the word in no other mode (before 11.4).
             execute(control, "SET sql_mode = 'ORACLE'")
-        execute(control, f"DROP {kind} IF EXISTS {quote(schema)}.{quote(str(name))}")
-        if kind == "PACKAGE":
-            execute(control, "SET sql_mode = ''")
+        try:
+            execute(control, f"DROP {kind} IF EXISTS {quote(schema)}.{quote(str(name))}")
+        finally:
+            if kind == "PACKAGE" and control.open:
+                execute(control, "SET sql_mode = ''")
     for name in _libraries(control, schema):
         execute(control, f"DROP LIBRARY IF EXISTS {quote(schema)}.{quote(name)}")
 
@@ -334,8 +342,10 @@ def live_views(
     control: Connection, endpoint: DatabaseEndpoint, tables: Collection[str]
 ) -> list[StoredCode]:
     """The live schema's views named like one of these tables; else as `live_triggers`."""
-    wanted = {table.lower() for table in tables}
     with working(endpoint, endpoint.name) as connection:
+        ((folds,),) = execute(connection, "SELECT @@lower_case_table_names")
+        fold = str.lower if folds else str
+        wanted = {fold(table) for table in tables}
         names = [
             str(name)
             for (name,) in execute(
@@ -343,7 +353,7 @@ def live_views(
                 "SELECT table_name FROM information_schema.views WHERE table_schema = %s",
                 endpoint.name,
             )
-            if str(name).lower() in wanted
+            if fold(str(name)) in wanted
         ]
         server = ask_server(control)
         ((schema_collation,),) = execute(connection, "SELECT @@collation_database")

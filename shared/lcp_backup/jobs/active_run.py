@@ -155,6 +155,8 @@ class ActiveRun:
         """Ends the record of a run that did not get the lease, unless it is another delivery's."""
         if isinstance(error, LeaseHeld) and error.run_id == self.id:
             self.is_another_deliverys = True
+        elif isinstance(error, LeaseHeld) and self._record.kind is RunKind.UPLOAD:
+            pass  # nobody is told that it failed: it stays queued, and Lambda tries again
         elif self.makes_the_same(error):
             pass  # no failure: its job waits for that one's backup
         elif not self._was_given:
@@ -309,13 +311,19 @@ def _over(run: Run) -> RunIsOver:
 def queued(catalog: Catalog, run_id: str | None, log: Logger) -> Iterator[None]:
     """Around a job that a queued run asked for: that run ends also when the job never began.
 
-    An unknown backup, for one, is noticed before there is an ActiveRun. Does nothing without an id.
+    An unknown backup, for one, is noticed before there is an ActiveRun. Does nothing without an id,
+    nor when another delivery of the event has the lease, nor for an upload that waits for it.
     """
     try:
         yield
     except BaseException as error:
-        if run_id is not None and _end_queued(
-            catalog, run_id, RunState.FAILED, describe(error, run_id), {}
+        waits = isinstance(error, LeaseHeld) and (
+            error.run_id == run_id or RunKind.UPLOAD in (run_id or "")
+        )
+        if (
+            run_id is not None
+            and not waits
+            and _end_queued(catalog, run_id, RunState.FAILED, describe(error, run_id), {})
         ):
             _log_failure(log, "the run never began", run_id, error)
         raise
