@@ -276,6 +276,35 @@ def test_a_key_to_a_table_that_is_not_in_the_dump_is_named_before_anything_moves
     assert dump(clean) == old
 
 
+def test_overwrite_empties_nothing_for_a_dump_with_a_key_to_nothing(
+    clean: DatabaseServer, site: bytes, old: bytes
+) -> None:
+    added = b"CREATE TABLE `tied` (i bigint, FOREIGN KEY (i) REFERENCES `elsewhere` (id));\n"
+    head, mark, tail = site.partition(b"-- Dumping events")
+    with pytest.raises(LoadFailed, match="'tied' has a foreign key to 'elsewhere'"):
+        load.overwrite(
+            clean.endpoint("site"),
+            OwnDump(lambda: chunks(head + added + mark + tail)),
+            dumped_name="site",
+            connections=3,
+            progress=lambda _: None,
+            check=lambda: None,
+        )
+    assert dump(clean) == old
+
+
+def test_views_whose_names_differ_by_case_alone_all_come_back(
+    clean: DatabaseServer, site: bytes
+) -> None:
+    views = b"CREATE VIEW `Foo` AS SELECT 1 AS a;\nCREATE VIEW `foo` AS SELECT 2 AS a;\n"
+    head, mark, tail = site.partition(b"-- Dumping events")
+    clean.execute("CREATE DATABASE site")
+    clean.execute("CREATE VIEW site.FOO AS SELECT 3 AS a")
+    stage(clean, head + views + mark + tail).swap()
+    assert clean.execute("SELECT a FROM site.foo") == ((2,),)
+    assert clean.execute("SELECT a FROM site.Foo") == ((1,),)
+
+
 def test_views_that_read_one_another_come_back_in_whatever_order_they_were_written(
     clean: DatabaseServer, site: bytes
 ) -> None:

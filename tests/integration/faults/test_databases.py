@@ -179,6 +179,18 @@ def test_a_table_that_reads_from_others_fails_the_backup(road: Road) -> None:
         road.create()
 
 
+def test_a_key_to_a_table_that_is_gone_fails_the_backup(road: Road) -> None:
+    run(
+        road,
+        "CREATE TABLE parent (id int PRIMARY KEY) ENGINE=InnoDB;\n"
+        "CREATE TABLE child (id int, FOREIGN KEY (id) REFERENCES parent (id)) ENGINE=InnoDB;\n"
+        "SET foreign_key_checks = 0;\n"
+        "DROP TABLE parent",
+    )
+    with pytest.raises(DumpFailed, match="child to parent"):
+        road.create()
+
+
 def test_an_event_at_which_the_dump_program_never_ends_fails_the_backup(road: Road) -> None:
     run(
         road,
