@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lcp_backup.errors import VolumeError, VolumeIncomplete
+from lcp_backup.errors import OutOfTime, VolumeError, VolumeIncomplete
 from lcp_backup.volume import staging
 from lcp_backup.volume.outward_links import carry_over
 from lcp_backup.volume.unpack import unpack
@@ -121,7 +121,7 @@ def test_links_in_a_part_that_is_restored_stay_and_no_other_is_looked_at(
         (folder / name / "link").symlink_to(outside)
     new = tmp_path / "new"
     (new / "a").mkdir(parents=True)
-    assert carry_over(folder, new, ("a", "license.xml", "missing")) == ()
+    assert carry_over(folder, new, ("a", "license.xml", "missing"), check=_nothing) == ()
     assert sorted(str(it.relative_to(new)) for it in new.rglob("*")) == ["a", "a/link"]
 
 
@@ -130,7 +130,7 @@ def test_no_link_of_the_new_tree_is_followed(folder: Path, outside: Path, tmp_pa
     new = tmp_path / "new"
     new.mkdir()
     (new / "document_library").symlink_to(outside)
-    (notice,) = carry_over(folder, new)
+    (notice,) = carry_over(folder, new, check=_nothing)
     assert (notice.code, notice.subject) == ("link-not-kept", "document_library/l")
     assert [it.name for it in outside.iterdir()] == ["doc"]
 
@@ -147,7 +147,7 @@ def test_a_live_folder_that_cannot_be_read_does_not_stop_its_restore(
 
     monkeypatch.setattr(os, "open", refusing)
     (tmp_path / "new").mkdir()
-    (notice,) = carry_over(folder, tmp_path / "new")
+    (notice,) = carry_over(folder, tmp_path / "new", check=_nothing)
     assert (notice.code, notice.subject) == ("link-not-kept", ".")
 
 
@@ -166,3 +166,19 @@ def test_a_tree_that_cannot_be_written_fails_before_anything_moves(
         restore(archived, folder)
     assert snapshot(folder) == before
     assert sorted(it.name for it in folder.parent.iterdir()) == ["data", "outside"]
+
+
+def _nothing() -> None:
+    """Checks nothing."""
+
+
+def test_a_run_that_has_to_stop_is_told_while_links_are_looked_for(tmp_path: Path) -> None:
+    folder, new = tmp_path / "live", tmp_path / "new"
+    (folder / "a" / "b").mkdir(parents=True)
+    new.mkdir()
+
+    def stop() -> None:
+        raise OutOfTime("enough")
+
+    with pytest.raises(OutOfTime):
+        carry_over(folder, new, check=stop)

@@ -1,7 +1,7 @@
 """Links that lead out of the live folder: no backup holds them, so no restore takes them away."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from lcp_backup.volume.scan import Entry, Found, scan
 _ALL_OF_OWNER = 0o700
 
 
-def carry_over(live: Path, new: Path, paths: Collection[str] = ()) -> tuple[Notice, ...]:
+def carry_over(
+    live: Path, new: Path, paths: Collection[str] = (), *, check: Callable[[], None]
+) -> tuple[Notice, ...]:
     """Makes the live folder's links that lead out of it in the tree that will take its place.
 
     What the new tree holds under such a name is left as it is. A link that cannot be kept, for that
@@ -23,6 +25,7 @@ def carry_over(live: Path, new: Path, paths: Collection[str] = ()) -> tuple[Noti
         live: the live folder, links resolved; it may be missing.
         new: the tree that will take its place; not trusted.
         paths: only what lies in these of its folders; all when there are none.
+        check: called for each live member; what it raises ends the work.
 
     Raises VolumeError when the file system fails as a whole, OSError when the new tree cannot be
     written.
@@ -41,6 +44,7 @@ def carry_over(live: Path, new: Path, paths: Collection[str] = ()) -> tuple[Noti
             # (What is odd in the live folder is no concern of a restore.)
             with closing(scan(live, Notices(), below)) as entries:
                 for entry in entries:
+                    check()
                     if entry.found is Found.LINK_OUT:
                         _keep(entry, root, notices)
     finally:

@@ -152,6 +152,7 @@ def unpack_parts(
         folder,
         owner,
         parts=parts.paths,
+        check=check,
     )
 
 

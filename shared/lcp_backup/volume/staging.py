@@ -189,14 +189,14 @@ class StagedVolume:
         """
         return tuple(self._notices)
 
-    def carry_over_links(self, paths: Collection[str] = ()) -> None:
+    def carry_over_links(self, paths: Collection[str] = (), *, check: Callable[[], None]) -> None:
         """Has the live folder's links that lead out of it stay: no backup could bring them back.
 
         Call it once the tree is whole. `paths` are those that will be swapped, when that is not the
         whole folder. Which cannot stay becomes a notice; raises VolumeError.
         """
         with _errors_about(self._places.folder, "restored with its links that lead out of it"):
-            self._note(carry_over(self._places.folder, self._places.new, paths))
+            self._note(carry_over(self._places.folder, self._places.new, paths, check=check))
 
     def check_replaceable(self, paths: Collection[str] | None = None) -> None:
         """Makes sure that nothing immovable is in the way of a swap; of these parts only, if given.

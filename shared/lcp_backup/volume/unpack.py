@@ -67,7 +67,10 @@ def unpack(
             has something in the way that cannot be moved.
     """
     return staged_by(
-        lambda tree: extract(chunks, tree, progress=progress, check=check), folder, owner
+        lambda tree: extract(chunks, tree, progress=progress, check=check),
+        folder,
+        owner,
+        check=check,
     )
 
 
@@ -77,10 +80,12 @@ def staged_by(
     owner: tuple[int, int] | None,
     *,
     parts: Collection[str] | None = None,
+    check: Callable[[], None],
 ) -> StagedVolume:
     """A staged tree of what `fill` hands over, removed when that raises; else as `unpack`.
 
-    `parts` are the paths that will be swapped, when that is not the whole folder.
+    `parts` are the paths that will be swapped, when that is not the whole folder; `check` is called
+    again and again, and what it raises ends the work.
     """
     staged = stage(folder)
     with ExitStack() as undo:
@@ -90,7 +95,7 @@ def staged_by(
                 fill(tree)
         except OSError as error:
             raise _unwritable(folder, error) from error
-        staged.carry_over_links(parts or ())
+        staged.carry_over_links(parts or (), check=check)
         staged.check_replaceable(parts)
         undo.pop_all()
     return staged
