@@ -297,3 +297,31 @@ def _until(condition: Any) -> None:
             return
         time.sleep(0.01)
     raise AssertionError("it never came true")
+
+
+def test_a_delivery_that_meets_its_own_run_leaves_the_record_to_it(
+    catalog: Catalog, telemetry: Telemetry
+) -> None:
+    """The other one has the lease, and has not written yet that it runs."""
+    run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, None)
+    with pytest.raises(LeaseHeld), queued(catalog, run.id, telemetry.log):
+        raise LeaseHeld("another delivery has it", run_id=run.id)
+    assert catalog.get_run(run.id).state is RunState.QUEUED
+    with pytest.raises(LeaseHeld), queued(catalog, run.id, telemetry.log):
+        raise LeaseHeld("somebody else has it", run_id="another")
+    assert catalog.get_run(run.id).state is RunState.FAILED
+
+
+def test_an_upload_that_meets_a_lease_late_stays_queued(
+    catalog: Catalog, telemetry: Telemetry
+) -> None:
+    held = catalog.acquire("a create", RunKind.CREATE, None, timedelta(minutes=1))
+    run = catalog.queue_run(catalog.new_run_id(RunKind.UPLOAD), RunKind.UPLOAD, None)
+    upload = ActiveRun(catalog, telemetry, RunKind.UPLOAD, None, IDLE, run_id=run.id)
+    with pytest.raises(LeaseHeld), queued(catalog, run.id, telemetry.log), upload:
+        pytest.fail("it has no lease")
+    assert catalog.get_run(run.id).state is RunState.QUEUED
+    held.release()
+    with queued(catalog, run.id, telemetry.log), upload:
+        pass
+    assert catalog.get_run(run.id).state is RunState.SUCCEEDED

@@ -13,7 +13,16 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.errors import VolumeIncomplete
 from lcp_backup.jobs.archives import described, new_archive
 from lcp_backup.jobs.volume_loss import NO_LIMIT, check_for_loss
-from lcp_backup.model import ArchiveKind, BackupId, BackupType, Notice, Run, RunKind, RunState
+from lcp_backup.model import (
+    ArchiveKind,
+    BackupId,
+    BackupType,
+    Notice,
+    Run,
+    RunError,
+    RunKind,
+    RunState,
+)
 from lcp_backup.volume.pack import Packed, pack
 from tests.buffers import Buffer
 from tests.trees import in_child
@@ -144,7 +153,21 @@ def test_without_a_limit_the_folder_is_taken_as_it_is_and_compared_with_from_the
     assert site.back_up() == ()
 
 
-def test_a_smaller_site_that_was_restored_is_no_loss(site: Site, catalog: Catalog) -> None:
+_HALF_WAY = RunError(type="RestoredInPart", message="the rows are there")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"state": RunState.SUCCEEDED},
+        {"state": RunState.SUCCEEDED, "result": {"whole": False}},
+        {"state": RunState.FAILED, "error": _HALF_WAY},
+    ],
+    ids=["whole", "the volume alone", "half-way"],
+)
+def test_a_smaller_site_that_was_restored_is_no_loss(
+    site: Site, catalog: Catalog, how: dict[str, object]
+) -> None:
     site.fill(10)
     site.back_up()
     shutil.rmtree(site.folder)
@@ -163,7 +186,7 @@ def test_a_smaller_site_that_was_restored_is_no_loss(site: Site, catalog: Catalo
     catalog.write_run(restore)
     with pytest.raises(VolumeIncomplete):
         site.back_up()
-    catalog.write_run(restore.model_copy(update={"state": RunState.SUCCEEDED}))
+    catalog.write_run(restore.model_copy(update=how))
     assert codes(site.back_up()) == ["volume-not-compared"]
     shutil.rmtree(site.folder)
     site.folder.mkdir()
