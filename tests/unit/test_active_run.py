@@ -325,3 +325,18 @@ def test_an_upload_that_meets_a_lease_late_stays_queued(
     with queued(catalog, run.id, telemetry.log), upload:
         pass
     assert catalog.get_run(run.id).state is RunState.SUCCEEDED
+
+
+def test_a_run_that_slept_until_another_delivery_took_it_over_does_not_end_its_record(
+    catalog: Catalog, telemetry: Telemetry, clock: SettableClock
+) -> None:
+    run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, None)
+    first = ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id)
+    second = ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id)
+    with pytest.raises(LeaseLost), first:
+        clock.pass_by(IDLE.lease_term)
+        second.__enter__()
+        first.check()
+    assert catalog.get_run(run.id).state is RunState.RUNNING
+    second.__exit__(None, None, None)
+    assert catalog.get_run(run.id).state is RunState.SUCCEEDED

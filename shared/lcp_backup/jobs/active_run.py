@@ -139,9 +139,19 @@ class ActiveRun:
             self._finish(RunState.SUCCEEDED, None)
         else:
             _log_failure(self._log, "the run failed", self.id, error)
-            self._finish(RunState.FAILED, describe(error, self.id))
+            if not self._was_taken_over(error):
+                self._finish(RunState.FAILED, describe(error, self.id))
         self._release()
         self._forget()
+
+    def _was_taken_over(self, error: BaseException) -> bool:
+        """Whether another delivery of the event goes on with this run, so that it has not ended."""
+        if not isinstance(error, LeaseLost):
+            return False
+        with suppress(StorageError, UnknownFormat):
+            holder = self._catalog.lease_holder()
+            return holder is not None and holder.run_id == self.id
+        return False
 
     def makes_the_same(self, error: BaseException) -> bool:
         """Whether what kept this run out is another run that makes the same backup."""
