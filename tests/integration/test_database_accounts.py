@@ -399,7 +399,7 @@ def test_a_trigger_that_is_wrong_for_ever_blocks_no_later_restore(
         stage(master).swap(between)
 
     assert in_process(work) == -signal.SIGKILL
-    with pytest.raises(LoadFailed, match="triggers cannot be put back: wrong"):
+    with pytest.raises(LoadFailed, match="triggers and views cannot be put back: wrong"):
         load.recover(master)
     assert server.execute("SHOW TRIGGERS FROM owned LIKE 't'")[0][0] == "tr"
     restore(master)
