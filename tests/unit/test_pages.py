@@ -136,7 +136,8 @@ def test_a_page_of_what_is_rare_reads_no_more_than_it_may(state: RunState) -> No
     pages = list(every_page(lambda after: catalog.page(9, after, kinds=RunKind, states=[state])))
     assert len(pages) >= 3
     assert len(store.reads) <= len(pages) * MOST_READ
-    assert sum(len(page.records) for page in pages) == (9 if state is RunState.FAILED else 0)
+    expected = 3 * MOST_READ // 100 if state is RunState.FAILED else 0
+    assert sum(len(page.records) for page in pages) == expected
 
 
 def test_what_an_id_tells_is_not_read_but_passed_over_and_not_for_ever() -> None:
