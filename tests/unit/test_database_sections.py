@@ -280,3 +280,28 @@ def test_a_segment_never_ends_between_a_statement_and_what_prepares_it(
         for statement in splitter.split(b"".join(cut.chunks), lambda: None):
             assert statement.text.count(b"CREATE") < 2
             assert not statement.text.endswith(b";;")
+
+
+def test_what_is_kept_and_put_back_around_rows_ends_no_dump() -> None:
+    """As mariadb-dump 11.8 writes it: a restore would wait for all rows, and tie tables, at each."""
+    table = (
+        b"DROP TABLE IF EXISTS `t%d`;\nCREATE TABLE `t%d` (`id` int);\n"
+        b"/*M!101100 SET @old_system_versioning_insert_history="
+        b"@@session.system_versioning_insert_history,"
+        b" @@session.system_versioning_insert_history=1 */;\n"
+        b"SET @OLD_AUTOCOMMIT=@@AUTOCOMMIT, @@AUTOCOMMIT=0;\n"
+        b"LOCK TABLES `t%d` WRITE;\nINSERT INTO `t%d` VALUES\n(1);\nUNLOCK TABLES;\nCOMMIT;\n"
+        b"SET AUTOCOMMIT=@OLD_AUTOCOMMIT;\n"
+        b"/*M!101100 SET system_versioning_insert_history=@old_system_versioning_insert_history */;\n"
+    )
+    cutter = SectionCutter()
+    text = b"".join(table % ((number,) * 4) for number in (1, 2))
+    text += b"/*!40103 SET TIME_ZONE=@OLD_TIME_ZONE */;\n"
+    cuts = [*cutter.feed(text), *cutter.close()]
+    assert [(cut.section, cut.table) for cut in cuts] == [
+        (Section.DEFINITION, "t1"),
+        (Section.ROWS, "t1"),
+        (Section.DEFINITION, "t2"),
+        (Section.ROWS, "t2"),
+        (Section.TAIL, None),
+    ]

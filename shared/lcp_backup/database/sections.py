@@ -14,6 +14,8 @@ _ROWS = re.compile(rb"INSERT (?:IGNORE )?+INTO (`[^`]*+(?:``[^`]*+)*+`)[ \n(]")
 """How nearly all rows begin, found without taking the statement apart."""
 _OTHER_DELIMITER = re.compile(rb"\s*+DELIMITER[ \t]++(?!;\s*+\Z)", re.IGNORECASE)
 _DELIMITER = re.compile(rb"\s*+DELIMITER[ \t]", re.IGNORECASE)
+_AROUND_ROWS: Final = frozenset({"OLD_AUTOCOMMIT", "OLD_SYSTEM_VERSIONING_INSERT_HISTORY"})
+"""What MariaDB's programs keep and put back around the rows of each table (11.8; 10.11)."""
 _SMALL: Final = 1000
 """Bytes of a statement that is joined to its neighbours: kept apart they take more memory."""
 _MOST_OPENING: Final = 1000
@@ -214,7 +216,6 @@ def _section_of_set(it: StatementReader) -> Section | None:
     it.peek(_WORDS_LOOKED_AT)
     for at, token in enumerate(it.tokens[1:], 1):
         name = it.peek_text(at + 1).upper() if token.word == "@" else ""
-        # (MariaDB keeps and puts back one variable around the rows of each versioned table.)
-        if name.startswith("OLD_") and name != "OLD_SYSTEM_VERSIONING_INSERT_HISTORY":
+        if name.startswith("OLD_") and name not in _AROUND_ROWS:
             return Section.HEAD if at == 1 else Section.TAIL
     return None
