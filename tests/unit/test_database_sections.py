@@ -283,7 +283,7 @@ def test_a_segment_never_ends_between_a_statement_and_what_prepares_it(
 
 
 def test_what_is_kept_and_put_back_around_rows_ends_no_dump() -> None:
-    """As mariadb-dump 11.8 writes it: a restore would wait for all rows, and tie tables, at each."""
+    """As mariadb-dump 11.8 writes it: a restore would wait for all rows, and tie tables, there."""
     table = (
         b"DROP TABLE IF EXISTS `t%d`;\nCREATE TABLE `t%d` (`id` int);\n"
         b"/*M!101100 SET @old_system_versioning_insert_history="
@@ -292,7 +292,8 @@ def test_what_is_kept_and_put_back_around_rows_ends_no_dump() -> None:
         b"SET @OLD_AUTOCOMMIT=@@AUTOCOMMIT, @@AUTOCOMMIT=0;\n"
         b"LOCK TABLES `t%d` WRITE;\nINSERT INTO `t%d` VALUES\n(1);\nUNLOCK TABLES;\nCOMMIT;\n"
         b"SET AUTOCOMMIT=@OLD_AUTOCOMMIT;\n"
-        b"/*M!101100 SET system_versioning_insert_history=@old_system_versioning_insert_history */;\n"
+        b"/*M!101100 SET system_versioning_insert_history="
+        b"@old_system_versioning_insert_history */;\n"
     )
     cutter = SectionCutter()
     text = b"".join(table % ((number,) * 4) for number in (1, 2))
