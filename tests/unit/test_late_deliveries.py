@@ -121,22 +121,13 @@ def test_a_restore_that_succeeded_is_answered_and_not_done_again(
 
 
 def test_a_schedules_event_that_comes_twice_restores_once(
-    catalog: Catalog, clock: SettableClock, telemetry: Telemetry
+    catalog: Catalog, clock: SettableClock, restore: Restore
 ) -> None:
     made(catalog, clock, "first")
     fired = {"detail-type": "Scheduled Event", "id": "53dc4d37", "time": "2026-11-23T00:15:00Z"}
 
     def deliver(**other: str) -> None:
-        restore_backup(
-            RestoreRequest.read({**fired, **other}),
-            settings=SETTINGS,
-            catalog=catalog,
-            source=catalog,
-            telemetry=telemetry,
-            locate=_begin,
-            accounts=_begin,
-            pace=IDLE,
-        )
+        restore(**vars(RestoreRequest.read({**fired, **other})))
 
     with pytest.raises(_BegunError):
         deliver()

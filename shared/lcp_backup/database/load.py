@@ -19,12 +19,16 @@ from lcp_backup.database import accounts
 from lcp_backup.database.accounts import Accounts
 from lcp_backup.database.definition import references
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, ask_server, connect
+from lcp_backup.database.foreign_keys import (
+    dangling_keys,
+    keys_from_elsewhere,
+    referring_tables,
+)
 from lcp_backup.database.journal import Journal
 from lcp_backup.database.loader import Loaded, Loader, OrderMattersError, PlanRows
 from lcp_backup.database.local_infile import LoadingConnection, allows_local_infile
 from lcp_backup.database.pieces import Dump, IndexedDump, PlacedStatement, StreamedDump
 from lcp_backup.database.policy import Kind, Policy
-from lcp_backup.database.preflight import dangling_foreign_keys, foreign_keys_from_elsewhere
 from lcp_backup.database.rows import RowPlan, columns_of
 from lcp_backup.database.session import Session, Staging
 from lcp_backup.database.sql import (
@@ -48,7 +52,6 @@ from lcp_backup.database.swap import (
     create_staging,
     discard,
     recover,
-    referring_tables,
     swap,
 )
 from lcp_backup.errors import InvalidRequest, LoadFailed
@@ -315,7 +318,7 @@ def _verify(expected: Iterable[str], found: Iterable[str]) -> None:
 
 def _check_ties(control: Connection, staging: str) -> None:
     """A foreign key to a table that does not come along would point to staging for ever."""
-    for table, other in dangling_foreign_keys(control, staging):
+    for table, other in dangling_keys(control, staging):
         raise _tied(table, other)
 
 
@@ -341,7 +344,7 @@ def _check_ties_of_live(
 
 def _check_ties_from_elsewhere(control: Connection, endpoint: DatabaseEndpoint) -> None:
     """They would follow the old tables out of the schema, and point to nothing in the end."""
-    keys = foreign_keys_from_elsewhere(control, endpoint.name)
+    keys = keys_from_elsewhere(control, endpoint.name)
     if keys:
         raise InvalidRequest(
             f"foreign keys of other schemas point to the live tables: {', '.join(keys[:5])}: drop"

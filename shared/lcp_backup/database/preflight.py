@@ -11,10 +11,11 @@ import pymysql
 from pymysql.constants import ER
 
 from lcp_backup.database.endpoint import Connection, Flavour, Server
+from lcp_backup.database.foreign_keys import dangling_keys, keys_from_elsewhere
 from lcp_backup.database.options import ENGINES
 from lcp_backup.database.policy import Policy
 from lcp_backup.database.sections import Cut
-from lcp_backup.database.sql import execute, quote, text
+from lcp_backup.database.sql import execute, execute_if_known, quote, text
 from lcp_backup.database.statements import StatementSplitter
 from lcp_backup.errors import ArchiveRefused, DumpFailed
 from lcp_backup.model import Notice, Section
@@ -136,13 +137,12 @@ def _check_engines(connection: Connection, schema: str) -> None:
 
 def _check_events(connection: Connection, schema: str) -> None:
     # For each of them dump programs look for a delimiter that its text has not, and never end.
-    rows = execute(
+    names = _names(
         connection,
         "SELECT event_name FROM information_schema.events WHERE event_schema = %s"
         " AND (event_definition LIKE '%%;;%%' OR event_comment LIKE '%%;;%%') ORDER BY event_name",
         schema,
     )
-    names = [text(name) for (name,) in rows]
     if names:
         raise _failed(
             "the dump program never ends at an event whose text holds two semicolons side by"
@@ -162,13 +162,8 @@ def _check_partitions(connection: Connection, schema: str) -> None:
             raise
         return
     known = {text(company) for (company,) in companies}
-    rows = execute(
-        connection,
-        "SELECT schema_name FROM information_schema.schemata WHERE schema_name <> %s"
-        " ORDER BY schema_name",
-        schema,
-    )
-    partitions = [name for (found,) in rows if (name := text(found)).rpartition("_")[2] in known]
+    others = _other_schemas(connection, schema)
+    partitions = [name for name in others if name.rpartition("_")[2] in known]
     if partitions:
         raise _failed(
             "Liferay keeps companies in database partitions, schemas that this service does not"
@@ -177,7 +172,7 @@ def _check_partitions(connection: Connection, schema: str) -> None:
 
 
 def _check_keys(connection: Connection, schema: str) -> None:
-    keys = dangling_foreign_keys(connection, schema)
+    keys = dangling_keys(connection, schema)
     if keys:
         raise _failed(
             "foreign keys to tables that are not there cannot be restored:"
@@ -185,25 +180,11 @@ def _check_keys(connection: Connection, schema: str) -> None:
         )
 
 
-def dangling_foreign_keys(connection: Connection, schema: str) -> list[tuple[str, str]]:
-    """The tables of a schema that have foreign keys to tables that do not exist, with those."""
-    rows = execute(
-        connection,
-        "SELECT DISTINCT table_name, referenced_table_name"
-        " FROM information_schema.key_column_usage k"
-        " WHERE table_schema = %s AND referenced_table_name IS NOT NULL AND NOT EXISTS (SELECT 1"
-        " FROM information_schema.tables t WHERE t.table_schema = k.referenced_table_schema"
-        " AND t.table_name = k.referenced_table_name)",
-        schema,
-    )
-    return [(text(table), text(other)) for table, other in rows]
-
-
 # --- what is told -------------------------------------------------------------------
 
 
 def _floats(connection: Connection, schema: str) -> Notice | None:
-    rows = execute(
+    columns = _names(
         connection,
         "SELECT c.table_name, c.column_name FROM information_schema.columns c"
         " JOIN information_schema.tables t USING (table_schema, table_name)"
@@ -213,7 +194,7 @@ def _floats(connection: Connection, schema: str) -> Notice | None:
     )
     return _notice(
         code="float-rounded",
-        subjects=[f"{text(table)}.{text(column)}" for table, column in rows],
+        subjects=columns,
         detail="servers write FLOAT with 6 digits, so that is what the dump holds; DOUBLE is whole",
     )
 
@@ -221,7 +202,7 @@ def _floats(connection: Connection, schema: str) -> Notice | None:
 def _elsewhere(connection: Connection, schema: str) -> Notice | None:
     return _notice(
         code="foreign-key-from-elsewhere",
-        subjects=foreign_keys_from_elsewhere(connection, schema),
+        subjects=keys_from_elsewhere(connection, schema),
         detail="foreign keys of other schemas point to this one: a restore refuses until they are"
         " dropped, as they would point to nothing afterwards",
     )
@@ -234,35 +215,13 @@ def _views_beyond(connection: Connection, schema: str) -> Notice | None:
         " ORDER BY table_name",
         schema,
     )
-    others = execute(
-        connection,
-        "SELECT schema_name FROM information_schema.schemata WHERE schema_name <> %s",
-        schema,
-    )
-    marks = [f"{quote(text(name))}." for (name,) in others]
+    marks = [f"{quote(name)}." for name in _other_schemas(connection, schema)]
     return _notice(
         code="view-of-another-schema",
         subjects=[text(name) for name, body in rows if any(it in text(body) for it in marks)],
         detail="these views read other schemas, which the account that owns the site's views may"
         " not: a restore needs an account that may in LCP_SITE_USER_NAME",
     )
-
-
-def foreign_keys_from_elsewhere(connection: Connection, schema: str) -> list[str]:
-    """The foreign keys of other schemas that point to this one, as `schema.table.key`.
-
-    (Not of schemas that this service made beside it.)
-    """
-    rows = execute(
-        connection,
-        "SELECT DISTINCT table_schema, table_name, constraint_name"
-        " FROM information_schema.key_column_usage"
-        " WHERE referenced_table_schema = %s AND table_schema <> %s ORDER BY 1, 2, 3",
-        schema,
-        schema,
-    )
-    keys = [tuple(map(text, row)) for row in rows]
-    return [".".join(key) for key in keys if not key[0].startswith(f"{schema}_lcp_")]
 
 
 def _of_the_schema(connection: Connection, schema: str) -> list[Notice | None]:
@@ -291,20 +250,15 @@ def _of_the_schema(connection: Connection, schema: str) -> list[Notice | None]:
 
 
 def _histograms(connection: Connection, schema: str) -> Notice | None:
-    try:
-        rows = execute(
-            connection,
-            "SELECT table_name, column_name FROM information_schema.column_statistics"
-            " WHERE schema_name = %s ORDER BY 1, 2",
-            schema,
-        )
-    except pymysql.MySQLError as error:
-        if error.args[0] not in {ER.UNKNOWN_TABLE, ER.NO_SUCH_TABLE}:
-            raise
-        return None  # MariaDB
+    rows = execute_if_known(
+        connection,
+        "SELECT table_name, column_name FROM information_schema.column_statistics"
+        " WHERE schema_name = %s ORDER BY 1, 2",
+        schema,
+    )
     return _notice(
         code="histograms-left-out",
-        subjects=[f"{text(table)}.{text(column)}" for table, column in rows],
+        subjects=[".".join(map(text, row)) for row in rows],
         detail="the optimizer's histograms are not restored: make them again by ANALYZE TABLE",
     )
 
@@ -317,7 +271,7 @@ def _without_primary_key(connection: Connection, schema: str) -> Notice | None:
     )
     if not variables:
         return None
-    rows = execute(
+    tables = _names(
         connection,
         "SELECT table_name FROM information_schema.tables t WHERE table_schema = %s"
         " AND table_type = 'BASE TABLE' AND NOT EXISTS (SELECT 1"
@@ -327,7 +281,7 @@ def _without_primary_key(connection: Connection, schema: str) -> Notice | None:
     )
     return _notice(
         code="primary-key-required",
-        subjects=[text(name) for (name,) in rows],
+        subjects=tables,
         detail=f"these tables have no primary key, and the server takes none without: set"
         f" {text(variables[0][0])} = OFF before a restore",
     )
@@ -343,13 +297,26 @@ def _history(connection: Connection, schema: str) -> Notice | None:
 
 
 def _versioned(connection: Connection, schema: str) -> list[str]:
-    rows = execute(
+    return _names(
         connection,
         "SELECT table_name FROM information_schema.tables WHERE table_schema = %s"
         " AND table_type = 'SYSTEM VERSIONED' ORDER BY table_name",
         schema,
     )
-    return [text(name) for (name,) in rows]
+
+
+def _other_schemas(connection: Connection, schema: str) -> list[str]:
+    return _names(
+        connection,
+        "SELECT schema_name FROM information_schema.schemata WHERE schema_name <> %s"
+        " ORDER BY schema_name",
+        schema,
+    )
+
+
+def _names(connection: Connection, query: str, *values: object) -> list[str]:
+    """What a query selects, such as `table.column` where it selects two."""
+    return [".".join(map(text, row)) for row in execute(connection, query, *values)]
 
 
 def _notice(*, code: str, subjects: Sequence[str], detail: str) -> Notice | None:

@@ -128,6 +128,18 @@ def execute(connection: Connection, sql: str, *values: object) -> tuple[tuple[ob
         return tuple(cursor.fetchall())
 
 
+def execute_if_known(
+    connection: Connection, sql: str, *values: object
+) -> tuple[tuple[object, ...], ...]:
+    """As `execute`, of a table of information_schema that not every server has; none there."""
+    try:
+        return execute(connection, sql, *values)
+    except pymysql.MySQLError as error:
+        if error.args[0] not in {ER.UNKNOWN_TABLE, ER.NO_SUCH_TABLE}:
+            raise
+        return ()
+
+
 def max_packet(connection: Connection) -> int:
     """Bytes of the largest statement that the server takes."""
     ((packet,),) = execute(connection, "SELECT @@max_allowed_packet")
@@ -190,16 +202,11 @@ def make_writable(connection: Connection, schema: str) -> None:
 
     Only there: ALTER DATABASE waits for every transaction of the site.
     """
-    try:
-        options = execute(
-            connection,
-            "SELECT options FROM information_schema.schemata_extensions WHERE schema_name = %s",
-            schema,
-        )
-    except pymysql.MySQLError as error:
-        if error.args[0] not in {ER.UNKNOWN_TABLE, ER.NO_SUCH_TABLE}:
-            raise
-        return  # a server that knows no such schemas
+    options = execute_if_known(
+        connection,
+        "SELECT options FROM information_schema.schemata_extensions WHERE schema_name = %s",
+        schema,
+    )
     if any("READ ONLY=1" in text(said) for (said,) in options if said):
         execute(connection, f"ALTER DATABASE {quote(schema)} READ ONLY = 0")
 

@@ -19,6 +19,7 @@ from lcp_backup.database.sql import (
     collation_of,
     describe,
     execute,
+    execute_if_known,
     is_lost,
     numbered,
     quote,
@@ -35,7 +36,8 @@ _NOT_THERE_YET: Final = frozenset(
 """Why a view cannot be created: what it reads is created later."""
 _WORD: Final = re.compile(rb"[^\s`'\"(),.;=<>+*/-]++")
 _ORDER: Final = (Kind.TABLE, Kind.ROUTINE, Kind.VIEW, Kind.TRIGGER, Kind.EVENT)
-"""Views may call functions; triggers and events come last, so that nothing runs too early."""
+"""Defaults of tables first; views may call functions; triggers and events come last, so that
+nothing runs too early."""
 _WAYS_OUT: Final = {
     1419: "set log_bin_trust_function_creators = 1 in the server's parameter group",
     ER.SPECIFIC_ACCESS_DENIED_ERROR: "name an account that may in LCP_SITE_USER_NAME",
@@ -246,16 +248,11 @@ def drop_all(control: Connection, schema: str) -> None:
 
 def _libraries(control: Connection, schema: str) -> list[str]:
     """A schema's libraries of JavaScript, which MySQL has from 9.2 on."""
-    try:
-        rows = execute(
-            control,
-            "SELECT library_name FROM information_schema.libraries WHERE library_schema = %s",
-            schema,
-        )
-    except pymysql.MySQLError as error:
-        if error.args[0] not in {ER.UNKNOWN_TABLE, ER.NO_SUCH_TABLE}:
-            raise
-        return []
+    rows = execute_if_known(
+        control,
+        "SELECT library_name FROM information_schema.libraries WHERE library_schema = %s",
+        schema,
+    )
     return [str(name) for (name,) in rows]
 
 

@@ -130,21 +130,6 @@ def discard(control: Connection, endpoint: DatabaseEndpoint) -> None:
     journal.drop()
 
 
-def referring_tables(control: Connection, schema: str, tables: Collection[str]) -> dict[str, str]:
-    """Which other tables have foreign keys to these, each with one that it points to."""
-    rows = execute(
-        control,
-        "SELECT DISTINCT table_name, referenced_table_name FROM information_schema.key_column_usage"
-        " WHERE referenced_table_schema = %s AND referenced_table_name IN %s"
-        " AND NOT (table_schema = %s AND table_name IN %s)",
-        schema,
-        list(tables),
-        schema,
-        list(tables),
-    )
-    return {str(child): str(parent) for child, parent in rows}
-
-
 def swap(
     endpoint: DatabaseEndpoint, scope: Scope, given: Accounts, between: Between | None = None
 ) -> list[str]:
