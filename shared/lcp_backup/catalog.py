@@ -522,10 +522,12 @@ class Catalog:
             if since is not None and begun < since:
                 return
             run = self.get_run(run_id)
-            half_way = run.error is not None and run.error.type == RestoredInPart.__name__
-            if (run.state is RunState.SUCCEEDED and run.result.get("whole", True)) or (
-                in_part and (run.state is RunState.SUCCEEDED or half_way)
-            ):
+            if run.state is RunState.SUCCEEDED:
+                wanted = in_part or run.result.get("whole", True)
+            else:
+                half_way = run.error is not None and run.error.type == RestoredInPart.__name__
+                wanted = in_part and half_way
+            if wanted:
                 yield run
 
     def delete_runs(self, run_ids: list[str]) -> None:

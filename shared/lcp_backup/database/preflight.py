@@ -48,22 +48,22 @@ def inspect(
         *_of_the_schema(connection, schema),
         _histograms(connection, schema),
         _without_primary_key(connection, schema),
+        None if _can_keep_history(server, program_version) else _history(connection, schema),
     ]
-    if not keeps_history(server, program_version):
-        found.append(_history(connection, schema))
     return tuple(notice for notice in found if notice is not None)
 
 
-def keeps_history(server: Server, program_version: str) -> bool:
-    """Whether a dump can hold the history of system-versioned tables."""
+def keeps_history(
+    connection: Connection, server: Server, schema: str, program_version: str
+) -> bool:
+    """Whether there are system-versioned tables, and a dump can hold their history."""
+    return _can_keep_history(server, program_version) and bool(_versioned(connection, schema))
+
+
+def _can_keep_history(server: Server, program_version: str) -> bool:
     return server.flavour is Flavour.MARIADB and all(
         _release(version) >= _HISTORY_SINCE for version in (server.version, program_version)
     )
-
-
-def has_history(connection: Connection, schema: str) -> bool:
-    """Whether the schema has system-versioned tables."""
-    return bool(_versioned(connection, schema))
 
 
 class Inspection:

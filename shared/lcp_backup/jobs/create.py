@@ -288,9 +288,7 @@ class _Capture:
             )
             notices = check_flavours(server, program, generated)
             notices += preflight.inspect(connection, server, endpoint.name, program.version)
-            history = preflight.keeps_history(server, program.version) and preflight.has_history(
-                connection, endpoint.name
-            )
+            history = preflight.keeps_history(connection, server, endpoint.name, program.version)
             packet = max_packet(connection)
         inspection = preflight.Inspection(server, endpoint.name, check)
         counted = self.run.progress_of("database")

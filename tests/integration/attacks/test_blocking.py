@@ -138,10 +138,9 @@ def test_leftovers_of_any_kind_block_nothing(road: Road, schema: str, sql: str) 
     assert road.honest_restore() == []
 
 
+@only_on(Flavour.MYSQL)
 def test_a_library_of_the_live_site_goes_as_all_else_does(road: Road) -> None:
     """MySQL's dump program writes it, too: what is backed up can be restored."""
-    if not road.world.mysql:
-        return
     library = "CREATE LIBRARY lib LANGUAGE JAVASCRIPT AS 'export function f() { return 1; }'"
     with closing(road.world.site()) as connection, connection.cursor() as cursor:
         cursor.execute(library)
