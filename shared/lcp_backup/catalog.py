@@ -151,6 +151,18 @@ class HeldLease:
                     " in time and another run took it over; nothing more was changed"
                 ) from error
 
+    def is_with_another_delivery(self) -> bool:
+        """Whether another delivery of this run's event has taken it over, and goes on with the run.
+
+        Raises StorageError, UnknownFormat.
+        """
+        holder = self._catalog.lease_holder()
+        return (
+            holder is not None
+            and holder.run_id == self._lease.run_id
+            and holder.acquired_at != self._lease.acquired_at
+        )
+
     def release(self) -> None:
         """Gives it back; does nothing when another run has taken it over."""
         # An expiry in the past, and no deletion: conditional writes are older than conditional

@@ -146,11 +146,9 @@ class ActiveRun:
 
     def _was_taken_over(self, error: BaseException) -> bool:
         """Whether another delivery of the event goes on with this run, so that it has not ended."""
-        if not isinstance(error, LeaseLost):
-            return False
-        with suppress(StorageError, UnknownFormat):
-            holder = self._catalog.lease_holder()
-            return holder is not None and holder.run_id == self.id
+        if self._lease is not None and isinstance(error, LeaseLost):
+            with suppress(StorageError, UnknownFormat):
+                return self._lease.is_with_another_delivery()
         return False
 
     def makes_the_same(self, error: BaseException) -> bool:
