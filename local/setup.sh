@@ -6,7 +6,25 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+wanted=$(cat .python-version)
+
+# The Python to make .venv with, if there is one. A pyenv shim may be there without the version
+# behind it, and Debian's python3 without venv, so every candidate is asked; of pyenv's own versions
+# the newest comes first.
+find_python() {
+  versions=${PYENV_ROOT:-$HOME/.pyenv}/versions
+  for candidate in "python$wanted" \
+    $(ls -d "$versions/$wanted".*/bin/python3 2>/dev/null | sort -rV) python3; do
+    if command -v "$candidate" >/dev/null 2>&1 &&
+      "$candidate" -c "import sys, venv, ensurepip; sys.exit('%d.%d' % sys.version_info[:2] != '$wanted')" 2>/dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+}
+
 missing=
+[ -x .venv/bin/python ] || [ -n "$(find_python)" ] || missing="$missing python$wanted-venv"
 [ -x /usr/sbin/mariadbd ] || command -v mariadbd >/dev/null 2>&1 || missing="$missing mariadb-server"
 command -v mariadb-dump >/dev/null 2>&1 || missing="$missing mariadb-client"
 command -v pigz >/dev/null 2>&1 || missing="$missing pigz"
@@ -29,25 +47,20 @@ if [ -n "$missing" ]; then
   [ "$(id -u)" = 0 ] || sudo=sudo
   echo "installing with apt-get:$missing"
   $sudo apt-get -qq update
+  case $missing in
+    *python*) apt-cache show "python$wanted-venv" >/dev/null 2>&1 || {
+      echo "Python $wanted with venv is needed, and this system has no package of it:" \
+        "install it first (pyenv can)" >&2
+      exit 1
+    } ;;
+  esac
   # Unquoted on purpose: a list of names.
   $sudo env DEBIAN_FRONTEND=noninteractive \
     apt-get -qq install -y --no-install-recommends $missing >/dev/null
 fi
 
 if [ ! -x .venv/bin/python ]; then
-  wanted=$(cat .python-version)
-  python=
-  versions=${PYENV_ROOT:-$HOME/.pyenv}/versions
-  # A pyenv shim may be there without the version behind it, so every candidate is asked; of pyenv's
-  # own versions the newest comes first.
-  for candidate in "python$wanted" \
-    $(ls -d "$versions/$wanted".*/bin/python3 2>/dev/null | sort -rV) python3; do
-    if command -v "$candidate" >/dev/null 2>&1 &&
-      "$candidate" -c "import sys, venv, ensurepip; sys.exit('%d.%d' % sys.version_info[:2] != '$wanted')" 2>/dev/null; then
-      python=$candidate
-      break
-    fi
-  done
+  python=$(find_python)
   if [ -z "$python" ]; then
     echo "Python $wanted with venv is needed and was not found:" \
       "install it (apt: python$wanted-venv; or pyenv)" >&2
