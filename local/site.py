@@ -10,7 +10,7 @@ import random
 import re
 import shutil
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,14 @@ class Fingerprint:
     """Tables with their rows, views, triggers, routines and events."""
     files: dict[str, str]
     """Files, folders and links: kind, mode, time, size, content."""
+
+    def as_uploaded(self) -> "Fingerprint":
+        """The same, as it comes back out of an upload: events wait for someone to enable them."""
+        database = dict(self.database)
+        for name, text in self.database.items():
+            if name.startswith("event "):
+                database[name] = text.replace(" ENABLE DO ", " DISABLE DO ")
+        return replace(self, database=database)
 
     def differences(self, other: "Fingerprint") -> list[str]:
         """The names that are missing, new or not the same."""
