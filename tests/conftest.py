@@ -12,12 +12,13 @@ hypothesis.settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what needs a MySQL server: a parameter or a fixture of that name."""
+    """Marks what needs a server, by a parameter or a fixture of its name."""
     for item in items:
         of_call = getattr(item, "callspec", None)
         named = [*getattr(item, "fixturenames", ()), *(of_call.id.split("-") if of_call else ())]
-        if "mysql" in named:
-            item.add_marker(pytest.mark.mysql)
+        for server in (pytest.mark.mysql, pytest.mark.mariadb):
+            if server.name in named:
+                item.add_marker(server)
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc] # as above
