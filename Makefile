@@ -1,7 +1,7 @@
 # `make help` lists the targets. `make demo` and `make test` are each enough on a fresh Debian or
 # Ubuntu machine.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test check bench build openapi lock clean
+.PHONY: help setup demo deploy-check up down test check bench build openapi lock clean
 PATH := $(CURDIR)/.venv/bin:$(PATH)
 export SAM_CLI_TELEMETRY = 0
 code = shared functions layers local bench tests
@@ -11,7 +11,7 @@ lock_options = --quiet --universal --python-version 3.13 --generate-hashes --no-
 in_layer = annotated-types pydantic pydantic-core typing-extensions typing-inspection
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 14
 
 setup: ## Install what is missing: MariaDB, pigz, curl, jq, the locked Python packages
 	@sh local/setup.sh
@@ -22,12 +22,16 @@ demo: setup ## Back up, destroy and restore a sample site on the embedded stack
 up: setup ## Start the embedded stack and leave it running; .local/stack.json says where
 	@.venv/bin/python -m local up
 
+deploy-check: setup ## Do the demo's main job once on a real AWS account (docs/operations.md)
+	@.venv/bin/python -m local deploy-check
+
 # Without a .venv nothing can have been started, and `make clean` has to work on a clean clone too.
 down: ## Stop what `make up` started
 	@if [ -x .venv/bin/python ]; then .venv/bin/python -m local down; fi
 
+# One process more than processors: tests often wait.
 test: setup ## Run every test
-	@.venv/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	@.venv/bin/python -m pytest -n $$(($$(nproc) + 1)) --dist loadscope --no-loadscope-reorder
 
 check: ## Lint, types, template checks
 	@sh local/setup.sh checkov

@@ -1,9 +1,9 @@
-"""`python -m local up|down|demo`: the commands behind the Makefile's targets of these names."""
+"""`python -m local <command>`: the commands behind the Makefile's targets of these names."""
 
 import os
 import sys
 
-from local import demo
+from local import demo, deploy_check
 from local.stack import PROJECT, Stack, stop, variables_from
 
 _STATE = PROJECT / ".local" / "up"
@@ -39,11 +39,15 @@ def _demo() -> None:
         stop(state)
 
 
+def _deploy_check() -> None:
+    deploy_check.run(deploy_check.default_state(), os.environ)
+
+
 def main() -> None:
     """Runs the command that the first argument names."""
-    commands = {"up": _up, "down": _down, "demo": _demo}
+    commands = {"up": _up, "down": _down, "demo": _demo, "deploy-check": _deploy_check}
     if len(sys.argv) != 2 or sys.argv[1] not in commands:  # the program's name and one command
-        raise SystemExit("usage: python -m local up|down|demo")
+        raise SystemExit("usage: python -m local up|down|demo|deploy-check")
     commands[sys.argv[1]]()
 
 

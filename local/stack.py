@@ -1,4 +1,4 @@
-"""The whole stack: emulator, database, site, and the real template built and deployed onto it."""
+"""The whole stack: an account, a database, a site, and the real template built and deployed."""
 
 import json
 import os
@@ -21,6 +21,8 @@ from local import emulator, mariadb, site
 
 PROJECT = Path(__file__).resolve().parent.parent
 STACK_NAME = "lcp-backup"
+_DELETED_WITHIN = 900
+"""Seconds. On AWS a function in a VPC gives its network interfaces back slowly."""
 _SECRETS = {
     "LCP_MASTER_USER_PASSWORD",
     "LCP_PROJECT_MASTER_TOKEN",
@@ -76,9 +78,17 @@ class Database:
 
 
 class Stack:
-    """One embedded stack, all of it below `state`; several may live side by side."""
+    """One stack, all that it keeps on this machine below `state`; several may live side by side.
 
-    def __init__(self, state: Path, endpoint_url: str, database: Database, folder: Path) -> None:
+    Args:
+        endpoint_url: of the emulator; None for the AWS account that the AWS tools' own settings
+            name.
+        folder: the site's, as its functions see it.
+    """
+
+    def __init__(
+        self, state: Path, endpoint_url: str | None, database: Database, folder: Path
+    ) -> None:
         self.state = state
         self.endpoint_url = endpoint_url
         self.database = database
@@ -122,8 +132,10 @@ class Stack:
         return cls(state, endpoint, known, place)
 
     def client(self, service: str) -> Any:
-        """A boto3 client of the emulator's account."""
+        """A boto3 client of the account."""
         make: Callable[..., Any] = boto3.client
+        if self.endpoint_url is None:
+            return make(service)
         return make(
             service,
             endpoint_url=self.endpoint_url,
@@ -158,7 +170,7 @@ class Stack:
             **variables,
         }
         self.token = given["LCP_PROJECT_MASTER_TOKEN"]
-        parameters = {"EndpointUrl": self.endpoint_url}
+        parameters = {} if self.endpoint_url is None else {"EndpointUrl": self.endpoint_url}
         for variable, value in given.items():
             # A command line is no place for a secret, so the deployment gets its ARN.
             parameters[parameter_of(variable)] = (
@@ -169,10 +181,10 @@ class Stack:
         except SystemExit as error:
             raise DeploymentFailed(self._reasons(stack_name) or str(error)) from None
 
-    def add_users(self) -> None:
+    def add_users(self, *, stack_name: str = STACK_NAME) -> None:
         """Puts an admin and a viewer into the deployed stack's user pool."""
         pool = self.client("cognito-idp")
-        pool_id = self._outputs(STACK_NAME)["UserPoolId"]
+        pool_id = self._outputs(stack_name)["UserPoolId"]
         for role in ("admin", "viewer"):
             # The pool asks for lower case, upper case and a digit.
             user = User(f"{role}@example.com", f"aA1-{secrets.token_urlsafe(12)}")
@@ -190,7 +202,6 @@ class Stack:
             "deploy",
             f"--template-file={self.state / 'build' / 'template.yaml'}",
             f"--stack-name={stack_name}",
-            f"--region={emulator.REGION}",
             "--resolve-s3",
             "--capabilities=CAPABILITY_IAM",
             "--no-confirm-changeset",
@@ -216,8 +227,25 @@ class Stack:
         client = self.client("cloudformation")
         client.delete_stack(StackName=stack_name)
         client.get_waiter("stack_delete_complete").wait(
-            StackName=stack_name, WaiterConfig={"Delay": 1, "MaxAttempts": 120}
+            StackName=stack_name, WaiterConfig={"Delay": 1, "MaxAttempts": _DELETED_WITHIN}
         )
+
+    def kept_by_deletion(self, *, stack_name: str = STACK_NAME) -> list[tuple[str, str]]:
+        """Type and name of what a stack would leave behind: its bucket and its user pool."""
+        pages = self.client("cloudformation").get_paginator("list_stack_resources")
+        return [
+            (resource["ResourceType"], resource["PhysicalResourceId"])
+            for page in pages.paginate(StackName=stack_name)
+            for resource in page["StackResourceSummaries"]
+            if resource["ResourceType"] in {"AWS::S3::Bucket", "AWS::Cognito::UserPool"}
+        ]
+
+    def delete_secrets(self) -> None:
+        """Deletes the secrets that deployments made, with no way back."""
+        client = self.client("secretsmanager")
+        while self._secret_arns:
+            _, arn = self._secret_arns.popitem()
+            client.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
 
     def describe(self, *, stack_name: str = STACK_NAME) -> dict[str, Any]:
         """What a client needs to know, as `.local/stack.json` holds it."""
@@ -254,6 +282,8 @@ class Stack:
     def _api_url(self, deployed: str) -> str:
         # The emulator calls the API http://<id>.execute-api.localhost:<port>. curl knows such names
         # by itself, other programs need a resolver that does; this other way in needs none.
+        if self.endpoint_url is None:
+            return deployed
         api_id = (urlsplit(deployed).hostname or "").partition(".")[0]
         return f"{self.endpoint_url}/_aws/execute-api/{api_id}"
 
@@ -277,7 +307,9 @@ class Stack:
             return value
         client = self.client("secretsmanager")
         if variable not in self._secret_arns:
-            created = client.create_secret(Name=variable, SecretString=value)
+            created = client.create_secret(
+                Name=f"{variable}-{secrets.token_hex(4)}", SecretString=value
+            )
             self._secret_arns[variable] = created["ARN"]
         else:
             client.put_secret_value(SecretId=self._secret_arns[variable], SecretString=value)
@@ -285,7 +317,15 @@ class Stack:
 
     def _sam(self, *arguments: str) -> None:
         tools = Path(sys.executable).parent
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "SAM_"))}
+        settings = dict(os.environ)
+        if self.endpoint_url is not None:
+            settings = {k: v for k, v in settings.items() if not k.startswith(("AWS_", "SAM_"))}
+            settings |= {
+                "AWS_ENDPOINT_URL": self.endpoint_url,
+                "AWS_DEFAULT_REGION": emulator.REGION,
+                "AWS_ACCESS_KEY_ID": emulator.CREDENTIALS["access_key_id"],
+                "AWS_SECRET_ACCESS_KEY": emulator.CREDENTIALS["secret_access_key"],
+            }
         done = subprocess.run(
             [str(tools / "sam"), *arguments],
             cwd=PROJECT,
@@ -295,14 +335,10 @@ class Stack:
             text=True,
             check=False,
             env={
-                **inherited,
+                **settings,
                 # `sam build` takes the interpreter of the template's runtime from PATH.
-                "PATH": f"{tools}:{inherited.get('PATH', '')}",
+                "PATH": f"{tools}:{settings.get('PATH', '')}",
                 "SAM_CLI_TELEMETRY": "0",
-                "AWS_ENDPOINT_URL": self.endpoint_url,
-                "AWS_DEFAULT_REGION": emulator.REGION,
-                "AWS_ACCESS_KEY_ID": emulator.CREDENTIALS["access_key_id"],
-                "AWS_SECRET_ACCESS_KEY": emulator.CREDENTIALS["secret_access_key"],
             },
         )
         (self.state / f"sam-{arguments[0]}.log").write_text(done.stdout)

@@ -1,16 +1,40 @@
 """Folders with everything in them that a document library might hold, and what they are made of."""
 
+import fcntl
 import os
 import resource
 import stat
+import struct
 import subprocess
 import tempfile
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+_GET_FLAGS, _SET_FLAGS, _IMMUTABLE = 0x80086601, 0x40086602, 0x10
+"""FS_IOC_GETFLAGS, FS_IOC_SETFLAGS and FS_IMMUTABLE_FL (linux/fs.h): not every system has chattr."""
 TEXT = b"Liferay document library, one line after the other.\n"
+
+
+def set_immutable(path: Path, *, immutable: bool = True) -> None:
+    """As `chattr +i` and `-i` do; raises OSError where the user or the file system may not."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    try:
+        (flags,) = struct.unpack("l", fcntl.ioctl(descriptor, _GET_FLAGS, bytes(8)))
+        flags = flags | _IMMUTABLE if immutable else flags & ~_IMMUTABLE
+        fcntl.ioctl(descriptor, _SET_FLAGS, struct.pack("l", flags))
+    finally:
+        os.close(descriptor)
+
+
+def set_none_immutable(tree: Path) -> None:
+    """Has everything below a folder be changed and removed again."""
+    for path in [tree, *tree.rglob("*")]:
+        if path.is_dir() or path.is_file():
+            with suppress(OSError):
+                set_immutable(path, immutable=False)
 
 
 class Member(NamedTuple):

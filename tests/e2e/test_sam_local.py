@@ -97,7 +97,7 @@ class SamLocal:
     def __init__(self, deployed: Deployed, address: str, ports: dict[str, int], work: Path) -> None:
         described = deployed.described
         self._work = work
-        self._emulator_url = deployed.stack.endpoint_url
+        self._emulator_url = deployed.described["endpoint_url"]
         self._template = deployed.stack.state / "build" / "template.yaml"
         self.endpoint_url = f"http://{address}:{ports['emulator']}"
         self.address = address

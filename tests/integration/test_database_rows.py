@@ -341,6 +341,8 @@ def test_rows_are_the_same_by_data_and_by_insert(
     assert as_data > 10
     # mysqldump introduces an empty string among digits, when that is a statement's only one.
     mixed = kind == "hex, one row each" and clean.flavour is Flavour.MYSQL
+    # MariaDB's program from 11 on has digits for bits and shapes beside strings for other bytes.
+    mixed = mixed or (kind.startswith("bytes") and re.search(rb",0x[0-9A-F]{2}", text) is not None)
     assert bool(as_statements) == mixed
 
 

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from lcp_backup.volume.removal import remove
-from tests.trees import deep_tree, in_child, odd_tree, snapshot
+from tests.trees import (
+    deep_tree,
+    in_child,
+    odd_tree,
+    set_immutable,
+    set_none_immutable,
+    snapshot,
+)
 
 
 @pytest.fixture
@@ -19,10 +26,12 @@ def immutable(tmp_path: Path) -> Iterator[Path]:
     file = tmp_path / "tree" / "inner" / "immutable"
     file.parent.mkdir(parents=True)
     file.touch()
-    if subprocess.run(["chattr", "+i", file], capture_output=True, check=False).returncode:
+    try:
+        set_immutable(file)
+    except OSError:
         pytest.skip("nothing can be set immutable here")
     yield file
-    subprocess.run(["chattr", "-R", "-i", tmp_path], capture_output=True, check=False)
+    set_none_immutable(tmp_path)
 
 
 def test_what_is_not_there_is_removed_already(tmp_path: Path) -> None:
@@ -112,7 +121,7 @@ def test_what_cannot_be_removed_is_told_and_all_else_goes(immutable: Path) -> No
     assert (remains.first, remains.total) == ("tree/inner/immutable", 1)
     assert remains.reason == "Operation not permitted"
     assert [it.name for it in tree.rglob("*")] == ["inner", "immutable"]
-    subprocess.run(["chattr", "-i", immutable], check=True)
+    set_immutable(immutable, immutable=False)
     assert remove(tree) is None
     assert not tree.exists()
 
@@ -120,12 +129,14 @@ def test_what_cannot_be_removed_is_told_and_all_else_goes(immutable: Path) -> No
 def test_a_folder_that_cannot_be_changed_is_told(immutable: Path) -> None:
     deep = immutable.parent / Path(*["d"] * 30)
     deep.mkdir(parents=True)
-    subprocess.run(["chattr", "+i", deep.parent, immutable.parent.parent], check=True)
+    for folder in (deep.parent, immutable.parent.parent):
+        set_immutable(folder)
     remains = remove(immutable.parent.parent)
     assert remains is not None
     assert remains.total == 2
     assert deep.exists()
-    subprocess.run(["chattr", "-i", deep.parent, immutable.parent.parent], check=True)
+    for folder in (deep.parent, immutable.parent.parent):
+        set_immutable(folder, immutable=False)
 
 
 def test_what_is_mounted_in_the_tree_is_left(tmp_path: Path) -> None:

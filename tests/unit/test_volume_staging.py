@@ -13,7 +13,14 @@ import pytest
 from lcp_backup.errors import InvalidRequest, VolumeError
 from lcp_backup.volume import staging
 from lcp_backup.volume.staging import StagedVolume, check_below, check_empty, recover, stage
-from tests.trees import deep_tree, in_child, odd_tree, snapshot
+from tests.trees import (
+    deep_tree,
+    in_child,
+    odd_tree,
+    set_immutable,
+    set_none_immutable,
+    snapshot,
+)
 
 PROGRAM = Path(__file__).with_name("volume_swap_killed.py")
 
@@ -334,12 +341,13 @@ def immutable(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
     """Sets files immutable, until the test is over."""
 
     def make(path: Path) -> None:
-        command = ["chattr", "+i", str(path)]
-        if subprocess.run(command, capture_output=True, check=False).returncode:
+        try:
+            set_immutable(path)
+        except OSError:
             pytest.skip("nothing can be set immutable here")
 
     yield make
-    subprocess.run(["chattr", "-R", "-f", "-i", tmp_path], capture_output=True, check=False)
+    set_none_immutable(tmp_path)
 
 
 @pytest.mark.parametrize(
