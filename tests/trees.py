@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _GET_FLAGS, _SET_FLAGS, _IMMUTABLE = 0x80086601, 0x40086602, 0x10
-"""FS_IOC_GETFLAGS, FS_IOC_SETFLAGS and FS_IMMUTABLE_FL (linux/fs.h): not every system has chattr."""
+"""FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IMMUTABLE_FL (linux/fs.h): not all systems have chattr."""
 TEXT = b"Liferay document library, one line after the other.\n"
 
 
