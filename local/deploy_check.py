@@ -50,7 +50,7 @@ def run(state: Path, environment: Mapping[str, str]) -> None:
             )
     shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True, mode=0o700)
-    with _Sample.made(state) as sample:
+    with _Sample.made(state, database.name) as sample:
         name = f"lcp-backup-check-{secrets.token_hex(4)}"
         stack = Stack(state, None, database, Path(folder))
         try:
@@ -92,15 +92,17 @@ class _Sample:
         dump.write_bytes(self._client("mariadb-dump", "--single-transaction", "--routines",
                                       "--events", "--triggers", server.name))  # fmt: skip
         _tar("-czf", state / "database.tgz", "-C", state, dump.name)
-        _tar("-czf", state / "volume.tgz", "-C", self._folder, ".")
+        # Of the two formats of GNU tar this one has times to the nanosecond.
+        _tar("--format=posix", "-czf", state / "volume.tgz", "-C", self._folder, ".")
 
     @classmethod
     @contextmanager
-    def made(cls, state: Path) -> "Iterator[_Sample]":
+    def made(cls, state: Path, name: str) -> "Iterator[_Sample]":
+        """On a private server, in a schema of this name (a dump of the service's says USE)."""
         password = secrets.token_urlsafe(12)
         port = mariadb.start(state, password)
         try:
-            yield cls(state, Database("127.0.0.1", port, mariadb.MASTER_USER, password, "sample"))
+            yield cls(state, Database("127.0.0.1", port, mariadb.MASTER_USER, password, name))
         finally:
             mariadb.stop(state)
 
