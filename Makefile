@@ -29,9 +29,8 @@ deploy-check: setup ## Do the demo's main job once on a real AWS account (docs/o
 down: ## Stop what `make up` started
 	@if [ -x .venv/bin/python ]; then .venv/bin/python -m local down; fi
 
-# One process more than processors: tests often wait.
 test: setup ## Run every test
-	@.venv/bin/python -m pytest -n $$(($$(nproc) + 1)) --dist loadscope --no-loadscope-reorder
+	@.venv/bin/python -m pytest -n auto --dist loadscope --no-loadscope-reorder
 
 check: ## Lint, types, template checks
 	@sh local/setup.sh checkov
