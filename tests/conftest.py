@@ -1,4 +1,4 @@
-"""How the tests are spread over processes, which want what, and what hypothesis asks of them."""
+"""How the tests are spread over processes, and what hypothesis asks of them."""
 
 from typing import Any
 
@@ -9,16 +9,6 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] 
 # No test asserts on time: a busy machine would fail it.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what needs a server, by a parameter or a fixture of its name."""
-    for item in items:
-        of_call = getattr(item, "callspec", None)
-        named = [*getattr(item, "fixturenames", ()), *(of_call.id.split("-") if of_call else ())]
-        for server in (pytest.mark.mysql, pytest.mark.mariadb):
-            if server.name in named:
-                item.add_marker(server)
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc] # as above

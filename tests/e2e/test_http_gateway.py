@@ -91,7 +91,7 @@ def test_without_a_credential_the_problem_says_what_to_send_where_no_challenge_a
 def test_a_small_form_is_taken_in(admin: Api, database: Path, tmp_path: Path) -> None:
     """Its bytes travel in base64."""
     answer = by_form(admin, database, volume(tmp_path, 100_000))
-    assert answer.status == 200, answer.body
+    assert answer.status == 201, answer.body
     gone(admin, answer.json()["backupId"])
 
 

@@ -37,13 +37,10 @@ SOCKET = Path("/var/run/docker.sock")
 IP_FREEBIND = 15
 """Linux: an address may be bound before the bridge that has it is there (`ip(7)`)."""
 
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.skipif(
-        "DOCKER_HOST" not in os.environ and not SOCKET.exists(),
-        reason="no container engine: neither DOCKER_HOST nor Docker's socket is there",
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    "DOCKER_HOST" not in os.environ and not SOCKET.exists(),
+    reason="no container engine: neither DOCKER_HOST nor Docker's socket is there",
+)
 
 
 def bridge_address() -> str:

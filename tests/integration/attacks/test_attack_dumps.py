@@ -7,7 +7,6 @@ from tests.integration.attacks.corpus.attack import HEAD, Attack
 from tests.integration.attacks.road import Road
 
 
-@pytest.mark.hostile
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda it: it.id)
 def test_a_hostile_dump_is_refused_or_contained(road: Road, attack: Attack) -> None:
     outcome = road.attack(road.at_hand(attack.dump))
