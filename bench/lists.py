@@ -15,7 +15,8 @@ from xml.sax.saxutils import escape
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from bench.rows import ROUNDS, Row, at_most, seconds
-from lcp_backup import aws
+from lcp_backup.aws import clients
+from lcp_backup.aws.s3 import LISTED_AT_ONCE, ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.model import (
     Archive,
@@ -28,7 +29,6 @@ from lcp_backup.model import (
     RunState,
     VolumeFacts,
 )
-from lcp_backup.objects import LISTED_AT_ONCE, ObjectStore
 
 _BACKUPS: Final = 720
 _RUNS: Final = 20_000
@@ -128,7 +128,7 @@ def _slow_store(objects: dict[str, bytes]) -> ObjectStore:
     # Of nobody: no request leaves this process.
     of_nobody = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench"}
     os.environ.update(of_nobody, AWS_DEFAULT_REGION="eu-central-1")
-    client = aws.s3_client()
+    client = clients.s3()
     # (The types know of no handler that answers; this one event takes the answer for S3's.)
     answers: Callable[..., Any] = _SlowS3(objects)
     client.meta.events.register("before-send.s3", answers)

@@ -7,10 +7,10 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from lcp_backup import aws
-from lcp_backup.cloudformation import Resource, ResourceRequest, answer
+from lcp_backup.aws import clients
+from lcp_backup.aws.cloudformation import Resource, ResourceRequest, answer
+from lcp_backup.aws.rules import ScheduleRules
 from lcp_backup.jobs.schedules import SchedulesRequest, remove_schedules, sync_schedules
-from lcp_backup.rules import ScheduleRules
 from lcp_backup.telemetry import new_logger
 
 NONE = "none"
@@ -25,7 +25,7 @@ def _log() -> Logger:
 
 @cache
 def _rules() -> ScheduleRules:
-    return ScheduleRules(aws.events_client())
+    return ScheduleRules(clients.events())
 
 
 def handler(event: dict[str, Any], _context: LambdaContext) -> None:

@@ -23,6 +23,14 @@ from typing import Literal
 
 from pydantic import AwareDatetime
 
+from lcp_backup.aws.s3 import (
+    LISTED_AT_ONCE,
+    ObjectReader,
+    ObjectStore,
+    OpenMultipart,
+)
+from lcp_backup.aws.s3_bucket import LockMode, ObjectLock
+from lcp_backup.aws.s3_writer import ObjectWriter
 from lcp_backup.errors import (
     Conflict,
     InvalidRequest,
@@ -46,15 +54,6 @@ from lcp_backup.model import (
     RunState,
     Upload,
     read_document,
-)
-from lcp_backup.objects import (
-    LISTED_AT_ONCE,
-    LockMode,
-    ObjectLock,
-    ObjectReader,
-    ObjectStore,
-    ObjectWriter,
-    OpenUpload,
 )
 from lcp_backup.pages import READ_AT_ONCE, Page, read_page
 
@@ -357,8 +356,8 @@ class Catalog:
         """
         if self.find(backup_id) is not None:
             raise Conflict(f"backup {backup_id} exists; a published backup is never rewritten")
-        for upload in list(self.store.open_uploads(self._key(backup_id, ""))):
-            self.store.abort_upload(upload.key, upload.upload_id)
+        for upload in list(self.store.open_multiparts(self._key(backup_id, ""))):
+            self.store.abort_multipart(upload.key, upload.multipart_id)
         self.store.delete([entry.key for entry in self.store.entries(self._key(backup_id, ""))])
 
     def leftovers(self) -> Iterator[Leftover]:
@@ -374,9 +373,9 @@ class Catalog:
         """Deletes exactly the objects that were found; what was written since stays."""
         self.store.delete(leftover.keys)
 
-    def open_uploads(self) -> Iterator[OpenUpload]:
+    def open_uploads(self) -> Iterator[OpenMultipart]:
         """Multipart uploads below the backups' folder that were never ended."""
-        return self.store.open_uploads(self._backups_root)
+        return self.store.open_multiparts(self._backups_root)
 
     # --- uploads -------------------------------------------------------------------------------
 
@@ -401,7 +400,7 @@ class Catalog:
     def upload_ids(self) -> list[str]:
         """The ids of all that lies in the uploads' folder or is being sent there, oldest first."""
         found = set(self.store.names(self._uploads_root))
-        for part in self.store.open_uploads(self._uploads_root):
+        for part in self.store.open_multiparts(self._uploads_root):
             found.add(part.key.removeprefix(self._uploads_root).partition("/")[0])
         # What is no upload was put there by somebody else, and stays untouched.
         return sorted(name for name in found if _UPLOAD_ID.fullmatch(name))
@@ -419,7 +418,7 @@ class Catalog:
         self.store.delete([f"{root}{_UPLOAD}"])
         for kind, file in files.items():
             if file.etag is None:  # of a sealed one no part is left
-                self.store.abort_upload(self.upload_key(upload_id, kind), file.multipart_id)
+                self.store.abort_multipart(self.upload_key(upload_id, kind), file.multipart_id)
         self.store.delete([entry.key for entry in self.store.entries(root)])
 
     def delete_unnamed_parts(self, upload_id: str) -> None:
@@ -427,8 +426,8 @@ class Catalog:
 
         It has to list the bucket's multipart uploads, a right that has no prefix: cleanup has it.
         """
-        for part in list(self.store.open_uploads(f"{self._uploads_root}{upload_id}/")):
-            self.store.abort_upload(part.key, part.upload_id)
+        for part in list(self.store.open_multiparts(f"{self._uploads_root}{upload_id}/")):
+            self.store.abort_multipart(part.key, part.multipart_id)
 
     # --- runs ----------------------------------------------------------------------------------
 

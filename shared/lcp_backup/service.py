@@ -8,7 +8,12 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from lcp_backup import aws, settings
+from lcp_backup import settings
+from lcp_backup.aws import clients
+from lcp_backup.aws.bus import EventBus
+from lcp_backup.aws.rds import is_rds_id, locate_database
+from lcp_backup.aws.s3 import ObjectStore
+from lcp_backup.aws.secrets import resolve_secret
 from lcp_backup.catalog import BackupLock, Catalog, utc_now
 from lcp_backup.database import tls
 from lcp_backup.database.accounts import Accounts, Login
@@ -20,7 +25,6 @@ from lcp_backup.jobs.create import create_backup
 from lcp_backup.jobs.restore import restore_backup
 from lcp_backup.jobs.upload import take_in
 from lcp_backup.jobs.watch import watch
-from lcp_backup.objects import ObjectStore
 from lcp_backup.requests import (
     CleanupRequest,
     CreateRequest,
@@ -45,7 +49,7 @@ class Service:
 
     def __init__(self, config: Settings) -> None:
         log = new_logger(config.log_level)
-        s3 = aws.s3_client()
+        s3 = clients.s3()
         self._settings = config
         retention = timedelta(days=config.backup_retention_days)
         mode = config.backup_object_lock
@@ -60,7 +64,7 @@ class Service:
         )
         self._telemetry = Telemetry(
             log,
-            aws.EventBus(aws.events_client()),
+            EventBus(clients.events()),
             project=config.project_id,
             environment=config.environment_id,
         )
@@ -141,10 +145,10 @@ class Service:
 
     def _endpoint(self, *, for_reading: bool) -> DatabaseEndpoint:
         # Looked up by every run: a failover or a rotated secret must not wait for a cold start.
-        host, port = aws.locate_database(
-            self._settings.database_service, for_reading=for_reading, client=aws.rds_client
+        host, port = locate_database(
+            self._settings.database_service, for_reading=for_reading, client=clients.rds
         )
-        is_rds = aws.is_rds_id(self._settings.database_service) or tls.is_rds_host(host)
+        is_rds = is_rds_id(self._settings.database_service) or tls.is_rds_host(host)
         mode = tls.mode(
             self._settings.database_tls,
             is_rds=is_rds,
@@ -154,10 +158,10 @@ class Service:
             host=host,
             port=port,
             user=self._settings.master_user_name,
-            password=aws.resolve_secret(
+            password=resolve_secret(
                 self._settings.database_password(),
                 "LCP_MASTER_USER_PASSWORD",
-                aws.secrets_client,
+                clients.secrets,
             ),
             name=self._settings.dbname,
             tls=mode,
@@ -176,7 +180,7 @@ class Service:
                 " so, or by a path (of the public ones: /etc/pki/tls/certs/ca-bundle.crt)",
             )
         named = given or SecretStr(str(tls.RDS_CA))
-        text = aws.resolve_secret(named, variable, aws.secrets_client).get_secret_value()
+        text = resolve_secret(named, variable, clients.secrets).get_secret_value()
         shown = name if (name := named.get_secret_value()).startswith(("/", "arn:")) else "given"
         try:
             if text.startswith("/"):
@@ -193,7 +197,7 @@ class Service:
 def _login(user: str | None, password: SecretStr | None, variable: str) -> Login | None:
     if user is None or password is None:
         return None
-    return Login(user, aws.resolve_secret(password, variable, aws.secrets_client))
+    return Login(user, resolve_secret(password, variable, clients.secrets))
 
 
 @cache

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from lcp_backup.aws import EventBus
+from lcp_backup.aws.bus import EventBus
 from lcp_backup.errors import AwsError
 
 NAMESPACE = "LcpBackup"

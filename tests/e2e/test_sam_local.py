@@ -22,9 +22,9 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 
+from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.jobs.upload import Uploads
-from lcp_backup.objects import ObjectStore
 from local import emulator
 from local.api import Api, curl
 from local.processes import free_port

@@ -13,10 +13,10 @@ import pytest
 from aws_lambda_powertools import Logger
 from pydantic import SecretStr
 
-from lcp_backup import aws
 from lcp_backup.catalog import utc_now
 from lcp_backup.errors import AwsError, NotAMember, Unauthenticated
-from lcp_backup.users import Caller, Role, Users
+from lcp_backup_api.user_pool import UserPool, cognito_client
+from lcp_backup_api.users import Caller, Role, Users
 from local import emulator
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def pool(endpoint: str) -> TestPool:
 @pytest.fixture
 def users(pool: TestPool) -> Users:
     """As the api function makes them: without any right in AWS."""
-    user_pool = aws.UserPool(aws.cognito_client(pool.id), pool.id, pool.client_id)
+    user_pool = UserPool(cognito_client(pool.id), pool.id, pool.client_id)
     log = Logger(service=f"users-{uuid4()}")
     return Users(user_pool, lambda: SecretStr("master-token-0123456789-0123456789"), log, utc_now)
 
@@ -180,7 +180,7 @@ def test_wrong_unknown_disabled_and_unfinished_users_get_one_answer(
 def test_a_pool_that_is_not_there_is_not_the_callers_fault(pool: TestPool) -> None:
     missing = f"{emulator.REGION}_nowhere"
     log = Logger(service=f"users-{uuid4()}")
-    user_pool = aws.UserPool(aws.cognito_client(missing), missing, "nobody")
+    user_pool = UserPool(cognito_client(missing), missing, "nobody")
     users = Users(user_pool, lambda: None, log, utc_now)
     with pytest.raises(AwsError):
         users.identify(basic("ann@acme.com"), None)

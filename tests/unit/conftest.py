@@ -8,9 +8,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from lcp_backup.aws import EventBus
+from lcp_backup.aws.bus import EventBus
+from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
-from lcp_backup.objects import ObjectStore
 from lcp_backup.telemetry import Telemetry, new_logger
 
 if TYPE_CHECKING:

@@ -6,7 +6,9 @@ import boto3
 import pytest
 from pydantic import SecretStr
 
-from lcp_backup.aws import EventBus, locate_database, resolve_secret
+from lcp_backup.aws.bus import EventBus
+from lcp_backup.aws.rds import locate_database
+from lcp_backup.aws.secrets import resolve_secret
 from lcp_backup.errors import AwsError, DatabaseUnreachable, SettingsError
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
+from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import BackupLock, Catalog, archive_name, index_name, started_at
 from lcp_backup.errors import (
     Conflict,
@@ -27,7 +28,6 @@ from lcp_backup.model import (
     RunState,
     VolumeFacts,
 )
-from lcp_backup.objects import ObjectStore
 from tests.unit.conftest import SettableClock
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.jobs.active_run import Pace
 from lcp_backup.jobs.cleanup import CleanupResult, clean_up
 from lcp_backup.jobs.upload import PART_SIZE, Uploads
 from lcp_backup.model import ArchiveKind, Run, RunKind, RunState
-from lcp_backup.objects import ObjectStore
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 from tests.unit.conftest import SettableClock
@@ -108,7 +108,7 @@ def test_what_a_crash_left_goes_after_a_day_and_not_before(
     # The mocked S3 dates objects by the real clock, so this test's clock starts there; it dates
     # every upload to 2010, so this test dates them.
     clock.now = started = next_minute(store)
-    listed = store.open_uploads
+    listed = store.open_multiparts
     monkeypatch.setattr(
         store, "open_uploads", lambda prefix: (replace(u, started=started) for u in listed(prefix))
     )
@@ -175,7 +175,7 @@ def test_an_upload_that_nobody_completed_goes_after_a_day(
     assert [entry.key for entry in store.entries("acme/prd/uploads/")] == [
         f"acme/prd/uploads/{young.id}/upload.json"
     ]
-    left = [part.key for part in store.open_uploads("acme/prd/uploads/")]
+    left = [part.key for part in store.open_multiparts("acme/prd/uploads/")]
     assert left == [catalog.upload_key(young.id, kind) for kind in ArchiveKind]
 
 
@@ -183,10 +183,10 @@ def test_parts_of_an_upload_that_has_no_record_go_too(
     catalog: Catalog, store: ObjectStore, clock: SettableClock, sweep: Sweeper
 ) -> None:
     upload_id = catalog.new_run_id(RunKind.UPLOAD)
-    store.start_upload(catalog.upload_key(upload_id, ArchiveKind.VOLUME))
+    store.start_multipart(catalog.upload_key(upload_id, ArchiveKind.VOLUME))
     clock.pass_by(timedelta(days=1))
     assert sweep().abandoned == [upload_id]
-    assert list(store.open_uploads("")) == []
+    assert list(store.open_multiparts("")) == []
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ import pytest
 from botocore.exceptions import ClientError
 from urllib3.exceptions import ProtocolError
 
+from lcp_backup.aws.s3 import ObjectStore
+from lcp_backup.aws.s3_bucket import ObjectLock
+from lcp_backup.aws.s3_writer import FIRST_PART_SIZE, MAX_PARTS, part_size
 from lcp_backup.errors import ObjectNotFound, PreconditionFailed, StorageError
-from lcp_backup.objects import FIRST_PART_SIZE, MAX_PARTS, ObjectLock, ObjectStore, part_size
 from tests.unit.conftest import SettableClock
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ def test_a_small_object_is_one_request_and_holds_its_head_in_front(store: Object
     writer.write(b"body")
     writer.complete(head=b"head ")
     assert store.get("a/b.tgz").body == b"head body"
-    assert list(store.open_uploads("")) == []
+    assert list(store.open_multiparts("")) == []
 
 
 def test_a_large_object_is_its_head_and_all_parts_in_order(store: ObjectStore) -> None:
@@ -42,7 +44,7 @@ def test_a_large_object_is_its_head_and_all_parts_in_order(store: ObjectStore) -
         writer.write(data[start : start + MIB])
     writer.complete(head=b"x" * 700)
     assert store.get("big.tgz").body == b"x" * 700 + data
-    assert list(store.open_uploads("")) == []
+    assert list(store.open_multiparts("")) == []
 
 
 def test_nothing_is_visible_before_complete_and_nothing_is_left_after_abort(
@@ -51,11 +53,11 @@ def test_nothing_is_visible_before_complete_and_nothing_is_left_after_abort(
     writer = store.writer("half.tgz")
     writer.write(bytes(3 * FIRST_PART_SIZE))
     writer.write(bytes(FIRST_PART_SIZE))
-    assert list(store.open_uploads("")) != []
+    assert list(store.open_multiparts("")) != []
     assert list(store.entries("")) == []
     writer.abort()
     writer.abort()
-    assert list(store.open_uploads("")) == []
+    assert list(store.open_multiparts("")) == []
     assert list(store.entries("")) == []
     with pytest.raises(StorageError):
         writer.write(b"more")
@@ -71,7 +73,7 @@ def test_an_object_that_exists_is_never_rewritten(store: ObjectStore, size: int)
         writer.complete()
     writer.abort()
     assert store.get("done.tgz").body == b"published"
-    assert list(store.open_uploads("")) == []
+    assert list(store.open_multiparts("")) == []
 
 
 def test_a_part_that_s3_refuses_for_good_fails_the_object_and_leaves_nothing(
@@ -93,7 +95,7 @@ def test_a_part_that_s3_refuses_for_good_fails_the_object_and_leaves_nothing(
             writer.write(bytes(FIRST_PART_SIZE))
     writer.abort()
     assert list(store.entries("")) == []
-    assert list(store.open_uploads("")) == []
+    assert list(store.open_multiparts("")) == []
 
 
 def test_ranges_are_exact_and_of_one_and_the_same_object(store: ObjectStore) -> None:
@@ -401,12 +403,12 @@ REQUESTS: list[Callable[[ObjectStore], object]] = [
     lambda store: store.delete(["k"]),
     lambda store: list(store.entries("")),
     lambda store: list(store.names("")),
-    lambda store: list(store.open_uploads("")),
-    lambda store: store.start_upload("k"),
+    lambda store: list(store.open_multiparts("")),
+    lambda store: store.start_multipart("k"),
     lambda store: store.put_part("k", "id", 1, b""),
     lambda store: store.list_parts("k", "id"),
-    lambda store: store.complete_upload("k", "id", []),
-    lambda store: store.abort_upload("k", "id"),
+    lambda store: store.complete_multipart("k", "id", []),
+    lambda store: store.abort_multipart("k", "id"),
     lambda store: store.writer("k").complete(),
     write_in_parts,
 ]

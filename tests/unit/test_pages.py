@@ -10,10 +10,10 @@ from itertools import islice
 
 import pytest
 
+from lcp_backup.aws.s3 import LISTED_AT_ONCE, ObjectStore, StoredObject
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import ObjectNotFound, StorageError
 from lcp_backup.model import Manifest, Run, RunKind, RunState
-from lcp_backup.objects import LISTED_AT_ONCE, ObjectStore, StoredObject
 from lcp_backup.pages import MOST_PASSED, MOST_READ, READ_AT_ONCE, Page, read_page
 from tests.unit.test_catalog import a_manifest
 

@@ -15,11 +15,11 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from functions.schedules import app
-from lcp_backup.cloudformation import Resource, ResourceRequest, answer
+from lcp_backup.aws.cloudformation import Resource, ResourceRequest, answer
+from lcp_backup.aws.rules import ScheduleRule, ScheduleRules
 from lcp_backup.cron import default_create_schedule
 from lcp_backup.errors import AwsError, InvalidRequest, SettingsError
 from lcp_backup.jobs.schedules import SchedulesRequest, remove_schedules, sync_schedules
-from lcp_backup.rules import ScheduleRule, ScheduleRules
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

@@ -145,7 +145,7 @@ def test_refused_files_go_and_the_run_says_why(
     with pytest.raises(ArchiveError, match=said):
         inbox.take_in(upload_id)
     assert (inbox.keys("uploads"), inbox.keys("backups")) == ([], [])
-    assert list(catalog.store.open_uploads("")) == []
+    assert list(catalog.store.open_multiparts("")) == []
     run = inbox.run(upload_id)
     assert run.state is RunState.FAILED
     assert run.error is not None

@@ -7,12 +7,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from lcp_backup import aws as aws_module
+from lcp_backup.aws import clients
+from lcp_backup.aws.s3 import ObjectStore
+from lcp_backup.aws.s3_writer import MIB
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import Conflict, InvalidRequest, NotFound
 from lcp_backup.jobs.upload import PART_SIZE, Uploads
 from lcp_backup.model import ArchiveKind, RunKind, RunState, Upload
-from lcp_backup.objects import MIB, ObjectStore
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -45,7 +46,7 @@ def fill(uploads: Uploads, upload: Upload) -> None:
 def test_presigned_urls_name_the_region_and_sign_with_version_four(
     s3: "S3Client",  # noqa: ARG001 -- the mock and its credentials
 ) -> None:
-    store = ObjectStore(aws_module.s3_client(), "backups")
+    store = ObjectStore(clients.s3(), "backups")
     for url in (
         store.presigned_part("a", "id", 7, size=5, expires=EXPIRES),
         store.presigned_get("a", expires=EXPIRES, file_name="a.tgz", content_type="x/y"),
@@ -128,7 +129,7 @@ def test_urls_are_for_a_multipart_upload_that_ends_with_the_sealing(
         assert parse_qs(urlsplit(url).query)["uploadId"] == [file.multipart_id]
     fill(uploads, small)
     uploads.seal(small.id)
-    assert list(catalog.store.open_uploads("")) == []
+    assert list(catalog.store.open_multiparts("")) == []
 
 
 def test_what_was_sealed_is_known_by_its_tag(uploads: Uploads, catalog: Catalog) -> None:
@@ -242,7 +243,7 @@ def test_an_abandoned_upload_leaves_nothing(uploads: Uploads, catalog: Catalog) 
     with pytest.raises(NotFound):
         uploads.get(upload.id)
     assert list(catalog.store.entries("")) == []
-    assert list(catalog.store.open_uploads("")) == []
+    assert list(catalog.store.open_multiparts("")) == []
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from lcp_backup.aws import UserPool
 from lcp_backup.errors import AwsError, LoginRefused, NotAMember, Throttled, Unauthenticated
-from lcp_backup.users import Caller, Groups, Role, Users
+from lcp_backup_api.user_pool import UserPool
+from lcp_backup_api.users import Caller, Groups, Role, Users
 from tests.unit.conftest import SettableClock
 
 CLIENT = "6fnt5mkq1client"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from functions.watch import app
+from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.jobs.watch import WatchResult, watch
 from lcp_backup.model import BackupType, Run, RunKind, RunState
-from lcp_backup.objects import ObjectStore
 from lcp_backup.service import Service
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry

@@ -8,7 +8,7 @@ from aws_lambda_powertools import Logger
 from fastapi import Request
 
 from lcp_backup.errors import BackupError
-from lcp_backup.users import Caller
+from lcp_backup_api.users import Caller
 
 _AGENT_KEPT: Final = 120
 """Characters of a user agent that are logged."""

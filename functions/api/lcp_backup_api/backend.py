@@ -8,15 +8,18 @@ from typing import Final
 from aws_lambda_powertools import Logger
 from pydantic import SecretStr
 
-from lcp_backup import aws
+from lcp_backup.aws import clients
+from lcp_backup.aws.functions import FunctionStarter
+from lcp_backup.aws.s3 import ObjectStore
+from lcp_backup.aws.secrets import resolve_secret
 from lcp_backup.catalog import Catalog, utc_now
 from lcp_backup.errors import SettingsError
 from lcp_backup.jobs.upload import Uploads
 from lcp_backup.model import RunKind
-from lcp_backup.objects import ObjectStore
 from lcp_backup.settings import MASTER_TOKEN_VARIABLE, Settings
 from lcp_backup.telemetry import new_logger
-from lcp_backup.users import Groups, Users
+from lcp_backup_api.user_pool import UserPool, cognito_client
+from lcp_backup_api.users import Groups, Users
 
 FORM_WAIT: Final = timedelta(seconds=20)
 """How long an upload by form waits to be taken in: API Gateway gives a call 30 seconds."""
@@ -58,17 +61,17 @@ def build(settings: Settings) -> Backend:
     """The backend of a real function; raises SettingsError."""
     log = new_logger(settings.log_level)
     store = ObjectStore(
-        aws.s3_client(), settings.required_bucket(), owner=settings.backup_bucket_account
+        clients.s3(), settings.required_bucket(), owner=settings.backup_bucket_account
     )
     catalog = Catalog(store, settings.backup_prefix)
     pool_id, client_id = settings.required_user_pool()
-    pool = aws.UserPool(aws.cognito_client(pool_id), pool_id, client_id)
+    pool = UserPool(cognito_client(pool_id), pool_id, client_id)
     token = settings.project_master_token
 
     def master_token() -> SecretStr | None:
         if token is None:
             return None
-        return aws.resolve_secret(token, MASTER_TOKEN_VARIABLE, aws.secrets_client)
+        return resolve_secret(token, MASTER_TOKEN_VARIABLE, clients.secrets)
 
     return Backend(
         settings=settings,
@@ -81,6 +84,6 @@ def build(settings: Settings) -> Backend:
             utc_now,
             Groups(viewers=settings.viewer_group, admins=settings.admin_group),
         ),
-        start=aws.FunctionStarter(aws.lambda_client()).start,
+        start=FunctionStarter(clients.functions()).start,
         log=log,
     )

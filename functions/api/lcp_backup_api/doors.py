@@ -7,9 +7,9 @@ from fastapi import Depends, Path, Query, Request
 from lcp_backup.errors import InvalidRequest
 from lcp_backup.model import BackupId
 from lcp_backup.requests import is_run_id
-from lcp_backup.users import Caller
 from lcp_backup_api import identity
 from lcp_backup_api.backend import Backend
+from lcp_backup_api.users import Caller
 
 
 def _backend(request: Request) -> Backend:

@@ -7,7 +7,7 @@ from fastapi.openapi.models import APIKey, APIKeyIn, HTTPBase, HTTPBearer, Secur
 from fastapi.security.base import SecurityBase as SecurityScheme
 
 from lcp_backup.errors import Forbidden, FromAnotherSite
-from lcp_backup.users import Caller, Role, Users
+from lcp_backup_api.users import Caller, Role, Users
 
 DXPCLOUD_AUTHORIZATION: Final = "dxpcloud-authorization"
 CHALLENGE: Final = 'Basic realm="lcp-backup", charset="UTF-8", Bearer realm="lcp-backup"'

@@ -78,7 +78,7 @@ def _sweep(
     stale = [upload for upload in catalog.open_uploads() if now - upload.started >= GRACE]
     if not dry_run:
         for upload in stale:
-            catalog.store.abort_upload(upload.key, upload.upload_id)
+            catalog.store.abort_multipart(upload.key, upload.multipart_id)
     old, died = _settle_runs(catalog, telemetry, now, dry_run=dry_run)
     abandoned = _forget_uploads(catalog, telemetry, now, dry_run=dry_run)
     result = CleanupResult(

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.alias_generators import to_pascal
 
+from lcp_backup.aws.rules import ScheduleRule, ScheduleRules
 from lcp_backup.cron import CronExpression, default_create_schedule
 from lcp_backup.errors import InvalidRequest
 from lcp_backup.model import RunKind
-from lcp_backup.rules import ScheduleRule, ScheduleRules
 from lcp_backup.settings import Settings
 
 _SCHEDULED = (RunKind.CREATE, RunKind.RESTORE, RunKind.CLEANUP)

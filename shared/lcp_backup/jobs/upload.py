@@ -11,6 +11,7 @@ from typing import Final
 from lcp_backup import VERSION
 from lcp_backup.archive.read import read_whole
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile
+from lcp_backup.aws.s3 import StoredPart
 from lcp_backup.catalog import Catalog, started_at
 from lcp_backup.errors import (
     ArchiveDamaged,
@@ -40,7 +41,6 @@ from lcp_backup.model import (
     Upload,
     UploadedFile,
 )
-from lcp_backup.objects import StoredPart
 from lcp_backup.requests import UploadRequest
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
@@ -114,7 +114,7 @@ class Uploads:
                 part_size=_part_size(size),
                 # For a small file too: completing the multipart upload is what ends every URL that
                 # was signed for it. A URL for the object itself could be used after the seal.
-                multipart_id=self._catalog.store.start_upload(
+                multipart_id=self._catalog.store.start_multipart(
                     self._catalog.upload_key(upload_id, kind)
                 ),
             )
@@ -245,7 +245,7 @@ class Uploads:
         store = self._catalog.store
         key = self._catalog.upload_key(upload.id, kind)
         if parts is not None:
-            store.complete_upload(key, file.multipart_id, parts)
+            store.complete_multipart(key, file.multipart_id, parts)
         try:
             whole = store.reader(key)
         except ObjectNotFound:

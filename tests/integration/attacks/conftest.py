@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from lcp_backup import aws
+from lcp_backup.aws import clients
 from lcp_backup.database.endpoint import Flavour
 from tests.integration.attacks.memory_s3 import MemoryS3, NoEvents
 from tests.integration.attacks.road import Road
@@ -66,8 +66,8 @@ def in_memory() -> Iterator[None]:
     """A store and a bus in memory, for as long as one module's tests run."""
     store = MemoryS3()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(aws, "s3_client", lambda: store)
-        patch.setattr(aws, "events_client", NoEvents)
+        patch.setattr(clients, "s3", lambda: store)
+        patch.setattr(clients, "events", NoEvents)
         # PyMySQL reads all of the system's authorities for every connection, for 50 ms each.
         patch.setenv("SSL_CERT_FILE", os.devnull)
         yield

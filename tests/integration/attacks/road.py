@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from lcp_backup import aws
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile
+from lcp_backup.aws import clients
+from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import BackupError, RestoredInPart
 from lcp_backup.intake.database import take_database
 from lcp_backup.jobs.upload import Uploads
 from lcp_backup.model import ArchiveKind
-from lcp_backup.objects import ObjectStore
 from lcp_backup.requests import CreateRequest, RestoreRequest, UploadRequest
 from lcp_backup.service import Service, deadline
 from lcp_backup.settings import Settings
@@ -146,9 +146,7 @@ class Road:
         return Service(Settings.from_env(env or self.env))
 
     def catalog(self) -> Catalog:
-        return Catalog(
-            ObjectStore(aws.s3_client(), BUCKET), f"acme/{self.env['LCP_ENVIRONMENT_ID']}"
-        )
+        return Catalog(ObjectStore(clients.s3(), BUCKET), f"acme/{self.env['LCP_ENVIRONMENT_ID']}")
 
     def take_in(self, dump: bytes, library: bytes = LIBRARY) -> str:
         """Uploads and takes in; answers the backup's id."""

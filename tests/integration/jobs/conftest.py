@@ -15,10 +15,10 @@ import boto3
 import pymysql
 import pytest
 
-from lcp_backup import aws
+from lcp_backup.aws import clients
+from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.model import Manifest
-from lcp_backup.objects import ObjectStore
 from lcp_backup.requests import CleanupRequest, CreateRequest, RestoreRequest
 from lcp_backup.service import Service, deadline
 from lcp_backup.settings import Settings
@@ -84,7 +84,7 @@ class JobSite:
 
     @property
     def catalog(self) -> Catalog:
-        return Catalog(ObjectStore(aws.s3_client(), self.env["LCP_BACKUP_BUCKET"]), "acme/prd")
+        return Catalog(ObjectStore(clients.s3(), self.env["LCP_BACKUP_BUCKET"]), "acme/prd")
 
     def connect(self) -> "pymysql.Connection[Any]":
         return pymysql.connect(
@@ -223,7 +223,7 @@ def _job_site(
 def s3_faults(monkeypatch: pytest.MonkeyPatch) -> list[Callable[..., Any]]:
     """Functions that see every request for a part, and may answer in S3's place."""
     faults: list[Callable[..., Any]] = []
-    real = aws.s3_client
+    real = clients.s3
 
     def with_faults() -> Any:
         client = real()
@@ -231,5 +231,5 @@ def s3_faults(monkeypatch: pytest.MonkeyPatch) -> list[Callable[..., Any]]:
             client.meta.events.register("before-send.s3.UploadPart", fault)
         return client
 
-    monkeypatch.setattr(aws, "s3_client", with_faults)
+    monkeypatch.setattr(clients, "s3", with_faults)
     return faults

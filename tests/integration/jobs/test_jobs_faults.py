@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSResponse, HeadersDict
 
+from lcp_backup.aws.s3_writer import MIB
 from lcp_backup.errors import (
     ArchiveDamaged,
     DatabaseUnreachable,
@@ -25,7 +26,6 @@ from lcp_backup.errors import (
     VolumeIncomplete,
 )
 from lcp_backup.model import RunKind, RunState
-from lcp_backup.objects import MIB
 from lcp_backup.volume.pack import pack
 from tests.integration.jobs.conftest import BACKUP_ID, SLOT, JobSite
 

@@ -7,8 +7,8 @@ import pytest
 from fastapi import Depends, FastAPI, Request
 
 from lcp_backup.errors import AwsError, Forbidden, FromAnotherSite, Throttled, Unauthenticated
-from lcp_backup.users import Caller, Role, Users
 from lcp_backup_api import identity
+from lcp_backup_api.users import Caller, Role, Users
 
 
 class Doorman(Users):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from lcp_backup.aws import aws_errors
+from lcp_backup.aws.clients import aws_errors
 from lcp_backup.errors import AwsError
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Every edge to AWS, a file for each: nothing else in the package knows boto3."""
