@@ -20,6 +20,8 @@ FORMAT: Final = 1
 _NAME = r"[A-Za-z0-9_]+"
 _BACKUP_ID = re.compile(rf"(?P<project>{_NAME})-(?P<environment>{_NAME})-(?P<slot>\d{{12}})")
 _SLOT = "%Y%m%d%H%M"
+_RUN_ID = re.compile(r"(?P<time>\d{8}T\d{6})-(?P<kind>[a-z]+)-(?P<token>[0-9a-f]{8})", re.ASCII)
+_RUN_TIME = "%Y%m%dT%H%M%S"
 
 
 class Document(BaseModel):
@@ -261,6 +263,35 @@ class RunKind(StrEnum):
         return self is not RunKind.CLEANUP
 
 
+class RunId(Document):
+    """When a run began (UTC), of which kind it is, and what tells it from others of that second.
+
+    As text `20261123T001500-create-0a1b2c3d`: ids sort by time, and none is met twice.
+    """
+
+    started_at: AwareDatetime
+    kind: RunKind
+    token: str = Field(pattern="^[0-9a-f]{8}$")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Reads an id; raises InvalidRequest when it is none, so a path never passes for one."""
+        match = _RUN_ID.fullmatch(text)
+        try:
+            if match is None:
+                raise ValueError
+            started_at = datetime.strptime(match["time"], _RUN_TIME).replace(tzinfo=UTC)
+            kind = RunKind(match["kind"])
+        except ValueError:
+            raise InvalidRequest(
+                f"{text[:100]!r} is not a run id: <YYYYMMDDTHHMMSS>-<kind>-<8 hexadecimal digits>"
+            ) from None
+        return cls(started_at=started_at, kind=kind, token=match["token"])
+
+    def __str__(self) -> str:
+        return f"{self.started_at.strftime(_RUN_TIME)}-{self.kind}-{self.token}"
+
+
 class RunState(StrEnum):
     QUEUED = "queued"
     """Asked for over HTTP; its function has not begun."""
@@ -317,6 +348,30 @@ class Run(Document):
     def read(cls, body: bytes) -> Self:
         """Reads a stored run record; raises UnknownFormat when this version cannot."""
         return read_document(cls, body, "run record")
+
+
+class Lease(Document):
+    """The right to write, as it lies in the bucket."""
+
+    format: Literal[1] = FORMAT
+    run_id: str
+    kind: RunKind
+    backup_id: str | None
+    acquired_at: AwareDatetime
+    expires_at: AwareDatetime
+
+
+class Pause(Document):
+    """Scheduled restores do not start while this lies in the bucket.
+
+    In an incident the DR site is the live one, and the next scheduled restore would overwrite it.
+    An object, so that it takes effect without a deployment and every function sees it.
+    """
+
+    format: Literal[1] = FORMAT
+    by: str
+    reason: str
+    since: AwareDatetime
 
 
 class UploadedFile(Document):

@@ -1,7 +1,6 @@
 """What the functions are asked: EventBridge events and the small JSON of a manual invocation."""
 
 import hashlib
-import re
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, Literal, Self
@@ -19,26 +18,21 @@ from pydantic import (
 )
 
 from lcp_backup.errors import InvalidRequest
-from lcp_backup.model import ArchiveKind, BackupId, BackupType, RunKind
+from lcp_backup.model import ArchiveKind, BackupId, BackupType, RunId, RunKind
 
 LATEST = "latest"
-_RUN_ID = re.compile(rf"\d{{8}}T\d{{6}}-({'|'.join(RunKind)})-[0-9a-f]{{8}}")
 MOST_SELECTED: Final = 1000
 """Tables or paths of one partial restore; who wants more wants all."""
 
 
-def is_run_id(text: str) -> bool:
-    """Whether a text can be a run's id; only then may it become part of a key in the bucket."""
-    return _RUN_ID.fullmatch(text) is not None
-
-
 def _checked_run_id(value: str) -> str:
-    if not is_run_id(value):
-        raise ValueError("a run id is <YYYYMMDDTHHMMSS>-<kind>-<8 hexadecimal digits>")
-    return value
+    try:
+        return str(RunId.parse(value))
+    except InvalidRequest as error:
+        raise ValueError(str(error)) from None
 
 
-RunId = Annotated[str, AfterValidator(_checked_run_id)]
+_RunId = Annotated[str, AfterValidator(_checked_run_id)]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
 
@@ -49,7 +43,7 @@ def _run_of(event: dict[str, Any], kind: RunKind) -> str | None:
         digest = hashlib.sha256(str(event["id"]).encode()).hexdigest()
     except (KeyError, ValueError):
         return None
-    return f"{fired_at:%Y%m%dT%H%M%S}-{kind}-{digest[:8]}"
+    return str(RunId(started_at=fired_at, kind=kind, token=digest[:8]))
 
 
 def _is_scheduled(event: dict[str, Any]) -> bool:
@@ -79,7 +73,7 @@ class CreateRequest(_Request):
 
     time: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
     type: BackupType = BackupType.MANUAL
-    run_id: RunId | None = None
+    run_id: _RunId | None = None
     """The queued run that this is; None makes one."""
 
     @field_validator("type")
@@ -118,7 +112,7 @@ class RestoreRequest(_Request):
     """Another folder, absolute, which must not exist or be empty; the live one stays."""
     keep_previous: bool = False
     """Whether what was live before is kept beside, to be dropped by hand."""
-    run_id: RunId | None = None
+    run_id: _RunId | None = None
     """The queued run that this is; None makes one."""
     only_if_new: bool = False
     """Whether a backup that was the last one restored is left alone; so it is when a rule fires."""
@@ -202,7 +196,7 @@ class PauseRequest(_Request):
 class UploadRequest(_Request):
     """Take in an upload that was sealed; its id is that of its run."""
 
-    upload_id: RunId
+    upload_id: _RunId
 
     @classmethod
     def read(cls, event: dict[str, Any]) -> Self:

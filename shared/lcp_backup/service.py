@@ -14,7 +14,8 @@ from lcp_backup.aws.bus import EventBus
 from lcp_backup.aws.rds import is_rds_id, locate_database
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.aws.secrets import resolve_secret
-from lcp_backup.catalog import BackupLock, Catalog, utc_now
+from lcp_backup.catalog import Catalog, utc_now
+from lcp_backup.catalog.backups import BackupLock
 from lcp_backup.database import tls
 from lcp_backup.database.accounts import Accounts, Login
 from lcp_backup.database.endpoint import DatabaseEndpoint
@@ -23,7 +24,7 @@ from lcp_backup.jobs.active_run import Pace
 from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.create import create_backup
 from lcp_backup.jobs.restore import restore_backup
-from lcp_backup.jobs.upload import take_in
+from lcp_backup.jobs.take_in import take_in
 from lcp_backup.jobs.watch import watch
 from lcp_backup.requests import (
     CleanupRequest,
@@ -113,10 +114,10 @@ class Service:
     def pause_restores(self, request: PauseRequest) -> dict[str, Any]:
         """Keeps scheduled restores from starting, or lets them start again."""
         if request.action == "pause":
-            self._catalog.pause_restores("the restore function", request.reason)
+            self._catalog.pause.set("the restore function", request.reason)
         else:
-            self._catalog.resume_restores()
-        return {"restores_paused": self._catalog.restores_paused() is not None}
+            self._catalog.pause.clear()
+        return {"restores_paused": self._catalog.pause.get() is not None}
 
     def cleanup(self, request: CleanupRequest, until: datetime) -> dict[str, Any]:
         """Deletes what is past its time; `until` (UTC) is when the run must have stopped."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lcp_backup.jobs.upload import PART_SIZE
+from lcp_backup.uploads import PART_SIZE
 from local.api import curl
 from local.stack import PROJECT
 from tests.e2e.conftest import Deployed

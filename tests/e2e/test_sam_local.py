@@ -24,7 +24,7 @@ import pytest
 
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
-from lcp_backup.jobs.upload import Uploads
+from lcp_backup.uploads import Uploads
 from local import emulator
 from local.api import Api, curl
 from local.processes import free_port

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from aws_lambda_powertools import Logger
 
+from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import (
     ArchiveDamaged,
@@ -46,16 +47,16 @@ def test_a_run_that_succeeds_leaves_its_record_and_a_free_lease(
         run.step("at work")
         run.progress_of("volume")(123)
         run.set_result(size=5)
-        assert catalog.get_run(run.id).state is RunState.RUNNING
+        assert catalog.runs.get(run.id).state is RunState.RUNNING
         with pytest.raises(LeaseHeld, match=run.id):
-            catalog.acquire("other", RunKind.RESTORE, None, timedelta(minutes=1))
-    record = catalog.get_run(run.id)
+            catalog.lease.acquire("other", RunKind.RESTORE, None, timedelta(minutes=1))
+    record = catalog.runs.get(run.id)
     assert record.state is RunState.SUCCEEDED
     assert record.finished_at is not None
     assert record.progress == {"volume": 123}
     assert record.result == {"size": 5}
     assert record.backup_id == "acme-prd-202611230015"
-    catalog.acquire("other", RunKind.RESTORE, None, timedelta(minutes=1))
+    catalog.lease.acquire("other", RunKind.RESTORE, None, timedelta(minutes=1))
 
 
 def test_a_run_that_fails_says_why_and_gives_the_lease_back(
@@ -64,14 +65,14 @@ def test_a_run_that_fails_says_why_and_gives_the_lease_back(
     with pytest.raises(ArchiveDamaged):
         with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE) as run:
             raise ArchiveDamaged("segment 3 is not what was written")
-    record = catalog.get_run(run.id)
+    record = catalog.runs.get(run.id)
     assert record.state is RunState.FAILED
     assert record.error is not None
     assert (record.error.type, record.error.message) == (
         "ArchiveDamaged",
         "segment 3 is not what was written",
     )
-    catalog.acquire("other", RunKind.CREATE, None, timedelta(minutes=1))
+    catalog.lease.acquire("other", RunKind.CREATE, None, timedelta(minutes=1))
 
 
 def test_what_a_server_said_is_in_the_log_under_the_runs_id_and_not_in_its_record(
@@ -81,7 +82,7 @@ def test_what_a_server_said_is_in_the_log_under_the_runs_id_and_not_in_its_recor
     with pytest.raises(DumpFailed):
         with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE) as run:
             raise DumpFailed(f"exit code 2: {said}", public="the program failed with exit code 2")
-    record = catalog.get_run(run.id)
+    record = catalog.runs.get(run.id)
     assert record.error is not None
     assert record.error.message == (
         f"the program failed with exit code 2; see the log, run {run.id}"
@@ -94,11 +95,11 @@ def test_what_a_server_said_is_in_the_log_under_the_runs_id_and_not_in_its_recor
 def test_a_queued_run_that_never_began_says_so_in_the_same_way(
     catalog: Catalog, telemetry: Telemetry, written: io.StringIO
 ) -> None:
-    run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, None)
+    run = catalog.runs.queue(catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, None)
     with pytest.raises(AwsError):
         with queued(catalog, run.id, telemetry.log):
             raise AwsError("AccessDenied: arn:aws:sts::123456789012:assumed-role/api")
-    record = catalog.get_run(run.id)
+    record = catalog.runs.get(run.id)
     assert record.error is not None
     assert record.error.message.endswith(f"see the log, run {run.id}")
     assert "123456789012" not in record.model_dump_json()
@@ -112,7 +113,7 @@ def test_a_foreign_errors_text_never_reaches_the_record(
     with pytest.raises(RuntimeError):
         with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE) as run:
             raise RuntimeError("mysql://root:hunter2@host")
-    record = catalog.get_run(run.id)
+    record = catalog.runs.get(run.id)
     assert "hunter2" not in record.model_dump_json()
     assert record.error is not None
     assert record.error.type == "RuntimeError"
@@ -125,7 +126,7 @@ def test_a_refused_run_is_recorded_and_names_the_holder(
         with pytest.raises(LeaseHeld, match=first.id):
             with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE):
                 raise AssertionError("two runs hold the lease")
-    refused, *_ = (run for run in catalog.runs() if run.kind is RunKind.CREATE)
+    refused, *_ = (run for run in catalog.runs.all() if run.kind is RunKind.CREATE)
     assert refused.state is RunState.FAILED
     assert refused.error is not None
     assert refused.error.type == "LeaseHeld"
@@ -137,10 +138,10 @@ def test_the_heartbeat_keeps_the_lease_and_shows_progress(
     with ActiveRun(catalog, telemetry, RunKind.CREATE, None, BEATING) as run:
         run.progress_of("database")(42)
         clock.pass_by(timedelta(seconds=119))
-        _until(lambda: catalog.get_run(run.id).progress == {"database": 42})
+        _until(lambda: catalog.runs.get(run.id).progress == {"database": 42})
         clock.pass_by(timedelta(seconds=119))
         with pytest.raises(LeaseHeld, match=run.id):
-            catalog.acquire("other", RunKind.CREATE, None, timedelta(minutes=1))
+            catalog.lease.acquire("other", RunKind.CREATE, None, timedelta(minutes=1))
         run.check()
 
 
@@ -152,7 +153,7 @@ def test_a_run_whose_lease_was_taken_over_stops_before_a_step_that_counts(
             clock.pass_by(timedelta(minutes=1))
             run.check()
             clock.pass_by(timedelta(minutes=1))
-            taker = catalog.acquire("taker", RunKind.CREATE, None, timedelta(minutes=2))
+            taker = catalog.lease.acquire("taker", RunKind.CREATE, None, timedelta(minutes=2))
             run.confirm()
     taker.renew()
 
@@ -162,13 +163,14 @@ def test_a_run_that_cannot_renew_stops_by_itself_before_its_lease_ends(
     telemetry: Telemetry,
     clock: SettableClock,
     monkeypatch: pytest.MonkeyPatch,
+    store: ObjectStore,
 ) -> None:
     def unreachable(*_: Any) -> str:
         raise StorageError("S3 failed")
 
     with pytest.raises(LeaseLost, match="could not renew"):
         with ActiveRun(catalog, telemetry, RunKind.CREATE, None, BEATING) as run:
-            monkeypatch.setattr(catalog.store, "put_over", unreachable)
+            monkeypatch.setattr(store, "put_over", unreachable)
             time.sleep(0.1)
             clock.pass_by(timedelta(minutes=2))
             run.check()
@@ -183,20 +185,20 @@ def test_a_run_stops_cleanly_when_the_functions_time_ends(
             run.check()
             clock.pass_by(timedelta(minutes=1))
             run.check()
-    record = catalog.get_run(run.id)
+    record = catalog.runs.get(run.id)
     assert record.error is not None
     assert record.error.type == "OutOfTime"
 
 
 def test_a_record_that_cannot_be_kept_does_not_hide_how_the_run_went(
-    catalog: Catalog, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, store: ObjectStore
 ) -> None:
     def unreachable(*_: Any, **__: Any) -> None:
         raise StorageError("S3 failed")
 
     with pytest.raises(DumpFailed, match="the real reason"):
         with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE):
-            monkeypatch.setattr(catalog.store, "put", unreachable)
+            monkeypatch.setattr(store, "put", unreachable)
             raise DumpFailed("the real reason")
 
 
@@ -206,7 +208,7 @@ def test_cleanup_runs_beside_a_run_that_holds_the_lease(
     with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE):
         with ActiveRun(catalog, telemetry, RunKind.CLEANUP, None, IDLE) as cleanup:
             cleanup.confirm()
-    assert catalog.get_run(cleanup.id).state is RunState.SUCCEEDED
+    assert catalog.runs.get(cleanup.id).state is RunState.SUCCEEDED
 
 
 def test_a_run_whose_record_says_that_it_ended_is_not_done_again(
@@ -214,81 +216,81 @@ def test_a_run_whose_record_says_that_it_ended_is_not_done_again(
 ) -> None:
     """Lambda may deliver an event twice, whatever it is told; the record is the truth."""
     for state in (RunState.FAILED, RunState.SUCCEEDED):
-        run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, None)
+        run = catalog.runs.queue(catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, None)
         with suppress(ArchiveDamaged):
             with ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id):
                 if state is RunState.FAILED:
                     raise ArchiveDamaged("segment 3")
-        record = catalog.get_run(run.id)
+        record = catalog.runs.get(run.id)
         assert record.state is state
         again = ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id)
         with pytest.raises(RunIsOver, match=f"{run.id} has {state} .*ask for it anew"):
             with again:
                 raise AssertionError("it was done again")
         assert again.is_another_deliverys
-        assert catalog.get_run(run.id) == record
-        catalog.check_lease_is_free()
+        assert catalog.runs.get(run.id) == record
+        catalog.lease.check_is_free()
     with pytest.raises(RunIsOver):
-        succeeded_before(catalog, next(it.id for it in catalog.runs() if it.error is not None))
+        succeeded_before(catalog, next(it.id for it in catalog.runs.all() if it.error is not None))
     assert succeeded_before(catalog, record.id)
 
 
 def test_a_second_delivery_leaves_the_record_to_the_one_that_is_at_work(
     catalog: Catalog, telemetry: Telemetry
 ) -> None:
-    run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, None)
+    run = catalog.runs.queue(catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, None)
     with ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id):
         second = ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id)
         with pytest.raises(LeaseHeld), queued(catalog, run.id, telemetry.log), second:
             raise AssertionError("two deliveries are at work")
         assert second.is_another_deliverys
-        assert catalog.get_run(run.id).state is RunState.RUNNING
+        assert catalog.runs.get(run.id).state is RunState.RUNNING
         assert not succeeded_before(catalog, run.id)
 
 
 def test_a_run_that_was_killed_is_taken_over_once_its_lease_has_ended(
     catalog: Catalog, telemetry: Telemetry, clock: SettableClock
 ) -> None:
-    run = catalog.queue_run(catalog.new_run_id(RunKind.CREATE), RunKind.CREATE, None)
-    catalog.acquire(run.id, RunKind.CREATE, None, timedelta(minutes=2))
-    catalog.write_run(run.model_copy(update={"state": RunState.RUNNING}))
+    run = catalog.runs.queue(catalog.runs.new_id(RunKind.CREATE), RunKind.CREATE, None)
+    catalog.lease.acquire(run.id, RunKind.CREATE, None, timedelta(minutes=2))
+    catalog.runs.write(run.model_copy(update={"state": RunState.RUNNING}))
     clock.pass_by(timedelta(minutes=2))
     assert not succeeded_before(catalog, run.id)
     with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE, run_id=run.id):
         pass
-    assert catalog.get_run(run.id).state is RunState.SUCCEEDED
+    assert catalog.runs.get(run.id).state is RunState.SUCCEEDED
 
 
 @pytest.mark.parametrize("before", [RunState.QUEUED, RunState.RUNNING, RunState.SUCCEEDED])
 def test_a_delivery_that_another_run_keeps_out_changes_no_record_that_has_ended(
     catalog: Catalog, telemetry: Telemetry, before: RunState
 ) -> None:
-    run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, None)
+    run = catalog.runs.queue(catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, None)
     ended = {"finished_at": catalog.now()} if before.ended else {}
-    catalog.write_run(run.model_copy(update={"state": before, **ended}))
-    catalog.acquire("other", RunKind.CREATE, None, timedelta(minutes=2))
+    catalog.runs.write(run.model_copy(update={"state": before, **ended}))
+    catalog.lease.acquire("other", RunKind.CREATE, None, timedelta(minutes=2))
     with pytest.raises(LeaseHeld):
         with ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id):
             raise AssertionError("two runs hold the lease")
     # One that was under way would hold the lease, so it is dead.
     expected = before if before.ended else RunState.FAILED
-    assert catalog.get_run(run.id).state is expected
+    assert catalog.runs.get(run.id).state is expected
 
 
 def test_a_storage_that_is_away_ends_no_run_that_another_delivery_may_be_doing(
     catalog: Catalog, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, None)
-    catalog.write_run(run.model_copy(update={"state": RunState.RUNNING}))
+    run = catalog.runs.queue(catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, None)
+    catalog.runs.write(run.model_copy(update={"state": RunState.RUNNING}))
 
     def away(*_: Any) -> None:
         raise StorageError("S3 failed")
 
-    monkeypatch.setattr(catalog, "acquire", away)
+    monkeypatch.setattr(catalog.lease, "acquire", away)
     with pytest.raises(StorageError), queued(catalog, run.id, telemetry.log):
         with ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id):
             raise AssertionError("it began without a lease")
-    assert catalog.get_run(run.id).state is RunState.RUNNING
+    assert catalog.runs.get(run.id).state is RunState.RUNNING
 
 
 def _until(condition: Any) -> None:
@@ -303,40 +305,40 @@ def test_a_delivery_that_meets_its_own_run_leaves_the_record_to_it(
     catalog: Catalog, telemetry: Telemetry
 ) -> None:
     """The other one has the lease, and has not written yet that it runs."""
-    run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, None)
+    run = catalog.runs.queue(catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, None)
     with pytest.raises(LeaseHeld), queued(catalog, run.id, telemetry.log):
         raise LeaseHeld("another delivery has it", run_id=run.id)
-    assert catalog.get_run(run.id).state is RunState.QUEUED
+    assert catalog.runs.get(run.id).state is RunState.QUEUED
     with pytest.raises(LeaseHeld), queued(catalog, run.id, telemetry.log):
         raise LeaseHeld("somebody else has it", run_id="another")
-    assert catalog.get_run(run.id).state is RunState.FAILED
+    assert catalog.runs.get(run.id).state is RunState.FAILED
 
 
 def test_an_upload_that_meets_a_lease_late_stays_queued(
     catalog: Catalog, telemetry: Telemetry
 ) -> None:
-    held = catalog.acquire("a create", RunKind.CREATE, None, timedelta(minutes=1))
-    run = catalog.queue_run(catalog.new_run_id(RunKind.UPLOAD), RunKind.UPLOAD, None)
+    held = catalog.lease.acquire("a create", RunKind.CREATE, None, timedelta(minutes=1))
+    run = catalog.runs.queue(catalog.runs.new_id(RunKind.UPLOAD), RunKind.UPLOAD, None)
     upload = ActiveRun(catalog, telemetry, RunKind.UPLOAD, None, IDLE, run_id=run.id)
     with pytest.raises(LeaseHeld), queued(catalog, run.id, telemetry.log), upload:
         pytest.fail("it has no lease")
-    assert catalog.get_run(run.id).state is RunState.QUEUED
+    assert catalog.runs.get(run.id).state is RunState.QUEUED
     held.release()
     with queued(catalog, run.id, telemetry.log), upload:
         pass
-    assert catalog.get_run(run.id).state is RunState.SUCCEEDED
+    assert catalog.runs.get(run.id).state is RunState.SUCCEEDED
 
 
 def test_a_run_that_slept_until_another_delivery_took_it_over_does_not_end_its_record(
     catalog: Catalog, telemetry: Telemetry, clock: SettableClock
 ) -> None:
-    run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, None)
+    run = catalog.runs.queue(catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, None)
     first = ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id)
     second = ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id)
     with pytest.raises(LeaseLost), first:
         clock.pass_by(IDLE.lease_term)
         second.__enter__()
         first.check()
-    assert catalog.get_run(run.id).state is RunState.RUNNING
+    assert catalog.runs.get(run.id).state is RunState.RUNNING
     second.__exit__(None, None, None)
-    assert catalog.get_run(run.id).state is RunState.SUCCEEDED
+    assert catalog.runs.get(run.id).state is RunState.SUCCEEDED

@@ -7,7 +7,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lcp_backup.aws.s3 import ObjectStore
-from lcp_backup.catalog import BackupLock, Catalog, archive_name, index_name, started_at
+from lcp_backup.catalog import Catalog
+from lcp_backup.catalog.backups import BackupLock
+from lcp_backup.catalog.keys import archive_name, index_name
 from lcp_backup.errors import (
     Conflict,
     InvalidRequest,
@@ -24,6 +26,7 @@ from lcp_backup.model import (
     DatabaseFacts,
     Manifest,
     Run,
+    RunId,
     RunKind,
     RunState,
     VolumeFacts,
@@ -74,12 +77,12 @@ def publish(catalog: Catalog, slot: datetime, kind_of: BackupType = BackupType.A
     manifest = a_manifest(slot).model_copy(update={"type": kind_of})
     for kind in ArchiveKind:
         for writer in (
-            catalog.archive_writer(manifest.id, kind),
-            catalog.index_writer(manifest.id, kind),
+            catalog.backups.archive_writer(manifest.id, kind),
+            catalog.backups.index_writer(manifest.id, kind),
         ):
             writer.write(b"x" * 100)
             writer.complete()
-    catalog.publish(manifest)
+    catalog.backups.publish(manifest)
     return manifest.id
 
 
@@ -112,35 +115,35 @@ def test_a_backup_exists_if_and_only_if_its_manifest_does(
     catalog: Catalog, clock: SettableClock
 ) -> None:
     manifest = a_manifest(clock())
-    writer = catalog.archive_writer(manifest.id, ArchiveKind.DATABASE)
+    writer = catalog.backups.archive_writer(manifest.id, ArchiveKind.DATABASE)
     writer.write(b"x")
     writer.complete()
-    assert list(catalog.backups()) == []
+    assert list(catalog.backups.all()) == []
     with pytest.raises(NotFound, match="acme-prd-202611230015"):
-        catalog.get(manifest.id)
-    catalog.publish(manifest)
-    assert catalog.get(manifest.id) == manifest
-    assert list(catalog.backups()) == [manifest]
+        catalog.backups.get(manifest.id)
+    catalog.backups.publish(manifest)
+    assert catalog.backups.get(manifest.id) == manifest
+    assert list(catalog.backups.all()) == [manifest]
 
 
 def test_a_published_backup_is_never_rewritten(catalog: Catalog, clock: SettableClock) -> None:
     backup_id = publish(catalog, clock())
     with pytest.raises(Conflict, match=backup_id):
-        catalog.publish(a_manifest(clock()).model_copy(update={"run_id": "another"}))
+        catalog.backups.publish(a_manifest(clock()).model_copy(update={"run_id": "another"}))
     with pytest.raises(Conflict, match=backup_id):
-        catalog.clear_unpublished(backup_id)
-    assert catalog.open(backup_id, "database.tgz").size == 100
+        catalog.backups.clear_unpublished(backup_id)
+    assert catalog.backups.open(backup_id, "database.tgz").size == 100
 
 
 def test_backups_are_listed_newest_first_whatever_their_names(
-    catalog: Catalog, clock: SettableClock
+    catalog: Catalog, clock: SettableClock, store: ObjectStore
 ) -> None:
     old = publish(catalog, clock())
     clock.pass_by(timedelta(days=1))
     new = publish(catalog, clock())
-    catalog.store.put("acme/prd/backups/zzz-notes/readme.txt", b"put here by hand")
-    assert [manifest.id for manifest in catalog.backups()] == [new, old]
-    assert catalog.latest().id == new
+    store.put("acme/prd/backups/zzz-notes/readme.txt", b"put here by hand")
+    assert [manifest.id for manifest in catalog.backups.all()] == [new, old]
+    assert catalog.backups.latest().id == new
 
 
 def test_latest_can_mean_what_the_service_made_of_a_site(
@@ -150,12 +153,12 @@ def test_latest_can_mean_what_the_service_made_of_a_site(
     for _ in range(40):
         clock.pass_by(timedelta(minutes=1))
         publish(catalog, clock(), BackupType.UPLOADED)
-    assert catalog.latest().type is BackupType.UPLOADED
-    assert catalog.latest(uploaded=False).id == ours
-    catalog.unpublish(ours)
-    assert catalog.latest().type is BackupType.UPLOADED
+    assert catalog.backups.latest().type is BackupType.UPLOADED
+    assert catalog.backups.latest(uploaded=False).id == ours
+    catalog.backups.unpublish(ours)
+    assert catalog.backups.latest().type is BackupType.UPLOADED
     with pytest.raises(NotFound, match="uploaded ones do not count"):
-        catalog.latest(uploaded=False)
+        catalog.backups.latest(uploaded=False)
 
 
 def test_the_newest_backup_is_one_read_however_many_there_are(
@@ -165,14 +168,14 @@ def test_the_newest_backup_is_one_read_however_many_there_are(
         clock.pass_by(timedelta(minutes=1))
         newest = publish(catalog, clock())
     read: list[str] = []
-    find = catalog.find
+    find = catalog.backups.find
 
     def watched(backup_id: str) -> Manifest | None:
         read.append(backup_id)
         return find(backup_id)
 
-    monkeypatch.setattr(catalog, "find", watched)
-    assert catalog.latest(uploaded=False).id == newest
+    monkeypatch.setattr(catalog.backups, "find", watched)
+    assert catalog.backups.latest(uploaded=False).id == newest
     assert read == [newest]
 
 
@@ -185,18 +188,18 @@ def test_a_newer_backup_that_cannot_be_read_is_not_passed_over(
         publish(catalog, clock(), BackupType.UPLOADED)
     store.put("acme/prd/backups/acme-prd-202611230016/manifest.json", b'{"format": 99}')
     with pytest.raises(UnknownFormat):
-        catalog.latest(uploaded=False)
+        catalog.backups.latest(uploaded=False)
 
 
 def test_unpublish_leaves_nothing_and_may_be_called_again(
     catalog: Catalog, store: ObjectStore, clock: SettableClock
 ) -> None:
     backup_id = publish(catalog, clock())
-    catalog.unpublish(backup_id)
-    catalog.unpublish(backup_id)
+    catalog.backups.unpublish(backup_id)
+    catalog.backups.unpublish(backup_id)
     assert list(store.entries("")) == []
     with pytest.raises(NotFound, match="no backup in s3://backups/acme/prd/"):
-        catalog.latest()
+        catalog.backups.latest()
 
 
 def test_no_version_of_a_locked_backup_can_be_deleted_and_expiring_hides_it(
@@ -221,8 +224,8 @@ def test_no_version_of_a_locked_backup_can_be_deleted_and_expiring_hides_it(
         assert kept["ObjectLockRetainUntilDate"] == clock() + term
         with pytest.raises(ClientError, match="AccessDenied"):
             s3.delete_object(Bucket="locked", Key=key, VersionId=version_id)
-    catalog.unpublish(backup_id)
-    assert list(catalog.backups()) == []
+    catalog.backups.unpublish(backup_id)
+    assert list(catalog.backups.all()) == []
     assert len(s3.list_object_versions(Bucket="locked")["Versions"]) == 5
 
 
@@ -237,7 +240,7 @@ def test_an_archive_of_many_parts_is_locked_from_its_start(
     )
     term = timedelta(days=7)
     catalog = Catalog(store, "acme/prd", clock, lock=BackupLock("COMPLIANCE", term))
-    writer = catalog.archive_writer(a_manifest(clock()).id, ArchiveKind.VOLUME)
+    writer = catalog.backups.archive_writer(a_manifest(clock()).id, ArchiveKind.VOLUME)
     for _ in range(3):
         writer.write(bytes(8 * 1024 * 1024))
     writer.complete()
@@ -250,16 +253,16 @@ def test_what_a_dead_run_left_is_cleared_before_its_id_is_used_again(
     catalog: Catalog, store: ObjectStore, clock: SettableClock
 ) -> None:
     backup_id = a_manifest(clock()).id
-    done = catalog.archive_writer(backup_id, ArchiveKind.VOLUME)
+    done = catalog.backups.archive_writer(backup_id, ArchiveKind.VOLUME)
     done.write(b"x")
     done.complete()
-    broken_off = catalog.archive_writer(backup_id, ArchiveKind.DATABASE)
+    broken_off = catalog.backups.archive_writer(backup_id, ArchiveKind.DATABASE)
     for _ in range(3):
         broken_off.write(bytes(8 * 1024 * 1024))
-    assert len(list(catalog.open_uploads())) == 1
-    catalog.clear_unpublished(backup_id)
+    assert len(list(catalog.backups.open_multiparts())) == 1
+    catalog.backups.clear_unpublished(backup_id)
     assert list(store.entries("")) == []
-    assert list(catalog.open_uploads()) == []
+    assert list(catalog.backups.open_multiparts()) == []
 
 
 def test_a_manifest_of_an_unknown_format_is_refused_and_says_so(
@@ -268,62 +271,61 @@ def test_a_manifest_of_an_unknown_format_is_refused_and_says_so(
     body = a_manifest(clock()).model_dump_json().replace('"format":1', '"format":2')
     store.put("acme/prd/backups/acme-prd-202611230015/manifest.json", body.encode())
     with pytest.raises(UnknownFormat, match="reads manifest format 1 and cannot read this one"):
-        catalog.get("acme-prd-202611230015")
+        catalog.backups.get("acme-prd-202611230015")
 
 
 def test_a_run_record_outlives_its_updates_and_is_found_by_id(
     catalog: Catalog, clock: SettableClock
 ) -> None:
     run = Run(
-        id=catalog.new_run_id(RunKind.CREATE),
+        id=catalog.runs.new_id(RunKind.CREATE),
         kind=RunKind.CREATE,
         state=RunState.RUNNING,
         started_at=clock(),
         updated_at=clock(),
     )
-    catalog.write_run(run)
+    catalog.runs.write(run)
     ended = run.model_copy(update={"state": RunState.SUCCEEDED, "finished_at": clock()})
-    catalog.write_run(ended)
-    assert catalog.get_run(run.id) == ended
-    assert list(catalog.runs()) == [ended]
-    assert started_at(run.id) == clock().replace(microsecond=0)
-    assert started_at("nonsense") is None
-    catalog.delete_runs([run.id])
+    catalog.runs.write(ended)
+    assert catalog.runs.get(run.id) == ended
+    assert list(catalog.runs.all()) == [ended]
+    assert RunId.parse(run.id).started_at == clock().replace(microsecond=0)
+    catalog.runs.delete([run.id])
     with pytest.raises(NotFound, match=run.id):
-        catalog.get_run(run.id)
+        catalog.runs.get(run.id)
 
 
 def test_the_lease_has_one_holder_and_says_who(catalog: Catalog) -> None:
-    held = catalog.acquire("run-1", RunKind.RESTORE, "acme-prd-202611230015", TERM)
+    held = catalog.lease.acquire("run-1", RunKind.RESTORE, "acme-prd-202611230015", TERM)
     with pytest.raises(LeaseHeld, match="restore run run-1 of backup acme-prd-202611230015") as e:
-        catalog.acquire("run-2", RunKind.CREATE, None, TERM)
+        catalog.lease.acquire("run-2", RunKind.CREATE, None, TERM)
     assert e.value.backup_id == "acme-prd-202611230015"
-    assert catalog.backup_in_use() == "acme-prd-202611230015"
+    assert catalog.lease.backup_in_use() == "acme-prd-202611230015"
     held.release()
-    assert catalog.backup_in_use() is None
-    catalog.acquire("run-2", RunKind.CREATE, None, TERM)
+    assert catalog.lease.backup_in_use() is None
+    catalog.lease.acquire("run-2", RunKind.CREATE, None, TERM)
 
 
 def test_a_dead_runs_lease_is_taken_over_after_it_expires_and_its_run_finds_out(
     catalog: Catalog, clock: SettableClock
 ) -> None:
-    dead = catalog.acquire("dead", RunKind.CREATE, None, TERM)
+    dead = catalog.lease.acquire("dead", RunKind.CREATE, None, TERM)
     clock.pass_by(TERM - timedelta(seconds=1))
     with pytest.raises(LeaseHeld):
-        catalog.acquire("next", RunKind.CREATE, None, TERM)
+        catalog.lease.acquire("next", RunKind.CREATE, None, TERM)
     clock.pass_by(timedelta(seconds=1))
-    catalog.acquire("next", RunKind.CREATE, None, TERM)
+    catalog.lease.acquire("next", RunKind.CREATE, None, TERM)
     with pytest.raises(LeaseLost, match="run dead lost the right to write"):
         dead.renew()
     dead.release()
     with pytest.raises(LeaseHeld, match="run next"):
-        catalog.acquire("third", RunKind.CREATE, None, TERM)
+        catalog.lease.acquire("third", RunKind.CREATE, None, TERM)
 
 
 def test_a_renewed_lease_stands(catalog: Catalog, clock: SettableClock) -> None:
-    held = catalog.acquire("long", RunKind.CREATE, None, TERM)
+    held = catalog.lease.acquire("long", RunKind.CREATE, None, TERM)
     for _ in range(5):
         clock.pass_by(TERM / 2)
         held.renew()
     with pytest.raises(LeaseHeld, match="run long"):
-        catalog.acquire("other", RunKind.CREATE, None, TERM)
+        catalog.lease.acquire("other", RunKind.CREATE, None, TERM)

@@ -9,10 +9,10 @@ from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.jobs.active_run import Pace
 from lcp_backup.jobs.cleanup import CleanupResult, clean_up
-from lcp_backup.jobs.upload import PART_SIZE, Uploads
 from lcp_backup.model import ArchiveKind, Run, RunKind, RunState
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
+from lcp_backup.uploads import PART_SIZE, Uploads
 from tests.unit.conftest import SettableClock
 from tests.unit.test_catalog import publish
 
@@ -45,7 +45,7 @@ def test_expired_backups_go_and_the_others_stay(
     clock.pass_by(timedelta(days=6, hours=23))
     result = sweep()
     assert (result.expired, result.kept, result.freed_bytes) == ([old], [young], 200)
-    assert [manifest.id for manifest in catalog.backups()] == [young]
+    assert [manifest.id for manifest in catalog.backups.all()] == [young]
     assert [e.key for e in store.entries(f"acme/prd/backups/{old}/")] == []
 
 
@@ -58,7 +58,7 @@ def test_the_newest_backup_is_never_deleted_however_old(
     clock.pass_by(timedelta(days=400))
     assert sweep().expired == [older]
     assert sweep().expired == []
-    assert [manifest.id for manifest in catalog.backups()] == [newest]
+    assert [manifest.id for manifest in catalog.backups.all()] == [newest]
 
 
 def test_an_unreadable_backup_is_kept_and_does_not_count_as_the_newest(
@@ -92,7 +92,7 @@ def test_a_backup_that_is_being_restored_is_left_for_the_next_cleanup(
     old = publish(catalog, clock())
     clock.pass_by(timedelta(days=8))
     publish(catalog, clock())
-    lease = catalog.acquire("r", RunKind.RESTORE, old, timedelta(minutes=2))
+    lease = catalog.lease.acquire("r", RunKind.RESTORE, old, timedelta(minutes=2))
     assert sweep().expired == []
     lease.release()
     assert sweep().expired == [old]
@@ -110,45 +110,47 @@ def test_what_a_crash_left_goes_after_a_day_and_not_before(
     clock.now = started = next_minute(store)
     listed = store.open_multiparts
     monkeypatch.setattr(
-        store, "open_uploads", lambda prefix: (replace(u, started=started) for u in listed(prefix))
+        store,
+        "open_multiparts",
+        lambda prefix: (replace(u, started=started) for u in listed(prefix)),
     )
-    done = catalog.archive_writer("acme-prd-202601010000", ArchiveKind.VOLUME)
+    done = catalog.backups.archive_writer("acme-prd-202601010000", ArchiveKind.VOLUME)
     done.write(b"x")
     done.complete()
-    open_upload = catalog.archive_writer("acme-prd-202601010000", ArchiveKind.DATABASE)
+    open_upload = catalog.backups.archive_writer("acme-prd-202601010000", ArchiveKind.DATABASE)
     for _ in range(3):
         open_upload.write(bytes(8 * 1024 * 1024))
     assert sweep().leftovers == []
-    assert len(list(catalog.open_uploads())) == 1
+    assert len(list(catalog.backups.open_multiparts())) == 1
     clock.pass_by(timedelta(days=1, minutes=1))
     result = sweep()
     assert (result.leftovers, result.uploads) == (["acme-prd-202601010000"], 1)
     assert list(store.entries("acme/prd/backups/")) == []
-    assert list(catalog.open_uploads()) == []
+    assert list(catalog.backups.open_multiparts()) == []
 
 
 def test_a_run_that_never_ended_is_marked_as_failed_and_old_records_go(
     catalog: Catalog, clock: SettableClock, sweep: Sweeper
 ) -> None:
     run = Run(
-        id=catalog.new_run_id(RunKind.RESTORE),
+        id=catalog.runs.new_id(RunKind.RESTORE),
         kind=RunKind.RESTORE,
         state=RunState.RUNNING,
         started_at=clock(),
         updated_at=clock(),
     )
-    catalog.write_run(run)
+    catalog.runs.write(run)
     clock.pass_by(timedelta(minutes=59))
     assert sweep().died == []
     clock.pass_by(timedelta(minutes=2))
     assert sweep().died == [run.id]
-    buried = catalog.get_run(run.id)
+    buried = catalog.runs.get(run.id)
     assert buried.state is RunState.FAILED
     assert buried.error is not None
     assert buried.error.type == "Died"
     clock.pass_by(timedelta(days=91))
     assert run.id in sweep().runs
-    assert run.id not in catalog.run_ids()
+    assert run.id not in catalog.runs.ids()
 
 
 def next_minute(store: ObjectStore) -> datetime:
@@ -176,14 +178,14 @@ def test_an_upload_that_nobody_completed_goes_after_a_day(
         f"acme/prd/uploads/{young.id}/upload.json"
     ]
     left = [part.key for part in store.open_multiparts("acme/prd/uploads/")]
-    assert left == [catalog.upload_key(young.id, kind) for kind in ArchiveKind]
+    assert left == [f"acme/prd/uploads/{young.id}/{kind}" for kind in ArchiveKind]
 
 
 def test_parts_of_an_upload_that_has_no_record_go_too(
     catalog: Catalog, store: ObjectStore, clock: SettableClock, sweep: Sweeper
 ) -> None:
-    upload_id = catalog.new_run_id(RunKind.UPLOAD)
-    store.start_multipart(catalog.upload_key(upload_id, ArchiveKind.VOLUME))
+    upload_id = catalog.runs.new_id(RunKind.UPLOAD)
+    store.start_multipart(f"acme/prd/uploads/{upload_id}/volume")
     clock.pass_by(timedelta(days=1))
     assert sweep().abandoned == [upload_id]
     assert list(store.open_multiparts("")) == []
@@ -199,7 +201,7 @@ def test_an_upload_stays_while_its_run_may_take_it_in(
     uploads = Uploads(catalog)
     upload = uploads.open({ArchiveKind.DATABASE: 3, ArchiveKind.VOLUME: 3}, {}, "ann")
     clock.pass_by(timedelta(days=1))
-    run = catalog.queue_run(upload.id, RunKind.UPLOAD, None)
+    run = catalog.runs.queue(upload.id, RunKind.UPLOAD, None)
     ended = clock() if state.ended else None
-    catalog.write_run(run.model_copy(update={"state": state, "finished_at": ended}))
+    catalog.runs.write(run.model_copy(update={"state": state, "finished_at": ended}))
     assert (sweep().abandoned == [upload.id]) is goes

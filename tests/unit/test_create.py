@@ -32,5 +32,5 @@ def test_a_backup_tells_how_much_of_the_site_it_lacks_also_when_that_is_nothing(
     written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     (metrics,) = [line for line in written if "_aws" in line]
     assert (metrics["CreateSuccess"], metrics["CreateLosses"]) == ([1.0], [float(losses)])
-    assert catalog.get_run(active.id).result["losses"] == losses
-    assert catalog.get(manifest.id).losses == losses
+    assert catalog.runs.get(active.id).result["losses"] == losses
+    assert catalog.backups.get(manifest.id).losses == losses

@@ -73,14 +73,14 @@ def made(
 ) -> Manifest:
     """A backup of this minute."""
     manifest = a_manifest(clock()).model_copy(update={"run_id": run_id, "type": kind_of})
-    catalog.publish(manifest)
+    catalog.backups.publish(manifest)
     return manifest
 
 
 def asked_for(catalog: Catalog, manifest: Manifest) -> Run:
     """A restore of it that the API queued."""
-    return catalog.queue_run(
-        catalog.new_run_id(RunKind.RESTORE),
+    return catalog.runs.queue(
+        catalog.runs.new_id(RunKind.RESTORE),
         RunKind.RESTORE,
         manifest.id,
         backup_run_id=manifest.run_id,
@@ -88,10 +88,10 @@ def asked_for(catalog: Catalog, manifest: Manifest) -> Run:
 
 
 def end(catalog: Catalog, run: Run, state: RunState) -> Run:
-    ended = catalog.get_run(run.id).model_copy(
+    ended = catalog.runs.get(run.id).model_copy(
         update={"state": state, "finished_at": catalog.now()}
     )
-    catalog.write_run(ended)
+    catalog.runs.write(ended)
     return ended
 
 
@@ -104,11 +104,11 @@ def test_a_restore_that_failed_is_not_done_by_a_second_delivery(
     run = asked_for(catalog, made(catalog, clock, "first"))
     with pytest.raises(_BegunError):
         restore(run.id, backup_id=ID)
-    failed = catalog.get_run(run.id)
+    failed = catalog.runs.get(run.id)
     assert failed.state is RunState.FAILED
     with pytest.raises(RunIsOver, match=f"{run.id} has failed with _BegunError"):
         restore(run.id, backup_id=ID)
-    assert catalog.get_run(run.id) == failed
+    assert catalog.runs.get(run.id) == failed
     assert len(announced) == 1, "it failed once"
 
 
@@ -117,7 +117,7 @@ def test_a_restore_that_succeeded_is_answered_and_not_done_again(
 ) -> None:
     run = end(catalog, asked_for(catalog, made(catalog, clock, "first")), RunState.SUCCEEDED)
     assert restore(run.id, backup_id=ID) == RestoreResult(ID, restored=False, run_id=run.id)
-    assert catalog.get_run(run.id) == run
+    assert catalog.runs.get(run.id) == run
 
 
 def test_a_schedules_event_that_comes_twice_restores_once(
@@ -131,12 +131,12 @@ def test_a_schedules_event_that_comes_twice_restores_once(
 
     with pytest.raises(_BegunError):
         deliver()
-    (run,) = catalog.runs()
+    (run,) = catalog.runs.all()
     assert run.id.startswith("20261123T001500-restore-")
     assert run.state is RunState.FAILED
     with pytest.raises(RunIsOver):
         deliver()
-    assert list(catalog.runs()) == [run]
+    assert list(catalog.runs.all()) == [run]
     with pytest.raises(_BegunError):
         deliver(id="another")
 
@@ -144,14 +144,14 @@ def test_a_schedules_event_that_comes_twice_restores_once(
 def test_a_create_that_failed_is_not_done_by_a_second_delivery_and_a_schedules_is(
     create: Create, catalog: Catalog, announced: list[tuple[str, dict[str, Any]]]
 ) -> None:
-    run = catalog.queue_run(catalog.new_run_id(RunKind.CREATE), RunKind.CREATE, ID)
+    run = catalog.runs.queue(catalog.runs.new_id(RunKind.CREATE), RunKind.CREATE, ID)
     with pytest.raises(_BegunError):
         create(run.id)
-    failed = catalog.get_run(run.id)
+    failed = catalog.runs.get(run.id)
     assert failed.state is RunState.FAILED
     with pytest.raises(RunIsOver):
         create(run.id)
-    assert catalog.get_run(run.id) == failed
+    assert catalog.runs.get(run.id) == failed
     assert len(announced) == 1
     with pytest.raises(_BegunError):
         create(None)
@@ -162,32 +162,32 @@ def test_a_create_that_failed_is_not_done_by_a_second_delivery_and_a_schedules_i
 def test_a_backup_that_was_deleted_is_not_made_again_by_a_second_delivery(
     create: Create, catalog: Catalog, clock: SettableClock
 ) -> None:
-    run = catalog.queue_run(catalog.new_run_id(RunKind.CREATE), RunKind.CREATE, ID)
+    run = catalog.runs.queue(catalog.runs.new_id(RunKind.CREATE), RunKind.CREATE, ID)
     manifest = made(catalog, clock, run.id)
     end(catalog, run, RunState.SUCCEEDED)
     answer = create(run.id)
     assert (answer.backup_id, answer.created) == (manifest.id, False)
-    catalog.unpublish(manifest.id)
+    catalog.backups.unpublish(manifest.id)
     with pytest.raises(RunIsOver):
         create(run.id)
-    assert catalog.find(manifest.id) is None
+    assert catalog.backups.find(manifest.id) is None
 
 
 def test_a_create_that_another_run_was_faster_with_has_not_failed(
     create: Create, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A schedule and the API in one minute: one waits for the other, and may have to make it."""
-    run = catalog.queue_run(catalog.new_run_id(RunKind.CREATE), RunKind.CREATE, ID)
-    lease = catalog.acquire("faster", RunKind.CREATE, ID, timedelta(minutes=2))
+    run = catalog.runs.queue(catalog.runs.new_id(RunKind.CREATE), RunKind.CREATE, ID)
+    lease = catalog.lease.acquire("faster", RunKind.CREATE, ID, timedelta(minutes=2))
     states: list[RunState] = []
 
     def look() -> None:
         # Once before the other took the lease, and once after it died.
-        states.append(catalog.get_run(run.id).state)
+        states.append(catalog.runs.get(run.id).state)
         if len(states) == 2:
             lease.release()
 
-    monkeypatch.setattr(catalog, "backup_in_use", look)
+    monkeypatch.setattr(catalog.lease, "backup_in_use", look)
     with pytest.raises(_BegunError):
         create(run.id)
     assert states == [RunState.QUEUED] * 2
@@ -197,12 +197,12 @@ def test_a_killed_scheduled_restore_that_comes_again_takes_the_newest_by_then(
     restore: Restore, catalog: Catalog, clock: SettableClock
 ) -> None:
     run = asked_for(catalog, made(catalog, clock, "first"))
-    catalog.write_run(run.model_copy(update={"state": RunState.RUNNING}))
+    catalog.runs.write(run.model_copy(update={"state": RunState.RUNNING}))
     clock.pass_by(timedelta(minutes=5))
     made(catalog, clock, "newer")
     with pytest.raises(_BegunError):
         restore(run.id, only_if_new=True)
-    assert catalog.get_run(run.id).backup_run_id == "newer"
+    assert catalog.runs.get(run.id).backup_run_id == "newer"
 
 
 @pytest.mark.parametrize("taker", [BackupType.UPLOADED, BackupType.MANUAL, BackupType.AUTO])
@@ -210,13 +210,13 @@ def test_a_queued_restore_never_restores_another_backup_that_took_its_minute(
     restore: Restore, catalog: Catalog, clock: SettableClock, taker: BackupType
 ) -> None:
     run = asked_for(catalog, made(catalog, clock, "first"))
-    catalog.unpublish(ID)
+    catalog.backups.unpublish(ID)
     made(catalog, clock, "second", taker)
     with pytest.raises(NotFound) as raised:
         restore(run.id, backup_id=ID)
     said = f"the backup {ID} that was asked for, made by run first, was deleted"
     assert raised.value.public.startswith(said)
-    record = catalog.get_run(run.id)
+    record = catalog.runs.get(run.id)
     assert record.state is RunState.FAILED
     assert record.error is not None
     assert "made by run second" in record.error.message
@@ -229,10 +229,10 @@ def test_a_killed_restore_is_taken_over_for_the_backup_that_it_began_with(
 ) -> None:
     first = made(catalog, clock, "first")
     run = asked_for(catalog, first)
-    catalog.write_run(run.model_copy(update={"state": RunState.RUNNING}))
+    catalog.runs.write(run.model_copy(update={"state": RunState.RUNNING}))
     with pytest.raises(_BegunError):
         restore(run.id, backup_id=ID)
-    record = catalog.get_run(run.id)
+    record = catalog.runs.get(run.id)
     assert (record.backup_id, record.backup_run_id) == (first.id, "first")
 
 
@@ -242,7 +242,7 @@ def test_a_schedule_restores_another_backup_that_has_the_id_of_the_last_one(
     run = asked_for(catalog, made(catalog, clock, "first"))
     end(catalog, run, RunState.SUCCEEDED)
     assert not restore(only_if_new=True).restored
-    catalog.unpublish(ID)
+    catalog.backups.unpublish(ID)
     made(catalog, clock, "second")
     with pytest.raises(_BegunError):
         restore(only_if_new=True)
@@ -252,7 +252,7 @@ def test_a_restore_that_was_done_before_identities_were_kept_is_known_by_its_id(
     restore: Restore, catalog: Catalog, clock: SettableClock
 ) -> None:
     made(catalog, clock, "first")
-    run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, ID)
+    run = catalog.runs.queue(catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, ID)
     end(catalog, run, RunState.SUCCEEDED)
     assert not restore(only_if_new=True).restored
 
@@ -262,6 +262,6 @@ def test_a_queued_restore_of_the_latest_of_another_environment_is_of_whatever_th
 ) -> None:
     """The API of a disaster-recovery environment does not read the source."""
     made(catalog, clock, "first")
-    run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, "latest")
+    run = catalog.runs.queue(catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, "latest")
     with pytest.raises(_BegunError):
         restore(run.id)

@@ -196,22 +196,22 @@ def test_a_day_with_more_runs_than_one_listing_holds_is_told_newest_first_too(
     put_run(store, NEWEST - timedelta(days=1), RunKind.CREATE, RunState.SUCCEEDED)
     newest_first = sorted(made, reverse=True)
     catalog = Catalog(store, "")
-    assert list(islice(catalog.run_ids(), 5)) == newest_first[:5]
+    assert list(islice(catalog.runs.ids(), 5)) == newest_first[:5]
     if apart:
         assert len(store.lists) < 30, "not by hours and minutes"
-    assert list(catalog.run_ids())[:-1] == newest_first
-    assert list(catalog.run_ids(before=newest_first[1500]))[:-1] == newest_first[1501:]
+    assert list(catalog.runs.ids())[:-1] == newest_first
+    assert list(catalog.runs.ids(before=newest_first[1500]))[:-1] == newest_first[1501:]
 
 
 def test_days_are_listed_side_by_side_once_the_newest_is_not_enough() -> None:
     store = CountingStore()
     for day in range(64):
         put_run(store, NEWEST - timedelta(days=day), RunKind.CREATE, RunState.SUCCEEDED)
-    assert len(list(islice(Catalog(store, "").run_ids(), 1))) == 1
+    assert len(list(islice(Catalog(store, "").runs.ids(), 1))) == 1
     assert len(store.lists) == 2
     together = threading.Barrier(2)
     store.listing = {"runs/20261122T": together, "runs/20261121T": together}
-    assert len(list(Catalog(store, "").run_ids())) == 64
+    assert len(list(Catalog(store, "").runs.ids())) == 64
 
 
 def test_a_read_that_fails_fails_the_page() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import read_segments
+from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import (
     ArchiveDamaged,
@@ -23,11 +24,12 @@ from lcp_backup.errors import (
     StorageError,
 )
 from lcp_backup.jobs.active_run import Pace
-from lcp_backup.jobs.upload import UploadResult, Uploads, take_in
+from lcp_backup.jobs.take_in import UploadResult, take_in
 from lcp_backup.model import ArchiveKind, BackupType, Run, RunKind, RunState
 from lcp_backup.requests import UploadRequest
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
+from lcp_backup.uploads import Uploads
 from tests.unit.conftest import SettableClock
 from tests.unit.test_catalog import publish
 from tests.unit.test_intake_database import SQL
@@ -42,9 +44,10 @@ IDLE = Pace(heartbeat=timedelta(hours=1))
 class Inbox:
     """Sends uploads and has them taken in."""
 
-    def __init__(self, catalog: Catalog, telemetry: Telemetry) -> None:
+    def __init__(self, catalog: Catalog, store: ObjectStore, telemetry: Telemetry) -> None:
         self.catalog = catalog
         self.uploads = Uploads(catalog)
+        self._store = store
         self._telemetry = telemetry
 
     def sent(
@@ -71,15 +74,15 @@ class Inbox:
         )
 
     def run(self, upload_id: str) -> Run:
-        return self.catalog.get_run(upload_id)
+        return self.catalog.runs.get(upload_id)
 
     def keys(self, folder: str) -> list[str]:
-        return [entry.key for entry in self.catalog.store.entries(f"acme/prd/{folder}/")]
+        return [entry.key for entry in self._store.entries(f"acme/prd/{folder}/")]
 
 
 @pytest.fixture
-def inbox(catalog: Catalog, telemetry: Telemetry) -> Inbox:
-    return Inbox(catalog, telemetry)
+def inbox(catalog: Catalog, store: ObjectStore, telemetry: Telemetry) -> Inbox:
+    return Inbox(catalog, store, telemetry)
 
 
 def test_an_upload_becomes_a_backup_and_what_was_sent_is_gone(
@@ -92,14 +95,14 @@ def test_an_upload_becomes_a_backup_and_what_was_sent_is_gone(
     upload_id = inbox.sent(sha256=sha256)
     result = inbox.take_in(upload_id)
     assert (result.backup_id, result.run_id) == ("acme-prd-202611230015", upload_id)
-    manifest = catalog.get(result.backup_id)
+    manifest = catalog.backups.get(result.backup_id)
     assert (manifest.type, manifest.run_id) == (BackupType.UPLOADED, upload_id)
     assert (manifest.database_facts.name, manifest.database_facts.tables) == ("lportal", 1)
     assert (manifest.volume_facts.files, manifest.volume_facts.bytes) == (1, 4)
     for archive, raw in ((manifest.database, SQL), (manifest.volume, None)):
-        source = catalog.open(manifest.id, archive.name)
+        source = catalog.backups.open(manifest.id, archive.name)
         assert hashlib.sha256(source.read(0, source.size)).hexdigest() == archive.sha256
-        index = catalog.open(manifest.id, archive.index_name)
+        index = catalog.backups.open(manifest.id, archive.index_name)
         segments = read_index(index, archive_name=archive.name, sha256=archive.index_sha256)
         read = b"".join(
             piece for _, piece in read_segments(source, segments, name=archive.name, threads=1)
@@ -108,7 +111,7 @@ def test_an_upload_becomes_a_backup_and_what_was_sent_is_gone(
     run = inbox.run(upload_id)
     assert (run.state, run.backup_id) == (RunState.SUCCEEDED, manifest.id)
     assert inbox.keys("uploads") == []
-    assert catalog.lease_holder() is None
+    assert catalog.lease.holder() is None
     detail = {"backupId": manifest.id, "bytes": manifest.size, "runId": upload_id}
     environment = {"project": "acme", "environment": "prd"}
     assert announced == [("Backup Uploaded", environment | detail)]
@@ -135,17 +138,17 @@ def test_its_id_is_the_newest_free_minute(
 )
 def test_refused_files_go_and_the_run_says_why(
     inbox: Inbox,
-    catalog: Catalog,
     announced: list[tuple[str, dict[str, Any]]],
     database: bytes,
     volume: bytes,
     said: str,
+    store: ObjectStore,
 ) -> None:
     upload_id = inbox.sent(database, volume)
     with pytest.raises(ArchiveError, match=said):
         inbox.take_in(upload_id)
     assert (inbox.keys("uploads"), inbox.keys("backups")) == ([], [])
-    assert list(catalog.store.open_multiparts("")) == []
+    assert list(store.open_multiparts("")) == []
     run = inbox.run(upload_id)
     assert run.state is RunState.FAILED
     assert run.error is not None
@@ -166,10 +169,10 @@ def test_a_file_that_is_not_what_was_announced_is_refused(inbox: Inbox) -> None:
 
 @pytest.mark.parametrize("more", [b"more", b""], ids=["another size", "another tag"])
 def test_a_file_that_was_swapped_after_the_seal_is_refused(
-    inbox: Inbox, catalog: Catalog, more: bytes
+    inbox: Inbox, more: bytes, store: ObjectStore
 ) -> None:
     upload_id = inbox.sent()
-    catalog.store.put(catalog.upload_key(upload_id, VOLUME), LIBRARY + more)
+    store.put(f"acme/prd/uploads/{upload_id}/volume", LIBRARY + more)
     with pytest.raises(ArchiveDamaged, match="the volume .* is not the file that was sealed"):
         inbox.take_in(upload_id)
 
@@ -183,32 +186,34 @@ def test_any_other_failure_keeps_the_files_for_another_try(
         def refuse(*_: object) -> None:
             raise StorageError("the storage is away")
 
-        broken.setattr(catalog, "publish", refuse)
+        broken.setattr(catalog.backups, "publish", refuse)
         with pytest.raises(StorageError, match="away"):
             inbox.take_in(upload_id)
-    assert list(catalog.backups()) == []
+    assert list(catalog.backups.all()) == []
     assert inbox.run(upload_id).state is RunState.FAILED
     inbox.uploads.seal(upload_id)
     again = inbox.take_in(upload_id)
     assert again.run_id == upload_id
     # It may delete nothing there, so it leaves what it left to cleanup.
     assert again.backup_id == "acme-prd-202611230014"
-    assert [leftover.backup_id for leftover in catalog.leftovers()] == ["acme-prd-202611230015"]
+    assert [leftover.backup_id for leftover in catalog.backups.leftovers()] == [
+        "acme-prd-202611230015"
+    ]
 
 
 def test_nothing_is_deleted_where_backups_lie_whatever_happens(
-    inbox: Inbox, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch, store: ObjectStore
 ) -> None:
     """The function's role does not allow it (see template.yaml)."""
     asked: list[str] = []
-    delete = catalog.store.delete
+    delete = store.delete
 
     def watched(keys: Iterable[str]) -> None:
         asked.extend(some := list(keys))
         delete(some)
 
-    monkeypatch.setattr(catalog.store, "delete", watched)
-    catalog.store.put("acme/prd/backups/acme-prd-202611230015/volume.tgz", b"a dead run's")
+    monkeypatch.setattr(store, "delete", watched)
+    store.put("acme/prd/backups/acme-prd-202611230015/volume.tgz", b"a dead run's")
     with pytest.raises(ArchiveError):
         inbox.take_in(inbox.sent(DUMP, b"no archive"))
     assert inbox.take_in(inbox.sent()).backup_id == "acme-prd-202611230014"
@@ -233,14 +238,14 @@ def test_a_second_delivery_answers_the_same_backup_and_does_nothing(
     first = inbox.take_in(upload_id)
     assert inbox.take_in(upload_id) == first
     assert len(announced) == 1
-    assert len(list(catalog.backups())) == 1
+    assert len(list(catalog.backups.all())) == 1
 
 
 def test_a_second_delivery_leaves_a_run_that_lives_alone(inbox: Inbox, catalog: Catalog) -> None:
     upload_id = inbox.sent()
-    catalog.acquire(upload_id, RunKind.UPLOAD, None, timedelta(minutes=2))
+    catalog.lease.acquire(upload_id, RunKind.UPLOAD, None, timedelta(minutes=2))
     running = inbox.run(upload_id).model_copy(update={"state": RunState.RUNNING})
-    catalog.write_run(running)
+    catalog.runs.write(running)
     with pytest.raises(LeaseHeld, match=upload_id):
         inbox.take_in(upload_id)
     assert inbox.run(upload_id) == running
@@ -250,31 +255,33 @@ class _KilledError(BaseException):
     """Stands for the end of the process: nothing that follows may count."""
 
 
-@pytest.mark.parametrize("when", ["publish", "delete_upload"])
+@pytest.mark.parametrize(("where", "when"), [("backups", "publish"), ("uploads", "delete")])
 def test_a_run_that_was_killed_is_finished_by_the_next_delivery(
     inbox: Inbox,
     catalog: Catalog,
     clock: SettableClock,
     monkeypatch: pytest.MonkeyPatch,
+    where: str,
     when: str,
 ) -> None:
     upload_id = inbox.sent()
-    real: Callable[..., None] = getattr(catalog, when)
+    place = getattr(catalog, where)
+    real: Callable[..., None] = getattr(place, when)
     with monkeypatch.context() as killing:
 
         def kill(*arguments: object) -> None:
             real(*arguments)
-            killing.setattr(catalog, "write_run", lambda _: None)
+            killing.setattr(catalog.runs, "write", lambda _: None)
             raise _KilledError
 
-        killing.setattr(catalog, when, kill)
+        killing.setattr(place, when, kill)
         with pytest.raises(_KilledError):
             inbox.take_in(upload_id)
     assert inbox.run(upload_id).state is RunState.RUNNING
     clock.pass_by(timedelta(minutes=3))
     assert inbox.take_in(upload_id).backup_id == "acme-prd-202611230015"
     assert inbox.run(upload_id).state is RunState.SUCCEEDED
-    assert len(list(catalog.backups())) == 1
+    assert len(list(catalog.backups.all())) == 1
     assert inbox.keys("uploads") == []
 
 
@@ -286,7 +293,7 @@ def test_files_that_cannot_be_forgotten_make_no_failure_of_a_backup_that_was_mad
     def refuse(*_: object) -> None:
         raise StorageError("the storage is away")
 
-    monkeypatch.setattr(catalog, "delete_upload", refuse)
+    monkeypatch.setattr(catalog.uploads, "delete", refuse)
     assert inbox.take_in(upload_id).backup_id == "acme-prd-202611230015"
     assert inbox.run(upload_id).state is RunState.SUCCEEDED
 
@@ -300,14 +307,14 @@ def test_an_upload_that_failed_is_not_taken_in_before_it_is_completed_again(
         def refuse(*_: object) -> None:
             raise StorageError("the storage is away")
 
-        broken.setattr(catalog, "publish", refuse)
+        broken.setattr(catalog.backups, "publish", refuse)
         with pytest.raises(StorageError, match="away"):
             inbox.take_in(upload_id)
     failed = inbox.run(upload_id)
     with pytest.raises(RunIsOver):
         inbox.take_in(upload_id)
     assert inbox.run(upload_id) == failed
-    assert list(catalog.backups()) == []
+    assert list(catalog.backups.all()) == []
     inbox.uploads.seal(upload_id)
     inbox.take_in(upload_id)
 
@@ -316,7 +323,7 @@ def test_an_upload_that_lambda_gave_up_while_another_run_wrote_may_be_completed_
     inbox: Inbox, catalog: Catalog, clock: SettableClock
 ) -> None:
     upload_id = inbox.sent()
-    lease = catalog.acquire("other", RunKind.RESTORE, None, timedelta(minutes=2))
+    lease = catalog.lease.acquire("other", RunKind.RESTORE, None, timedelta(minutes=2))
     with pytest.raises(LeaseHeld):
         inbox.take_in(upload_id)
     lease.release()
@@ -332,7 +339,7 @@ def test_while_another_run_writes_the_upload_waits_for_another_try(
     inbox: Inbox, catalog: Catalog
 ) -> None:
     upload_id = inbox.sent()
-    lease = catalog.acquire("other", RunKind.RESTORE, None, timedelta(minutes=2))
+    lease = catalog.lease.acquire("other", RunKind.RESTORE, None, timedelta(minutes=2))
     with pytest.raises(LeaseHeld, match="restore run other"):
         inbox.take_in(upload_id)
     lease.release()
@@ -340,7 +347,7 @@ def test_while_another_run_writes_the_upload_waits_for_another_try(
 
 
 def test_an_upload_of_a_bad_id_is_not_looked_for() -> None:
-    with pytest.raises(Exception, match="a run id is"):
+    with pytest.raises(Exception, match="is not a run id"):
         UploadRequest.read({"upload_id": "../x"})
 
 

@@ -12,8 +12,8 @@ from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.aws.s3_writer import MIB
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import Conflict, InvalidRequest, NotFound
-from lcp_backup.jobs.upload import PART_SIZE, Uploads
 from lcp_backup.model import ArchiveKind, RunKind, RunState, Upload
+from lcp_backup.uploads import PART_SIZE, Uploads
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -33,9 +33,9 @@ def small(uploads: Uploads) -> Upload:
 
 
 def end_run(catalog: Catalog, upload: Upload, state: RunState) -> None:
-    run = catalog.get_run(upload.id)
+    run = catalog.runs.get(upload.id)
     update = {"state": state, "finished_at": catalog.now(), "backup_id": "acme-prd-202611230015"}
-    catalog.write_run(run.model_copy(update=update))
+    catalog.runs.write(run.model_copy(update=update))
 
 
 def fill(uploads: Uploads, upload: Upload) -> None:
@@ -57,9 +57,9 @@ def test_presigned_urls_name_the_region_and_sign_with_version_four(
         assert asked["X-Amz-Expires"] == ["900"]
 
 
-def test_a_download_carries_its_file_name_and_type(catalog: Catalog) -> None:
-    catalog.store.put("acme/prd/backups/acme-prd-202611230015/volume.tgz", b"bytes")
-    url = catalog.download_url("acme-prd-202611230015", VOLUME, EXPIRES)
+def test_a_download_carries_its_file_name_and_type(catalog: Catalog, store: ObjectStore) -> None:
+    store.put("acme/prd/backups/acme-prd-202611230015/volume.tgz", b"bytes")
+    url = catalog.backups.download_url("acme-prd-202611230015", VOLUME, EXPIRES)
     answer = requests.get(url, timeout=5)
     assert answer.content == b"bytes"
     name = "acme-prd-202611230015-volume.tgz"
@@ -77,11 +77,11 @@ def test_a_small_file_is_sent_in_one_put_and_sealing_queues_its_run(
         assert requests.put(signed.url, data=body, timeout=5).ok
     run = uploads.seal(small.id)
     assert (run.id, run.kind, run.state) == (small.id, RunKind.UPLOAD, RunState.QUEUED)
-    assert catalog.get_run(small.id) == run
+    assert catalog.runs.get(small.id) == run
 
 
 def test_a_large_file_is_sent_in_parts_that_may_come_again_and_in_any_order(
-    uploads: Uploads, catalog: Catalog
+    uploads: Uploads, catalog: Catalog, store: ObjectStore
 ) -> None:
     size = PART_SIZE + 3
     upload = uploads.open({DATABASE: 3, VOLUME: size}, {}, "ann")
@@ -99,7 +99,7 @@ def test_a_large_file_is_sent_in_parts_that_may_come_again_and_in_any_order(
     assert (again.arrived, there.arrived) == (False, True)
     assert requests.put(again.url, data=bytes(PART_SIZE), timeout=30).ok
     uploads.seal(upload.id)
-    reader = catalog.store.reader(catalog.upload_key(upload.id, VOLUME))
+    reader = store.reader(f"acme/prd/uploads/{upload.id}/volume")
     assert (reader.size, reader.read(PART_SIZE, 3)) == (size, b"end")
     # After a failure that was not the files', all of it is still there.
     end_run(catalog, upload, RunState.FAILED)
@@ -119,7 +119,7 @@ def test_every_url_is_bound_to_the_size_of_what_it_is_for(uploads: Uploads) -> N
 
 
 def test_urls_are_for_a_multipart_upload_that_ends_with_the_sealing(
-    uploads: Uploads, catalog: Catalog, small: Upload
+    uploads: Uploads, small: Upload, store: ObjectStore
 ) -> None:
     """What S3 says to a URL after that is seen in test_presigned.py: this mock breaks down."""
     signed = uploads.signed(small, EXPIRES)
@@ -129,15 +129,15 @@ def test_urls_are_for_a_multipart_upload_that_ends_with_the_sealing(
         assert parse_qs(urlsplit(url).query)["uploadId"] == [file.multipart_id]
     fill(uploads, small)
     uploads.seal(small.id)
-    assert list(catalog.store.open_multiparts("")) == []
+    assert list(store.open_multiparts("")) == []
 
 
-def test_what_was_sealed_is_known_by_its_tag(uploads: Uploads, catalog: Catalog) -> None:
+def test_what_was_sealed_is_known_by_its_tag(uploads: Uploads, store: ObjectStore) -> None:
     upload = uploads.open({DATABASE: 3, VOLUME: 5}, {}, "ann")
     fill(uploads, upload)
     uploads.seal(upload.id)
     for kind, file in uploads.get(upload.id).files.items():
-        assert file.etag == catalog.store.reader(catalog.upload_key(upload.id, kind)).etag
+        assert file.etag == store.reader(f"acme/prd/uploads/{upload.id}/{kind}").etag
 
 
 def test_a_seal_that_fails_leaves_what_was_sent_to_be_sent_again(uploads: Uploads) -> None:
@@ -185,7 +185,7 @@ def test_impossible_announcements_are_refused(
 ) -> None:
     with pytest.raises(InvalidRequest, match=said):
         uploads.open(sizes, sha256, "ann")
-    assert catalog.upload_ids() == []
+    assert catalog.uploads.ids() == []
 
 
 def test_sealing_names_what_is_missing(uploads: Uploads, catalog: Catalog, small: Upload) -> None:
@@ -198,7 +198,7 @@ def test_sealing_names_what_is_missing(uploads: Uploads, catalog: Catalog, small
     with pytest.raises(InvalidRequest, match="the volume .* 5 bytes were expected and 7 found"):
         uploads.seal(small.id)
     with pytest.raises(NotFound):
-        catalog.get_run(small.id)
+        catalog.runs.get(small.id)
 
 
 def test_a_form_whose_file_is_not_as_announced_is_refused(uploads: Uploads, small: Upload) -> None:
@@ -215,7 +215,7 @@ def test_what_is_sealed_stays_as_it_is(
     if state.ended:
         end_run(catalog, small, state)
     else:
-        catalog.write_run(run.model_copy(update={"state": state}))
+        catalog.runs.write(run.model_copy(update={"state": state}))
     for call in (
         lambda: uploads.seal(small.id),
         lambda: uploads.put(small.id, DATABASE, b"abc"),
@@ -236,14 +236,14 @@ def test_an_upload_whose_run_failed_may_be_sealed_again(uploads: Uploads, catalo
     assert uploads.seal(upload.id).state is RunState.QUEUED
 
 
-def test_an_abandoned_upload_leaves_nothing(uploads: Uploads, catalog: Catalog) -> None:
+def test_an_abandoned_upload_leaves_nothing(uploads: Uploads, store: ObjectStore) -> None:
     upload = uploads.open({DATABASE: 3, VOLUME: PART_SIZE + 1}, {}, "ann")
     uploads.put(upload.id, DATABASE, b"abc")
     uploads.abandon(upload.id)
     with pytest.raises(NotFound):
         uploads.get(upload.id)
-    assert list(catalog.store.entries("")) == []
-    assert list(catalog.store.open_multiparts("")) == []
+    assert list(store.entries("")) == []
+    assert list(store.open_multiparts("")) == []
 
 
 @pytest.mark.parametrize(

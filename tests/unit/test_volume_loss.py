@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lcp_backup.archive.write import ArchiveWriter
+from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import VolumeIncomplete
 from lcp_backup.jobs.archives import described, new_archive
@@ -64,7 +65,7 @@ class Site:
                 "warnings": (*notices, *packed.notices),
             }
         )
-        self._catalog.publish(manifest)
+        self._catalog.backups.publish(manifest)
         return manifest.warnings
 
 
@@ -173,7 +174,7 @@ def test_a_smaller_site_that_was_restored_is_no_loss(
     shutil.rmtree(site.folder)
     site.fill(1)
     now = catalog.now() + timedelta(seconds=30)
-    run_id = catalog.new_run_id(RunKind.RESTORE)
+    run_id = catalog.runs.new_id(RunKind.RESTORE)
     restore = Run(
         id=run_id,
         kind=RunKind.RESTORE,
@@ -183,10 +184,10 @@ def test_a_smaller_site_that_was_restored_is_no_loss(
         finished_at=now,
         result={"whole": True},
     )
-    catalog.write_run(restore)
+    catalog.runs.write(restore)
     with pytest.raises(VolumeIncomplete):
         site.back_up()
-    catalog.write_run(restore.model_copy(update=how))
+    catalog.runs.write(restore.model_copy(update=how))
     assert codes(site.back_up()) == ["volume-not-compared"]
     shutil.rmtree(site.folder)
     site.folder.mkdir()
@@ -270,14 +271,14 @@ def test_a_folder_that_became_a_link_outward_fails_the_backup(site: Site, tmp_pa
 
 
 def test_a_last_backup_of_a_later_version_or_a_damaged_one_stops_no_backup(
-    site: Site, catalog: Catalog, unreadable: set[str]
+    site: Site, catalog: Catalog, unreadable: set[str], store: ObjectStore
 ) -> None:
     site.fill(1)
     site.back_up()
-    catalog.store.put(f"acme/prd/backups/{catalog.ids()[0]}/volume.index", b"damaged")
+    store.put(f"acme/prd/backups/{catalog.backups.ids()[0]}/volume.index", b"damaged")
     unreadable.add("000")
     assert codes(site.back_up(99)) == ["volume-empty", "volume-not-compared", "file-unreadable"]
-    catalog.store.put(f"acme/prd/backups/{catalog.ids()[0]}/manifest.json", b'{"format": 2}')
+    store.put(f"acme/prd/backups/{catalog.backups.ids()[0]}/manifest.json", b'{"format": 2}')
     assert codes(site.back_up())[:2] == ["volume-empty", "volume-not-compared"]
 
 
@@ -287,8 +288,8 @@ def test_nothing_is_left_where_a_volume_was_refused(site: Site, catalog: Catalog
     shutil.rmtree(site.folder / "document_library")
     with pytest.raises(VolumeIncomplete):
         site.back_up()
-    assert len(catalog.ids()) == 1
-    assert list(catalog.open_uploads()) == []
+    assert len(catalog.backups.ids()) == 1
+    assert list(catalog.backups.open_multiparts()) == []
 
 
 def test_a_library_of_mode_0_is_seen_by_who_is_not_root() -> None:

@@ -65,7 +65,7 @@ def look(catalog: Catalog, source: Catalog, telemetry: Telemetry, clock: Settabl
 
 
 def restored(catalog: Catalog, clock: SettableClock, backup_id: str, *, whole: bool = True) -> None:
-    run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, backup_id)
+    run = catalog.runs.queue(catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, backup_id)
     done: Run = run.model_copy(
         update={
             "state": RunState.SUCCEEDED,
@@ -73,7 +73,7 @@ def restored(catalog: Catalog, clock: SettableClock, backup_id: str, *, whole: b
             "result": {"whole": whole},
         }
     )
-    catalog.write_run(done)
+    catalog.runs.write(done)
 
 
 def test_a_backup_is_missed_an_hour_after_its_time_and_not_before(look: Watcher) -> None:
@@ -101,7 +101,7 @@ def test_an_uploaded_backup_does_not_stand_for_one_of_the_site(
     look: Watcher, catalog: Catalog
 ) -> None:
     uploaded = a_manifest(at(20, 3, 5)).model_copy(update={"type": BackupType.UPLOADED})
-    catalog.publish(uploaded)
+    catalog.backups.publish(uploaded)
     seen = look(at(20, 5), DAILY)
     assert seen.overdue is not None
     assert seen.newest == uploaded.id
@@ -217,7 +217,7 @@ def test_a_restore_counts_when_its_backup_was_deleted_since(
     newest = publish(source, at(20, 3))
     clock.now = at(20, 4, 1)
     restored(catalog, clock, newest)
-    source.unpublish(newest)
+    source.backups.unpublish(newest)
     assert look(at(20, 5, 30), RECOVERY).overdue is None
 
 
@@ -240,8 +240,8 @@ def test_a_restore_that_failed_is_none(
 ) -> None:
     newest = publish(source, at(20, 3))
     clock.now = at(20, 4, 1)
-    run = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, newest)
-    catalog.write_run(run.model_copy(update={"state": RunState.FAILED, "finished_at": clock()}))
+    run = catalog.runs.queue(catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, newest)
+    catalog.runs.write(run.model_copy(update={"state": RunState.FAILED, "finished_at": clock()}))
     assert look(at(20, 5, 30), RECOVERY).overdue is not None
 
 
@@ -261,8 +261,8 @@ def test_a_backup_that_had_the_id_before_does_not_stand_for_the_one_that_has_it_
     clock.now = at(20, 4, 1)
     restored(catalog, clock, newest)
     assert look(at(20, 5, 30), RECOVERY).overdue is None
-    (run,) = catalog.runs()
-    catalog.write_run(run.model_copy(update={"backup_run_id": "the one that was deleted"}))
+    (run,) = catalog.runs.all()
+    catalog.runs.write(run.model_copy(update={"backup_run_id": "the one that was deleted"}))
     assert look(at(20, 5, 30), RECOVERY).overdue is not None
 
 
@@ -271,7 +271,7 @@ def test_runs_from_long_before_the_wanted_backup_are_not_opened(
 ) -> None:
     wanted = publish(source, at(20, 3))
     clock.now = at(20, 1, 59)
-    unreadable = catalog.new_run_id(RunKind.RESTORE)
+    unreadable = catalog.runs.new_id(RunKind.RESTORE)
     store.put(f"acme/prd/runs/{unreadable}.json", b'{"format": 9}')
     store.put("acme/prd/runs/notes-restore-drill.json", b"somebody else's")
     assert look(at(20, 5, 30), RECOVERY).overdue is not None
@@ -295,9 +295,9 @@ def test_an_uploaded_backup_is_asked_for_only_where_scheduled_restores_take_them
 
 def test_a_paused_restore_is_not_overdue(look: Watcher, catalog: Catalog, source: Catalog) -> None:
     publish(source, at(19, 3))
-    catalog.pause_restores("an operator", "the incident of the 19th")
+    catalog.pause.set("an operator", "the incident of the 19th")
     assert look(at(20, 5), RECOVERY).overdue is None
-    catalog.resume_restores()
+    catalog.pause.clear()
     assert look(at(20, 5), RECOVERY).overdue is not None
 
 

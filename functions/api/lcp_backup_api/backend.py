@@ -14,10 +14,10 @@ from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.aws.secrets import resolve_secret
 from lcp_backup.catalog import Catalog, utc_now
 from lcp_backup.errors import SettingsError
-from lcp_backup.jobs.upload import Uploads
 from lcp_backup.model import RunKind
 from lcp_backup.settings import MASTER_TOKEN_VARIABLE, Settings
 from lcp_backup.telemetry import new_logger
+from lcp_backup.uploads import Uploads
 from lcp_backup_api.user_pool import UserPool, cognito_client
 from lcp_backup_api.users import Groups, Users
 

@@ -77,7 +77,7 @@ def list_backups(
     response_model=BackupDetail,
 )
 def show_backup(_caller: Viewer, backend: TheBackend, backup_id: TheBackupId) -> BackupDetail:
-    return BackupDetail.of(backend.catalog.get(backup_id))
+    return BackupDetail.of(backend.catalog.backups.get(backup_id))
 
 
 @router.delete(
@@ -94,10 +94,10 @@ def delete_backup(
     Refused while a run is at work on it.
     """
     with audited(backend.log, request, caller, "delete", backup_id=backup_id):
-        backend.catalog.get(backup_id)
-        if backend.catalog.backup_in_use() == backup_id:
+        backend.catalog.backups.get(backup_id)
+        if backend.catalog.lease.backup_in_use() == backup_id:
             raise Conflict(f"a run is at work on backup {backup_id}")
-        backend.catalog.unpublish(backup_id)
+        backend.catalog.backups.unpublish(backup_id)
 
 
 @router.post(
@@ -112,12 +112,12 @@ def create_backup(
 ) -> Started:
     catalog = backend.catalog
     with audited(backend.log, request, caller, "create") as subject:
-        catalog.check_lease_is_free()
+        catalog.lease.check_is_free()
         now = catalog.now()
         settings = backend.settings
         wanted = BackupId.of(settings.project_id, settings.environment_id, now)
-        backup_id = str(catalog.id_for(wanted))
-        run = catalog.queue_run(catalog.new_run_id(RunKind.CREATE), RunKind.CREATE, backup_id)
+        backup_id = str(catalog.backups.id_for(wanted))
+        run = catalog.runs.queue(catalog.runs.new_id(RunKind.CREATE), RunKind.CREATE, backup_id)
         subject["run_id"] = run.id
         with queued(catalog, run.id, backend.log):
             event: dict[str, object] = {"time": now.isoformat(), "run_id": run.id}
@@ -168,13 +168,13 @@ def download(
     expires: Expires = _URL_LIVES,
 ) -> Response:
     with audited(backend.log, request, caller, f"download {kind}", backup_id=backup_id):
-        manifest = backend.catalog.get(backup_id)
+        manifest = backend.catalog.backups.get(backup_id)
         if "application/json" in accept:
             url = _presigned(backend.catalog, manifest, kind, expires)
             return JSONResponse(url.model_dump(mode="json"))
         archive = manifest.database if kind is ArchiveKind.DATABASE else manifest.volume
         if archive.size <= LARGEST_ANSWER:
-            body = backend.catalog.open(backup_id, archive.name).read(0, archive.size)
+            body = backend.catalog.backups.open(backup_id, archive.name).read(0, archive.size)
             name = _file_name(backup_id, kind)
             headers = {"Content-Disposition": f'attachment; filename="{name}"'}
             return Response(body, media_type="application/gzip", headers=headers)
@@ -191,7 +191,7 @@ def _presigned(catalog: Catalog, manifest: Manifest, kind: ArchiveKind, expires:
     archive = manifest.database if kind is ArchiveKind.DATABASE else manifest.volume
     lives = timedelta(seconds=expires)
     return Download(
-        url=catalog.download_url(manifest.id, kind, lives),
+        url=catalog.backups.download_url(manifest.id, kind, lives),
         expires_at=catalog.now() + lives,
         size=archive.size,
         sha256=archive.sha256,

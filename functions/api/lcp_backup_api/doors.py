@@ -1,12 +1,12 @@
 """What routes depend on: the backend, and a caller who may."""
 
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request
 
 from lcp_backup.errors import InvalidRequest
-from lcp_backup.model import BackupId
-from lcp_backup.requests import is_run_id
+from lcp_backup.model import BackupId, RunId
 from lcp_backup_api import identity
 from lcp_backup_api.backend import Backend
 from lcp_backup_api.users import Caller
@@ -27,11 +27,7 @@ def _backup_id(
 def _run_id(
     run_id: Annotated[str, Path(examples=["20261123T001500-create-0a1b2c3d"], max_length=100)],
 ) -> str:
-    if not is_run_id(run_id):
-        raise InvalidRequest(
-            f"{run_id[:100]!r} is no run id: <YYYYMMDDTHHMMSS>-<kind>-<8 hexadecimal digits>"
-        )
-    return run_id
+    return str(RunId.parse(run_id))
 
 
 def _upload_id(
@@ -45,9 +41,11 @@ def _next(
         str | None, Query(description="The `next` of the page before.", max_length=160)
     ] = None,
 ) -> str | None:
-    if next is not None and not is_run_id(next):
-        BackupId.parse(next)
-    return next
+    if next is None:
+        return None
+    with suppress(InvalidRequest):
+        return str(RunId.parse(next))
+    return str(BackupId.parse(next))
 
 
 TheBackend = Annotated[Backend, Depends(_backend)]

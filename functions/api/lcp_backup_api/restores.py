@@ -6,10 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lcp_backup.catalog import Pause
 from lcp_backup.errors import InvalidRequest
 from lcp_backup.jobs.active_run import queued
-from lcp_backup.model import ArchiveKind, BackupId, RunKind
+from lcp_backup.model import ArchiveKind, BackupId, Pause, RunKind
 from lcp_backup.requests import LATEST, MOST_SELECTED, RestoreRequest
 from lcp_backup_api.audit import audited
 from lcp_backup_api.doors import Admin, TheBackend
@@ -68,11 +67,13 @@ def restore_backup(
         made_by = None
         if backend.restores_own_backups:
             # What is not there is told now, and not by a run that fails in a minute.
-            known = catalog.latest() if backup_id == LATEST else catalog.get(backup_id)
+            known = (
+                catalog.backups.latest() if backup_id == LATEST else catalog.backups.get(backup_id)
+            )
             backup_id, made_by = known.id, known.run_id
-        catalog.check_lease_is_free()
-        run = catalog.queue_run(
-            catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, backup_id, backup_run_id=made_by
+        catalog.lease.check_is_free()
+        run = catalog.runs.queue(
+            catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, backup_id, backup_run_id=made_by
         )
         subject.update(run_id=run.id, **fields)
         with queued(catalog, run.id, backend.log):
@@ -110,7 +111,7 @@ def pause_restores(
 ) -> Pause:
     """For an incident: the DR site is live then, and must not be overwritten."""
     with audited(backend.log, request, caller, "pause restores"):
-        return backend.catalog.pause_restores(caller.name, reason.reason if reason else "")
+        return backend.catalog.pause.set(caller.name, reason.reason if reason else "")
 
 
 @router.delete(
@@ -120,4 +121,4 @@ def pause_restores(
 )
 def resume_restores(caller: Admin, backend: TheBackend, request: Request) -> None:
     with audited(backend.log, request, caller, "resume restores"):
-        backend.catalog.resume_restores()
+        backend.catalog.pause.clear()

@@ -46,7 +46,7 @@ def list_runs(
     response_model=Run,
 )
 def show_run(_caller: Viewer, backend: TheBackend, run_id: TheRunId) -> Run:
-    return backend.catalog.get_run(run_id)
+    return backend.catalog.runs.get(run_id)
 
 
 @router.get(
@@ -68,5 +68,5 @@ def schedules(_caller: Viewer, backend: TheBackend) -> Schedules:
         create=rule(create) if create else None,
         restore=rule(restore) if restore else None,
         cleanup=rule(settings.backup_cleanup_schedule),
-        restores_paused=backend.catalog.restores_paused(),
+        restores_paused=backend.catalog.pause.get(),
     )

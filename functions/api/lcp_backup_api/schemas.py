@@ -10,8 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from lcp_backup.catalog import Pause
-from lcp_backup.model import Archive, BackupType, Manifest, Notice, Run, RunKind, RunState
+from lcp_backup.model import Archive, BackupType, Manifest, Notice, Pause, Run, RunKind, RunState
 
 _ID = "acme-prd-202611230015"
 

@@ -13,8 +13,8 @@ from starlette.datastructures import UploadFile
 
 from lcp_backup.errors import ArchiveRefused, InvalidRequest
 from lcp_backup.jobs.active_run import queued
-from lcp_backup.jobs.upload import SignedFile, were_refused
 from lcp_backup.model import ArchiveKind, Run, RunKind, RunState, Upload
+from lcp_backup.uploads import SignedFile, were_refused
 from lcp_backup_api.audit import audited
 from lcp_backup_api.backend import Backend
 from lcp_backup_api.doors import Admin, TheBackend, TheUploadId
@@ -271,7 +271,7 @@ def _signed(backend: Backend, upload: Upload, expires: int) -> OpenUpload:
 
 def _sealed(backend: Backend, upload_id: str) -> Run:
     """The queued run that takes the upload in; its function was started."""
-    backend.catalog.check_lease_is_free()
+    backend.catalog.lease.check_is_free()
     run = backend.uploads.seal(upload_id)
     with queued(backend.catalog, run.id, backend.log):
         backend.start(backend.function_for(RunKind.UPLOAD), {"upload_id": upload_id})
@@ -290,7 +290,7 @@ def _take_in(
     until = backend.catalog.now() + backend.form_wait
     while not run.state.ended and backend.catalog.now() < until:
         time.sleep(_POLL_SECONDS)
-        run = backend.catalog.get_run(run.id)
+        run = backend.catalog.runs.get(run.id)
     if were_refused(run):
         reason = run.error.message if run.error else "see the run"
         raise ArchiveRefused(f"run {run.id} did not take the files in: {reason}")

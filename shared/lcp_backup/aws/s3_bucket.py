@@ -1,4 +1,4 @@
-"""What every request to S3 has in common: the bucket, its checks, how errors leave, and patience."""
+"""What all requests to S3 have in common: the bucket, checks, errors, and patience."""
 
 from __future__ import annotations
 

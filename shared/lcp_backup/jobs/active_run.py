@@ -9,7 +9,8 @@ from typing import Self
 
 from aws_lambda_powertools import Logger
 
-from lcp_backup.catalog import Catalog, HeldLease
+from lcp_backup.catalog import Catalog
+from lcp_backup.catalog.lease import HeldLease
 from lcp_backup.errors import (
     BackupError,
     LeaseHeld,
@@ -68,7 +69,7 @@ class ActiveRun:
         self._log = telemetry.log
         self._pace = pace
         self._record = Run(
-            id=run_id or catalog.new_run_id(kind),
+            id=run_id or catalog.runs.new_id(kind),
             kind=kind,
             state=RunState.RUNNING,
             backup_id=backup_id,
@@ -106,7 +107,7 @@ class ActiveRun:
         self._log.append_keys(run_id=record.id, backup_id=record.backup_id)
         if record.kind.takes_lease:
             try:
-                self._lease = self._catalog.acquire(
+                self._lease = self._catalog.lease.acquire(
                     record.id, record.kind, record.backup_id, self._pace.lease_term
                 )
             except BackupError as error:
@@ -121,7 +122,7 @@ class ActiveRun:
             if self._was_given and (over := _ended(self._catalog, record.id)) is not None:
                 self.is_another_deliverys = True
                 raise _over(over)
-            self._catalog.write_run(record)
+            self._catalog.runs.write(record)
         except BackupError as error:
             _log_failure(self._log, "the run could not begin", record.id, error)
             self._release()
@@ -268,7 +269,7 @@ class ActiveRun:
             try:
                 self._renew()
                 self._change()
-                self._catalog.write_run(self._record)
+                self._catalog.runs.write(self._record)
                 self.detail("a heartbeat was written", **self._record.progress)
             except LeaseLost:
                 return
@@ -279,7 +280,7 @@ class ActiveRun:
     def _finish(self, state: RunState, error: RunError | None) -> None:
         self._change(state=state, finished_at=self._catalog.now(), error=error)
         try:
-            self._catalog.write_run(self._record)
+            self._catalog.runs.write(self._record)
         except StorageError as failure:
             # What the run did stands; a record that cannot be kept must not change its outcome.
             self._log.error("the run's record could not be kept", reason=str(failure))
@@ -301,7 +302,7 @@ def succeeded_before(catalog: Catalog, run_id: str | None) -> bool:
 def _ended(catalog: Catalog, run_id: str) -> Run | None:
     """The record of a run that has ended, or None."""
     try:
-        run = catalog.get_run(run_id)
+        run = catalog.runs.get(run_id)
     except NotFound:
         return None
     return run if run.state.ended else None
@@ -352,12 +353,12 @@ def _end_queued(
 ) -> bool:
     """Whether the run was still queued, and has ended now."""
     with suppress(NotFound, StorageError, UnknownFormat):
-        run = catalog.get_run(run_id)
+        run = catalog.runs.get(run_id)
         if run.state is not RunState.QUEUED:
             return False
         now = catalog.now()
         end = {"state": state, "error": error, "result": result, "step": ""}
-        catalog.write_run(run.model_copy(update={**end, "updated_at": now, "finished_at": now}))
+        catalog.runs.write(run.model_copy(update={**end, "updated_at": now, "finished_at": now}))
         return True
     return False
 

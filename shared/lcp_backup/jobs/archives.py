@@ -5,7 +5,8 @@ from typing import Final
 
 from lcp_backup.archive.read import verify
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile, WrittenArchive
-from lcp_backup.catalog import Catalog, archive_name, index_name
+from lcp_backup.catalog import Catalog
+from lcp_backup.catalog.keys import archive_name, index_name
 from lcp_backup.model import Archive, ArchiveKind
 
 THREADS: Final = os.process_cpu_count() or 1
@@ -17,8 +18,8 @@ def new_archive(
 ) -> ArchiveWriter:
     """The writer of one archive and its index, below an id that is not published."""
     return ArchiveWriter(
-        catalog.archive_writer(backup_id, kind),
-        catalog.index_writer(backup_id, kind),
+        catalog.backups.archive_writer(backup_id, kind),
+        catalog.backups.index_writer(backup_id, kind),
         name=archive_name(kind),
         index_name=index_name(kind),
         threads=THREADS,
@@ -35,7 +36,7 @@ def described(catalog: Catalog, backup_id: str, written: WrittenArchive) -> Arch
         return written.described(written.sha256)
     return verify(
         written,
-        catalog.open(backup_id, written.name),
-        catalog.open(backup_id, written.index_name),
+        catalog.backups.open(backup_id, written.name),
+        catalog.backups.open(backup_id, written.index_name),
         threads=THREADS,
     )

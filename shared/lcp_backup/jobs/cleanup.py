@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from lcp_backup.catalog import Catalog, started_at
-from lcp_backup.errors import NotFound, UnknownFormat
+from lcp_backup.catalog import Catalog
+from lcp_backup.errors import InvalidRequest, NotFound, UnknownFormat
 from lcp_backup.jobs.active_run import ActiveRun, Pace
-from lcp_backup.model import Run, RunError, RunKind, RunState
+from lcp_backup.model import Run, RunError, RunId, RunKind, RunState
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 
@@ -69,16 +69,16 @@ def _sweep(
     now = catalog.now()
     expired, kept, freed = _expire(settings, catalog, telemetry, now, dry_run=dry_run)
     leftovers: list[str] = []
-    for leftover in catalog.leftovers():
+    for leftover in catalog.backups.leftovers():
         if now - leftover.newest < GRACE:
             continue
         leftovers.append(leftover.backup_id)
         if not dry_run:
-            catalog.delete_leftover(leftover)
-    stale = [upload for upload in catalog.open_uploads() if now - upload.started >= GRACE]
+            catalog.backups.delete_leftover(leftover)
+    stale = [it for it in catalog.backups.open_multiparts() if now - it.started >= GRACE]
     if not dry_run:
-        for upload in stale:
-            catalog.store.abort_multipart(upload.key, upload.multipart_id)
+        for multipart in stale:
+            catalog.backups.abort_multipart(multipart)
     old, died = _settle_runs(catalog, telemetry, now, dry_run=dry_run)
     abandoned = _forget_uploads(catalog, telemetry, now, dry_run=dry_run)
     result = CleanupResult(
@@ -101,14 +101,14 @@ def _expire(
 ) -> tuple[list[str], list[str], int]:
     limit = now - timedelta(days=settings.backup_retention_days)
     # A backup that is being restored right now is left for the next cleanup.
-    in_use = catalog.backup_in_use()
+    in_use = catalog.lease.backup_in_use()
     expired: list[str] = []
     kept: list[str] = []
     freed = 0
     newest = True
-    for backup_id in catalog.ids():
+    for backup_id in catalog.backups.ids():
         try:
-            manifest = catalog.find(backup_id)
+            manifest = catalog.backups.find(backup_id)
         except UnknownFormat as error:
             telemetry.log.warning("kept", backup_id=backup_id, reason=str(error))
             kept.append(backup_id)
@@ -122,7 +122,7 @@ def _expire(
         expired.append(backup_id)
         freed += manifest.size
         if not dry_run:
-            catalog.unpublish(backup_id)
+            catalog.backups.unpublish(backup_id)
     return expired, kept, freed
 
 
@@ -131,12 +131,11 @@ def _forget_uploads(
 ) -> list[str]:
     """What users began to send and nobody took in; not what a run is about to take in."""
     abandoned: list[str] = []
-    for upload_id in catalog.upload_ids():
-        opened = started_at(upload_id)
-        if opened is None or now - opened < GRACE:
+    for upload_id in catalog.uploads.ids():
+        if now - RunId.parse(upload_id).started_at < GRACE:
             continue
         try:
-            if not catalog.get_run(upload_id).state.ended:
+            if not catalog.runs.get(upload_id).state.ended:
                 continue
         except NotFound:
             pass  # it was never sealed
@@ -145,8 +144,8 @@ def _forget_uploads(
             continue
         abandoned.append(upload_id)
         if not dry_run:
-            catalog.delete_upload(upload_id)
-            catalog.delete_unnamed_parts(upload_id)
+            catalog.uploads.delete(upload_id)
+            catalog.uploads.delete_unnamed_parts(upload_id)
     return abandoned
 
 
@@ -155,9 +154,12 @@ def _settle_runs(
 ) -> tuple[list[str], list[str]]:
     old: list[str] = []
     died: list[str] = []
-    for run_id in catalog.run_ids():
-        started = started_at(run_id)
-        if started is None or started > now - DEAD_AFTER:
+    for run_id in catalog.runs.ids():
+        try:
+            started = RunId.parse(run_id).started_at
+        except InvalidRequest:  # somebody else's object
+            continue
+        if started > now - DEAD_AFTER:
             continue
         if started < now - RUNS_KEPT:
             old.append(run_id)
@@ -166,16 +168,16 @@ def _settle_runs(
         if started < now - 2 * GRACE:
             continue
         try:
-            run = catalog.get_run(run_id)
+            run = catalog.runs.get(run_id)
         except (UnknownFormat, NotFound) as error:
             telemetry.log.warning("a record was passed over", run=run_id, reason=str(error))
             continue
         if not run.state.ended and run.updated_at <= now - DEAD_AFTER:
             died.append(run_id)
             if not dry_run:
-                catalog.write_run(_buried(run, now))
+                catalog.runs.write(_buried(run, now))
     if not dry_run:
-        catalog.delete_runs(old)
+        catalog.runs.delete(old)
     return old, died
 
 

@@ -90,7 +90,7 @@ def create_backup(
     with queued(catalog, request.run_id, telemetry.log):
         succeeded_before(catalog, request.run_id)  # then the backup is found, unless it was deleted
         wanted = BackupId.of(settings.project_id, settings.environment_id, request.time)
-        backup_id = catalog.id_for(wanted)
+        backup_id = catalog.backups.id_for(wanted)
 
         def capture(run: ActiveRun) -> Manifest:
             run.note(settings.notices)
@@ -134,7 +134,7 @@ def _publish(
             manifest = capture(run)
             run.step("publishing")
             run.confirm()
-            catalog.publish(manifest)
+            catalog.backups.publish(manifest)
             run.set_result(
                 bytes=manifest.size, warnings=len(manifest.warnings), losses=manifest.losses
             )
@@ -178,9 +178,9 @@ def _wait_for_twin(
 ) -> Manifest | None:
     """The backup once it is published, or None when nobody who lives is making it."""
     while True:
-        if (manifest := catalog.find(backup_id)) is not None:
+        if (manifest := catalog.backups.find(backup_id)) is not None:
             return manifest
-        if catalog.backup_in_use() != backup_id:
+        if catalog.lease.backup_in_use() != backup_id:
             return None
         if pace.deadline is not None and catalog.now() >= pace.deadline:
             raise LeaseHeld(f"backup {backup_id} is still being made by another run")
@@ -237,7 +237,7 @@ class _Capture:
         except BaseException:
             # A half that was whole is of no use alone; cleanup would take it away tomorrow.
             with suppress(StorageError, Conflict):
-                self.catalog.clear_unpublished(str(self.backup_id))
+                self.catalog.backups.clear_unpublished(str(self.backup_id))
             raise
         told = (*database.notices, *volume.found)
         return Manifest(
@@ -261,7 +261,7 @@ class _Capture:
 
     def _attempt(self) -> tuple[_DumpedDatabase, _PackedVolume]:
         self.run.confirm()
-        self.catalog.clear_unpublished(str(self.backup_id))
+        self.catalog.backups.clear_unpublished(str(self.backup_id))
         snapshot = threading.Event()
         self.run.step("dumping the database, and packing the volume once its snapshot stands")
         return side_by_side(

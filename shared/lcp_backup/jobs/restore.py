@@ -91,17 +91,17 @@ def restore_backup(
         if succeeded_before(catalog, request.run_id):
             telemetry.log.info("restored already, by this run", run_id=request.run_id)
             return RestoreResult(request.backup_id, restored=False, run_id=request.run_id)
-        if request.only_if_new and (pause := catalog.restores_paused()):
+        if request.only_if_new and (pause := catalog.pause.get()):
             telemetry.log.warning("restores are paused", by=pause.by, reason=pause.reason)
             return RestoreResult(None, restored=False)
         if request.backup_id == LATEST:
             # What somebody uploaded is never restored by a schedule, unless that is wanted.
             uploaded = not request.only_if_new or settings.backup_restore_uploaded
-            manifest = source.latest(uploaded=uploaded)
+            manifest = source.backups.latest(uploaded=uploaded)
         else:
-            manifest = source.get(request.backup_id)
+            manifest = source.backups.get(request.backup_id)
             _check_is_meant(manifest, catalog, request.run_id)
-        last = next(catalog.restores(), None) if request.only_if_new else None
+        last = next(catalog.runs.restores(), None) if request.only_if_new else None
         if last is not None and last.is_about(manifest):
             telemetry.log.info("restored already", backup_id=manifest.id)
             return RestoreResult(manifest.id, restored=False)
@@ -153,7 +153,7 @@ def _check_is_meant(manifest: Manifest, catalog: Catalog, run_id: str | None) ->
     if run_id is None:
         return
     try:
-        asked = catalog.get_run(run_id)
+        asked = catalog.runs.get(run_id)
     except NotFound:
         return  # it was given an id, and nobody queued it
     if asked.backup_run_id is not None and not asked.is_about(manifest):
@@ -374,14 +374,14 @@ class _Restore:
     # --- archives -------------------------------------------------------------
 
     def _index(self, archive: Archive) -> Iterator[Segment]:
-        index = self.source.open(self.manifest.id, archive.index_name)
+        index = self.source.backups.open(self.manifest.id, archive.index_name)
         return read_index(index, archive_name=archive.name, sha256=archive.index_sha256)
 
     def _read(
         self, archive: Archive, segments: Iterable[Segment]
     ) -> Iterator[tuple[Segment, bytes]]:
         pieces = read_segments(
-            self.source.open(self.manifest.id, archive.name),
+            self.source.backups.open(self.manifest.id, archive.name),
             segments,
             name=f"{archive.name} of backup {self.manifest.id}",
             threads=_THREADS,

@@ -44,8 +44,8 @@ def check_for_loss(packed: Packed, catalog: Catalog, limit: int) -> tuple[Notice
     if limit == NO_LIMIT:
         return tuple(notices)
     try:
-        last = catalog.latest(uploaded=False)
-        if next(catalog.restores(since=last.started_at, in_part=True), None) is not None:
+        last = catalog.backups.latest(uploaded=False)
+        if next(catalog.runs.restores(since=last.started_at, in_part=True), None) is not None:
             detail = "a restore has replaced the site since the last backup: no files are missed"
             return (*notices, _not_compared(detail))
         _check_lost(packed, catalog, last)
@@ -84,7 +84,7 @@ def _check_lost(packed: Packed, catalog: Catalog, last: Manifest) -> None:
         return
     # Read only now, because it lists every file.
     index = read_index(
-        catalog.open(last.id, last.volume.index_name),
+        catalog.backups.open(last.id, last.volume.index_name),
         archive_name=last.volume.name,
         sha256=last.volume.index_sha256,
     )

@@ -90,9 +90,9 @@ def watch(
 
 def _manifests(catalog: Catalog, telemetry: Telemetry) -> Iterator[Manifest | None]:
     """Every backup, newest first; None for one that this version cannot read."""
-    for backup_id in catalog.ids():
+    for backup_id in catalog.backups.ids():
         try:
-            manifest = catalog.find(backup_id)
+            manifest = catalog.backups.find(backup_id)
         except UnknownFormat as error:
             telemetry.log.warning("passed over", backup_id=backup_id, reason=str(error))
             yield None
@@ -130,7 +130,7 @@ def _overdue_restore(
     now: datetime,
 ) -> str | None:
     fired = _fired(schedule, settings, now)
-    if fired is None or catalog.restores_paused():
+    if fired is None or catalog.pause.get():
         return None
     wanted = next(
         (
@@ -144,7 +144,7 @@ def _overdue_restore(
     if wanted is None:
         return None
     # An hour more: a run's id is as old as the request for it, which may have waited that long.
-    for run in catalog.restores(wanted.published_at - timedelta(hours=1)):
+    for run in catalog.runs.restores(wanted.published_at - timedelta(hours=1)):
         if _is_as_new(run, wanted):
             return None
         if run.started_at < fired:

@@ -21,11 +21,11 @@ from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import BackupError, RestoredInPart
 from lcp_backup.intake.database import take_database
-from lcp_backup.jobs.upload import Uploads
 from lcp_backup.model import ArchiveKind
 from lcp_backup.requests import CreateRequest, RestoreRequest, UploadRequest
 from lcp_backup.service import Service, deadline
 from lcp_backup.settings import Settings
+from lcp_backup.uploads import Uploads
 from tests.buffers import Buffer
 from tests.integration.attacks.fingerprint import NAME, differences
 from tests.integration.attacks.servers import MASTER, MASTER_PASSWORD

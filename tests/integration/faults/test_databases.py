@@ -29,7 +29,7 @@ def run(road: Road, sql: str, *, delimiter: str = ";\n") -> None:
 
 
 def notices(road: Road, backup_id: str) -> dict[str, Notice]:
-    return {notice.code: notice for notice in road.catalog().get(backup_id).warnings}
+    return {notice.code: notice for notice in road.catalog().backups.get(backup_id).warnings}
 
 
 def comes_back(road: Road) -> None:

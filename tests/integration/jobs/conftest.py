@@ -84,7 +84,11 @@ class JobSite:
 
     @property
     def catalog(self) -> Catalog:
-        return Catalog(ObjectStore(clients.s3(), self.env["LCP_BACKUP_BUCKET"]), "acme/prd")
+        return Catalog(self.store, "acme/prd")
+
+    @property
+    def store(self) -> ObjectStore:
+        return ObjectStore(clients.s3(), self.env["LCP_BACKUP_BUCKET"])
 
     def connect(self) -> "pymysql.Connection[Any]":
         return pymysql.connect(
@@ -171,20 +175,20 @@ class JobSite:
 
     def expire_lease(self) -> None:
         """What two minutes do to the lease of a dead run."""
-        store = self.catalog.store
-        stored = store.get(self.catalog.lease_key)
+        key = "acme/prd/lease.json"
+        stored = self.store.get(key)
         lease = json.loads(stored.body)
         lease["expires_at"] = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
-        store.put_over(self.catalog.lease_key, json.dumps(lease).encode(), stored.etag)
+        self.store.put_over(key, json.dumps(lease).encode(), stored.etag)
 
     def assert_nothing_published(self) -> None:
         """No backup, no open upload, nothing below the backups' folder."""
-        assert list(self.catalog.backups()) == []
-        assert list(self.catalog.open_uploads()) == []
-        assert list(self.catalog.store.entries("acme/prd/backups/")) == []
+        assert list(self.catalog.backups.all()) == []
+        assert list(self.catalog.backups.open_multiparts()) == []
+        assert list(self.store.entries("acme/prd/backups/")) == []
 
     def manifest(self) -> Manifest:
-        return self.catalog.get(BACKUP_ID)
+        return self.catalog.backups.get(BACKUP_ID)
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def test_a_disaster_recovery_environment_restores_from_the_sources_bucket(
     )
     assert _scheduled_restore(mariadb_site)["backup_id"] == BACKUP_ID
     assert before.differences(mariadb_site.fingerprint()) == []
-    store = mariadb_site.catalog.store
+    store = mariadb_site.store
     assert [e.key for e in store.entries("acme/dr/runs/")] != []
     assert list(store.entries("acme/dr/backups/")) == []
 
@@ -58,10 +58,10 @@ def test_a_create_makes_its_own_backup_when_another_has_the_id_of_its_minute(
         return mariadb_site.create(f"2026-11-20T00:{minute}:00Z")
 
     earlier = at(14)
-    uploaded = mariadb_site.catalog.get(str(earlier["backup_id"])).model_copy(
+    uploaded = mariadb_site.catalog.backups.get(str(earlier["backup_id"])).model_copy(
         update={"id": BACKUP_ID, "type": BackupType.UPLOADED}
     )
-    mariadb_site.catalog.publish(uploaded)
+    mariadb_site.catalog.backups.publish(uploaded)
 
     made = at(15)
     assert (made["created"], made["backup_id"]) == (True, "acme-prd-202611200013")
@@ -106,7 +106,7 @@ def test_a_run_tells_what_it_did_in_bytes(mariadb_site: JobSite) -> None:
     mariadb_site.create()
     mariadb_site.restore()
     manifest = mariadb_site.manifest()
-    runs = {run.kind: run for run in mariadb_site.catalog.runs()}
+    runs = {run.kind: run for run in mariadb_site.catalog.runs.all()}
     created = runs[RunKind.CREATE]
     assert created.progress[ArchiveKind.VOLUME] == manifest.volume.raw_size
     # The tar header around the one .sql file is not part of the dump.

@@ -39,7 +39,7 @@ def test_a_dump_that_is_killed_half_way_publishes_nothing(
         job_site.create()
     job_site.assert_nothing_published()
     assert before.differences(job_site.fingerprint()) == []
-    (run,) = job_site.catalog.runs()
+    (run,) = job_site.catalog.runs.all()
     assert run.state is RunState.FAILED
     assert run.error is not None
     assert run.error.type == "DumpFailed"
@@ -107,7 +107,7 @@ def test_a_table_altered_during_the_dump_is_dumped_once_more_or_fails(
     else:
         assert job_site.create()["created"] is True
         assert (tmp_path / "retried").exists(), "nothing was altered during the dump"
-        assert list(job_site.catalog.open_uploads()) == []
+        assert list(job_site.catalog.backups.open_multiparts()) == []
         altered = job_site.fingerprint()
         job_site.restore()
         assert altered.differences(job_site.fingerprint()) == []
@@ -177,11 +177,11 @@ def kill_when(condition: Callable[[], bool], process: Any) -> None:
 
 def test_a_create_that_is_killed_is_made_by_the_next_delivery(job_site: JobSite) -> None:
     process = job_site.start("create", {"time": SLOT}, stuck_in=INDEX_END)
-    kill_when(lambda: bool(list(job_site.catalog.open_uploads())), process)
-    assert list(job_site.catalog.backups()) == []
+    kill_when(lambda: bool(list(job_site.catalog.backups.open_multiparts())), process)
+    assert list(job_site.catalog.backups.all()) == []
     job_site.expire_lease()
     assert job_site.create()["created"] is True
-    assert list(job_site.catalog.open_uploads()) == []
+    assert list(job_site.catalog.backups.open_multiparts()) == []
     before = job_site.fingerprint()
     job_site.restore()
     assert before.differences(job_site.fingerprint()) == []
@@ -217,13 +217,13 @@ def test_the_same_event_twice_at_once_is_one_backup(mariadb_site: JobSite) -> No
     for thread in threads:
         thread.join()
     assert sorted(answer["created"] for answer in answers) == [False, True]
-    assert len(list(mariadb_site.catalog.backups())) == 1
+    assert len(list(mariadb_site.catalog.backups.all())) == 1
 
 
 def test_a_create_while_a_restore_runs_is_refused_and_says_who_holds_the_lease(
     mariadb_site: JobSite,
 ) -> None:
-    lease = mariadb_site.catalog.acquire(
+    lease = mariadb_site.catalog.lease.acquire(
         "r-1", RunKind.RESTORE, "a-b-202601010000", timedelta(hours=1)
     )
     with pytest.raises(LeaseHeld, match="restore run r-1 of backup a-b-202601010000 holds"):
@@ -238,7 +238,7 @@ def test_a_flipped_byte_is_refused_by_segment_and_leaves_the_live_site(
     mariadb_site: JobSite, name: str
 ) -> None:
     mariadb_site.create()
-    store = mariadb_site.catalog.store
+    store = mariadb_site.store
     key = f"acme/prd/backups/{BACKUP_ID}/{name}"
     body = bytearray(store.get(key).body)
     body[len(body) // 2] ^= 1
@@ -280,12 +280,12 @@ def test_an_emptied_folder_fails_the_backup_and_leaves_the_last_one(mariadb_site
     shutil.rmtree(mariadb_site.folder / "document_library")
     with pytest.raises(VolumeIncomplete, match=f"0 files .* in backup {BACKUP_ID}"):
         mariadb_site.create("2026-11-20T01:15:00Z")
-    assert [it.id for it in mariadb_site.catalog.backups()] == [BACKUP_ID]
-    assert mariadb_site.catalog.ids() == [BACKUP_ID]
-    assert list(mariadb_site.catalog.open_uploads()) == []
+    assert [it.id for it in mariadb_site.catalog.backups.all()] == [BACKUP_ID]
+    assert mariadb_site.catalog.backups.ids() == [BACKUP_ID]
+    assert list(mariadb_site.catalog.backups.open_multiparts()) == []
     mariadb_site.env["LCP_BACKUP_VOLUME_SHRINK_LIMIT"] = "100"
     made = mariadb_site.create("2026-11-20T01:15:00Z")["backup_id"]
-    assert [it.code for it in mariadb_site.catalog.get(made).warnings] == ["volume-empty"]
+    assert [it.code for it in mariadb_site.catalog.backups.get(made).warnings] == ["volume-empty"]
 
 
 def test_a_file_system_that_is_not_mounted_fails_backups_and_restores_before_they_begin(
@@ -298,7 +298,7 @@ def test_a_file_system_that_is_not_mounted_fails_backups_and_restores_before_the
         mariadb_site.create("2026-11-20T01:15:00Z")
     with pytest.raises(VolumeError, match="no file system is mounted"):
         mariadb_site.restore()
-    assert mariadb_site.catalog.ids() == [BACKUP_ID]
+    assert mariadb_site.catalog.backups.ids() == [BACKUP_ID]
     assert before.differences(mariadb_site.fingerprint()) == []
 
 

@@ -55,7 +55,7 @@ def test_one_table_and_one_file_come_back_and_the_rest_stays_as_it_is(job_site: 
     assert rows(job_site, f"`{schema}`.Image_") == 0
     assert folder.startswith(str(job_site.folder.parent))
     job_site.server.execute(f"DROP DATABASE `{schema}`")
-    [run] = [run for run in job_site.catalog.runs() if run.kind is RunKind.RESTORE]
+    [run] = [run for run in job_site.catalog.runs.all() if run.kind is RunKind.RESTORE]
     assert run.result["read_bytes"] == result["read_bytes"]
     assert run.result["whole"] is False
 
@@ -139,20 +139,20 @@ def test_a_restore_of_parts_does_not_count_as_the_backup_restored(mariadb_site: 
 def test_a_queued_run_ends_whatever_becomes_of_its_job(mariadb_site: JobSite) -> None:
     catalog = mariadb_site.catalog
     service = mariadb_site.service()
-    made = catalog.queue_run(catalog.new_run_id(RunKind.CREATE), RunKind.CREATE, BACKUP_ID)
+    made = catalog.runs.queue(catalog.runs.new_id(RunKind.CREATE), RunKind.CREATE, BACKUP_ID)
     event = {"time": "2026-11-20T00:15:00Z", "run_id": made.id}
     assert service.create(CreateRequest.read(event), deadline(_QUARTER_HOUR))["run_id"] == made.id
-    assert catalog.get_run(made.id).state is RunState.SUCCEEDED
-    again = catalog.queue_run(catalog.new_run_id(RunKind.CREATE), RunKind.CREATE, BACKUP_ID)
+    assert catalog.runs.get(made.id).state is RunState.SUCCEEDED
+    again = catalog.runs.queue(catalog.runs.new_id(RunKind.CREATE), RunKind.CREATE, BACKUP_ID)
     service.create(CreateRequest.read({**event, "run_id": again.id}), deadline(_QUARTER_HOUR))
-    assert catalog.get_run(again.id).state is RunState.SUCCEEDED
-    assert catalog.get_run(again.id).result == {"created": False}
-    lost = catalog.queue_run(
-        catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, "a-b-200001010000"
+    assert catalog.runs.get(again.id).state is RunState.SUCCEEDED
+    assert catalog.runs.get(again.id).result == {"created": False}
+    lost = catalog.runs.queue(
+        catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, "a-b-200001010000"
     )
     with pytest.raises(NotFound):
         restore(mariadb_site, backup_id="a-b-200001010000", run_id=lost.id)
-    record = catalog.get_run(lost.id)
+    record = catalog.runs.get(lost.id)
     assert record.state is RunState.FAILED
     assert record.error is not None
     assert record.error.type == "NotFound"

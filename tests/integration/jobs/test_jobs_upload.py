@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import requests
 
+from lcp_backup import uploads
 from lcp_backup.errors import ArchiveRefused
-from lcp_backup.jobs import upload
-from lcp_backup.jobs.upload import Uploads
 from lcp_backup.model import ArchiveKind, BackupType, RunState
 from lcp_backup.requests import UploadRequest
 from lcp_backup.service import deadline
+from lcp_backup.uploads import Uploads
 from tests.integration.jobs.conftest import JobSite
 from tests.integration.jobs.test_jobs_faults import INDEX_END, kill_when
 
@@ -83,7 +83,7 @@ def test_what_stock_programs_packed_comes_back_as_it_was(job_site: JobSite, send
     before = job_site.fingerprint()
     upload_id = sender.send(sender.in_tar(sender.dumped()), sender.packed("document_library"))
     backup_id = sender.take_in(upload_id)
-    manifest = job_site.catalog.get(backup_id)
+    manifest = job_site.catalog.backups.get(backup_id)
     assert manifest.type is BackupType.UPLOADED
     assert manifest.database_facts.flavour == job_site.server.flavour
     assert manifest.database_facts.server_version in str(
@@ -98,23 +98,23 @@ def test_what_stock_programs_packed_comes_back_as_it_was(job_site: JobSite, send
     assert result["events_disabled"] == ["ForgetAudit"]
     job_site.server.execute(f"ALTER EVENT `{job_site.name}`.ForgetAudit ENABLE")
     assert before.differences(job_site.fingerprint()) == []
-    assert list(job_site.catalog.store.entries("acme/prd/uploads/")) == []
+    assert list(job_site.store.entries("acme/prd/uploads/")) == []
 
 
 def test_a_volume_in_parts_is_put_together_and_what_we_gave_is_taken_back(
     mariadb_site: JobSite, mariadb_sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A download of this service is an upload for it, also when it is large."""
-    monkeypatch.setattr(upload, "PART_SIZE", 6 << 20)
+    monkeypatch.setattr(uploads, "PART_SIZE", 6 << 20)
     before = mariadb_site.fingerprint()
-    manifest = mariadb_site.catalog.get(str(mariadb_site.create()["backup_id"]))
+    manifest = mariadb_site.catalog.backups.get(str(mariadb_site.create()["backup_id"]))
     files = []
     for kind in ArchiveKind:
-        url = mariadb_site.catalog.download_url(manifest.id, kind, timedelta(minutes=5))
+        url = mariadb_site.catalog.backups.download_url(manifest.id, kind, timedelta(minutes=5))
         files.append(requests.get(url, timeout=60).content)
-    assert len(files[1]) > 4 * upload.PART_SIZE
+    assert len(files[1]) > 4 * uploads.PART_SIZE
     backup_id = mariadb_sender.take_in(mariadb_sender.send(*files))
-    taken = mariadb_site.catalog.get(backup_id)
+    taken = mariadb_site.catalog.backups.get(backup_id)
     assert taken.volume_facts == manifest.volume_facts
     assert taken.volume.raw_size == manifest.volume.raw_size
     assert taken.database_facts.tables == manifest.database_facts.tables
@@ -142,7 +142,7 @@ def test_a_dump_that_would_run_something_is_refused_and_the_site_untouched(
             mariadb_sender.take_in(upload_id)
     assert not owned.exists()
     mariadb_site.assert_nothing_published()
-    assert list(mariadb_site.catalog.store.entries("acme/prd/uploads/")) == []
+    assert list(mariadb_site.store.entries("acme/prd/uploads/")) == []
     assert before.differences(mariadb_site.fingerprint()) == []
 
 
@@ -151,10 +151,10 @@ def test_an_upload_whose_function_is_killed_is_taken_in_by_the_next_delivery(
 ) -> None:
     upload_id = mariadb_sender.send(mariadb_sender.dumped(), mariadb_sender.packed("."))
     process = mariadb_site.start("upload", {"upload_id": upload_id}, stuck_in=INDEX_END)
-    kill_when(lambda: bool(list(mariadb_site.catalog.open_uploads())), process)
-    assert list(mariadb_site.catalog.backups()) == []
+    kill_when(lambda: bool(list(mariadb_site.catalog.backups.open_multiparts())), process)
+    assert list(mariadb_site.catalog.backups.all()) == []
     mariadb_site.expire_lease()
     backup_id = mariadb_sender.take_in(upload_id)
-    assert [manifest.id for manifest in mariadb_site.catalog.backups()] == [backup_id]
-    assert mariadb_site.catalog.get_run(upload_id).state is RunState.SUCCEEDED
+    assert [manifest.id for manifest in mariadb_site.catalog.backups.all()] == [backup_id]
+    assert mariadb_site.catalog.runs.get(upload_id).state is RunState.SUCCEEDED
     # (The parts that the dead run left open are cleanup's: this function may not look for them.)

@@ -14,8 +14,8 @@ from mangum import Mangum
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import NotAMember, Unauthenticated
-from lcp_backup.jobs.upload import Uploads
 from lcp_backup.settings import Settings
+from lcp_backup.uploads import Uploads
 from lcp_backup_api.application import create_app
 from lcp_backup_api.backend import Backend
 from lcp_backup_api.users import Caller, Role, Users

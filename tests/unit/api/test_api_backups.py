@@ -46,7 +46,7 @@ def test_what_failed_is_listed_only_when_asked_for(
     clock.pass_by(timedelta(hours=1))
     now = clock()
     failed = Run(
-        id=catalog.new_run_id(RunKind.CREATE),
+        id=catalog.runs.new_id(RunKind.CREATE),
         kind=RunKind.CREATE,
         state=RunState.FAILED,
         backup_id="acme-prd-202611230115",
@@ -55,7 +55,7 @@ def test_what_failed_is_listed_only_when_asked_for(
         finished_at=now,
         error=RunError(type="DumpFailed", message="it was killed"),
     )
-    catalog.write_run(failed)
+    catalog.runs.write(failed)
 
     def listed(status: str) -> list[tuple[str, str]]:
         answer = call("GET", f"/backup/list?status={status}").json()["backups"]
@@ -138,13 +138,13 @@ def test_a_backup_is_deleted_but_not_while_a_run_is_at_work_on_it(
     call: Client, catalog: Catalog, clock: SettableClock
 ) -> None:
     publish(catalog, clock())
-    lease = catalog.acquire("r", RunKind.RESTORE, ID, timedelta(minutes=2))
+    lease = catalog.lease.acquire("r", RunKind.RESTORE, ID, timedelta(minutes=2))
     refused = call("DELETE", f"/backup/{ID}")
     assert refused.status == 409
-    assert catalog.find(ID) is not None
+    assert catalog.backups.find(ID) is not None
     lease.release()
     assert call("DELETE", f"/backup/{ID}").status == 204
-    assert catalog.find(ID) is None
+    assert catalog.backups.find(ID) is None
     assert call("DELETE", f"/backup/{ID}").status == 404
 
 
@@ -164,7 +164,7 @@ def test_a_create_in_the_minute_of_an_upload_names_the_backup_that_it_will_make(
     call: Client, catalog: Catalog, clock: SettableClock
 ) -> None:
     uploaded = a_manifest(clock()).model_copy(update={"type": BackupType.UPLOADED})
-    catalog.publish(uploaded)
+    catalog.backups.publish(uploaded)
     assert uploaded.id == ID
     assert call("POST", "/backup/create").json()["backup_id"] == "acme-prd-202611230014"
 
@@ -178,7 +178,7 @@ def test_a_create_whose_function_cannot_be_started_is_a_failed_run(
     object.__setattr__(backend, "start", broken)
     answer = Client(backend)("POST", "/backup/create")
     assert answer.status == 503
-    [run] = catalog.runs()
+    [run] = catalog.runs.all()
     assert run.state is RunState.FAILED
 
 
@@ -194,13 +194,15 @@ def test_nothing_is_started_while_another_run_writes(
     path: str,
 ) -> None:
     publish(catalog, clock())
-    catalog.acquire("20261123T000000-create-00000000", RunKind.CREATE, None, timedelta(minutes=2))
+    catalog.lease.acquire(
+        "20261123T000000-create-00000000", RunKind.CREATE, None, timedelta(minutes=2)
+    )
     answer = call(method, path)
     assert answer.status == 409
     assert answer.json()["type"] == "urn:lcp-backup:problem:lease-held"
     assert "20261123T000000-create-00000000" in answer.json()["detail"]
     assert started == []
-    assert list(catalog.runs()) == []
+    assert list(catalog.runs.all()) == []
 
 
 @pytest.mark.parametrize(
@@ -341,7 +343,7 @@ def test_a_queued_restore_knows_which_backup_of_that_id_is_meant(
     publish(catalog, clock())
     run_id = call("POST", f"/backup/restore/{named}").json()["run_id"]
     run = call("GET", f"/backup/runs/{run_id}").json()
-    assert (run["backup_id"], run["backup_run_id"]) == (ID, catalog.get(ID).run_id)
+    assert (run["backup_id"], run["backup_run_id"]) == (ID, catalog.backups.get(ID).run_id)
 
 
 @pytest.mark.parametrize(
@@ -378,8 +380,8 @@ def test_a_restore_of_a_backup_that_is_not_there_starts_nothing(
 
 
 def test_runs_are_listed_by_kind_and_state(call: Client, catalog: Catalog) -> None:
-    create = catalog.queue_run(catalog.new_run_id(RunKind.CREATE), RunKind.CREATE, ID)
-    restore = catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, ID)
+    create = catalog.runs.queue(catalog.runs.new_id(RunKind.CREATE), RunKind.CREATE, ID)
+    restore = catalog.runs.queue(catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, ID)
 
     def ids(query: str) -> set[str]:
         return {run["id"] for run in call("GET", f"/backup/runs?{query}").json()["runs"]}
@@ -396,7 +398,7 @@ def test_lists_are_had_page_by_page_and_a_client_that_knows_of_none_gets_the_new
     for _ in range(3):
         clock.pass_by(timedelta(minutes=1))
         publish(catalog, clock())
-        catalog.queue_run(catalog.new_run_id(RunKind.RESTORE), RunKind.RESTORE, ID)
+        catalog.runs.queue(catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, ID)
     for path, records, name in (
         ("/backup/list", "backups", "backupId"),
         ("/backup/list?status=all", "backups", "backupId"),

@@ -167,12 +167,12 @@ def test_no_record_of_a_run_that_could_not_be_started_tells_it(
     for kind in KINDS:
         raised.append(stuffed(kind, BY_AWS))
         assert leaks(told(call("POST", "/backup/create"))) == [], kind
-        [run] = catalog.runs()
+        [run] = catalog.runs.all()
         assert run.state is RunState.FAILED
         assert leaks(run.model_dump_json()) == [], kind
         for path in ("/backup/runs", f"/backup/runs/{run.id}", "/backup/list?status=all"):
             assert leaks(told(call("GET", path, by="bob"))) == [], kind
-        catalog.delete_runs([run.id])
+        catalog.runs.delete([run.id])
 
 
 def test_no_record_and_no_event_of_a_run_that_failed_tells_it(
@@ -194,13 +194,13 @@ def test_no_record_and_no_event_of_a_run_that_failed_tells_it(
                 programs=[],
                 pace=Pace(heartbeat=timedelta(hours=1)),
             )
-        [run] = catalog.runs()
+        [run] = catalog.runs.all()
         assert run.error is not None
         assert run.error.type == kind.__name__
         (event, detail) = announced.pop()
         assert (event, detail["reason"]) == ("Backup Failed", run.error.message)
         assert leaks(run.model_dump_json() + str(detail)) == [], kind
-        catalog.delete_runs([run.id])
+        catalog.runs.delete([run.id])
 
 
 def test_what_a_caller_made_up_comes_back_cut(call: Client) -> None:
@@ -284,7 +284,7 @@ def test_no_form_on_another_sites_page_changes_anything(
             assert (path, answer.status) == (path, 403)
             assert answer.json()["type"] == "urn:lcp-backup:problem:from-another-site"
     assert started == []
-    assert list(catalog.runs()) == []
+    assert list(catalog.runs.all()) == []
     assert call("POST", "/backup/create").status == 202
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import ArchiveError, BackupError
 from lcp_backup.model import ArchiveKind, RunError, RunKind, RunState
@@ -40,8 +41,8 @@ def ending(catalog: Catalog, **end: object) -> Callable[[str, dict[str, object]]
     """An upload function that ends at once."""
 
     def start(_name: str, event: dict[str, object]) -> None:
-        run = catalog.get_run(str(event["upload_id"]))
-        catalog.write_run(run.model_copy(update={"finished_at": catalog.now(), **end}))
+        run = catalog.runs.get(str(event["upload_id"]))
+        catalog.runs.write(run.model_copy(update={"finished_at": catalog.now(), **end}))
 
     return start
 
@@ -60,14 +61,14 @@ def test_the_seeds_form_is_answered_with_the_backup_it_became(
 
 
 def test_a_form_that_takes_longer_is_answered_with_its_run(
-    call: Client, catalog: Catalog, started: list[tuple[str, dict[str, object]]]
+    call: Client, started: list[tuple[str, dict[str, object]]], store: ObjectStore
 ) -> None:
     answer = post_form(call, database=b"abc", volume=b"defg")
     assert answer.status == 202
     upload_id = answer.json()["run_id"]
     assert started == [("upload-function", {"upload_id": upload_id})]
-    key = catalog.upload_key(upload_id, ArchiveKind.VOLUME)
-    assert catalog.store.get(key).body == b"defg"
+    key = f"acme/prd/uploads/{upload_id}/volume"
+    assert store.get(key).body == b"defg"
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -85,7 +86,7 @@ def test_only_a_form_whose_files_are_refused_is_refused_others_may_yet_be_taken_
     run_id = answer.json()["run_id"]
     assert (answer.status, answer.json()["state"]) == (202, "failed")
     assert answer.headers["location"] == f"/backup/runs/{run_id}"
-    assert catalog.get_upload(run_id).files[ArchiveKind.DATABASE].size == 3
+    assert catalog.uploads.get(run_id).files[ArchiveKind.DATABASE].size == 3
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_urls_can_be_had_again_until_the_upload_is_given_up(call: Client) -> Non
 def test_nothing_is_taken_in_while_another_run_writes(
     call: Client, catalog: Catalog, started: list[tuple[str, dict[str, object]]]
 ) -> None:
-    catalog.acquire("r", RunKind.CREATE, None, timedelta(minutes=2))
+    catalog.lease.acquire("r", RunKind.CREATE, None, timedelta(minutes=2))
     assert post_form(call, database=b"abc", volume=b"defg").status == 409
     assert started == []
 

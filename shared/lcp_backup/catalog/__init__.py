@@ -1,0 +1,114 @@
+"""The catalog: what lies in the bucket, by its nouns; `keys` says where each lies."""
+
+import heapq
+import re
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+
+from lcp_backup.aws.s3 import ObjectStore
+from lcp_backup.catalog.backups import BackupLock, Backups
+from lcp_backup.catalog.keys import Keys
+from lcp_backup.catalog.lease import StoredLease
+from lcp_backup.catalog.pause import StoredPause
+from lcp_backup.catalog.runs import Runs
+from lcp_backup.catalog.uploads import StoredUploads
+from lcp_backup.errors import NotFound
+from lcp_backup.model import Manifest, Run, RunKind, RunState
+from lcp_backup.pages import Page, read_page
+
+type Clock = Callable[[], datetime]
+"""The time now, aware and in UTC."""
+
+_SLOT_AT_END = re.compile(r"-(?P<day>[0-9]{8})(?P<minute>[0-9]{4})$")
+"""How ids of backups end, and those of runs do not."""
+_TIME_DIGITS = len("YYYYMMDDTHHMMSS")
+
+
+def utc_now() -> datetime:
+    """The clock of a real run."""
+    return datetime.now(UTC)
+
+
+class Catalog:
+    """The backups, runs, uploads and lease of one environment: one prefix of one bucket.
+
+    Arguments: `prefix` without a slash at either end, may be empty; `clock` answers aware UTC;
+    `lock` is what the objects of new backups get.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        prefix: str,
+        clock: Clock = utc_now,
+        *,
+        lock: BackupLock | None = None,
+    ) -> None:
+        keys = Keys(prefix)
+        self.now = clock
+        self.location = f"s3://{store.bucket}/{keys.root}"
+        """Where this catalog lies, for messages."""
+        self.backups = Backups(store, keys, clock, lock)
+        self.runs = Runs(store, keys, clock)
+        self.uploads = StoredUploads(store, keys)
+        self.lease = StoredLease(store, keys, clock)
+        self.pause = StoredPause(store, keys, clock)
+
+    def page(
+        self,
+        limit: int,
+        after: str | None = None,
+        *,
+        backups: bool = False,
+        kinds: Collection[RunKind] = (),
+        states: Collection[RunState] = tuple(RunState),
+    ) -> Page[Manifest | Run]:
+        """A page of backups, of runs or of both, newest first; how many it has: `read_page`.
+
+        A backup stands where its slot does, and a run where it began.
+
+        Args:
+            limit: of records, at least 1.
+            after: the id that was the `last` of the page before, whether it still exists or not.
+            backups: whether backups are wanted.
+            kinds: of the runs that are wanted.
+            states: of those.
+
+        Raises UnknownFormat, StorageError.
+        """
+        bound = None if after is None else _place(after)
+        # A tilde comes behind all that an id may go on with.
+        before = None if bound is None else f"{bound[0]}~"
+        of_backups = map(_place, self.backups.ids() if backups else ())
+        of_runs = map(_place, self.runs.ids(before=before) if kinds else ())
+        places = heapq.merge(of_backups, of_runs, reverse=True)
+        return read_page(
+            (it for moment, it in places if bound is None or (moment, it) < bound),
+            lambda record_id: self._listed(record_id, kinds, states),
+            limit=limit,
+            worth_reading=lambda record_id: (
+                _is_of_backup(record_id) or any(f"-{kind}-" in record_id for kind in kinds)
+            ),
+        )
+
+    def _listed(
+        self, record_id: str, kinds: Collection[RunKind], states: Collection[RunState]
+    ) -> Manifest | Run | None:
+        if _is_of_backup(record_id):
+            return self.backups.find(record_id)
+        try:
+            run = self.runs.get(record_id)
+        except NotFound:  # cleanup may delete one while they are read
+            return None
+        return run if run.kind in kinds and run.state in states else None
+
+
+def _is_of_backup(record_id: str) -> bool:
+    return _SLOT_AT_END.search(record_id) is not None
+
+
+def _place(record_id: str) -> tuple[str, str]:
+    """Where the id of a backup or of a run stands among both: at its time, and there by itself."""
+    slot = _SLOT_AT_END.search(record_id)
+    moment = f"{slot['day']}T{slot['minute']}00" if slot else record_id[:_TIME_DIGITS]
+    return moment, record_id

@@ -1,0 +1,212 @@
+"""Backups: one exists if and only if its manifest does: written last, and deleted first."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import batched
+
+from lcp_backup.aws.s3 import ObjectReader, ObjectStore, OpenMultipart
+from lcp_backup.aws.s3_bucket import LockMode, ObjectLock
+from lcp_backup.aws.s3_writer import ObjectWriter
+from lcp_backup.catalog.keys import MANIFEST, Keys, archive_name, index_name
+from lcp_backup.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    ObjectNotFound,
+    PreconditionFailed,
+)
+from lcp_backup.model import ArchiveKind, BackupId, BackupType, Manifest
+from lcp_backup.pages import READ_AT_ONCE
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """What a run that died left below an id that was never published; `newest` is UTC."""
+
+    backup_id: str
+    keys: tuple[str, ...]
+    newest: datetime
+
+
+@dataclass(frozen=True)
+class BackupLock:
+    """What a new backup is made of is locked for `term`, counted from when it is written."""
+
+    mode: LockMode
+    term: timedelta
+
+
+class Backups:
+    """The backups of one environment, and what dead runs left below ids that never became one.
+
+    Arguments: `now` answers aware UTC; with `lock`, no version of a backup's objects can be deleted
+    for a while. Unpublishing hides a locked backup all the same: its versions stay until the lock
+    ends.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        keys: Keys,
+        now: Callable[[], datetime],
+        lock: BackupLock | None = None,
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._now = now
+        self._lock = lock
+
+    def find(self, backup_id: str) -> Manifest | None:
+        """The manifest of a backup, or None when it does not exist; raises UnknownFormat."""
+        try:
+            return Manifest.read(self._store.get(self._keys.of_backup(backup_id, MANIFEST)).body)
+        except ObjectNotFound:
+            return None
+
+    def get(self, backup_id: str) -> Manifest:
+        """The manifest of a backup; raises NotFound, InvalidRequest, UnknownFormat."""
+        BackupId.parse(backup_id)
+        manifest = self.find(backup_id)
+        if manifest is None:
+            raise NotFound(
+                f"there is no backup {backup_id} in {self._where}",
+                public=f"there is no backup {backup_id}",
+            )
+        return manifest
+
+    def ids(self) -> list[str]:
+        """The ids of everything below the backups' folder, newest slot first, published or not."""
+        found: list[tuple[datetime, str]] = []
+        for name in self._store.names(self._keys.backups):
+            # A folder that is no backup was put there by somebody else, and stays untouched.
+            with suppress(InvalidRequest):
+                found.append((BackupId.parse(name).slot, name))
+        return [name for _, name in sorted(found, reverse=True)]
+
+    def all(self) -> Iterator[Manifest]:
+        """Every backup, newest slot first."""
+        return (manifest for name in self.ids() if (manifest := self.find(name)) is not None)
+
+    def latest(self, *, uploaded: bool = True) -> Manifest:
+        """The newest backup; with `uploaded` False, the newest that the service made of a site.
+
+        Raises NotFound when there is none; UnknownFormat rather than to pass a newer one over.
+        """
+        ids = self.ids()
+        # What a manifest says is known by reading it. The first is nearly always the answer; behind
+        # it there may be a month of uploads, and one after the other they would take a minute.
+        with ThreadPoolExecutor(READ_AT_ONCE, thread_name_prefix="manifest") as pool:
+            for some in (ids[:1], *batched(ids[1:], READ_AT_ONCE, strict=False)):
+                for manifest in pool.map(self.find, some):
+                    if manifest is None or (not uploaded and manifest.type is BackupType.UPLOADED):
+                        continue
+                    return manifest
+        made_here = "" if uploaded else " that was made of a site: uploaded ones do not count here"
+        raise NotFound(
+            f"there is no backup in {self._where}{made_here}",
+            public=f"there is no backup{made_here or ' yet'}",
+        )
+
+    def is_free(self, backup_id: str) -> bool:
+        """Whether nothing lies below an id, not even what a dead run left."""
+        return next(self._store.entries(self._keys.of_backup(backup_id, "")), None) is None
+
+    def id_for(self, wanted: BackupId) -> BackupId:
+        """The id of a slot's backup, made or to be made: `wanted`, unless that is another's.
+
+        An upload may have taken the minute, or a backup that an upload had driven out of its own:
+        neither is a backup of this slot, and to answer it would be a success that never was.
+        """
+        backup_id = wanted
+        while (found := self.find(str(backup_id))) is not None:
+            if found.type is not BackupType.UPLOADED and found.slot == wanted.slot:
+                break
+            backup_id = backup_id.before()
+        return backup_id
+
+    def archive_writer(self, backup_id: str, kind: ArchiveKind) -> ObjectWriter:
+        """Where a new archive's bytes go."""
+        return self._store.writer(
+            self._keys.of_backup(backup_id, archive_name(kind)), lock=self._new_lock()
+        )
+
+    def index_writer(self, backup_id: str, kind: ArchiveKind) -> ObjectWriter:
+        """Where a new index's bytes go."""
+        key = self._keys.of_backup(backup_id, index_name(kind))
+        return self._store.writer(key, threads=1, lock=self._new_lock())
+
+    def open(self, backup_id: str, name: str) -> ObjectReader:
+        """An archive or index of a backup, to be read; raises ObjectNotFound."""
+        return self._store.reader(self._keys.of_backup(backup_id, name))
+
+    def download_url(self, backup_id: str, kind: ArchiveKind, expires: timedelta) -> str:
+        """A URL by which anybody may fetch an archive for a while; the backup must exist."""
+        return self._store.presigned_get(
+            self._keys.of_backup(backup_id, archive_name(kind)),
+            expires=expires,
+            file_name=f"{backup_id}-{archive_name(kind)}",
+            content_type="application/gzip",
+        )
+
+    def publish(self, manifest: Manifest) -> None:
+        """Makes the backup exist; raises Conflict when one with its id does already."""
+        body = manifest.model_dump_json(indent=1).encode()
+        try:
+            self._store.put_new(
+                self._keys.of_backup(manifest.id, MANIFEST), body, lock=self._new_lock()
+            )
+        except PreconditionFailed as error:
+            raise Conflict(
+                f"backup {manifest.id} was published by another run meanwhile"
+            ) from error
+
+    def unpublish(self, backup_id: str) -> None:
+        """Makes the backup not exist, then deletes what it was made of; may be called again."""
+        self._store.delete([self._keys.of_backup(backup_id, MANIFEST)])
+        self._store.delete(
+            [entry.key for entry in self._store.entries(self._keys.of_backup(backup_id, ""))]
+        )
+
+    def clear_unpublished(self, backup_id: str) -> None:
+        """Deletes what a dead run left below an id; call it under the lease, before writing there.
+
+        Raises Conflict when the backup exists.
+        """
+        if self.find(backup_id) is not None:
+            raise Conflict(f"backup {backup_id} exists; a published backup is never rewritten")
+        for upload in list(self._store.open_multiparts(self._keys.of_backup(backup_id, ""))):
+            self._store.abort_multipart(upload.key, upload.multipart_id)
+        self._store.delete(
+            [entry.key for entry in self._store.entries(self._keys.of_backup(backup_id, ""))]
+        )
+
+    def leftovers(self) -> Iterator[Leftover]:
+        """Objects below ids that have no manifest, newest slot first."""
+        for backup_id in self.ids():
+            entries = list(self._store.entries(self._keys.of_backup(backup_id, "")))
+            if not entries or any(entry.key.endswith(f"/{MANIFEST}") for entry in entries):
+                continue
+            newest = max(entry.modified for entry in entries)
+            yield Leftover(backup_id, tuple(entry.key for entry in entries), newest)
+
+    def delete_leftover(self, leftover: Leftover) -> None:
+        """Deletes exactly the objects that were found; what was written since stays."""
+        self._store.delete(leftover.keys)
+
+    def open_multiparts(self) -> Iterator[OpenMultipart]:
+        """Multipart uploads below the backups' folder that were never ended."""
+        return self._store.open_multiparts(self._keys.backups)
+
+    def _new_lock(self) -> ObjectLock | None:
+        return ObjectLock(self._lock.mode, self._now() + self._lock.term) if self._lock else None
+
+    def abort_multipart(self, multipart: OpenMultipart) -> None:
+        """Ends one that was found open; one that is gone already counts as ended."""
+        self._store.abort_multipart(multipart.key, multipart.multipart_id)
+
+    @property
+    def _where(self) -> str:
+        return f"s3://{self._store.bucket}/{self._keys.root}"

@@ -1,0 +1,49 @@
+"""What lies in the bucket; no other module knows a key.
+
+<prefix>/backups/<id>/database.tgz  volume.tgz  database.index  volume.index  manifest.json
+<prefix>/uploads/<upload id>/upload.json  database  volume
+<prefix>/runs/<run id>.json
+<prefix>/lease.json
+<prefix>/restore-paused.json
+"""
+
+from lcp_backup.model import ArchiveKind
+
+MANIFEST = "manifest.json"
+
+
+def archive_name(kind: ArchiveKind) -> str:
+    """The name of an archive's object below its backup."""
+    return f"{kind}.tgz"
+
+
+def index_name(kind: ArchiveKind) -> str:
+    """The name of an index's object below its backup."""
+    return f"{kind}.index"
+
+
+class Keys:
+    """The keys of one environment.
+
+    Arguments: `prefix` without a slash at either end, may be empty.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.root = f"{prefix}/" if prefix else ""
+        self.backups = f"{self.root}backups/"
+        self.uploads = f"{self.root}uploads/"
+        self.runs = f"{self.root}runs/"
+        self.lease = f"{self.root}lease.json"
+        self.pause = f"{self.root}restore-paused.json"
+
+    def of_backup(self, backup_id: str, name: str) -> str:
+        """An object of a backup; with an empty name, how the keys of all of them begin."""
+        return f"{self.backups}{backup_id}/{name}"
+
+    def of_upload(self, upload_id: str, name: str) -> str:
+        """An object of an upload; with an empty name, how the keys of all of them begin."""
+        return f"{self.uploads}{upload_id}/{name}"
+
+    def of_run(self, run_id: str) -> str:
+        """A run's record."""
+        return f"{self.runs}{run_id}.json"

@@ -1,0 +1,132 @@
+"""The right to write: held by one run at a time, taken and renewed by conditional writes."""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+from lcp_backup.aws.s3 import ObjectStore
+from lcp_backup.catalog.keys import Keys
+from lcp_backup.errors import LeaseHeld, LeaseLost, ObjectNotFound, PreconditionFailed
+from lcp_backup.model import Lease, RunKind, read_document
+
+
+class StoredLease:
+    """The one lease of an environment; `now` answers aware UTC."""
+
+    def __init__(self, store: ObjectStore, keys: Keys, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._keys = keys
+        self.now = now
+
+    def acquire(
+        self, run_id: str, kind: RunKind, backup_id: str | None, term: timedelta
+    ) -> "HeldLease":
+        """Takes the right to write for `term`; raises LeaseHeld, which says who has it.
+
+        One that has expired is taken over: its run is dead, or will meet LeaseLost when it renews.
+        """
+        now = self.now()
+        lease = Lease(
+            run_id=run_id, kind=kind, backup_id=backup_id, acquired_at=now, expires_at=now + term
+        )
+        body = lease.model_dump_json().encode()
+        while True:
+            try:
+                stored = self._store.get(self._keys.lease)
+                holder = read_document(Lease, stored.body, "lease")
+                if holder.expires_at > now:
+                    break
+                etag = self._store.put_over(self._keys.lease, body, stored.etag)
+                return HeldLease(self, lease, etag, term)
+            except ObjectNotFound:
+                with suppress(PreconditionFailed):
+                    etag = self._store.put_new(self._keys.lease, body)
+                    return HeldLease(self, lease, etag, term)
+            except PreconditionFailed:
+                # It changed hands just now; the next look tells whose it is.
+                continue
+        raise _held_by(holder)
+
+    def check_is_free(self) -> None:
+        """Raises LeaseHeld, which says who has the right to write, while somebody has."""
+        holder = self.holder()
+        if holder is not None:
+            raise _held_by(holder)
+
+    def holder(self) -> Lease | None:
+        """The lease that stands now, if any."""
+        try:
+            lease = read_document(Lease, self._store.get(self._keys.lease).body, "lease")
+        except ObjectNotFound:
+            return None
+        return lease if lease.expires_at > self.now() else None
+
+    def replace(self, lease: Lease, etag: str) -> str:
+        """Writes over the lease that has this tag, and answers the new one's.
+
+        Raises PreconditionFailed when it has been taken over, ObjectNotFound.
+        """
+        return self._store.put_over(self._keys.lease, lease.model_dump_json().encode(), etag)
+
+    def backup_in_use(self) -> str | None:
+        """The backup that the run which holds the lease is at work on, if any."""
+        holder = self.holder()
+        return None if holder is None else holder.backup_id
+
+
+class HeldLease:
+    """The right to write while a run has it; may be renewed from several threads."""
+
+    def __init__(self, stored: StoredLease, lease: Lease, etag: str, term: timedelta) -> None:
+        self._stored = stored
+        self._lease = lease
+        self._etag = etag
+        self._term = term
+        self._lock = threading.Lock()
+
+    def renew(self) -> None:
+        """Moves the expiry ahead; raises LeaseLost when another run has taken it over."""
+        with self._lock:
+            try:
+                self._move_expiry(self._stored.now() + self._term)
+            except (PreconditionFailed, ObjectNotFound) as error:
+                raise LeaseLost(
+                    f"run {self._lease.run_id} lost the right to write: it was not renewed"
+                    " in time and another run took it over; nothing more was changed"
+                ) from error
+
+    def is_with_another_delivery(self) -> bool:
+        """Whether another delivery of this run's event has taken it over, and goes on with the run.
+
+        Raises StorageError, UnknownFormat.
+        """
+        holder = self._stored.holder()
+        return (
+            holder is not None
+            and holder.run_id == self._lease.run_id
+            and holder.acquired_at != self._lease.acquired_at
+        )
+
+    def release(self) -> None:
+        """Gives it back; does nothing when another run has taken it over."""
+        # An expiry in the past, and no deletion: conditional writes are older than conditional
+        # deletes, and this way the bucket tells who wrote last.
+        with self._lock, suppress(PreconditionFailed, ObjectNotFound):
+            self._move_expiry(self._stored.now())
+
+    def _move_expiry(self, to: datetime) -> None:
+        lease = self._lease.model_copy(update={"expires_at": to})
+        self._etag = self._stored.replace(lease, self._etag)
+
+
+def _held_by(holder: Lease) -> LeaseHeld:
+    what = f" of backup {holder.backup_id}" if holder.backup_id else ""
+    return LeaseHeld(
+        f"{holder.kind} run {holder.run_id}{what} holds the right to write since"
+        f" {holder.acquired_at:%Y-%m-%d %H:%M:%S} UTC; it is free when that run ends, or at"
+        f" {holder.expires_at:%H:%M:%S} UTC should it have died",
+        kind=holder.kind,
+        run_id=holder.run_id,
+        backup_id=holder.backup_id,
+    )
