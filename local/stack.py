@@ -160,6 +160,14 @@ class Stack:
         `variables` are LCP_* variables, which become the parameters of their names. Raises
         DeploymentFailed with the reasons that CloudFormation gives.
         """
+        parameters = self.parameters(variables)
+        try:
+            self._sam_deploy(parameters, stack_name)
+        except SystemExit as error:
+            raise DeploymentFailed(self.reasons(stack_name) or str(error)) from None
+
+    def parameters(self, variables: Mapping[str, str]) -> dict[str, str]:
+        """The template's parameters for this site and these variables; secrets by their ARNs."""
         given = {
             "LCP_DATABASE_SERVICE": f"{self.database.host}:{self.database.port}",
             "LCP_DBNAME": self.database.name,
@@ -176,10 +184,18 @@ class Stack:
             parameters[parameter_of(variable)] = (
                 self._secret(variable, value) if variable in _SECRETS else value
             )
-        try:
-            self._sam_deploy(parameters, stack_name)
-        except SystemExit as error:
-            raise DeploymentFailed(self._reasons(stack_name) or str(error)) from None
+        return parameters
+
+    def package(self) -> str:
+        """`sam package` of what was built: the template, its code in the account's bucket."""
+        packaged = self.state / "packaged.yaml"
+        self._sam(
+            "package",
+            f"--template-file={self.state / 'build' / 'template.yaml'}",
+            f"--output-template-file={packaged}",
+            "--resolve-s3",
+        )
+        return packaged.read_text()
 
     def add_users(self, *, stack_name: str = STACK_NAME) -> None:
         """Puts an admin and a viewer into the deployed stack's user pool."""
@@ -211,7 +227,8 @@ class Stack:
             *(f"{name}={_quoted(value)}" for name, value in parameters.items()),
         )
 
-    def _reasons(self, stack_name: str) -> str:
+    def reasons(self, stack_name: str = STACK_NAME) -> str:
+        """What CloudFormation says of all that failed in a stack."""
         try:
             events = self.client("cloudformation").describe_stack_events(StackName=stack_name)
         except ClientError:

@@ -1,14 +1,17 @@
 """One deployed stack for all end-to-end tests: the real template on the emulator, real servers."""
 
 import json
+import secrets
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, WaiterError
 
 from local import site
 from local.api import Api
-from local.stack import Stack, User, stop
+from local.stack import STACK_NAME, DeploymentFailed, Stack, User, stop
 
 NEVER = "0 0 1 1 *"
 """A schedule that does not fire while tests run (but on New Year's night)."""
@@ -64,6 +67,49 @@ class Deployed:
                 answer = self.s3.get_object(Bucket=self.described["bucket"], Key=key)
                 found.append(json.loads(answer["Body"].read()))
         return found
+
+    def change(self, variables: dict[str, str], *, stack_name: str = STACK_NAME) -> None:
+        """What `sam deploy` does for a new stack or over one, in a tenth of its processor time.
+
+        The same template and CloudFormation's own calls; that the command itself works is seen by
+        the first deployment. Raises DeploymentFailed.
+        """
+        client = self.stack.client("cloudformation")
+        try:
+            client.describe_stacks(StackName=stack_name)
+            kind = "UPDATE"
+        except ClientError:
+            kind = "CREATE"
+        parameters = self.stack.parameters(variables)
+        waiting = {"Delay": 1, "MaxAttempts": 120}
+        try:
+            change = client.create_change_set(
+                StackName=stack_name,
+                ChangeSetName=f"change-{secrets.token_hex(4)}",
+                ChangeSetType=kind,
+                TemplateURL=self._packaged_url,
+                Parameters=[
+                    {"ParameterKey": name, "ParameterValue": value}
+                    for name, value in parameters.items()
+                ],
+                Capabilities=["CAPABILITY_IAM"],
+            )
+            name = {"StackName": stack_name, "ChangeSetName": change["Id"]}
+            client.get_waiter("change_set_create_complete").wait(**name, WaiterConfig=waiting)
+            client.execute_change_set(**name)
+            waiter = client.get_waiter(f"stack_{kind.lower()}_complete")
+            waiter.wait(StackName=stack_name, WaiterConfig=waiting)
+        except (ClientError, WaiterError) as error:
+            raise DeploymentFailed(self.stack.reasons(stack_name) or str(error)) from None
+
+    @cached_property
+    def _packaged_url(self) -> str:
+        """Where the template lies with its code packaged: it is too large to be sent along."""
+        body = self.stack.package().encode()
+        key = "packaged.template"
+        self.s3.put_object(Bucket=self.described["bucket"], Key=key, Body=body)
+        where = {"Bucket": self.described["bucket"], "Key": key}
+        return str(self.s3.generate_presigned_url("get_object", where))
 
     def rules(self, stack_name: str = "lcp-backup") -> dict[str, str]:
         """The stack's rules with their expressions."""

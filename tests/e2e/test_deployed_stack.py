@@ -125,7 +125,7 @@ def test_a_rule_made_from_the_cron_variable_fires_and_a_backup_appears(
 ) -> None:
     known = {m["id"] for m in deployed.manifests()}
     base = {"LCP_PROJECT_ID": "acme"}
-    deployed.stack.deploy({**base, "LCP_BACKUP_CREATE_SCHEDULE": "* * * * *"})
+    deployed.change({**base, "LCP_BACKUP_CREATE_SCHEDULE": "* * * * *"})
     try:
         for _ in range(150):
             new = [m for m in deployed.manifests() if m["id"] not in known]
@@ -135,7 +135,7 @@ def test_a_rule_made_from_the_cron_variable_fires_and_a_backup_appears(
         assert new[0]["type"] == "Auto"
         assert new[0]["warnings"] == []
     finally:
-        deployed.stack.deploy({**base, "LCP_BACKUP_CREATE_SCHEDULE": NEVER})
+        deployed.change({**base, "LCP_BACKUP_CREATE_SCHEDULE": NEVER})
 
 
 @pytest.mark.parametrize(
@@ -157,14 +157,14 @@ def test_a_wrong_value_fails_the_deployment_with_a_sentence(
     deployed: Deployed, variable: str, value: str, says: str
 ) -> None:
     with pytest.raises(DeploymentFailed, match=says):
-        deployed.stack.deploy({variable: value}, stack_name="wrong")
+        deployed.change({variable: value}, stack_name="wrong")
     assert deployed.rules("wrong") == {}
     deployed.stack.delete(stack_name="wrong")
 
 
 def test_a_restore_schedule_takes_the_place_of_the_create_schedule(deployed: Deployed) -> None:
     base = {"LCP_PROJECT_ID": "acme"}
-    deployed.stack.deploy(
+    deployed.change(
         {
             **base,
             "LCP_BACKUP_RESTORE_SCHEDULE": "0 0 1 1 *",
@@ -176,7 +176,7 @@ def test_a_restore_schedule_takes_the_place_of_the_create_schedule(deployed: Dep
     shown = deployed.viewer.call("GET", "/backup/schedules").json()
     assert (shown["create"], shown["restore"]["cron"]) == (None, "0 0 1 1 *")
     # A parameter that is left out of an update keeps its value, so the switch is an empty one.
-    deployed.stack.deploy(
+    deployed.change(
         {
             **base,
             "LCP_BACKUP_RESTORE_SCHEDULE": "",
@@ -211,15 +211,15 @@ def test_a_second_stack_lives_beside_the_first_and_leaves_nothing_when_it_is_del
 ) -> None:
     first, rules = belongings(deployed, "lcp-backup"), deployed.rules()
     base = {"LCP_PROJECT_ID": "other"}
-    deployed.stack.deploy(base, stack_name="second")
+    deployed.change(base, stack_name="second")
     drawn = deployed.rules("second")
     there = {name.partition(" ")[0] for name in belongings(deployed, "second")}
     assert there >= {"rule", "function", "permission", "log", "role", "alarm", "queue", "topic"}
-    deployed.stack.deploy({**base, "LCP_BACKUP_RETENTION_PERIOD": "7"}, stack_name="second")
+    deployed.change({**base, "LCP_BACKUP_RETENTION_PERIOD": "7"}, stack_name="second")
     assert deployed.rules("second") == drawn, "a drawn default stays the same over updates"
     # One that two EventBridge rules are made of, for a day of month and a day of week.
     split = {**base, "LCP_BACKUP_CREATE_SCHEDULE": "0 3 13 * FRI"}
-    deployed.stack.deploy(split, stack_name="second")
+    deployed.change(split, stack_name="second")
     assert {name for name in deployed.rules("second") if "-create-" in name} == {
         "second-create-1",
         "second-create-2",
@@ -240,7 +240,7 @@ def test_a_first_deployment_that_fails_leaves_neither_bucket_nor_user_pool(
     before = kept()
     wrong = {"LCP_PROJECT_ID": "other", "LCP_BACKUP_CREATE_SCHEDULE": "never"}
     with pytest.raises(DeploymentFailed, match="LCP_BACKUP_CREATE_SCHEDULE"):
-        deployed.stack.deploy(wrong, stack_name="failed")
+        deployed.change(wrong, stack_name="failed")
     assert kept() == before
     deployed.stack.delete(stack_name="failed")
 
