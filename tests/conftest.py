@@ -1,7 +1,9 @@
-"""How the tests are spread over processes, and what hypothesis asks of them."""
+"""How tests are spread over processes, what hypothesis asks of them, what is not repeated."""
 
+from functools import cache
 from typing import Any
 
+import botocore.loaders
 import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] # no types
@@ -9,6 +11,10 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] 
 # No test asserts on time: a busy machine would fail it.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+# A mocked AWS begins with a new session, which reads the descriptions of AWS's services anew: for
+# most tests of this kind that was most of their time.
+botocore.loaders.create_loader = cache(botocore.loaders.create_loader)
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc] # as above
