@@ -28,8 +28,9 @@ from lcp_backup.database.journal import Journal
 from lcp_backup.database.loader import Loaded, Loader, OrderMattersError, PlanRows
 from lcp_backup.database.local_infile import LoadingConnection, allows_local_infile
 from lcp_backup.database.pieces import Dump, IndexedDump, PlacedStatement, StreamedDump
-from lcp_backup.database.policy import Kind, Policy
+from lcp_backup.database.policy import Policy
 from lcp_backup.database.rows import RowPlan, columns_of
+from lcp_backup.database.rulings import StatementKind
 from lcp_backup.database.session import Session, Staging
 from lcp_backup.database.sql import (
     describe,
@@ -381,7 +382,7 @@ def _judge_all(dump: Dump, policy: Policy, check: Callable[[], None]) -> None:
         for statement in splitter.split(piece.raw, check):
             check()
             ruling = policy.judge(PlacedStatement(piece, statement))
-            if ruling.kind is Kind.TABLE:
+            if ruling.kind is StatementKind.TABLE:
                 if ruling.creates:
                     created.add(ruling.name.lower())
                 tied.update(dict.fromkeys(references(ruling.sql), ruling.name))

@@ -14,7 +14,8 @@ from pymysql.constants import ER
 
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, Server, ask_server
 from lcp_backup.database.journal import Journal, StoredCode
-from lcp_backup.database.policy import Kind, Policy
+from lcp_backup.database.policy import Policy
+from lcp_backup.database.rulings import StatementKind
 from lcp_backup.database.sql import (
     collation_of,
     describe,
@@ -35,7 +36,13 @@ _NOT_THERE_YET: Final = frozenset(
 )
 """Why a view cannot be created: what it reads is created later."""
 _WORD: Final = re.compile(rb"[^\s`'\"(),.;=<>+*/-]++")
-_ORDER: Final = (Kind.TABLE, Kind.ROUTINE, Kind.VIEW, Kind.TRIGGER, Kind.EVENT)
+_ORDER: Final = (
+    StatementKind.TABLE,
+    StatementKind.ROUTINE,
+    StatementKind.VIEW,
+    StatementKind.TRIGGER,
+    StatementKind.EVENT,
+)
 """Defaults of tables first; views may call functions; triggers and events come last, so that
 nothing runs too early."""
 _WAYS_OUT: Final = {
@@ -70,7 +77,7 @@ def create_all(
     with working(owner, schema) as connection:
         for kind in _ORDER:
             waiting = [code for code in kept if code.kind is kind]
-            if kind is Kind.VIEW:
+            if kind is StatementKind.VIEW:
                 waiting = _by_need(waiting)
             while waiting:
                 failed: list[Failure] = []
@@ -161,7 +168,7 @@ def try_all(
     stop.
     """
     tried = [
-        replace(code, statement=code.disabled) if code.kind is Kind.EVENT else code
+        replace(code, statement=code.disabled) if code.kind is StatementKind.EVENT else code
         for code in codes
     ]
     failures = create_all(loader, schema, tried, lambda _: check())
@@ -195,7 +202,7 @@ def set_defaults_aside(control: Connection, staging: str, live: str, journal: Jo
         expression = text(default).replace(was, f"{quote(live)}.")
         journal.keep(
             StoredCode(
-                kind=Kind.TABLE,
+                kind=StatementKind.TABLE,
                 name=str(table),
                 statement=f"ALTER TABLE {alter} SET DEFAULT ({expression})".encode(),
                 character_set="utf8mb4",
@@ -317,7 +324,7 @@ def live_triggers(
             row = execute(connection, f"SHOW CREATE TRIGGER {quote(name)}")[0]
             _, sql_mode, statement, character_set, collation, schema_collation, *_ = row
             code = StoredCode(
-                kind=Kind.TRIGGER,
+                kind=StatementKind.TRIGGER,
                 name=name,
                 statement=b"",
                 character_set=text(character_set),
@@ -360,7 +367,7 @@ def live_views(
             _, statement, character_set, collation, *_ = row
             found.append(
                 StoredCode(
-                    kind=Kind.VIEW,
+                    kind=StatementKind.VIEW,
                     name=name,
                     statement=_judged(statement, endpoint.name, server),
                     character_set="utf8mb4",

@@ -36,7 +36,7 @@ from lcp_backup.database import accounts, stored_code
 from lcp_backup.database.accounts import Accounts
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint
 from lcp_backup.database.journal import AFTER, BEFORE, EMPTIED, Fact, Journal
-from lcp_backup.database.policy import Kind
+from lcp_backup.database.rulings import StatementKind
 from lcp_backup.database.sql import (
     collation_of,
     describe,
@@ -288,8 +288,8 @@ def _undo(control: Connection, endpoint: DatabaseEndpoint, given: Accounts) -> N
         missing = [
             code
             for code in journal.kept(live=True)
-            if (code.kind is Kind.TRIGGER and code.name not in triggers)
-            or (code.kind is Kind.VIEW and not has_table(control, live, code.name))
+            if (code.kind is StatementKind.TRIGGER and code.name not in triggers)
+            or (code.kind is StatementKind.VIEW and not has_table(control, live, code.name))
         ]
         if missing:
             make_writable(control, live)
