@@ -24,7 +24,8 @@ from lcp_backup.volume.names import (
     link_stays_inside,
     quoted,
 )
-from lcp_backup.volume.staging import StagedVolume, stage
+from lcp_backup.volume.staging import stage
+from lcp_backup.volume.swap import StagedVolume
 
 _MOST_SECONDS = 2**33
 """The year 2242, and 1697 before 1970: what file systems of today can store, about."""
