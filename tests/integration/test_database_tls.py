@@ -29,7 +29,7 @@ from lcp_backup.database.endpoint import (
     connect,
 )
 from lcp_backup.errors import DatabaseUnreachable, DumpFailed
-from lcp_backup.settings import DatabaseTls
+from lcp_backup.setting_values import DatabaseTls
 from tests.certificates import AUTHORITY, CERTIFICATES, FOREIGN, HOST, Issued
 from tests.integration.conftest import DatabaseServer, running_mariadb, running_mysql
 

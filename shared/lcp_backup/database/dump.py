@@ -18,7 +18,7 @@ from typing import IO, Final
 from lcp_backup.database.endpoint import DatabaseEndpoint, Flavour, Server
 from lcp_backup.errors import DumpFailed, FlavourMismatch, TableChangedDuringDump
 from lcp_backup.model import Notice
-from lcp_backup.settings import DatabaseTls
+from lcp_backup.setting_values import DatabaseTls
 
 _PROGRAMS: Final = ("mariadb-dump", "mysqldump")
 _PIPE_SIZE: Final = 1 << 20

@@ -25,7 +25,8 @@ from lcp_backup.jobs.active_run import (
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.model import Archive, BackupType, Manifest, Notice, RunKind, Segment
 from lcp_backup.requests import LATEST, RestoreRequest
-from lcp_backup.settings import RestoreStrategy, Settings
+from lcp_backup.setting_values import RestoreStrategy
+from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume import parts, staging, swap, unpack
 from lcp_backup.volume.mounts import check_mounted
