@@ -20,7 +20,8 @@ import client_layer
 import pytest
 from pydantic import SecretStr
 
-from lcp_backup.database.dump import DumpProgram, find_program, start_dump
+from lcp_backup.database.dump import start_dump
+from lcp_backup.database.dump_program import DumpProgram, find_program
 from lcp_backup.database.endpoint import (
     DatabaseEndpoint,
     Flavour,

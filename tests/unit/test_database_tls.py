@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from lcp_backup.database import tls
-from lcp_backup.database.dump import DumpProgram, tls_options
+from lcp_backup.database.dump_program import DumpProgram, tls_options
 from lcp_backup.database.endpoint import Flavour
 from lcp_backup.errors import SettingsError
 from lcp_backup.service import Service
