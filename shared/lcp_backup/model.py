@@ -13,6 +13,7 @@ from typing import Final, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lcp_backup.errors import InvalidRequest, UnknownFormat
+from lcp_backup.invalid import first_problem
 
 FORMAT: Final = 1
 """The number written into every manifest, index and run record."""
@@ -409,9 +410,8 @@ def read_document[T: Document](model: type[T], body: bytes, what: str) -> T:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "document"
+        where, message, _ = first_problem(error)
         raise UnknownFormat(
             f"this version of the service reads {what} format {FORMAT} and cannot read this one:"
-            f" {where}: {first['msg']}"
+            f" {where or 'document'}: {message}"
         ) from None

@@ -23,6 +23,7 @@ from pydantic import (
 from lcp_backup import setting_values as values
 from lcp_backup.cron import CronExpression
 from lcp_backup.errors import SettingsError
+from lcp_backup.invalid import first_problem
 from lcp_backup.model import Notice
 from lcp_backup.setting_values import DatabaseTls, RestoreStrategy
 
@@ -187,14 +188,14 @@ class Settings(BaseModel):
         try:
             settings = cls.model_validate(known)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            variable = str(first["loc"][0]) if first["loc"] else ""
+            where, message, _ = first_problem(error)
+            variable = where.partition(".")[0]
             field = fields.get(variable)
             secret = field is not None and values.holds_secret(field.annotation)
             raise SettingsError(
                 variable,
                 "(a secret)" if secret else given.get(variable),
-                first["msg"].removeprefix("Value error, "),
+                message,
             ) from None
         if settings.backup_retention_days <= values.MAX_RETENTION_DAYS:
             return settings
