@@ -22,7 +22,8 @@ from lcp_backup.archive.read import read_segments
 from lcp_backup.archive.streams import ByteSink
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile, WrittenArchive
 from lcp_backup.database import load
-from lcp_backup.database.dump import find_program, start_dump
+from lcp_backup.database.dump import start_dump
+from lcp_backup.database.dump_program import find_program
 from lcp_backup.database.endpoint import DatabaseEndpoint, ask_server, connect
 from lcp_backup.database.load import IndexedDump, Scope, StreamedDump
 from lcp_backup.database.sections import SectionCutter

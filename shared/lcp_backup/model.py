@@ -1,7 +1,6 @@
 """The nouns of the service: ids, archives, segments, manifests and runs, as they lie in the bucket.
 
-All times are UTC and aware; all sizes are bytes. Every stored document carries a format number;
-a reader refuses a number it does not know.
+All times are UTC and aware; all sizes are bytes.
 """
 
 import re
@@ -10,24 +9,16 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
-from lcp_backup.errors import InvalidRequest, UnknownFormat
-
-FORMAT: Final = 1
-"""The number written into every manifest, index and run record."""
+from lcp_backup.document import FORMAT, Document, read_document
+from lcp_backup.errors import InvalidRequest
 
 _NAME = r"[A-Za-z0-9_]+"
 _BACKUP_ID = re.compile(rf"(?P<project>{_NAME})-(?P<environment>{_NAME})-(?P<slot>\d{{12}})")
 _SLOT = "%Y%m%d%H%M"
 _RUN_ID = re.compile(r"(?P<time>\d{8}T\d{6})-(?P<kind>[a-z]+)-(?P<token>[0-9a-f]{8})", re.ASCII)
 _RUN_TIME = "%Y%m%dT%H%M%S"
-
-
-class Document(BaseModel):
-    """Base of what is stored: immutable, and tolerant of fields that a later version added."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class BackupId(Document):
@@ -402,16 +393,3 @@ class Upload(Document):
     def read(cls, body: bytes) -> Self:
         """Reads a stored upload; raises UnknownFormat when this version cannot."""
         return read_document(cls, body, "upload")
-
-
-def read_document[T: Document](model: type[T], body: bytes, what: str) -> T:
-    """Reads a stored document; raises UnknownFormat, which says what was found, when it cannot."""
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "document"
-        raise UnknownFormat(
-            f"this version of the service reads {what} format {FORMAT} and cannot read this one:"
-            f" {where}: {first['msg']}"
-        ) from None

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from lcp_backup.errors import InvalidRequest
+from lcp_backup.invalid import first_problem
 from lcp_backup.model import ArchiveKind, BackupId, BackupType, RunId, RunKind
 
 LATEST = "latest"
@@ -59,11 +60,10 @@ class _Request(BaseModel):
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the event"
+            where, message, _ = first_problem(error)
             known = ", ".join(cls.model_fields)
             raise InvalidRequest(
-                f"{where}: {first['msg'].removeprefix('Value error, ')};"
+                f"{where or 'the event'}: {message};"
                 f" the event is a JSON object that may hold {known}"
             ) from None
 

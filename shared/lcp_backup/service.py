@@ -33,7 +33,8 @@ from lcp_backup.requests import (
     RestoreRequest,
     UploadRequest,
 )
-from lcp_backup.settings import DatabaseTls, Settings
+from lcp_backup.setting_values import DatabaseTls
+from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry, new_logger
 
 STOPPING_TIME = timedelta(seconds=20)

@@ -4,9 +4,7 @@ A plain pydantic model with `from_env`: importing pydantic-settings cost 240 ms 
 """
 
 import os
-import re
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -22,191 +20,14 @@ from pydantic import (
     model_validator,
 )
 
-from lcp_backup.cron import CronExpression, is_seed_default
-from lcp_backup.errors import InvalidCron, SettingsError
+from lcp_backup import setting_values as values
+from lcp_backup.cron import CronExpression
+from lcp_backup.errors import SettingsError
+from lcp_backup.invalid import first_problem
 from lcp_backup.model import Notice
+from lcp_backup.setting_values import DatabaseTls, RestoreStrategy
 
 MASTER_TOKEN_VARIABLE = "LCP_PROJECT_MASTER_TOKEN"  # noqa: S105 -- the variable's name, no secret
-MASTER_TOKEN_LENGTH = 32
-"""Characters that a master token has at least: it is one secret that makes an admin, for good."""
-MAX_CONNECTIONS = 16
-MAX_RETENTION_DAYS = 30
-"""The seed: "The maximum retention period is 30 days, even if you set this to a longer period"."""
-
-
-class RestoreStrategy(StrEnum):
-    """How a database restore treats the live data."""
-
-    PREPARE_AND_SWAP = "PREPARE_AND_SWAP"
-    """Load beside the live data, switch when complete."""
-    OVERWRITE = "OVERWRITE"
-    """Do as the dump says, in place: less space, no way back."""
-
-
-class DatabaseTls(StrEnum):
-    """How a connection to the database is protected."""
-
-    VERIFY_IDENTITY = "VERIFY_IDENTITY"
-    """Encrypted, to a server whose certificate is of a known authority and names the host."""
-    REQUIRED = "REQUIRED"
-    """Encrypted, to whoever answers."""
-    PREFERRED = "PREFERRED"
-    """Encrypted when the server offers it, to whoever answers."""
-    DISABLED = "DISABLED"
-    """Never encrypted."""
-
-
-def _schedule(value: object) -> CronExpression:
-    try:
-        return CronExpression.parse(str(value))
-    except InvalidCron as error:
-        raise ValueError(str(error)) from error
-
-
-def _create_schedule(value: object) -> CronExpression | None:
-    # The seed's spelling of its default is no cron; it reads "a time drawn once".
-    return None if is_seed_default(str(value)) else _schedule(value)
-
-
-def _retention(value: object) -> int:
-    text = str(value).strip()
-    if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) < 1:
-        raise ValueError(f"a whole number of days from 1 to {MAX_RETENTION_DAYS} is allowed")
-    return int(text)
-
-
-def _folder(value: object) -> str:
-    text = str(value).rstrip("/")
-    if not text.startswith("/") or ".." in text.split("/") or "\0" in text:
-        raise ValueError("an absolute path below / without '..' is allowed")
-    return text
-
-
-def _flag(value: object) -> bool:
-    text = str(value).strip().lower()
-    if text not in {"true", "false"}:
-        raise ValueError("true or false is allowed")
-    return text == "true"
-
-
-def _connections(value: object) -> int:
-    text = str(value).strip()
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_CONNECTIONS:
-        raise ValueError(f"a whole number from 1 to {MAX_CONNECTIONS} is allowed")
-    return int(text)
-
-
-def _percent(value: object) -> int:
-    text = str(value).strip()
-    if not re.fullmatch(r"\d{1,2}|100", text, re.ASCII):
-        raise ValueError("a whole number of percent from 0 to 100 is allowed")
-    return int(text)
-
-
-def _strategy(value: object) -> RestoreStrategy:
-    try:
-        return RestoreStrategy(str(value).strip().upper())
-    except ValueError:
-        allowed = " or ".join(RestoreStrategy)
-        raise ValueError(f"{allowed} is allowed") from None
-
-
-def _database_tls(value: object) -> DatabaseTls:
-    try:
-        return DatabaseTls(str(value).strip().upper())
-    except ValueError:
-        raise ValueError(f"{', '.join(DatabaseTls)} is allowed, or nothing") from None
-
-
-def _database_ca(value: object) -> SecretStr:
-    text = str(value).strip()
-    if "PRIVATE KEY" in text:
-        raise ValueError("certificates only are allowed, and this holds a private key")
-    if not re.match(r"/|arn:aws[a-z-]*:secretsmanager:|-----BEGIN CERTIFICATE-----", text):
-        raise ValueError(
-            "certificates in PEM form are allowed, the ARN of a Secrets Manager secret that holds"
-            " them, or the absolute path of a file"
-        )
-    return SecretStr(text)
-
-
-def _lock_mode(value: object) -> object:
-    text = str(value).strip().upper()
-    if text not in {"GOVERNANCE", "COMPLIANCE"}:
-        raise ValueError("GOVERNANCE or COMPLIANCE is allowed, or nothing")
-    return text
-
-
-def _level(value: object) -> str:
-    text = str(value).strip().upper()
-    if text not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
-        raise ValueError("DEBUG, INFO, WARNING, ERROR or CRITICAL is allowed")
-    return text
-
-
-def _name(value: object) -> str:
-    # Two dashes part a backup id into its three strings, so a name can hold none.
-    text = str(value).strip()
-    if not re.fullmatch(r"[A-Za-z0-9_]{1,64}", text):
-        raise ValueError("1 to 64 letters, digits and underscores are allowed (no dash)")
-    return text
-
-
-def _database_name(value: object) -> str:
-    text = str(value)
-    # MySQL's limit is 64 characters; the staging schema's suffix needs some of them.
-    if not re.fullmatch(r"[A-Za-z0-9_$-]{1,48}", text):
-        raise ValueError("1 to 48 letters, digits, '_', '$' and '-' are allowed")
-    return text
-
-
-def _user_pool_id(value: object) -> str:
-    # The pool's region is read from the part before the underscore.
-    text = str(value).strip()
-    if not re.fullmatch(r"[a-z0-9-]{1,30}_[0-9A-Za-z]{1,40}", text):
-        raise ValueError("the id of a Cognito user pool is allowed, like eu-central-1_AbCdEfGhI")
-    return text
-
-
-def _account(value: object) -> str:
-    text = str(value).strip()
-    if not re.fullmatch(r"\d{12}", text, re.ASCII):
-        raise ValueError("the 12 digits of an AWS account are allowed")
-    return text
-
-
-def _master_token(value: object) -> str:
-    # (The ARN of a secret is longer than that; what lies in the secret is judged where it is used.)
-    text = str(value)
-    if len(text.strip()) < MASTER_TOKEN_LENGTH:
-        raise ValueError(
-            f"{MASTER_TOKEN_LENGTH} characters or more are allowed, or the ARN of a secret; such as"
-            " `openssl rand -hex 32` prints"
-        )
-    return text
-
-
-def _group(value: object) -> str:
-    text = str(value).strip()
-    if not re.fullmatch(r"[A-Za-z0-9_.@+-]{1,128}", text):
-        raise ValueError("1 to 128 letters, digits and _.@+- are allowed")
-    return text
-
-
-def _origin(value: object) -> str:
-    text = str(value).strip().lower()
-    if not re.fullmatch(r"https?://[a-z0-9.:-]+", text):
-        raise ValueError("an origin is allowed, like https://console.example.com")
-    return text
-
-
-def _prefix(value: object) -> str:
-    text = str(value).strip("/")
-    # (S3 would take a `*` too, but in a role's policy it means every other prefix.)
-    if not re.fullmatch(r"[A-Za-z0-9!_.'()/-]{0,512}", text):
-        raise ValueError("an S3 key prefix of letters, digits and !_.'()/- is allowed")
-    return text
-
 
 _Required = StringConstraints(min_length=1, strip_whitespace=True)
 
@@ -218,79 +39,81 @@ class Settings(BaseModel):
         frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True, extra="ignore"
     )
 
-    backup_create_schedule: Annotated[CronExpression | None, BeforeValidator(_create_schedule)] = (
-        Field(None, alias="LCP_BACKUP_CREATE_SCHEDULE")
-    )
+    backup_create_schedule: Annotated[
+        CronExpression | None, BeforeValidator(values.create_schedule)
+    ] = Field(None, alias="LCP_BACKUP_CREATE_SCHEDULE")
     """When a backup is made; None means that a time is drawn once per stack."""
-    backup_cleanup_schedule: Annotated[CronExpression, BeforeValidator(_schedule)] = Field(
-        default_factory=lambda: _schedule("0 1 * * *"), alias="LCP_BACKUP_CLEANUP_SCHEDULE"
+    backup_cleanup_schedule: Annotated[CronExpression, BeforeValidator(values.schedule)] = Field(
+        default_factory=lambda: values.schedule("0 1 * * *"), alias="LCP_BACKUP_CLEANUP_SCHEDULE"
     )
     """When expired backups go."""
-    backup_restore_schedule: Annotated[CronExpression | None, BeforeValidator(_schedule)] = Field(
-        None, alias="LCP_BACKUP_RESTORE_SCHEDULE"
+    backup_restore_schedule: Annotated[CronExpression | None, BeforeValidator(values.schedule)] = (
+        Field(None, alias="LCP_BACKUP_RESTORE_SCHEDULE")
     )
     """When a DR environment restores; set, it takes the place of the create schedule."""
-    backup_retention_days: Annotated[int, BeforeValidator(_retention)] = Field(
+    backup_retention_days: Annotated[int, BeforeValidator(values.retention)] = Field(
         30, alias="LCP_BACKUP_RETENTION_PERIOD"
     )
     """Days a backup is kept, 1 to 30."""
-    backup_folder: Annotated[str, BeforeValidator(_folder)] = Field(
+    backup_folder: Annotated[str, BeforeValidator(values.folder)] = Field(
         "/opt/liferay/data", alias="LCP_BACKUP_FOLDER"
     )
     """The folder whose content is the volume; a Lambda function sees EFS only below /mnt."""
-    backup_volume_shrink_limit: Annotated[int, BeforeValidator(_percent)] = Field(
+    backup_volume_shrink_limit: Annotated[int, BeforeValidator(values.percent)] = Field(
         50, alias="LCP_BACKUP_VOLUME_SHRINK_LIMIT"
     )
     """By how many percent a volume may be smaller than in the last backup; 100 means by any."""
-    file_system_mount_path: Annotated[str | None, BeforeValidator(_folder)] = Field(
+    file_system_mount_path: Annotated[str | None, BeforeValidator(values.folder)] = Field(
         None, alias="LCP_FILE_SYSTEM_MOUNT_PATH"
     )
     """Where the file system that holds the folder is mounted; None means that it needs none."""
-    backup_restore_strategy: Annotated[RestoreStrategy, BeforeValidator(_strategy)] = Field(
+    backup_restore_strategy: Annotated[RestoreStrategy, BeforeValidator(values.strategy)] = Field(
         RestoreStrategy.PREPARE_AND_SWAP, alias="LCP_BACKUP_RESTORE_STRATEGY"
     )
-    backup_restore_connections: Annotated[int, BeforeValidator(_connections)] | None = Field(
+    backup_restore_connections: Annotated[int, BeforeValidator(values.connections)] | None = Field(
         None, alias="LCP_BACKUP_RESTORE_CONNECTIONS"
     )
     """Over how many connections rows are loaded, 1 to 16; None means by the function's CPUs."""
     backup_restore_source_bucket: str | None = Field(None, alias="LCP_BACKUP_RESTORE_SOURCE_BUCKET")
     """The bucket restores read from; None means this environment's own."""
-    backup_restore_source_prefix: Annotated[str | None, BeforeValidator(_prefix)] = Field(
+    backup_restore_source_prefix: Annotated[str | None, BeforeValidator(values.prefix)] = Field(
         None, alias="LCP_BACKUP_RESTORE_SOURCE_PREFIX"
     )
-    backup_restore_source_account: Annotated[str | None, BeforeValidator(_account)] = Field(
+    backup_restore_source_account: Annotated[str | None, BeforeValidator(values.account)] = Field(
         None, alias="LCP_BACKUP_RESTORE_SOURCE_ACCOUNT"
     )
     """The account that must own the bucket restores read from; None means this bucket's."""
-    backup_restore_uploaded: Annotated[bool, BeforeValidator(_flag)] = Field(
+    backup_restore_uploaded: Annotated[bool, BeforeValidator(values.flag)] = Field(
         False, alias="LCP_BACKUP_RESTORE_UPLOADED"
     )
     """Whether the latest backup, for a scheduled restore, may be one that somebody uploaded."""
     backup_object_lock: Annotated[
-        Literal["GOVERNANCE", "COMPLIANCE"] | None, BeforeValidator(_lock_mode)
+        Literal["GOVERNANCE", "COMPLIANCE"] | None, BeforeValidator(values.lock_mode)
     ] = Field(None, alias="LCP_BACKUP_OBJECT_LOCK")
     """How S3 keeps a backup's objects from being deleted before their retention ends; or not."""
     backup_bucket: Annotated[str, _Required] | None = Field(None, alias="LCP_BACKUP_BUCKET")
     """The bucket backups lie in; only the schedules function does without."""
-    backup_bucket_account: Annotated[str | None, BeforeValidator(_account)] = Field(
+    backup_bucket_account: Annotated[str | None, BeforeValidator(values.account)] = Field(
         None, alias="LCP_BACKUP_BUCKET_ACCOUNT"
     )
     """The account that must own that bucket: S3 refuses every request otherwise. None: any."""
-    backup_prefix_given: Annotated[str | None, BeforeValidator(_prefix)] = Field(
+    backup_prefix_given: Annotated[str | None, BeforeValidator(values.prefix)] = Field(
         None, alias="LCP_BACKUP_PREFIX"
     )
     database_service: Annotated[str, _Required] = Field("database", alias="LCP_DATABASE_SERVICE")
     """Id of an RDS instance or cluster, or `host[:port]`."""
-    database_tls: Annotated[DatabaseTls | None, BeforeValidator(_database_tls)] = Field(
+    database_tls: Annotated[DatabaseTls | None, BeforeValidator(values.database_tls)] = Field(
         None, alias="LCP_DATABASE_TLS"
     )
     """None means by the database: RDS's is verified, and so is one that a CA is given for."""
-    database_ca: Annotated[SecretStr | None, BeforeValidator(_database_ca)] = Field(
+    database_ca: Annotated[SecretStr | None, BeforeValidator(values.database_ca)] = Field(
         None, alias="LCP_DATABASE_CA"
     )
     """Whose certificates are believed: PEM, a Secrets Manager ARN or a path; None means Amazon's.
     No secret, but whoever puts a key here by mistake shall not find it in a log."""
-    dbname: Annotated[str, BeforeValidator(_database_name)] = Field("lportal", alias="LCP_DBNAME")
+    dbname: Annotated[str, BeforeValidator(values.database_name)] = Field(
+        "lportal", alias="LCP_DBNAME"
+    )
     master_user_name: Annotated[str, _Required] = Field("dxpcloud", alias="LCP_MASTER_USER_NAME")
     master_user_password: SecretStr = Field(
         SecretStr(MASTER_TOKEN_VARIABLE), alias="LCP_MASTER_USER_PASSWORD"
@@ -304,12 +127,14 @@ class Settings(BaseModel):
     """Owns restored views, triggers, routines and events; None means an account made for that."""
     site_user_password: SecretStr | None = Field(None, alias="LCP_SITE_USER_PASSWORD")
     """The password or a Secrets Manager ARN."""
-    project_master_token: Annotated[SecretStr | None, BeforeValidator(_master_token)] = Field(
+    project_master_token: Annotated[SecretStr | None, BeforeValidator(values.master_token)] = Field(
         None, alias="LCP_PROJECT_MASTER_TOKEN"
     )
     """The token or a Secrets Manager ARN."""
-    project_id: Annotated[str, BeforeValidator(_name)] = Field("dxpcloud", alias="LCP_PROJECT_ID")
-    environment_id: Annotated[str, BeforeValidator(_name)] = Field(
+    project_id: Annotated[str, BeforeValidator(values.name)] = Field(
+        "dxpcloud", alias="LCP_PROJECT_ID"
+    )
+    environment_id: Annotated[str, BeforeValidator(values.name)] = Field(
         "dev", alias="LCP_ENVIRONMENT_ID"
     )
     environment_type: Annotated[str, BeforeValidator(lambda v: str(v).strip().lower())] = Field(
@@ -322,7 +147,7 @@ class Settings(BaseModel):
     """Names of the functions that the API starts; only the api function has them."""
     restore_function: str | None = Field(None, alias="LCP_RESTORE_FUNCTION")
     upload_function: str | None = Field(None, alias="LCP_UPLOAD_FUNCTION")
-    user_pool_id: Annotated[str | None, BeforeValidator(_user_pool_id)] = Field(
+    user_pool_id: Annotated[str | None, BeforeValidator(values.user_pool_id)] = Field(
         None, alias="LCP_USER_POOL_ID"
     )
     """The Cognito user pool of those who may call the API; only the api function has it."""
@@ -330,20 +155,22 @@ class Settings(BaseModel):
         None, alias="LCP_USER_POOL_CLIENT_ID"
     )
     """The pool's app client: without a secret, and with USER_PASSWORD_AUTH allowed."""
-    viewer_group: Annotated[str, BeforeValidator(_group)] = Field(
+    viewer_group: Annotated[str, BeforeValidator(values.group)] = Field(
         "viewers", alias="LCP_VIEWER_GROUP"
     )
     """The pool's group whose members may list and download."""
-    admin_group: Annotated[str, BeforeValidator(_group)] = Field("admins", alias="LCP_ADMIN_GROUP")
+    admin_group: Annotated[str, BeforeValidator(values.group)] = Field(
+        "admins", alias="LCP_ADMIN_GROUP"
+    )
     """The pool's group whose members may do all."""
-    browser_origin: Annotated[str | None, BeforeValidator(_origin)] = Field(
+    browser_origin: Annotated[str | None, BeforeValidator(values.origin)] = Field(
         None, alias="LCP_BROWSER_ORIGIN"
     )
     """The origin of the web page that may call the API; None means no page may."""
-    service_log_level: Annotated[str, BeforeValidator(_level)] = Field(
+    service_log_level: Annotated[str, BeforeValidator(values.level)] = Field(
         "INFO", alias="LCP_SERVICE_LOG_LEVEL"
     )
-    debug_log: Annotated[bool, BeforeValidator(_flag)] = Field(False, alias="LCP_DEBUG_LOG")
+    debug_log: Annotated[bool, BeforeValidator(values.flag)] = Field(False, alias="LCP_DEBUG_LOG")
 
     notices: tuple[Notice, ...] = ()
     """Values that were accepted but mean something else than they say."""
@@ -361,16 +188,16 @@ class Settings(BaseModel):
         try:
             settings = cls.model_validate(known)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            variable = str(first["loc"][0]) if first["loc"] else ""
+            where, message, _ = first_problem(error)
+            variable = where.partition(".")[0]
             field = fields.get(variable)
-            secret = field is not None and "SecretStr" in str(field.annotation)
+            secret = field is not None and values.holds_secret(field.annotation)
             raise SettingsError(
                 variable,
                 "(a secret)" if secret else given.get(variable),
-                first["msg"].removeprefix("Value error, "),
+                message,
             ) from None
-        if settings.backup_retention_days <= MAX_RETENTION_DAYS:
+        if settings.backup_retention_days <= values.MAX_RETENTION_DAYS:
             return settings
         asked = settings.backup_retention_days
         notice = Notice(
@@ -379,7 +206,7 @@ class Settings(BaseModel):
             detail=f"{asked} days is more than the maximum; backups are kept for 30 days",
         )
         return settings.model_copy(
-            update={"backup_retention_days": MAX_RETENTION_DAYS, "notices": (notice,)}
+            update={"backup_retention_days": values.MAX_RETENTION_DAYS, "notices": (notice,)}
         )
 
     @model_validator(mode="after")

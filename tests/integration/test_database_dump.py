@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from lcp_backup.database.dump import check_flavours, find_program, start_dump
+from lcp_backup.database.dump import start_dump
+from lcp_backup.database.dump_program import check_flavours, find_program
 from lcp_backup.database.endpoint import (
     DatabaseEndpoint,
     Flavour,

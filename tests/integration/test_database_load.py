@@ -405,7 +405,7 @@ def test_triggers_that_cannot_be_put_back_yet_come_back_with_the_next_restore(
 def test_a_second_restore_is_refused_while_one_works(
     clean: DatabaseServer, site: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lcp_backup.database.swap._LOCK_WAIT_SECONDS", 0)
+    monkeypatch.setattr("lcp_backup.database.control._LOCK_WAIT_SECONDS", 0)
     staged = stage(clean, site)
     refused: list[str] = []
 

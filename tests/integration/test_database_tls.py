@@ -20,7 +20,8 @@ import client_layer
 import pytest
 from pydantic import SecretStr
 
-from lcp_backup.database.dump import DumpProgram, find_program, start_dump
+from lcp_backup.database.dump import start_dump
+from lcp_backup.database.dump_program import DumpProgram, find_program
 from lcp_backup.database.endpoint import (
     DatabaseEndpoint,
     Flavour,
@@ -29,7 +30,7 @@ from lcp_backup.database.endpoint import (
     connect,
 )
 from lcp_backup.errors import DatabaseUnreachable, DumpFailed
-from lcp_backup.settings import DatabaseTls
+from lcp_backup.setting_values import DatabaseTls
 from tests.certificates import AUTHORITY, CERTIFICATES, FOREIGN, HOST, Issued
 from tests.integration.conftest import DatabaseServer, running_mariadb, running_mysql
 

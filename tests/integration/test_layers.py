@@ -13,7 +13,8 @@ import client_layer
 import elf
 import pytest
 
-from lcp_backup.database.dump import find_program, start_dump
+from lcp_backup.database.dump import start_dump
+from lcp_backup.database.dump_program import find_program
 from lcp_backup.database.endpoint import Flavour, ask_server, connect
 from tests.certificates import AUTHORITY, CERTIFICATES, FOREIGN, HOST
 from tests.integration.conftest import DatabaseServer, running_mariadb

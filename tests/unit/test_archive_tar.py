@@ -25,14 +25,21 @@ def read_back(blocks: bytes) -> tarfile.TarInfo:
 @given(
     name=names,
     target=names,
-    kind=st.sampled_from([tar.Kind.FILE, tar.Kind.LINK, tar.Kind.FOLDER]),
+    kind=st.sampled_from([tar.MemberKind.FILE, tar.MemberKind.LINK, tar.MemberKind.FOLDER]),
     mode=st.integers(0, 0o7777),
     uid=st.integers(0, 2**32 - 2),
     gid=st.integers(0, 2**32 - 2),
     mtime_ns=st.integers(-(2**62), 2**62),
 )
 def test_a_header_says_to_tarfile_what_it_was_made_from(
-    *, name: bytes, target: bytes, kind: tar.Kind, mode: int, uid: int, gid: int, mtime_ns: int
+    *,
+    name: bytes,
+    target: bytes,
+    kind: tar.MemberKind,
+    mode: int,
+    uid: int,
+    gid: int,
+    mtime_ns: int,
 ) -> None:
     blocks = tar.header(
         name,
@@ -41,7 +48,7 @@ def test_a_header_says_to_tarfile_what_it_was_made_from(
         uid=uid,
         gid=gid,
         mtime_ns=mtime_ns,
-        target=target if kind is tar.Kind.LINK else b"",
+        target=target if kind is tar.MemberKind.LINK else b"",
     )
 
     member = read_back(blocks)
@@ -49,7 +56,7 @@ def test_a_header_says_to_tarfile_what_it_was_made_from(
     assert os.fsencode(member.name) == name
     assert member.type == kind.value
     assert (member.mode, member.uid, member.gid) == (mode, uid, gid)
-    if kind is tar.Kind.LINK:
+    if kind is tar.MemberKind.LINK:
         assert os.fsencode(member.linkname) == target
     seconds, _, fraction = str(member.pax_headers.get("mtime", int(member.mtime))).partition(".")
     sign = -1 if seconds.startswith("-") else 1
@@ -58,16 +65,16 @@ def test_a_header_says_to_tarfile_what_it_was_made_from(
 
 
 def test_a_name_beyond_ascii_is_announced_as_the_standard_says() -> None:
-    blocks = tar.header("ü".encode(), tar.Kind.FILE, mode=0o644, mtime_ns=0)
+    blocks = tar.header("ü".encode(), tar.MemberKind.FILE, mode=0o644, mtime_ns=0)
     assert "11 path=ü\n".encode() in blocks
     assert b"hdrcharset" not in blocks
-    blocks = tar.header(b"\xff", tar.Kind.FILE, mode=0o644, mtime_ns=0)
+    blocks = tar.header(b"\xff", tar.MemberKind.FILE, mode=0o644, mtime_ns=0)
     assert b"21 hdrcharset=BINARY\n9 path=\xff\n" in blocks
 
 
 @pytest.mark.parametrize("size", [0, 1, 8**11 - 1, 8**11, 2**50])
 def test_a_file_of_any_size_is_announced(size: int) -> None:
-    blocks = tar.header(b"x", tar.Kind.FILE, size=size, mode=0o644, mtime_ns=0)
+    blocks = tar.header(b"x", tar.MemberKind.FILE, size=size, mode=0o644, mtime_ns=0)
 
     header = tarfile.TarInfo.frombuf(blocks[-512:], "utf-8", "strict")
     pax = b"size=%d\n" % size in blocks

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lcp_backup.archive.tar import BLOCK, END, Kind, header, padding
+from lcp_backup.archive.tar import BLOCK, END, MemberKind, header, padding
 from lcp_backup.archive.untar import Member, TarReader, is_header
 from lcp_backup.errors import ArchiveDamaged, ArchiveError, ArchiveRefused
 
 KINDS = {
-    tarfile.REGTYPE: Kind.FILE,
-    tarfile.DIRTYPE: Kind.FOLDER,
-    tarfile.SYMTYPE: Kind.LINK,
-    tarfile.LNKTYPE: Kind.SECOND_NAME,
+    tarfile.REGTYPE: MemberKind.FILE,
+    tarfile.DIRTYPE: MemberKind.FOLDER,
+    tarfile.SYMTYPE: MemberKind.LINK,
+    tarfile.LNKTYPE: MemberKind.SECOND_NAME,
 }
 
 
@@ -31,7 +31,7 @@ def read(raw: bytes, size: int = 700) -> list[tuple[Member, bytes]]:
 
 
 def file(name: str, content: bytes = b"") -> bytes:
-    head = header(name.encode(), Kind.FILE, size=len(content), mode=0o644, mtime_ns=0)
+    head = header(name.encode(), MemberKind.FILE, size=len(content), mode=0o644, mtime_ns=0)
     return head + content + padding(len(content))
 
 
@@ -91,7 +91,7 @@ def test_bytes_after_the_end_are_refused(zeros: int, behind: bytes) -> None:
 
 
 def test_an_archive_that_ends_after_a_header_for_the_next_member_is_refused() -> None:
-    long = header(b"n" * 200, Kind.FILE, mode=0o644, mtime_ns=0)[:-BLOCK]
+    long = header(b"n" * 200, MemberKind.FILE, mode=0o644, mtime_ns=0)[:-BLOCK]
     with pytest.raises(ArchiveDamaged, match="is not valid"):
         read(long + END)
 
@@ -164,24 +164,24 @@ def test_a_member_is_read_as_tarfile_wrote_it(
 )
 def test_a_member_is_read_as_this_service_wrote_it(name: bytes, mtime_ns: int, size: int) -> None:
     name = name or b"x"
-    raw = header(name, Kind.FILE, size=size, mode=0o640, mtime_ns=mtime_ns)
+    raw = header(name, MemberKind.FILE, size=size, mode=0o640, mtime_ns=mtime_ns)
     ((found, data),) = read(raw + b"c" * size + padding(size) + END)
     assert found.name.encode(errors="surrogateescape") == name
     assert (found.mtime_ns, data) == (mtime_ns, b"c" * size)
 
 
 def test_a_tar_of_version_7_is_read() -> None:
-    block = bytearray(header(b"folder", Kind.FILE, mode=0o755, mtime_ns=0))
+    block = bytearray(header(b"folder", MemberKind.FILE, mode=0o755, mtime_ns=0))
     block[:8] = b"folder/\0"
     block[156:157] = b"\0"
     block[257:] = bytes(BLOCK - 257)
     block[100:108] = b"   755 \0"
     ((found, _),) = read(signed(bytes(block)) + END)
-    assert (found.name, found.kind, found.mode) == ("folder", Kind.FOLDER, 0o755)
+    assert (found.name, found.kind, found.mode) == ("folder", MemberKind.FOLDER, 0o755)
 
 
 def test_a_checksum_of_signed_bytes_holds() -> None:
-    block = bytearray(header(b"x", Kind.FILE, mode=0o644, mtime_ns=0))
+    block = bytearray(header(b"x", MemberKind.FILE, mode=0o644, mtime_ns=0))
     block[0:1] = b"\xfc"
     total = sum(struct.unpack("512b", block[:148] + b" " * 8 + block[156:]))
     block[148:156] = b"%06o\0 " % total
@@ -190,7 +190,7 @@ def test_a_checksum_of_signed_bytes_holds() -> None:
 
 
 def test_what_gnu_tar_keeps_in_the_place_of_the_prefix_is_no_name() -> None:
-    block = bytearray(header(b"name", Kind.FILE, mode=0o644, mtime_ns=0))
+    block = bytearray(header(b"name", MemberKind.FILE, mode=0o644, mtime_ns=0))
     block[257:265] = b"ustar  \0"
     block[345:357] = b"14712345671\0"
     ((found, _),) = read(signed(bytes(block)) + END)
@@ -199,14 +199,14 @@ def test_what_gnu_tar_keeps_in_the_place_of_the_prefix_is_no_name() -> None:
 
 @pytest.mark.parametrize("kind", [tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE])
 def test_what_has_no_content_has_no_size(kind: bytes) -> None:
-    block = bytearray(header(b"x", Kind.FILE, size=700, mode=0o644, mtime_ns=0))
+    block = bytearray(header(b"x", MemberKind.FILE, size=700, mode=0o644, mtime_ns=0))
     block[156:157] = kind
     assert [it.size for it, _ in read(signed(bytes(block)) + file("y") + END)] == [0, 0]
 
 
 @pytest.mark.parametrize("flag", [b"3", b"4", b"6", b"S", b"V", b"M", b"D", b"Z"])
 def test_what_is_neither_file_nor_folder_nor_link_is_told(flag: bytes) -> None:
-    block = bytearray(header(b"x", Kind.FILE, mode=0o644, mtime_ns=0))
+    block = bytearray(header(b"x", MemberKind.FILE, mode=0o644, mtime_ns=0))
     block[156:157] = flag
     ((found, _),) = read(signed(bytes(block)) + END)
     assert found.kind is None
@@ -217,7 +217,7 @@ def test_what_is_neither_file_nor_folder_nor_link_is_told(flag: bytes) -> None:
 
 
 def pax(records: bytes, flag: bytes = b"x") -> bytes:
-    block = bytearray(header(b"pax", Kind.FILE, size=len(records), mode=0o644, mtime_ns=0))
+    block = bytearray(header(b"pax", MemberKind.FILE, size=len(records), mode=0o644, mtime_ns=0))
     block[156:157] = flag
     return signed(bytes(block)) + records + padding(len(records))
 
@@ -279,7 +279,7 @@ def test_headers_that_never_end_are_refused_at_once(flag: bytes) -> None:
 
 @pytest.mark.parametrize("flag", [b"x", b"g", b"L", b"K"])
 def test_a_header_of_any_announced_size_is_not_read(flag: bytes) -> None:
-    block = bytearray(header(b"pax", Kind.FILE, size=8**11 - 1, mode=0o644, mtime_ns=0))
+    block = bytearray(header(b"pax", MemberKind.FILE, size=8**11 - 1, mode=0o644, mtime_ns=0))
     block[156:157] = flag
     with pytest.raises(ArchiveRefused, match="announces 8589934591 bytes"):
         read(signed(bytes(block)) + bytes(5000))
@@ -287,7 +287,7 @@ def test_a_header_of_any_announced_size_is_not_read(flag: bytes) -> None:
 
 @pytest.mark.parametrize("field", [b"\xff" * 12, b"0x17\0", b"1_0\0", b"-1\0", b"8\0"])
 def test_a_size_that_is_no_number_is_refused(field: bytes) -> None:
-    block = bytearray(header(b"x", Kind.FILE, mode=0o644, mtime_ns=0))
+    block = bytearray(header(b"x", MemberKind.FILE, mode=0o644, mtime_ns=0))
     block[124:136] = field.ljust(12, b"\0")
     with pytest.raises(ArchiveDamaged):
         read(signed(bytes(block)) + END)
@@ -295,7 +295,7 @@ def test_a_size_that_is_no_number_is_refused(field: bytes) -> None:
 
 def test_a_header_is_told_from_what_is_none() -> None:
     assert is_header(bytes(BLOCK))
-    assert is_header(header(b"x", Kind.FILE, mode=0o644, mtime_ns=0))
+    assert is_header(header(b"x", MemberKind.FILE, mode=0o644, mtime_ns=0))
     assert not is_header(b"-- MySQL dump".ljust(BLOCK))
     assert not is_header(bytes(100))
     assert not is_header(b"")

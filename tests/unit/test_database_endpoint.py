@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from lcp_backup.database import endpoint
 from lcp_backup.database.endpoint import DatabaseEndpoint, connect
 from lcp_backup.errors import DatabaseUnreachable
-from lcp_backup.settings import DatabaseTls
+from lcp_backup.setting_values import DatabaseTls
 
 
 @contextmanager

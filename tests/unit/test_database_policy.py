@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lcp_backup.database.endpoint import Flavour, Server
-from lcp_backup.database.policy import Kind, Policy, Ruling, head
+from lcp_backup.database.policy import Policy, head
+from lcp_backup.database.rulings import Ruling, StatementKind
 from lcp_backup.errors import ArchiveRefused
 
 
@@ -32,49 +33,61 @@ def bare(text: str) -> str:
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("/*!40101 SET @OLD_CHARACTER_SET_CLIENT=@@CHARACTER_SET_CLIENT */", Kind.SESSION),
-        ("/*!50503 SET NAMES utf8mb4 */", Kind.SESSION),
-        ("SET NAMES 'utf8mb4' COLLATE 'utf8mb4_bin'", Kind.SESSION),
-        ("/*!40014 SET @OLD_UNIQUE_CHECKS=@@UNIQUE_CHECKS, UNIQUE_CHECKS=0 */", Kind.SESSION),
-        ("/*M!100616 SET @OLD_NOTE_VERBOSITY=@@NOTE_VERBOSITY, NOTE_VERBOSITY=0 */", Kind.SESSION),
+        ("/*!40101 SET @OLD_CHARACTER_SET_CLIENT=@@CHARACTER_SET_CLIENT */", StatementKind.SESSION),
+        ("/*!50503 SET NAMES utf8mb4 */", StatementKind.SESSION),
+        ("SET NAMES 'utf8mb4' COLLATE 'utf8mb4_bin'", StatementKind.SESSION),
+        (
+            "/*!40014 SET @OLD_UNIQUE_CHECKS=@@UNIQUE_CHECKS, UNIQUE_CHECKS=0 */",
+            StatementKind.SESSION,
+        ),
+        (
+            "/*M!100616 SET @OLD_NOTE_VERBOSITY=@@NOTE_VERBOSITY, NOTE_VERBOSITY=0 */",
+            StatementKind.SESSION,
+        ),
         ("/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO' */", "session"),
-        ("/*!40103 SET TIME_ZONE='+00:00' */", Kind.SESSION),
-        ("SET @MYSQLDUMP_TEMP_LOG_BIN = @@SESSION.SQL_LOG_BIN", Kind.SESSION),
-        ("/*!50003 SET character_set_client  = utf8mb4 */", Kind.SESSION),
-        ("/*!40000 DROP DATABASE IF EXISTS `site`*/", Kind.DROP_SCHEMA),
-        ("USE `site`", Kind.NOTHING),
-        ("USE site", Kind.NOTHING),
+        ("/*!40103 SET TIME_ZONE='+00:00' */", StatementKind.SESSION),
+        ("SET @MYSQLDUMP_TEMP_LOG_BIN = @@SESSION.SQL_LOG_BIN", StatementKind.SESSION),
+        ("/*!50003 SET character_set_client  = utf8mb4 */", StatementKind.SESSION),
+        ("/*!40000 DROP DATABASE IF EXISTS `site`*/", StatementKind.DROP_SCHEMA),
+        ("USE `site`", StatementKind.NOTHING),
+        ("USE site", StatementKind.NOTHING),
         (
             (
                 "/*M!999999\\- enable the sandbox mode */\n-- MariaDB dump 10.19\n\n"
                 "/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE */"
             ),
-            Kind.SESSION,
+            StatementKind.SESSION,
         ),
-        ("set autocommit=0", Kind.NOTHING),
-        ("commit", Kind.NOTHING),
-        ("START TRANSACTION", Kind.NOTHING),
-        ("LOCK TABLES `a` WRITE, `site`.`b` READ /*!32311 LOCAL */", Kind.LOCK),
-        ("UNLOCK TABLES", Kind.LOCK),
-        ("/*!40000 ALTER TABLE `a` DISABLE KEYS */", Kind.TABLE),
-        ("ALTER TABLE `a` ADD PRIMARY KEY (`id`), MODIFY `id` int AUTO_INCREMENT", Kind.TABLE),
-        ("/*!50001 DROP VIEW IF EXISTS `v`*/", Kind.DROP_OBJECT),
-        ("/*!50106 DROP EVENT IF EXISTS `ev` */", Kind.DROP_OBJECT),
-        ("/*!50003 DROP FUNCTION IF EXISTS `fn` */", Kind.DROP_OBJECT),
-        ("/*!80002 ANALYZE TABLE `a` UPDATE HISTOGRAM ON `n` WITH 9 BUCKETS */", Kind.TABLE),
-        ("CREATE SEQUENCE `s` start with 1 minvalue 1 increment by 1", Kind.TABLE),
-        ("DO SETVAL(`s`, 7, 0)", Kind.TABLE),
-        ("SELECT SETVAL(`s`, 7, 0)", Kind.TABLE),
-        ("INSERT INTO `a` VALUES (1,'SHUTDOWN')", Kind.ROWS),
-        ("INSERT  IGNORE INTO `a` (`id`, `odd ``name`) VALUES\n(1)", Kind.ROWS),
-        ("REPLACE INTO `a` VALUES (1)", Kind.ROWS),
+        ("set autocommit=0", StatementKind.NOTHING),
+        ("commit", StatementKind.NOTHING),
+        ("START TRANSACTION", StatementKind.NOTHING),
+        ("LOCK TABLES `a` WRITE, `site`.`b` READ /*!32311 LOCAL */", StatementKind.LOCK),
+        ("UNLOCK TABLES", StatementKind.LOCK),
+        ("/*!40000 ALTER TABLE `a` DISABLE KEYS */", StatementKind.TABLE),
+        (
+            "ALTER TABLE `a` ADD PRIMARY KEY (`id`), MODIFY `id` int AUTO_INCREMENT",
+            StatementKind.TABLE,
+        ),
+        ("/*!50001 DROP VIEW IF EXISTS `v`*/", StatementKind.DROP_OBJECT),
+        ("/*!50106 DROP EVENT IF EXISTS `ev` */", StatementKind.DROP_OBJECT),
+        ("/*!50003 DROP FUNCTION IF EXISTS `fn` */", StatementKind.DROP_OBJECT),
+        (
+            "/*!80002 ANALYZE TABLE `a` UPDATE HISTOGRAM ON `n` WITH 9 BUCKETS */",
+            StatementKind.TABLE,
+        ),
+        ("CREATE SEQUENCE `s` start with 1 minvalue 1 increment by 1", StatementKind.TABLE),
+        ("DO SETVAL(`s`, 7, 0)", StatementKind.TABLE),
+        ("SELECT SETVAL(`s`, 7, 0)", StatementKind.TABLE),
+        ("INSERT INTO `a` VALUES (1,'SHUTDOWN')", StatementKind.ROWS),
+        ("INSERT  IGNORE INTO `a` (`id`, `odd ``name`) VALUES\n(1)", StatementKind.ROWS),
+        ("REPLACE INTO `a` VALUES (1)", StatementKind.ROWS),
     ],
 )
-def test_what_dump_programs_write_is_let_through(text: str, kind: Kind) -> None:
+def test_what_dump_programs_write_is_let_through(text: str, kind: StatementKind) -> None:
     for uploaded in (False, True):
         ruling = judge(text, uploaded=uploaded)
         assert ruling.kind == kind
-        if kind not in {Kind.NOTHING, Kind.LOCK, Kind.ROWS}:
+        if kind not in {StatementKind.NOTHING, StatementKind.LOCK, StatementKind.ROWS}:
             assert ruling.sql.decode() == bare(text)
 
 
@@ -91,7 +104,7 @@ def test_what_dump_programs_write_is_let_through(text: str, kind: Kind) -> None:
     ],
 )
 def test_settings_that_a_managed_server_denies_are_left_out(text: str) -> None:
-    assert judge(text).kind is Kind.LEFT_OUT
+    assert judge(text).kind is StatementKind.LEFT_OUT
 
 
 @pytest.mark.parametrize(
@@ -102,7 +115,7 @@ def test_settings_that_a_managed_server_denies_are_left_out(text: str) -> None:
                 "/*!50003 CREATE*/ /*!50017 DEFINER=`root`@`localhost`*/ /*!50003 TRIGGER tr"
                 " BEFORE INSERT ON a FOR EACH ROW SET NEW.n = 'DEFINER=`x`@`y`' */"
             ),
-            Kind.TRIGGER,
+            StatementKind.TRIGGER,
             ("CREATE TRIGGER tr BEFORE INSERT ON a FOR EACH ROW SET NEW.n = 'DEFINER=`x`@`y`'"),
         ),
         (
@@ -111,7 +124,7 @@ def test_settings_that_a_managed_server_denies_are_left_out(text: str) -> None:
                 "/*!50013 DEFINER=`a``b`@`%` SQL SECURITY DEFINER */\n"
                 "/*!50001 VIEW `v` AS select `a`.`id` AS `id` from `a` */"
             ),
-            Kind.VIEW,
+            StatementKind.VIEW,
             (
                 "CREATE ALGORITHM=UNDEFINED SQL SECURITY DEFINER\n"
                 "VIEW `v` AS select `a`.`id` AS `id` from `a`"
@@ -119,17 +132,17 @@ def test_settings_that_a_managed_server_denies_are_left_out(text: str) -> None:
         ),
         (
             "CREATE DEFINER=`root`@`localhost` FUNCTION `fn`(x int) RETURNS int RETURN x",
-            Kind.ROUTINE,
+            StatementKind.ROUTINE,
             "CREATE FUNCTION `fn`(x int) RETURNS int RETURN x",
         ),
         (
             "CREATE DEFINER = CURRENT_USER() PROCEDURE site.p() SELECT 1",
-            Kind.ROUTINE,
+            StatementKind.ROUTINE,
             "CREATE PROCEDURE p() SELECT 1",
         ),
         (
             "CREATE OR REPLACE DEFINER=app@localhost VIEW v AS SELECT 1",
-            Kind.VIEW,
+            StatementKind.VIEW,
             "CREATE OR REPLACE VIEW v AS SELECT 1",
         ),
         (
@@ -137,12 +150,12 @@ def test_settings_that_a_managed_server_denies_are_left_out(text: str) -> None:
                 "/*!50106 CREATE*/ /*!50117 DEFINER='u'@'h'*/ /*!50106 EVENT `ev` ON SCHEDULE"
                 " EVERY 1 YEAR DO SELECT 1 */"
             ),
-            Kind.EVENT,
+            StatementKind.EVENT,
             "CREATE EVENT `ev` ON SCHEDULE EVERY 1 YEAR DO SELECT 1",
         ),
     ],
 )
-def test_definers_leave_the_head_and_nothing_else(text: str, kind: Kind, sql: str) -> None:
+def test_definers_leave_the_head_and_nothing_else(text: str, kind: StatementKind, sql: str) -> None:
     ruling = judge(text)
     assert (ruling.kind, ruling.sql.decode()) == (kind, sql)
 
@@ -178,7 +191,7 @@ def test_the_dumps_own_schema_is_taken_out_of_heads(text: str, sql: str) -> None
 )
 def test_creating_the_dumps_schema_keeps_its_options_only(text: str, options: str) -> None:
     ruling = judge(text)
-    assert (ruling.kind, ruling.sql.decode().strip()) == (Kind.CREATE_SCHEMA, options)
+    assert (ruling.kind, ruling.sql.decode().strip()) == (StatementKind.CREATE_SCHEMA, options)
 
 
 @pytest.mark.parametrize(
@@ -398,7 +411,7 @@ def test_where_no_server_is_known_a_statement_has_to_be_right_for_both_flavours(
 def test_nothing_reads_or_changes_what_lies_outside(text: str, uploaded: bool) -> None:
     if text == "PREPARE s FROM @x":
         # Percona's mysqldump writes it, and it is not sent.
-        assert judge(text, uploaded=uploaded).kind is Kind.LEFT_OUT
+        assert judge(text, uploaded=uploaded).kind is StatementKind.LEFT_OUT
         return
     with pytest.raises(ArchiveRefused, match="line 7"):
         judge(text, uploaded=uploaded)
@@ -596,7 +609,7 @@ def test_a_table_whose_name_is_not_utf_8_is_refused_in_a_sentence() -> None:
     ],
 )
 def test_what_perconas_dump_program_asks_the_server_is_left_out(text: str) -> None:
-    assert judge(f"/*!50717 {text} */", uploaded=True).kind is Kind.LEFT_OUT
+    assert judge(f"/*!50717 {text} */", uploaded=True).kind is StatementKind.LEFT_OUT
 
 
 @pytest.mark.parametrize(
@@ -737,6 +750,6 @@ def test_a_body_of_an_upload_keeps_its_text_and_its_plain_comments() -> None:
     ],
 )
 def test_packages_and_libraries_are_taken_from_our_own_dumps_alone(text: str) -> None:
-    assert judge(text).kind is Kind.ROUTINE
+    assert judge(text).kind is StatementKind.ROUTINE
     with pytest.raises(ArchiveRefused, match="backups of this service only"):
         judge(text, uploaded=True)

@@ -9,11 +9,12 @@ import pytest
 from pydantic import SecretStr
 
 from lcp_backup.database import tls
-from lcp_backup.database.dump import DumpProgram, tls_options
+from lcp_backup.database.dump_program import DumpProgram, tls_options
 from lcp_backup.database.endpoint import Flavour
 from lcp_backup.errors import SettingsError
 from lcp_backup.service import Service
-from lcp_backup.settings import DatabaseTls, Settings
+from lcp_backup.setting_values import DatabaseTls
+from lcp_backup.settings import Settings
 
 BUNDLE = tls.RDS_CA.read_text(encoding="ascii")
 MARIADB_OLD = DumpProgram(Path("mariadb-dump"), Flavour.MARIADB, "10.11.19")

@@ -1,9 +1,13 @@
 """Settings: every variable of the seed, its default, and what a wrong value says."""
 
+from typing import Annotated, Literal
+
 import pytest
+from pydantic import BeforeValidator, SecretStr
 
 from lcp_backup.errors import SettingsError
-from lcp_backup.settings import RestoreStrategy, Settings
+from lcp_backup.setting_values import RestoreStrategy, holds_secret
+from lcp_backup.settings import Settings
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 DR = {
@@ -130,6 +134,27 @@ def test_the_source_belongs_to_this_account_unless_another_is_named() -> None:
 def test_a_scheduled_restore_takes_no_upload_unless_it_is_told_to() -> None:
     assert Settings.from_env({}).backup_restore_uploaded is False
     assert Settings.from_env({"LCP_BACKUP_RESTORE_UPLOADED": "TRUE"}).backup_restore_uploaded
+
+
+class SecretStrategy:
+    """No secret, whatever its name says."""
+
+
+@pytest.mark.parametrize(
+    ("annotation", "holds"),
+    [
+        (SecretStr, True),
+        (SecretStr | None, True),
+        (Annotated[SecretStr, BeforeValidator(str)] | None, True),
+        (Annotated[SecretStr | None, BeforeValidator(str)], True),
+        (dict[str, tuple[SecretStr, ...]], True),
+        (str | None, False),
+        (SecretStrategy, False),
+        (Literal["SecretStr"], False),
+    ],
+)
+def test_a_secret_is_known_by_its_type(annotation: object, holds: bool) -> None:
+    assert holds_secret(annotation) is holds
 
 
 def test_no_secret_is_shown_by_settings_or_their_errors() -> None:

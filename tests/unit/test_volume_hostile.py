@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lcp_backup.errors import ArchiveError, ArchiveRefused
-from lcp_backup.volume.staging import recover, stage
+from lcp_backup.volume.staging import stage
+from lcp_backup.volume.swap import recover
 from lcp_backup.volume.unpack import unpack
 from tests.trees import in_child
 from tests.unit.test_intake_volume import Store

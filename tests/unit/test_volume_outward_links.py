@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lcp_backup.errors import OutOfTime, VolumeError, VolumeIncomplete
-from lcp_backup.volume import staging
+from lcp_backup.volume import mounts
 from lcp_backup.volume.outward_links import carry_over
 from lcp_backup.volume.unpack import unpack
 from tests.trees import snapshot
@@ -73,7 +73,7 @@ def test_a_library_behind_a_link_that_stays_inside_is_backed_up(folder: Path) ->
 def test_a_restore_leaves_the_links_that_no_backup_holds(
     folder: Path, outside: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    monkeypatch.setattr(staging, "_mount_points", lambda: {folder} if way == "inside" else set())
+    monkeypatch.setattr(mounts, "mount_points", lambda: {folder} if way == "inside" else set())
     (folder / "logs").symlink_to(outside)
     (folder / "document_library" / "dangling").symlink_to("/nowhere")
     os.utime(folder / "logs", ns=(MOMENT, MOMENT), follow_symlinks=False)

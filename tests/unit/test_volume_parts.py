@@ -12,10 +12,10 @@ from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import read_segments
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
 from lcp_backup.errors import ArchiveRefused, InvalidRequest, NotFound, VolumeError
-from lcp_backup.volume import staging
+from lcp_backup.volume import mounts, staging
 from lcp_backup.volume.pack import pack
 from lcp_backup.volume.parts import Parts, checked_paths, unpack_parts
-from lcp_backup.volume.staging import StagedVolume
+from lcp_backup.volume.swap import StagedVolume
 from tests.buffers import Buffer
 from tests.trees import odd_tree, snapshot
 from tests.unit.test_volume_unpack import Tar
@@ -201,7 +201,7 @@ def test_paths_are_taken_as_people_write_them() -> None:
 def test_parts_replace_what_they_name_and_nothing_else(
     site: Path, stored: Stored, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "_mount_points", lambda: {site} if way == "inside" else set())
+    monkeypatch.setattr(mounts, "mount_points", lambda: {site} if way == "inside" else set())
     library = site / "document_library"
     (library / "1" / "c-small").write_text("changed")
     (library / "1" / "added").write_text("since")
@@ -291,7 +291,7 @@ def test_a_swap_of_parts_that_fails_at_any_rename_is_undone_whatever_the_portal_
 def test_the_previous_content_is_kept_when_asked_and_never_packed_or_restored_over(
     site: Path, stored: Stored, way: str, partly: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "_mount_points", lambda: {site} if way == "inside" else set())
+    monkeypatch.setattr(mounts, "mount_points", lambda: {site} if way == "inside" else set())
     changed = site / "document_library" / "1" / "c-small"
     changed.write_text("changed")
     paths = ("document_library/1",) if partly else ("document_library",)
@@ -311,7 +311,7 @@ def test_the_previous_content_is_kept_when_asked_and_never_packed_or_restored_ov
 def test_a_killed_restore_into_a_mounted_folder_is_not_in_the_way_of_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "_mount_points", lambda: {tmp_path})
+    monkeypatch.setattr(mounts, "mount_points", lambda: {tmp_path})
     (staging.stage(tmp_path).new / "half").touch()
     staging.check_empty(tmp_path)
     assert list(tmp_path.iterdir()) == []

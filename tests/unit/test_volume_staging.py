@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from lcp_backup.errors import InvalidRequest, VolumeError
-from lcp_backup.volume import staging
-from lcp_backup.volume.staging import StagedVolume, check_below, check_empty, recover, stage
+from lcp_backup.volume import mounts
+from lcp_backup.volume.staging import check_below, check_empty, stage
+from lcp_backup.volume.swap import StagedVolume, recover
 from tests.trees import (
     deep_tree,
     in_child,
@@ -37,8 +38,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["beside", "inside"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, folder: Path) -> str:
-    mounts = {folder} if request.param == "inside" else set()
-    monkeypatch.setattr(staging, "_mount_points", lambda: mounts)
+    mounted = {folder} if request.param == "inside" else set()
+    monkeypatch.setattr(mounts, "mount_points", lambda: mounted)
     return str(request.param)
 
 
@@ -69,7 +70,7 @@ def leftovers(folder: Path) -> list[Path]:
 def test_a_swap_killed_before_any_step_leaves_the_old_tree_or_the_new(
     mode: str, tmp_path: Path
 ) -> None:
-    source = Path(staging.__file__).parents[2]
+    source = Path(mounts.__file__).parents[2]
     result = subprocess.run(
         [sys.executable, PROGRAM, tmp_path, mode],
         env={"PYTHONPATH": str(source)},
@@ -116,7 +117,7 @@ def test_the_old_content_is_there_until_it_is_discarded(folder: Path) -> None:
 def test_a_mount_point_is_swapped_from_within_and_stays_what_it_is(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "_mount_points", lambda: {folder, Path("/")})
+    monkeypatch.setattr(mounts, "mount_points", lambda: {folder, Path("/")})
     inode = folder.stat().st_ino
     with stage(folder) as staged:
         assert folder in staged.new.parents
@@ -145,7 +146,7 @@ def test_a_parent_that_cannot_be_written_is_not_needed(
 
 def test_a_mount_below_the_folder_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = snapshot(folder)
-    monkeypatch.setattr(staging, "_mount_points", lambda: {folder / "old"})
+    monkeypatch.setattr(mounts, "mount_points", lambda: {folder / "old"})
     with pytest.raises(VolumeError, match="is mounted below it"):
         stage(folder)
     assert snapshot(folder) == before
@@ -159,8 +160,8 @@ def test_mount_points_are_read_as_the_kernel_writes_them(
         b"22 1 0:21 / /proc rw,nosuid - proc proc rw\n"
         b"40 1 0:38 / /mnt/a\\040b\\134c rw shared:1 - nfs4 fs-1:/ rw\n"
     )
-    monkeypatch.setattr(staging, "_MOUNTS", listed)
-    assert staging._mount_points() == {Path("/proc"), Path("/mnt/a b\\c")}
+    monkeypatch.setattr(mounts, "_MOUNTS", listed)
+    assert mounts.mount_points() == {Path("/proc"), Path("/mnt/a b\\c")}
 
 
 def test_a_folder_that_does_not_exist_is_made_with_those_above_it(tmp_path: Path) -> None:
@@ -553,7 +554,7 @@ def test_a_live_folder_that_cannot_be_changed_is_told_before_anything_is_done(
 def test_an_immovable_entry_stays_unless_it_is_to_be_replaced(
     folder: Path, monkeypatch: pytest.MonkeyPatch, immutable: Callable[[Path], None]
 ) -> None:
-    monkeypatch.setattr(staging, "_mount_points", lambda: {folder})
+    monkeypatch.setattr(mounts, "mount_points", lambda: {folder})
     (folder / "stays").write_text("stays")
     immutable(folder / "stays")
     with stage(folder) as staged:
@@ -614,7 +615,7 @@ def test_what_is_kept_is_never_laid_over_something(folder: Path) -> None:
 def test_a_drill_may_go_again_into_a_folder_where_a_leftover_stays(
     folder: Path, monkeypatch: pytest.MonkeyPatch, immutable: Callable[[Path], None]
 ) -> None:
-    monkeypatch.setattr(staging, "_mount_points", lambda: {folder})
+    monkeypatch.setattr(mounts, "mount_points", lambda: {folder})
     immutable(folder / "old" / "file")
     with stage(folder) as staged:
         staged.swap()
@@ -631,7 +632,7 @@ def test_a_folder_below_the_mount_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
 ) -> None:
     mount = tmp_path.resolve()
-    monkeypatch.setattr(staging, "_mount_points", lambda: {Path("/"), mount})
+    monkeypatch.setattr(mounts, "mount_points", lambda: {Path("/"), mount})
     (mount / "data" / "inner").mkdir(parents=True)
     (mount / "link").symlink_to("data/inner")
     expected = Path(os.path.realpath(mount / asked))
@@ -658,7 +659,7 @@ def test_a_folder_elsewhere_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, said: str
 ) -> None:
     mount = tmp_path.resolve() / "mount"
-    monkeypatch.setattr(staging, "_mount_points", lambda: {Path("/"), mount})
+    monkeypatch.setattr(mounts, "mount_points", lambda: {Path("/"), mount})
     live = mount / "data" if said != "is the live folder or holds it" else mount / "above" / "data"
     live.mkdir(parents=True)
     if asked == "data":
@@ -670,11 +671,11 @@ def test_a_folder_elsewhere_is_refused(
         check_below(mount / asked, live)
 
 
-@pytest.mark.parametrize("mounts", [set(), {Path("/")}])
+@pytest.mark.parametrize("mounted", [set(), {Path("/")}])
 def test_where_nothing_is_mounted_the_live_folders_parent_is_the_bound(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounts: set[Path]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounted: set[Path]
 ) -> None:
-    monkeypatch.setattr(staging, "_mount_points", lambda: mounts)
+    monkeypatch.setattr(mounts, "mount_points", lambda: mounted)
     live = tmp_path.resolve() / "site" / "data"
     live.mkdir(parents=True)
     assert check_below(live.parent / "drill", live) == live.parent / "drill"
@@ -689,7 +690,7 @@ def test_a_mount_point_itself_holds_what_lies_below_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live = tmp_path.resolve() / "data"
-    monkeypatch.setattr(staging, "_mount_points", lambda: {Path("/"), live})
+    monkeypatch.setattr(mounts, "mount_points", lambda: {Path("/"), live})
     assert check_below(live / "drill", live) == live / "drill"
     with pytest.raises(InvalidRequest, match="does not lie below"):
         check_below(live.parent / "drill", live)

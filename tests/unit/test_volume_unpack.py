@@ -29,7 +29,7 @@ from lcp_backup.errors import (
     VolumeError,
 )
 from lcp_backup.volume.pack import pack
-from lcp_backup.volume.staging import StagedVolume
+from lcp_backup.volume.swap import StagedVolume
 from lcp_backup.volume.unpack import unpack
 from tests.buffers import Buffer
 from tests.trees import TEXT, in_child, odd_tree, snapshot

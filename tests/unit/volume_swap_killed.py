@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lcp_backup.volume import staging
+from lcp_backup.volume import mounts, staging, swap
 
 OLD = {"document_library/1": "old 1", "same": "old", "only old": "x", ".hidden": "h"}
 NEW = {"document_library/1": "new 1", "document_library/2": "n", "same": "new", "fresh": "y"}
@@ -88,7 +88,7 @@ def set_up(work: Path, mode: str, number: int) -> Path:
     if mode != "fresh":
         write_tree(folder, OLD)
         (folder / "empty").mkdir()
-    staging._mount_points = lambda: {folder} if "inside" in mode else set()
+    mounts.mount_points = lambda: {folder} if "inside" in mode else set()
     return folder
 
 
@@ -126,8 +126,8 @@ def main(work: Path, mode: str) -> None:
             folder = set_up(work, mode, number)
             number += 1
             ended = in_child(lambda folder=folder: restore(folder, mode), step)  # type: ignore[misc]
-            recovered = in_child(lambda folder=folder: staging.recover(folder), again)  # type: ignore[misc]
-            staging.recover(folder)
+            recovered = in_child(lambda folder=folder: swap.recover(folder), again)  # type: ignore[misc]
+            swap.recover(folder)
             found = judge(
                 folder, mode, f"{mode}, killed at {step}, then at {again} of the recovery"
             )

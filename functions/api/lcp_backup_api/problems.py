@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
 from lcp_backup import errors
+from lcp_backup.invalid import Invalid
 from lcp_backup_api.backend import Backend
 from lcp_backup_api.identity import CHALLENGE
 
@@ -227,9 +228,10 @@ def answer(request: Request, error: Exception) -> JSONResponse:
         return _response(request, row._replace(status=HTTPStatus(error.status_code)),
                          str(error.detail), headers)  # fmt: skip
     if isinstance(error, RequestValidationError):
-        is_malformed = error.errors()[0]["type"] == "json_invalid"
+        # (FastAPI's error is none of pydantic's, but made of theirs.)
+        where, message, is_malformed = Invalid.of(error.errors()[0])
         row = _MALFORMED if is_malformed else TABLE[errors.InvalidRequest]
-        return _response(request, row, _first(error))
+        return _response(request, row, f"{where}: {message}")
     row = next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), _UNEXPECTED)
     if not isinstance(error, errors.BackupError) or error.is_explained_by_log:
         backend: Backend = request.app.state.backend
@@ -295,10 +297,3 @@ def _response(
         headers=headers or row.headers,
         media_type=MEDIA_TYPE,
     )
-
-
-def _first(error: RequestValidationError) -> str:
-    """The first thing that is wrong, without the value: it might be a secret."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {str(first['msg']).removeprefix('Value error, ')}"

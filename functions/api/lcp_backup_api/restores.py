@@ -7,6 +7,7 @@ from fastapi import APIRouter, Body, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lcp_backup.errors import InvalidRequest
+from lcp_backup.invalid import first_problem
 from lcp_backup.jobs.active_run import queued
 from lcp_backup.model import ArchiveKind, BackupId, Pause, RunKind
 from lcp_backup.requests import LATEST, MOST_SELECTED, RestoreRequest
@@ -91,9 +92,8 @@ def _event(backup_id: str, fields: dict[str, object]) -> dict[str, object]:
     try:
         RestoreRequest.model_validate(event)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the request"
-        raise InvalidRequest(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+        where, message, _ = first_problem(error)
+        raise InvalidRequest(f"{where or 'the request'}: {message}") from None
     return event
 
 

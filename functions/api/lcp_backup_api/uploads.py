@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
 
 from lcp_backup.errors import ArchiveRefused, InvalidRequest
+from lcp_backup.invalid import first_problem
 from lcp_backup.jobs.active_run import queued
 from lcp_backup.model import ArchiveKind, Run, RunKind, RunState, Upload
 from lcp_backup.uploads import SignedFile, were_refused
@@ -221,11 +222,10 @@ def _announcement(body: bytes) -> Announcement:
     try:
         return Announcement.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        if first["type"] == "json_invalid":
-            raise MalformedBody(f"the body: {first['msg']}") from None
-        where = ".".join(str(part) for part in first["loc"]) or "the body"
-        raise InvalidRequest(f"{where}: {first['msg']}") from None
+        where, message, is_malformed = first_problem(error)
+        if is_malformed:
+            raise MalformedBody(f"the body: {message}") from None
+        raise InvalidRequest(f"{where or 'the body'}: {message}") from None
 
 
 async def _files(request: Request) -> dict[ArchiveKind, bytes]:

@@ -13,8 +13,10 @@ from pydantic import Field, ValidationError
 
 from lcp_backup.archive.deflate import inflate_stream
 from lcp_backup.archive.streams import ByteSink, RangeSource
+from lcp_backup.document import FORMAT, Document, read_document
 from lcp_backup.errors import ArchiveDamaged
-from lcp_backup.model import FORMAT, Document, Segment, read_document
+from lcp_backup.invalid import first_problem
+from lcp_backup.model import Segment
 
 _WRITE_SIZE = 256 << 10
 _READ_SIZE = 1 << 20
@@ -163,5 +165,6 @@ def _parsed[T: Document](model: type[T], line: bytes, what: str, number: int) ->
     try:
         return model.model_validate_json(line)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise ArchiveDamaged(f"{what} is damaged at its entry {number}: {first['msg']}") from None
+        raise ArchiveDamaged(
+            f"{what} is damaged at its entry {number}: {first_problem(error).message}"
+        ) from None

@@ -27,7 +27,7 @@ _TAIL = bytes(BLOCK - 345)
 _CHECKSUM_BLANK = b"        "
 
 
-class Kind(Enum):
+class MemberKind(Enum):
     """What members are, by the type flags written here."""
 
     FILE = b"0"
@@ -45,7 +45,7 @@ def padding(size: int) -> bytes:
 
 def header(
     name: bytes,
-    kind: Kind,
+    kind: MemberKind,
     *,
     size: int = 0,
     mode: int,
@@ -64,7 +64,7 @@ def header(
         mtime_ns: nanoseconds since 1970 UTC, negative before.
         target: what a link points to; for a hard link, the name of an earlier member.
     """
-    if kind is Kind.FOLDER:
+    if kind is MemberKind.FOLDER:
         name += b"/"
     seconds, fraction = divmod(mtime_ns, _SECOND)
     records = b""
@@ -112,7 +112,7 @@ def file_head(name: str, size: int, mtime: int) -> bytes:
     raw_name = name.encode()
     records = _record(b"path", raw_name) + _record(b"size", b"%d" % size)
     small_size = size if size <= _MAX_SIZE else 0
-    block = _block(raw_name[:_MAX_NAME], Kind.FILE, small_size, mode=0o644, mtime=mtime)
+    block = _block(raw_name[:_MAX_NAME], MemberKind.FILE, small_size, mode=0o644, mtime=mtime)
     head = _pax(records) + block
     if len(head) != FILE_HEAD_SIZE:
         raise ValueError(f"the name of the archive's file is too long: {name[:100]!r}")
@@ -147,12 +147,12 @@ def _pax(records: bytes) -> bytes:
 
 @lru_cache(maxsize=512)
 def _pax_block(size: int) -> bytes:
-    return _block(b"././@PaxHeader", Kind.PAX, size, mode=0o644, mtime=0)
+    return _block(b"././@PaxHeader", MemberKind.PAX, size, mode=0o644, mtime=0)
 
 
 def _block(
     name: bytes,
-    kind: Kind,
+    kind: MemberKind,
     size: int,
     *,
     mode: int,

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
-from lcp_backup.archive.tar import BLOCK, Kind
+from lcp_backup.archive.tar import BLOCK, MemberKind
 from lcp_backup.errors import ArchiveDamaged, ArchiveRefused
 
 MAX_HEADER: Final = 256 << 10
@@ -27,12 +27,12 @@ _FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s6s82s155s12x")
 _ZEROS = bytes(BLOCK)
 _POSIX = b"ustar\0"
 _KINDS = {
-    b"0": Kind.FILE,
-    b"\0": Kind.FILE,
-    b"7": Kind.FILE,
-    b"1": Kind.SECOND_NAME,
-    b"2": Kind.LINK,
-    b"5": Kind.FOLDER,
+    b"0": MemberKind.FILE,
+    b"\0": MemberKind.FILE,
+    b"7": MemberKind.FILE,
+    b"1": MemberKind.SECOND_NAME,
+    b"2": MemberKind.LINK,
+    b"5": MemberKind.FOLDER,
 }
 _PAX = (b"x", b"X")
 """The standard's extended header, and Solaris's before there was a standard."""
@@ -48,7 +48,7 @@ class Member(NamedTuple):
 
     name: str
     """As it stands there; bytes that are no UTF-8 are surrogates, as in names of the system."""
-    kind: Kind | None
+    kind: MemberKind | None
     """None: something that is none of these, in words in `found`."""
     size: int
     """Bytes of content; 0 for what has none."""
@@ -286,11 +286,11 @@ class _Fields:
         size = _decimal(records, "size", self._size)
         if self.flag == b"S" or any(keyword.startswith("GNU.sparse.") for keyword in records):
             kind, found = None, "a sparse file"
-        elif kind is Kind.FILE and name.endswith("/") and not size:
-            kind = Kind.FOLDER  # as version 7 wrote them
-        if kind is Kind.FOLDER:
+        elif kind is MemberKind.FILE and name.endswith("/") and not size:
+            kind = MemberKind.FOLDER  # as version 7 wrote them
+        if kind is MemberKind.FOLDER:
             name = name.rstrip("/") or name
-        if kind not in (Kind.FILE, None):
+        if kind not in (MemberKind.FILE, None):
             size = 0  # a link's is that of the file, a folder's is a hint
         return Member(
             name=name,

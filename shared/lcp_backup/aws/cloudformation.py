@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_pascal
 
 from lcp_backup.errors import AwsError, BackupError, InvalidRequest
+from lcp_backup.invalid import first_problem
 
 _MAX_ANSWER = 4096  # bytes; CloudFormation takes no more
 _ATTEMPTS = 4
@@ -46,10 +47,9 @@ class ResourceRequest(BaseModel):
         try:
             return cls.model_validate(event)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
+            where, message, _ = first_problem(error)
             raise InvalidRequest(
-                f"this is no request of CloudFormation: {where}: {first['msg']}"
+                f"this is no request of CloudFormation: {where}: {message}"
             ) from None
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import batched
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,6 +34,7 @@ from lcp_backup.aws.s3_bucket import (
     lock_arguments,
     while_busy,
 )
+from lcp_backup.aws.s3_reader import ObjectReader
 from lcp_backup.aws.s3_writer import ObjectWriter
 from lcp_backup.errors import ObjectNotFound, PreconditionFailed, StorageError
 
@@ -322,7 +324,8 @@ class ObjectStore:
         """A RangeSource over one object as it is now; raises ObjectNotFound."""
         with self._bucket.errors_for("read", key), self._absence_told(key):
             head = self._client.head_object(**self._bucket.arguments, Key=key)
-        return ObjectReader(self, key, head["ContentLength"], head["ETag"])
+        etag = head["ETag"]
+        return ObjectReader(partial(self.read_range, key, etag), head["ContentLength"], etag)
 
     def writer(
         self,
@@ -395,25 +398,3 @@ class ObjectStore:
                 except (HTTPError, HTTPClientError, IncompleteReadError):
                     self._pause(0.2 * 2**attempt)
             return read()
-
-
-class ObjectReader:
-    """A RangeSource over one object; it is the same object for as long as the reader is used."""
-
-    def __init__(self, store: ObjectStore, key: str, size: int, etag: str) -> None:
-        self._store = store
-        self._key = key
-        self._size = size
-        self.etag = etag
-        """S3's tag of the object."""
-
-    @property
-    def size(self) -> int:
-        """Bytes in the object."""
-        return self._size
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes from `offset`; raises StorageError when they cannot be had."""
-        if length == 0:
-            return b""
-        return self._store.read_range(self._key, self.etag, offset, length)

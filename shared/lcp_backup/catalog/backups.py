@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import batched
 
-from lcp_backup.aws.s3 import ObjectReader, ObjectStore, OpenMultipart
+from lcp_backup.aws.s3 import ObjectStore, OpenMultipart
 from lcp_backup.aws.s3_bucket import LockMode, ObjectLock
+from lcp_backup.aws.s3_reader import ObjectReader
 from lcp_backup.aws.s3_writer import ObjectWriter
 from lcp_backup.catalog.keys import MANIFEST, Keys, archive_name, index_name
 from lcp_backup.errors import (

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog.keys import Keys
+from lcp_backup.document import read_document
 from lcp_backup.errors import LeaseHeld, LeaseLost, ObjectNotFound, PreconditionFailed
-from lcp_backup.model import Lease, RunKind, read_document
+from lcp_backup.model import Lease, RunKind
 
 
 class StoredLease:

@@ -5,8 +5,9 @@ from datetime import datetime
 
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog.keys import Keys
+from lcp_backup.document import read_document
 from lcp_backup.errors import ObjectNotFound
-from lcp_backup.model import Pause, read_document
+from lcp_backup.model import Pause
 
 
 class StoredPause:

@@ -7,7 +7,8 @@ signed for it, while a URL for the object itself could still be used afterwards.
 from collections.abc import Iterable
 from datetime import timedelta
 
-from lcp_backup.aws.s3 import ObjectReader, ObjectStore, StoredPart
+from lcp_backup.aws.s3 import ObjectStore, StoredPart
+from lcp_backup.aws.s3_reader import ObjectReader
 from lcp_backup.catalog.keys import Keys
 from lcp_backup.errors import InvalidRequest, NotFound, ObjectNotFound, UnknownFormat
 from lcp_backup.model import ArchiveKind, RunId, RunKind, Upload

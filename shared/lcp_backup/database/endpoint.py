@@ -14,7 +14,7 @@ from pymysql.constants import CR, ER
 from lcp_backup.database import tls
 from lcp_backup.database.local_infile import LoadingConnection
 from lcp_backup.errors import DatabaseUnreachable
-from lcp_backup.settings import DatabaseTls
+from lcp_backup.setting_values import DatabaseTls
 
 type Connection = pymysql.Connection[pymysql.cursors.Cursor]
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Collection
 
-from lcp_backup.database.endpoint import Connection
+from lcp_backup.database.endpoint import Connection, DatabaseEndpoint
 from lcp_backup.database.sql import execute, text
+from lcp_backup.errors import InvalidRequest, LoadFailed
 
 
 def referring_tables(control: Connection, schema: str, tables: Collection[str]) -> dict[str, str]:
@@ -50,3 +51,49 @@ def dangling_keys(connection: Connection, schema: str) -> list[tuple[str, str]]:
         schema,
     )
     return [(text(table), text(other)) for table, other in rows]
+
+
+def check_ties(control: Connection, staging: str) -> None:
+    """A foreign key to a table that does not come along would point to staging for ever.
+
+    Raises LoadFailed.
+    """
+    for table, other in dangling_keys(control, staging):
+        raise dangling_key(table, other)
+
+
+def dangling_key(table: str, other: str) -> LoadFailed:
+    """The error that refuses a dump for a key to a table that it does not hold."""
+    reason = (
+        f"table {table!r} has a foreign key to {other!r}, which the dump does not hold: dump that"
+        " table too, or drop the key before the dump is made"
+    )
+    return LoadFailed(reason, public=reason)
+
+
+def check_ties_of_live(
+    control: Connection, endpoint: DatabaseEndpoint, tables: Collection[str]
+) -> None:
+    """A live foreign key follows the table it points to out of the schema: so none may.
+
+    Raises InvalidRequest.
+    """
+    tied = referring_tables(control, endpoint.name, tables)
+    if tied:
+        raise InvalidRequest(
+            f"live tables that are not restored have foreign keys to {', '.join(tied.values())}:"
+            f" name {', '.join(tied)} as well, or restore into another database"
+        )
+
+
+def check_ties_from_elsewhere(control: Connection, endpoint: DatabaseEndpoint) -> None:
+    """Those of others would follow the old tables out of the schema, and point to nothing.
+
+    Raises InvalidRequest.
+    """
+    keys = keys_from_elsewhere(control, endpoint.name)
+    if keys:
+        raise InvalidRequest(
+            f"foreign keys of other schemas point to the live tables: {', '.join(keys[:5])}: drop"
+            " them, restore, and add them again; or restore into another database"
+        )

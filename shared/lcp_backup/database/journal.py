@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from lcp_backup.database.endpoint import Connection
-from lcp_backup.database.policy import Kind
+from lcp_backup.database.rulings import StatementKind
 from lcp_backup.database.sql import as_hex, drop_schema, execute, has_table, quote, tables_of
 
 BEFORE: Final = "before_swap"
@@ -40,7 +40,7 @@ class Fact(StrEnum):
 class StoredCode:
     """A view, trigger, routine or event, and the session in which it has to be created."""
 
-    kind: Kind
+    kind: StatementKind
     name: str
     statement: bytes
     """Without a definer: who creates it owns it."""
@@ -115,7 +115,7 @@ class Journal:
         Of a view the last definition counts: dumps define a stand-in first.
         """
         table = self._table(_STORED_CODE)
-        if code.kind is Kind.VIEW:
+        if code.kind is StatementKind.VIEW:
             execute(
                 self._control,
                 f"DELETE FROM {table}"  # noqa: S608 -- a quoted name, and digits
@@ -163,7 +163,7 @@ class Journal:
             assert isinstance(disabled, bytes)
             found.append(
                 StoredCode(
-                    kind=Kind(str(kind)),
+                    kind=StatementKind(str(kind)),
                     name=str(name),
                     statement=statement,
                     character_set=str(charset),

@@ -17,19 +17,22 @@ import pymysql
 
 from lcp_backup.database import accounts
 from lcp_backup.database.accounts import Accounts
+from lcp_backup.database.control import controlled
 from lcp_backup.database.definition import references
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, ask_server, connect
 from lcp_backup.database.foreign_keys import (
-    dangling_keys,
-    keys_from_elsewhere,
-    referring_tables,
+    check_ties,
+    check_ties_from_elsewhere,
+    check_ties_of_live,
+    dangling_key,
 )
 from lcp_backup.database.journal import Journal
 from lcp_backup.database.loader import Loaded, Loader, OrderMattersError, PlanRows
 from lcp_backup.database.local_infile import LoadingConnection, allows_local_infile
 from lcp_backup.database.pieces import Dump, IndexedDump, PlacedStatement, StreamedDump
-from lcp_backup.database.policy import Kind, Policy
+from lcp_backup.database.policy import Policy
 from lcp_backup.database.rows import RowPlan, columns_of
+from lcp_backup.database.rulings import StatementKind
 from lcp_backup.database.session import Session, Staging
 from lcp_backup.database.sql import (
     describe,
@@ -48,7 +51,6 @@ from lcp_backup.database.stored_code import drop_all, is_empty, set_defaults_asi
 from lcp_backup.database.swap import (
     Between,
     Scope,
-    controlled,
     create_staging,
     discard,
     recover,
@@ -146,9 +148,9 @@ def stage(
     recover(endpoint, given)
     with controlled(endpoint) as control, _database_errors("staged"):
         if scope.tables is not None:
-            _check_ties_of_live(control, endpoint, scope.tables)
+            check_ties_of_live(control, endpoint, scope.tables)
         else:
-            _check_ties_from_elsewhere(control, endpoint)
+            check_ties_from_elsewhere(control, endpoint)
         name = accounts.idle_owner(control, endpoint.name)
         with accounts.owner(control, endpoint, given.site, name):
             # Nothing is done as the owner yet: that it can be had is found out before anything is.
@@ -197,7 +199,7 @@ def overwrite(
         ):
             with account:
                 pass
-        _check_ties_from_elsewhere(control, endpoint)
+        check_ties_from_elsewhere(control, endpoint)
         policy = Policy(dumped_name, uploaded=not dump.by_dump_program, server=ask_server(control))
         _judge_all(dump, policy, check)
         make_writable(control, endpoint.name)
@@ -261,7 +263,7 @@ class _Load:
                     connections,
                 )
             _verify(loaded.tables, tables_of(self.control, staging))
-            _check_ties(self.control, staging)
+            check_ties(self.control, staging)
             try_all(endpoint, self.control, staging, journal.kept(), self.check)
             set_defaults_aside(self.control, staging, self.endpoint.name, journal)
         return loaded
@@ -316,42 +318,6 @@ def _verify(expected: Iterable[str], found: Iterable[str]) -> None:
         )
 
 
-def _check_ties(control: Connection, staging: str) -> None:
-    """A foreign key to a table that does not come along would point to staging for ever."""
-    for table, other in dangling_keys(control, staging):
-        raise _tied(table, other)
-
-
-def _tied(table: str, other: str) -> LoadFailed:
-    reason = (
-        f"table {table!r} has a foreign key to {other!r}, which the dump does not hold: dump that"
-        " table too, or drop the key before the dump is made"
-    )
-    return LoadFailed(reason, public=reason)
-
-
-def _check_ties_of_live(
-    control: Connection, endpoint: DatabaseEndpoint, tables: Collection[str]
-) -> None:
-    """A live foreign key follows the table it points to out of the schema: so none may."""
-    tied = referring_tables(control, endpoint.name, tables)
-    if tied:
-        raise InvalidRequest(
-            f"live tables that are not restored have foreign keys to {', '.join(tied.values())}:"
-            f" name {', '.join(tied)} as well, or restore into another database"
-        )
-
-
-def _check_ties_from_elsewhere(control: Connection, endpoint: DatabaseEndpoint) -> None:
-    """They would follow the old tables out of the schema, and point to nothing in the end."""
-    keys = keys_from_elsewhere(control, endpoint.name)
-    if keys:
-        raise InvalidRequest(
-            f"foreign keys of other schemas point to the live tables: {', '.join(keys[:5])}: drop"
-            " them, restore, and add them again; or restore into another database"
-        )
-
-
 def _attempted(attempt: Callable[[int], Loaded], dump: Dump, connections: int) -> Loaded:
     """Loads over several connections; a dump that cannot be, over one and as it was written.
 
@@ -370,7 +336,7 @@ def _attempted(attempt: Callable[[int], Loaded], dump: Dump, connections: int) -
 
 
 def _judge_all(dump: Dump, policy: Policy, check: Callable[[], None]) -> None:
-    """Raises ArchiveRefused for a statement that a load would refuse, LoadFailed as `_check_ties`.
+    """Raises ArchiveRefused for a statement that a load would refuse, LoadFailed as `check_ties`.
 
     (Names are compared without case, as some servers do: the load itself knows better.)
     """
@@ -381,13 +347,13 @@ def _judge_all(dump: Dump, policy: Policy, check: Callable[[], None]) -> None:
         for statement in splitter.split(piece.raw, check):
             check()
             ruling = policy.judge(PlacedStatement(piece, statement))
-            if ruling.kind is Kind.TABLE:
+            if ruling.kind is StatementKind.TABLE:
                 if ruling.creates:
                     created.add(ruling.name.lower())
                 tied.update(dict.fromkeys(references(ruling.sql), ruling.name))
     for other, table in tied.items():
         if other.lower() not in created:
-            raise _tied(table, other)
+            raise dangling_key(table, other)
 
 
 def _discard_if_possible(control: Connection, endpoint: DatabaseEndpoint) -> None:

@@ -16,8 +16,9 @@ from lcp_backup.database.crew import Crew
 from lcp_backup.database.definition import Definition, taken_apart
 from lcp_backup.database.local_infile import LoadingConnection
 from lcp_backup.database.pieces import Dump, Piece, PlacedStatement
-from lcp_backup.database.policy import OBJECTS, Kind, Policy, Ruling, head
+from lcp_backup.database.policy import Policy, head
 from lcp_backup.database.rows import RowPlan
+from lcp_backup.database.rulings import OBJECTS, Ruling, StatementKind
 from lcp_backup.database.session import Session, Staging
 from lcp_backup.database.statements import Statement, StatementSplitter
 from lcp_backup.errors import InvalidRequest, LoadFailed
@@ -32,9 +33,10 @@ _KEYS = re.compile(rb"\b(?:DISABLE|ENABLE)\s+KEYS[\s*/]*\Z", re.IGNORECASE)
 
 _BETWEEN_TABLES: Final = frozenset({Section.HEAD, Section.DEFINITION, Section.ROWS})
 _AMONG_ROWS: Final = frozenset(
-    {Kind.ROWS, Kind.TABLE, Kind.SESSION, Kind.LOCK, Kind.NOTHING, Kind.LEFT_OUT}
-)
-_IDLE: Final = frozenset({Kind.LOCK, Kind.NOTHING, Kind.LEFT_OUT})
+    {StatementKind.ROWS, StatementKind.TABLE, StatementKind.SESSION, StatementKind.LOCK,
+    StatementKind.NOTHING, StatementKind.LEFT_OUT}
+)  # fmt: skip
+_IDLE: Final = frozenset({StatementKind.LOCK, StatementKind.NOTHING, StatementKind.LEFT_OUT})
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ class Loader:
             self._base = target.session.state()
         touched = False
         for statement, ruling in self._judged(piece):
-            touched = touched or ruling.kind is Kind.SESSION
+            touched = touched or ruling.kind is StatementKind.SESSION
             where = PlacedStatement(piece, statement).tell
             if ruling.creates:
                 definition = self._define(ruling, apart=apart)
@@ -207,9 +209,9 @@ class Loader:
                 self._tell_of(ruling)
             if ruling.drops:
                 self._tables.pop(ruling.name, None)
-            if in_head and ruling.kind is Kind.SESSION:
+            if in_head and ruling.kind is StatementKind.SESSION:
                 self._head.append(ruling)
-            if ruling.kind is Kind.ROWS:
+            if ruling.kind is StatementKind.ROWS:
                 inserted = target.session.run(where, ruling)
                 self._as_statements += inserted
                 if ruling.name in self._tables:
@@ -291,14 +293,14 @@ class Loader:
                 raise OrderMattersError
             if ruling.kind in _IDLE:
                 continue
-            if ruling.kind is Kind.TABLE:
+            if ruling.kind is StatementKind.TABLE:
                 if not _KEYS.search(ruling.sql):
                     raise OrderMattersError
                 if table is not None and table.definition.counted:
                     continue  # InnoDB keeps its keys whatever one says
-            touched = touched or ruling.kind is Kind.SESSION
+            touched = touched or ruling.kind is StatementKind.SESSION
             where = PlacedStatement(piece, statement).tell
-            if ruling.kind is not Kind.ROWS:
+            if ruling.kind is not StatementKind.ROWS:
                 session.run(where, ruling)
                 continue
             plan = self._plan_for(session, table, ruling) if as_data and not touched else None
@@ -376,7 +378,7 @@ class Loader:
         subject = f"{ruling.kind} {ruling.name}"
         if ruling.definer:
             self._definers[subject] = ruling.definer
-        if ruling.kind is Kind.EVENT and not self._dump.by_dump_program:
+        if ruling.kind is StatementKind.EVENT and not self._dump.by_dump_program:
             self._disabled.append(ruling.name)
 
     def _judged(self, piece: Piece) -> Iterator[tuple[Statement, Ruling]]:
@@ -386,7 +388,7 @@ class Loader:
             self._check()
             ruling = self._policy.judge(PlacedStatement(piece, statement))
             count += 1
-            if ruling.kind is Kind.LEFT_OUT:
+            if ruling.kind is StatementKind.LEFT_OUT:
                 self._left_out[head(statement.text)] = None
             yield statement, ruling
         with self._lock:

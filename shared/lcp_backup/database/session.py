@@ -10,8 +10,9 @@ from pymysql.constants import ER
 
 from lcp_backup.database.journal import Journal, StoredCode
 from lcp_backup.database.local_infile import LoadingConnection
-from lcp_backup.database.policy import OBJECTS, Kind, Ruling, head
+from lcp_backup.database.policy import head
 from lcp_backup.database.rows import RowPlan, only_literals
+from lcp_backup.database.rulings import OBJECTS, Ruling, StatementKind
 from lcp_backup.database.sql import (
     describe,
     execute,
@@ -61,7 +62,7 @@ class Session:
         Raises LoadFailed, which names the statement by place and head, never by row data;
         ArchiveRefused for a row statement that holds more than literals.
         """
-        if ruling.kind is Kind.ROWS:
+        if ruling.kind is StatementKind.ROWS:
             _check_literals(where, ruling)
         size = len(ruling.sql)
         if size >= self._packet:
@@ -79,7 +80,7 @@ class Session:
             lost = "the connection was lost at" if is_lost(error) else "the server refused"
             if is_denied(error):
                 lost = "the loader, which has rights on the staging schema only, was refused"
-            said = describe(error, rows=ruling.kind is Kind.ROWS)
+            said = describe(error, rows=ruling.kind is StatementKind.ROWS)
             place = f"{lost} {where()}"
             raise LoadFailed(
                 f"{place}: {said}: {head(ruling.sql)}",
@@ -190,10 +191,10 @@ class Staging:
         """Does what the ruling says, in the staging schema."""
         if ruling.kind in OBJECTS:
             code = self.session.stored_code(ruling)
-            if ruling.kind is Kind.EVENT and not self._enable_events:
+            if ruling.kind is StatementKind.EVENT and not self._enable_events:
                 code = replace(code, statement=code.disabled)
             self._journal.keep(code)
-        elif ruling.kind in {Kind.CREATE_SCHEMA, Kind.ALTER_SCHEMA}:
+        elif ruling.kind in {StatementKind.CREATE_SCHEMA, StatementKind.ALTER_SCHEMA}:
             if ruling.sql.strip():
                 sql = f"ALTER DATABASE {quote(self._schema)} ".encode() + ruling.sql
                 self.session.run(where, Ruling(ruling.kind, sql, self._schema))
@@ -202,7 +203,13 @@ class Staging:
 
 
 _NOT_FOR_STAGING: Final = frozenset(
-    {Kind.DROP_SCHEMA, Kind.DROP_OBJECT, Kind.LOCK, Kind.NOTHING, Kind.LEFT_OUT}
+    {
+        StatementKind.DROP_SCHEMA,
+        StatementKind.DROP_OBJECT,
+        StatementKind.LOCK,
+        StatementKind.NOTHING,
+        StatementKind.LEFT_OUT,
+    }
 )
 
 

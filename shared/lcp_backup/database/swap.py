@@ -21,22 +21,21 @@ SYSTEM_USER) goes with the schema: the new tables are moved back to staging for 
 by `emptied`, from which it only goes forward.
 """
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from hashlib import sha256
-from hmac import digest
 from typing import Final, NoReturn
 
 import pymysql
 from pymysql.constants import ER
 
-from lcp_backup.database import accounts, stored_code
+from lcp_backup.database import accounts, live_code, stored_code
 from lcp_backup.database.accounts import Accounts
+from lcp_backup.database.control import controlled
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint
 from lcp_backup.database.journal import AFTER, BEFORE, EMPTIED, Fact, Journal
-from lcp_backup.database.policy import Kind
+from lcp_backup.database.rulings import StatementKind
 from lcp_backup.database.sql import (
     collation_of,
     describe,
@@ -49,15 +48,11 @@ from lcp_backup.database.sql import (
     numbered,
     quote,
     tables_of,
-    usable,
-    working,
 )
-from lcp_backup.errors import Conflict, LoadFailed, RestoredInPart
+from lcp_backup.errors import LoadFailed, RestoredInPart
 
 type Between = Callable[[str], None]
 
-_LOCK_WAIT_SECONDS: Final = 90
-"""Longer than a statement of a killed restore can still wait inside the server (`sql.working`)."""
 _MOST_WORKED_AROUND: Final = 9
 """Schemas that cannot be dropped, of one purpose."""
 
@@ -82,27 +77,6 @@ class Scope:
     """Only these tables, with their triggers; None means everything."""
     keep_in: str | None = None
     """A schema, which must not exist, that keeps the old tables; None means that they go."""
-
-
-@contextmanager
-def controlled(endpoint: DatabaseEndpoint) -> Iterator[Connection]:
-    """A connection, in no schema, that alone may stage, swap or recover this database.
-
-    The server keeps the lock until the connection is gone on its side too: a statement that a
-    killed restore left running there is never overtaken. The lock's name comes of the master's
-    password, so that the site's own account cannot take it. Raises Conflict when it is held,
-    DatabaseUnreachable.
-    """
-    with working(endpoint, None) as connection:
-        secret = endpoint.password.get_secret_value().encode()
-        lock = "lcp:" + digest(secret, endpoint.name.lower().encode(), sha256).hex()[:48]
-        with usable(endpoint):
-            ((got,),) = execute(connection, "SELECT GET_LOCK(%s, %s)", lock, _LOCK_WAIT_SECONDS)
-        if got != 1:
-            raise Conflict(
-                f"another restore still works on the database {endpoint.name!r}: try again later"
-            )
-        yield connection
 
 
 def create_staging(control: Connection, endpoint: DatabaseEndpoint) -> str:
@@ -208,10 +182,10 @@ def _exchange(control: Connection, endpoint: DatabaseEndpoint, scope: Scope, ste
         raise LoadFailed(f"{scope.keep_in} exists: the old tables cannot be kept there")
     previous = scope.keep_in or _free_schema(control, f"{live}_lcp_previous")
     existed = has_schema(control, live)
-    triggers = stored_code.live_triggers(control, endpoint, scope.tables) if existed else []
+    triggers = live_code.live_triggers(control, endpoint, scope.tables) if existed else []
     # Nor may a view have the name of a table that comes.
     coming = tables_of(control, staging)
-    views = stored_code.live_views(control, endpoint, coming) if existed else []
+    views = live_code.live_views(control, endpoint, coming) if existed else []
     control.begin()
     journal.note(Fact.PREVIOUS, previous)
     if not existed:
@@ -288,8 +262,8 @@ def _undo(control: Connection, endpoint: DatabaseEndpoint, given: Accounts) -> N
         missing = [
             code
             for code in journal.kept(live=True)
-            if (code.kind is Kind.TRIGGER and code.name not in triggers)
-            or (code.kind is Kind.VIEW and not has_table(control, live, code.name))
+            if (code.kind is StatementKind.TRIGGER and code.name not in triggers)
+            or (code.kind is StatementKind.VIEW and not has_table(control, live, code.name))
         ]
         if missing:
             make_writable(control, live)

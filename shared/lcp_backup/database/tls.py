@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import Final
 
-from lcp_backup.settings import DatabaseTls
+from lcp_backup.setting_values import DatabaseTls
 
 RDS_CA: Final = Path(__file__).with_name("rds-ca.pem")
 """Amazon's authorities. They lie beside the code: the functions without the client layer need them

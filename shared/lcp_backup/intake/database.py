@@ -6,14 +6,15 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from lcp_backup.archive.deflate import inflate_stream
-from lcp_backup.archive.tar import Kind as MemberKind
+from lcp_backup.archive.tar import MemberKind
 from lcp_backup.archive.untar import TarReader
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
 from lcp_backup.database.dump import SANDBOX_LINE
 from lcp_backup.database.endpoint import Flavour
 from lcp_backup.database.pieces import Piece, PlacedStatement, StreamedDump
-from lcp_backup.database.policy import Kind, Policy, Ruling
+from lcp_backup.database.policy import Policy
 from lcp_backup.database.reader import StatementReader
+from lcp_backup.database.rulings import Ruling, StatementKind
 from lcp_backup.database.statements import StatementSplitter
 from lcp_backup.database.tokens import EVERY, NotTakenError
 from lcp_backup.errors import ArchiveDamaged, ArchiveRefused
@@ -201,10 +202,10 @@ class _Ends:
 
     def see(self, ruling: Ruling, statement: bytes) -> None:
         """One statement after the other."""
-        if ruling.kind is Kind.ROWS or ruling.kind is Kind.TABLE:
+        if ruling.kind is StatementKind.ROWS or ruling.kind is StatementKind.TABLE:
             self._tables = True
             self.seen = self._put_back = False
-        elif ruling.kind is Kind.SESSION:
+        elif ruling.kind is StatementKind.SESSION:
             self._saved = self._saved or _SAVES.search(statement) is not None
             self._put_back = self._put_back or _PUTS_BACK.search(statement) is not None
             # Navicat: what is switched off at the beginning is switched on at the end.
@@ -213,9 +214,9 @@ class _Ends:
             self._unchecked = self._unchecked or (
                 not self._tables and _KEYS_UNCHECKED.search(statement) is not None
             )
-        elif ruling.kind is Kind.LOCK:
+        elif ruling.kind is StatementKind.LOCK:
             self._locked = ruling.sql[:6].upper() != b"UNLOCK"
-        elif ruling.kind is Kind.NOTHING:
+        elif ruling.kind is StatementKind.NOTHING:
             first = statement[:6].upper()
             if first.startswith((b"START", b"BEGIN")) or _NO_AUTOCOMMIT.search(statement):
                 self._open, self._whole = True, not self._tables
@@ -266,7 +267,7 @@ def _judged(
         ruling = policy.judge(judged)
         # (No statement that ends a dump is long.)
         ends.see(ruling, statement.raw[statement.begin : statement.end][:_HEAD_SIZE])
-        if ruling.kind is Kind.TABLE and ruling.creates:
+        if ruling.kind is StatementKind.TABLE and ruling.creates:
             created.add(ruling.name)
     return created
 

@@ -114,7 +114,7 @@ class _Rewritten:
     def add_folder(self, parts: list[str], attributes: Attributes) -> None:
         name = self._placed(parts, _What.FOLDER)
         if name is not None:
-            self._begin(name, tar.Kind.FOLDER, attributes)
+            self._begin(name, tar.MemberKind.FOLDER, attributes)
             self.folders += 1
 
     def add_file(
@@ -123,7 +123,7 @@ class _Rewritten:
         if self._is_left_out(parts):
             return
         name = self._required(parts, _What.FILE)
-        self._begin(name, tar.Kind.FILE, attributes, size=size)
+        self._begin(name, tar.MemberKind.FILE, attributes, size=size)
         done = 0
         for piece in content:
             while piece:
@@ -140,7 +140,7 @@ class _Rewritten:
     def add_link(self, parts: list[str], target: str, attributes: Attributes) -> None:
         name = self._required(parts, _What.LINK)
         check_link(name, target, MOST_TARGET)
-        self._begin(name, tar.Kind.LINK, attributes, target=target)
+        self._begin(name, tar.MemberKind.LINK, attributes, target=target)
         self.links += 1
 
     def add_name(self, parts: list[str], existing: list[str]) -> None:
@@ -160,7 +160,7 @@ class _Rewritten:
         self._places.share(parts[1:] if self._drop_top else parts, first)
         # A hard link's own attributes mean nothing: it is another name of a file.
         attributes = Attributes(0o644, 0, 0, 0)
-        self._begin(name, tar.Kind.SECOND_NAME, attributes, target=target)
+        self._begin(name, tar.MemberKind.SECOND_NAME, attributes, target=target)
         self.files += 1
 
     def require_library(self) -> None:
@@ -222,7 +222,7 @@ class _Rewritten:
     def _begin(
         self,
         name: str,
-        kind: tar.Kind,
+        kind: tar.MemberKind,
         attributes: Attributes,
         *,
         size: int = 0,

@@ -12,7 +12,8 @@ from lcp_backup import VERSION
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile, WrittenArchive
 from lcp_backup.catalog import Catalog
 from lcp_backup.database import preflight
-from lcp_backup.database.dump import check_flavours, find_program, start_dump
+from lcp_backup.database.dump import start_dump
+from lcp_backup.database.dump_program import check_flavours, find_program
 from lcp_backup.database.endpoint import DatabaseEndpoint, ask_server, generated_columns
 from lcp_backup.database.sections import Cut, SectionCutter
 from lcp_backup.database.sql import max_packet, usable, working

@@ -25,9 +25,10 @@ from lcp_backup.jobs.active_run import (
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.model import Archive, BackupType, Manifest, Notice, RunKind, Segment
 from lcp_backup.requests import LATEST, RestoreRequest
-from lcp_backup.settings import RestoreStrategy, Settings
+from lcp_backup.setting_values import RestoreStrategy
+from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
-from lcp_backup.volume import parts, staging, unpack
+from lcp_backup.volume import parts, staging, swap, unpack
 from lcp_backup.volume.mounts import check_mounted
 
 _MOST_DEFINERS: Final = 1000
@@ -221,7 +222,7 @@ class _Restore:
         )
         self.run.step("finishing or undoing what an earlier restore left")
         # (Of the database, `stage` and `overwrite` do the same first.)
-        self.run.note(staging.recover(Path(self.settings.backup_folder)))
+        self.run.note(swap.recover(Path(self.settings.backup_folder)))
         in_place = (
             request.is_whole and self.settings.backup_restore_strategy is RestoreStrategy.OVERWRITE
         )
@@ -240,7 +241,7 @@ class _Restore:
                 undo.callback(staged.discard)
                 return staged
 
-            def stage_volume(check: Check) -> staging.StagedVolume | None:
+            def stage_volume(check: Check) -> swap.StagedVolume | None:
                 if not request.wants_volume:
                     return None
                 staged = self._stage_volume(check)
@@ -339,7 +340,7 @@ class _Restore:
 
     # --- the volume -----------------------------------------------------------
 
-    def _stage_volume(self, check: Check) -> staging.StagedVolume:
+    def _stage_volume(self, check: Check) -> swap.StagedVolume:
         archive = self.manifest.volume
         folder = Path(self.settings.backup_folder)
         if self.request.into_folder is not None:
@@ -363,7 +364,7 @@ class _Restore:
             self.kept.append(str(staged.keep_previous(self._label)))
         return staged
 
-    def _swap_volume(self, staged: staging.StagedVolume | None) -> None:
+    def _swap_volume(self, staged: swap.StagedVolume | None) -> None:
         if staged is None:
             return
         if self.request.paths and self.request.into_folder is None:

@@ -11,6 +11,7 @@ from pydantic.alias_generators import to_pascal
 from lcp_backup.aws.rules import ScheduleRule, ScheduleRules
 from lcp_backup.cron import CronExpression, default_create_schedule
 from lcp_backup.errors import InvalidRequest
+from lcp_backup.invalid import first_problem
 from lcp_backup.model import RunKind
 from lcp_backup.settings import Settings
 
@@ -52,9 +53,8 @@ class SchedulesRequest(BaseModel):
         try:
             return cls.model_validate(properties)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise InvalidRequest(f"the resource's property {where}: {first['msg']}") from None
+            where, message, _ = first_problem(error)
+            raise InvalidRequest(f"the resource's property {where}: {message}") from None
 
     def function_arn(self, kind: RunKind) -> str:
         """The function that does runs of this kind."""

@@ -1,9 +1,11 @@
-"""Whether the file system that the folder should lie on is there."""
+"""Where file systems are mounted, and whether the one that the folder should lie on is."""
 
 import os
 from pathlib import Path
 
 from lcp_backup.errors import VolumeError
+
+_MOUNTS = Path("/proc/self/mountinfo")
 
 
 def check_mounted(folder: str, mount: str | None) -> None:
@@ -32,3 +34,18 @@ def check_mounted(folder: str, mount: str | None) -> None:
             f" mounted at {mount!r} (FileSystemMountPath): set it to that path, or to a folder"
             " below it"
         )
+
+
+def mount_points() -> set[Path]:
+    """Where something is mounted; the kernel's list, because a bind mount has no other sign."""
+    if not _MOUNTS.exists():
+        return set()
+    lines = _MOUNTS.read_bytes().splitlines()
+    return {Path(os.fsdecode(_unescaped(line.split(b" ")[4]))) for line in lines}
+
+
+def _unescaped(field: bytes) -> bytes:
+    """Spaces, tabs, line ends and backslashes come as three octal digits (proc(5))."""
+    for character in b" \t\n\\":
+        field = field.replace(b"\\%03o" % character, bytes([character]))
+    return field

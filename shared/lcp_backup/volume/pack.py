@@ -89,7 +89,7 @@ class _Packing:
             self._leave_out(entry)
         elif entry.status is not None:
             is_folder = entry.found is Found.FOLDER
-            kind = tar.Kind.FOLDER if is_folder else tar.Kind.LINK
+            kind = tar.MemberKind.FOLDER if is_folder else tar.MemberKind.LINK
             self._segments.begin(entry.name, _header(entry, kind, entry.status), 0)
             self.folders += is_folder
             self.links += not is_folder
@@ -120,7 +120,7 @@ class _Packing:
                 self.notices.add("special-file", entry.name, "no longer a file when it was opened")
                 return
             size = status.st_size
-            self._segments.begin(entry.name, _header(entry, tar.Kind.FILE, status), size)
+            self._segments.begin(entry.name, _header(entry, tar.MemberKind.FILE, status), size)
             self._copy(descriptor, entry.name, size)
             self._segments.put(tar.padding(size))
             self.files += 1
@@ -163,11 +163,11 @@ def _leads_to_folder(entry: Entry) -> bool:
         return False
 
 
-def _header(entry: Entry, kind: tar.Kind, status: os.stat_result) -> bytes:
+def _header(entry: Entry, kind: tar.MemberKind, status: os.stat_result) -> bytes:
     return tar.header(
         os.fsencode(entry.name),
         kind,
-        size=status.st_size if kind is tar.Kind.FILE else 0,
+        size=status.st_size if kind is tar.MemberKind.FILE else 0,
         mode=stat.S_IMODE(status.st_mode),
         uid=status.st_uid,
         gid=status.st_gid,

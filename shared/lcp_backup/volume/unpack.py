@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
-from lcp_backup.archive.tar import Kind
+from lcp_backup.archive.tar import MemberKind
 from lcp_backup.archive.untar import Member, TarReader
 from lcp_backup.errors import ArchiveRefused, VolumeError
 from lcp_backup.volume.descent import OPEN_FOLDER, Descent, open_folder
@@ -24,7 +24,8 @@ from lcp_backup.volume.names import (
     link_stays_inside,
     quoted,
 )
-from lcp_backup.volume.staging import StagedVolume, stage
+from lcp_backup.volume.staging import stage
+from lcp_backup.volume.swap import StagedVolume
 
 _MOST_SECONDS = 2**33
 """The year 2242, and 1697 before 1970: what file systems of today can store, about."""
@@ -146,19 +147,19 @@ def hand_over(member: Member, reader: TarReader, into: Members) -> None:
     """Checks the member at hand and gives it on, with its content; raises as `unpack` does."""
     parts = _parts(member.name)
     if not parts:
-        if member.kind is not Kind.FOLDER:
+        if member.kind is not MemberKind.FOLDER:
             raise ArchiveRefused(f"the archive's member {quoted(member.name)} has no name")
         return  # `tar -c .` has the folder itself, whose mode and owner the live one decides
     attributes = _attributes(member)
-    if member.kind is Kind.FILE:
+    if member.kind is MemberKind.FILE:
         into.add_file(parts, member.size, reader.content(), attributes)
-    elif member.kind is Kind.FOLDER:
+    elif member.kind is MemberKind.FOLDER:
         into.add_folder(parts, attributes)
-    elif member.kind is Kind.LINK:
+    elif member.kind is MemberKind.LINK:
         name = "/".join(parts)
         check_link(name, member.target, MOST_NAME)
         into.add_link(parts, member.target, attributes)
-    elif member.kind is Kind.SECOND_NAME:
+    elif member.kind is MemberKind.SECOND_NAME:
         into.add_name(parts, _parts(member.target))
     else:
         raise ArchiveRefused(

@@ -1,0 +1,35 @@
+"""The lock by which one restore at a time works on a database."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from hmac import digest
+from typing import Final
+
+from lcp_backup.database.endpoint import Connection, DatabaseEndpoint
+from lcp_backup.database.sql import execute, usable, working
+from lcp_backup.errors import Conflict
+
+_LOCK_WAIT_SECONDS: Final = 90
+"""Longer than a statement of a killed restore can still wait inside the server (`sql.working`)."""
+
+
+@contextmanager
+def controlled(endpoint: DatabaseEndpoint) -> Iterator[Connection]:
+    """A connection, in no schema, that alone may stage, swap or recover this database.
+
+    The server keeps the lock until the connection is gone on its side too: a statement that a
+    killed restore left running there is never overtaken. The lock's name comes of the master's
+    password, so that the site's own account cannot take it. Raises Conflict when it is held,
+    DatabaseUnreachable.
+    """
+    with working(endpoint, None) as connection:
+        secret = endpoint.password.get_secret_value().encode()
+        lock = "lcp:" + digest(secret, endpoint.name.lower().encode(), sha256).hex()[:48]
+        with usable(endpoint):
+            ((got,),) = execute(connection, "SELECT GET_LOCK(%s, %s)", lock, _LOCK_WAIT_SECONDS)
+        if got != 1:
+            raise Conflict(
+                f"another restore still works on the database {endpoint.name!r}: try again later"
+            )
+        yield connection

@@ -1,0 +1,32 @@
+"""What is stored as JSON, and how it is read: a number that is not known is refused.
+
+Every stored document carries a format number.
+"""
+
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lcp_backup.errors import UnknownFormat
+from lcp_backup.invalid import first_problem
+
+FORMAT: Final = 1
+"""The number written into every manifest, index and run record."""
+
+
+class Document(BaseModel):
+    """Base of what is stored: immutable, and tolerant of fields that a later version added."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+def read_document[T: Document](model: type[T], body: bytes, what: str) -> T:
+    """Reads a stored document; raises UnknownFormat, which says what was found, when it cannot."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        where, message, _ = first_problem(error)
+        raise UnknownFormat(
+            f"this version of the service reads {what} format {FORMAT} and cannot read this one:"
+            f" {where or 'document'}: {message}"
+        ) from None

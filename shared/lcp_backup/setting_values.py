@@ -1,0 +1,198 @@
+"""What each kind of setting may say: values as text, read and checked one by one.
+
+Each raises ValueError with a sentence that says what is allowed.
+"""
+
+import re
+from enum import StrEnum
+from typing import get_args
+
+from pydantic import SecretStr
+
+from lcp_backup.cron import CronExpression, is_seed_default
+from lcp_backup.errors import InvalidCron
+
+MASTER_TOKEN_LENGTH = 32
+"""Characters that a master token has at least: it is one secret that makes an admin, for good."""
+MAX_CONNECTIONS = 16
+MAX_RETENTION_DAYS = 30
+"""The seed: "The maximum retention period is 30 days, even if you set this to a longer period"."""
+
+
+class RestoreStrategy(StrEnum):
+    """How a database restore treats the live data."""
+
+    PREPARE_AND_SWAP = "PREPARE_AND_SWAP"
+    """Load beside the live data, switch when complete."""
+    OVERWRITE = "OVERWRITE"
+    """Do as the dump says, in place: less space, no way back."""
+
+
+class DatabaseTls(StrEnum):
+    """How a connection to the database is protected."""
+
+    VERIFY_IDENTITY = "VERIFY_IDENTITY"
+    """Encrypted, to a server whose certificate is of a known authority and names the host."""
+    REQUIRED = "REQUIRED"
+    """Encrypted, to whoever answers."""
+    PREFERRED = "PREFERRED"
+    """Encrypted when the server offers it, to whoever answers."""
+    DISABLED = "DISABLED"
+    """Never encrypted."""
+
+
+def schedule(value: object) -> CronExpression:
+    try:
+        return CronExpression.parse(str(value))
+    except InvalidCron as error:
+        raise ValueError(str(error)) from error
+
+
+def create_schedule(value: object) -> CronExpression | None:
+    # The seed's spelling of its default is no cron; it reads "a time drawn once".
+    return None if is_seed_default(str(value)) else schedule(value)
+
+
+def retention(value: object) -> int:
+    text = str(value).strip()
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) < 1:
+        raise ValueError(f"a whole number of days from 1 to {MAX_RETENTION_DAYS} is allowed")
+    return int(text)
+
+
+def folder(value: object) -> str:
+    text = str(value).rstrip("/")
+    if not text.startswith("/") or ".." in text.split("/") or "\0" in text:
+        raise ValueError("an absolute path below / without '..' is allowed")
+    return text
+
+
+def flag(value: object) -> bool:
+    text = str(value).strip().lower()
+    if text not in {"true", "false"}:
+        raise ValueError("true or false is allowed")
+    return text == "true"
+
+
+def connections(value: object) -> int:
+    text = str(value).strip()
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_CONNECTIONS:
+        raise ValueError(f"a whole number from 1 to {MAX_CONNECTIONS} is allowed")
+    return int(text)
+
+
+def percent(value: object) -> int:
+    text = str(value).strip()
+    if not re.fullmatch(r"\d{1,2}|100", text, re.ASCII):
+        raise ValueError("a whole number of percent from 0 to 100 is allowed")
+    return int(text)
+
+
+def strategy(value: object) -> RestoreStrategy:
+    try:
+        return RestoreStrategy(str(value).strip().upper())
+    except ValueError:
+        allowed = " or ".join(RestoreStrategy)
+        raise ValueError(f"{allowed} is allowed") from None
+
+
+def database_tls(value: object) -> DatabaseTls:
+    try:
+        return DatabaseTls(str(value).strip().upper())
+    except ValueError:
+        raise ValueError(f"{', '.join(DatabaseTls)} is allowed, or nothing") from None
+
+
+def database_ca(value: object) -> SecretStr:
+    text = str(value).strip()
+    if "PRIVATE KEY" in text:
+        raise ValueError("certificates only are allowed, and this holds a private key")
+    if not re.match(r"/|arn:aws[a-z-]*:secretsmanager:|-----BEGIN CERTIFICATE-----", text):
+        raise ValueError(
+            "certificates in PEM form are allowed, the ARN of a Secrets Manager secret that holds"
+            " them, or the absolute path of a file"
+        )
+    return SecretStr(text)
+
+
+def lock_mode(value: object) -> object:
+    text = str(value).strip().upper()
+    if text not in {"GOVERNANCE", "COMPLIANCE"}:
+        raise ValueError("GOVERNANCE or COMPLIANCE is allowed, or nothing")
+    return text
+
+
+def level(value: object) -> str:
+    text = str(value).strip().upper()
+    if text not in {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}:
+        raise ValueError("DEBUG, INFO, WARNING, ERROR or CRITICAL is allowed")
+    return text
+
+
+def name(value: object) -> str:
+    # Two dashes part a backup id into its three strings, so a name can hold none.
+    text = str(value).strip()
+    if not re.fullmatch(r"[A-Za-z0-9_]{1,64}", text):
+        raise ValueError("1 to 64 letters, digits and underscores are allowed (no dash)")
+    return text
+
+
+def database_name(value: object) -> str:
+    text = str(value)
+    # MySQL's limit is 64 characters; the staging schema's suffix needs some of them.
+    if not re.fullmatch(r"[A-Za-z0-9_$-]{1,48}", text):
+        raise ValueError("1 to 48 letters, digits, '_', '$' and '-' are allowed")
+    return text
+
+
+def user_pool_id(value: object) -> str:
+    # The pool's region is read from the part before the underscore.
+    text = str(value).strip()
+    if not re.fullmatch(r"[a-z0-9-]{1,30}_[0-9A-Za-z]{1,40}", text):
+        raise ValueError("the id of a Cognito user pool is allowed, like eu-central-1_AbCdEfGhI")
+    return text
+
+
+def account(value: object) -> str:
+    text = str(value).strip()
+    if not re.fullmatch(r"\d{12}", text, re.ASCII):
+        raise ValueError("the 12 digits of an AWS account are allowed")
+    return text
+
+
+def master_token(value: object) -> str:
+    # (The ARN of a secret is longer than that; what lies in the secret is judged where it is used.)
+    text = str(value)
+    if len(text.strip()) < MASTER_TOKEN_LENGTH:
+        raise ValueError(
+            f"{MASTER_TOKEN_LENGTH} characters or more are allowed, or the ARN of a secret; such as"
+            " `openssl rand -hex 32` prints"
+        )
+    return text
+
+
+def group(value: object) -> str:
+    text = str(value).strip()
+    if not re.fullmatch(r"[A-Za-z0-9_.@+-]{1,128}", text):
+        raise ValueError("1 to 128 letters, digits and _.@+- are allowed")
+    return text
+
+
+def origin(value: object) -> str:
+    text = str(value).strip().lower()
+    if not re.fullmatch(r"https?://[a-z0-9.:-]+", text):
+        raise ValueError("an origin is allowed, like https://console.example.com")
+    return text
+
+
+def prefix(value: object) -> str:
+    text = str(value).strip("/")
+    # (S3 would take a `*` too, but in a role's policy it means every other prefix.)
+    if not re.fullmatch(r"[A-Za-z0-9!_.'()/-]{0,512}", text):
+        raise ValueError("an S3 key prefix of letters, digits and !_.'()/- is allowed")
+    return text
+
+
+def holds_secret(annotation: object) -> bool:
+    """Whether values of this type are or hold a SecretStr: then none may be shown."""
+    return annotation is SecretStr or any(map(holds_secret, get_args(annotation)))

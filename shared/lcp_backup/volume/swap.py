@@ -1,0 +1,355 @@
+"""The swap of a staged folder with the live one, and what a killed one leaves behind.
+
+There are two ways, chosen by what the file system allows:
+
+*Beside*: `<parent>/.lcp-restore-<folder>/`, when the folder can be renamed. Two renames swap it::
+
+    new/ only                   unpacking          killed: thrown away
+    -> rename <folder> -> old/
+    old/ and new/               swapping           killed: finished, new/ becomes the folder
+    -> rename new/ -> <folder>
+    old/ only                   swapped            killed: old/ is removed
+
+(Without a live folder there is no old/: one rename, before it nothing has happened.)
+
+*Inside*: `<folder>/.lcp-restore/`, when the folder is a mount point (EFS at `/mnt/<name>`) or its
+parent cannot be written. Its entries are then moved one by one, and a marker says which way::
+
+    no marker                   unpacking          killed: thrown away
+    -> marker moving-out
+    live entries -> old/        moving out         killed: finished
+    -> rename the marker to moving-in
+    new/ entries -> <folder>    moving in          killed: finished
+    new/ empty                  swapped            killed: old/ and marker are removed
+
+*Parts* of a folder are swapped in either place, each path for itself; from the marker on, which
+lists the paths, it only goes forward::
+
+    no marker                   unpacking          killed: thrown away
+    -> marker parts
+    for each path:  <folder>/<path> -> old-parts/<path>,  new/<path> -> <folder>/<path>
+    no path left in new/        swapped            killed: old-parts/ is removed
+
+When the previous content is to be kept, a marker `keep` holds its later name: what would be removed
+is renamed to that.
+
+A swap that *fails* is undone at once; one that is *killed* is finished by the next `recover`. In
+both cases the folder has all of the old content or all of the new, and never loses either.
+
+What lies there is not trusted: others may write into the live folder. A link is never followed, a
+marker that no restore wrote counts for nothing, and what does not let itself be removed is left:
+the next restore then takes `.lcp-restore.2-<folder>/` or `<folder>/.lcp-restore.2/`, and so on.
+(The number stands in front, because behind the folder's name it might be part of another's name.)
+"""
+
+import errno
+import json
+import re
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Self
+
+from lcp_backup.errors import VolumeError
+from lcp_backup.model import Notice
+from lcp_backup.volume import mounts
+from lcp_backup.volume.access import SET_IMMUTABLE, is_immutable, lets_in
+from lcp_backup.volume.moves import exists, free, is_folder, live_names, names_in, put
+from lcp_backup.volume.names import quoted, shown
+from lcp_backup.volume.outward_links import carry_over
+from lcp_backup.volume.part_swap import move_parts, move_parts_back, no_folder_above, paths_of
+from lcp_backup.volume.places import Places, errors_about, read_marker, resolved, write_marker
+from lcp_backup.volume.removal import remove
+
+_LABEL = re.compile(r"[A-Za-z0-9-]{1,64}")
+
+
+class StagedVolume:
+    """A whole tree that waits beside the live one.
+
+    Leaving its `with` block removes what is not live: without `swap` the staged tree, after it the
+    previous content. A caller that must not wait for the removal may leave it to `recover`.
+    """
+
+    def __init__(self, places: Places, notices: tuple[Notice, ...] = ()) -> None:
+        self._places = places
+        self._notices = list(notices)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.discard()
+
+    @property
+    def new(self) -> Path:
+        """The staged tree's own folder."""
+        return self._places.new
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What could not be removed, moved away or kept so far.
+
+        `leftover-kept`, `file-left-in-place`, `link-not-kept`. Complete after
+        `discard`. What an earlier restore had left is among them.
+        """
+        return tuple(self._notices)
+
+    def carry_over_links(self, paths: Collection[str] = (), *, check: Callable[[], None]) -> None:
+        """Has the live folder's links that lead out of it stay: no backup could bring them back.
+
+        Call it once the tree is whole. `paths` are those that will be swapped, when that is not the
+        whole folder. Which cannot stay becomes a notice; raises VolumeError.
+        """
+        with errors_about(self._places.folder, "restored with its links that lead out of it"):
+            self._note(carry_over(self._places.folder, self._places.new, paths, check=check))
+
+    def check_replaceable(self, paths: Collection[str] | None = None) -> None:
+        """Makes sure that nothing immovable is in the way of a swap; of these parts only, if given.
+
+        For a caller that swaps something else before. Raises VolumeError, which names it.
+        """
+        places = self._places
+        if paths is None:
+            paths = names_in(places.new) if places.inside else ()
+        for path in paths:
+            live = places.folder / path
+            for it in (live, *live.parents):
+                if it == places.folder:
+                    break
+                if is_immutable(it):
+                    raise VolumeError(f"{str(it)!r} cannot be replaced: {SET_IMMUTABLE}")
+
+    def swap(self) -> None:
+        """Makes the staged tree the live one; the previous content stays until `discard`.
+
+        What cannot be moved out of the way, and is not in the staged tree, stays where it is.
+
+        Raises VolumeError when it cannot; the live folder is then as it was.
+        """
+        places = self._places
+        with errors_about(places.folder, "replaced"):
+            if places.inside:
+                self._note(_swap_entries(places))
+            else:
+                _swap_folder(places)
+
+    def swap_parts(self, paths: Collection[str]) -> None:
+        """Puts only these paths in the place of the live ones; all else stays as it is.
+
+        A folder is replaced whole: what was added to it since is gone. Folders above a path that do
+        not exist are made, with the owner and mode of the one they are made in.
+
+        Raises VolumeError when it cannot; the live folder is then as it was.
+        """
+        places = self._places
+        for path in paths:
+            above = no_folder_above(places.folder, path)
+            if above is not None and places.folder.exists():
+                # Found out once the marker stands, this would be in the way of `recover` as well.
+                # Behind a link, what is restored would lie elsewhere than where it was judged.
+                what = "a link" if above.is_symlink() else "a file"
+                raise VolumeError(
+                    f"{path!r} cannot be restored: {str(above)!r} is {what} in the live folder;"
+                    " name that path instead, or move it away"
+                )
+        with errors_about(places.folder, "replaced in part"):
+            write_marker(places.parts, json.dumps(list(paths)))
+            try:
+                move_parts(places, paths)
+            except OSError:
+                move_parts_back(places, paths)
+                raise
+
+    def keep_previous(self, label: str) -> Path:
+        """Has the previous content kept instead of removed; call it before the swap.
+
+        `label` makes the name unlike any other's. Answers where it will be; raises VolumeError when
+        something is there.
+        """
+        kept = self._places.kept(label)
+        with errors_about(self._places.folder, "kept"):
+            if exists(kept):
+                raise VolumeError(
+                    f"{str(kept)!r} exists: the previous content cannot be kept there"
+                )
+            write_marker(self._places.keep, label)
+        return kept
+
+    def discard(self) -> None:
+        """Removes what is not live; harmless when called again.
+
+        What does not let itself be removed becomes a notice. Raises VolumeError when a swap that
+        has begun can be neither finished nor undone.
+        """
+        with errors_about(self._places.folder, "cleared of a restore's leftovers"):
+            self._note(_settle(self._places))
+
+    def _note(self, notices: Collection[Notice]) -> None:
+        self._notices += [notice for notice in notices if notice not in self._notices]
+
+
+def recover(folder: Path) -> tuple[Notice, ...]:
+    """Finishes or throws away what killed restores left.
+
+    The folder then has the old content whole, if the swap had not begun, or the new. Nothing else
+    of them is there, but for what does not let itself be removed: the notices returned tell it, and
+    the next restore works around it.
+
+    Raises VolumeError when a swap that has begun can be neither finished nor undone.
+    """
+    folder = resolved(folder)
+    with errors_about(folder, "recovered from an interrupted restore"):
+        return tuple(notice for places in Places.left(folder) for notice in _settle(places))
+
+
+def _settle(places: Places) -> list[Notice]:
+    """Finishes a swap that had begun, then removes what is not live; tells what could not be.
+
+    Nothing is removed before that: until a swap is finished, the staging folder may hold the only
+    copy of the old content.
+    """
+    notices: list[Notice] = []
+    if is_folder(places.staging):
+        if not lets_in(places.staging):
+            detail = "belongs to somebody else and cannot be opened; remove it"
+            return [_leftover(places.staging, detail)]
+        for inner in (places.new, places.old, places.old_parts):
+            lets_in(inner)
+        paths = paths_of(places) if exists(places.parts) else ()
+        if paths is None and is_folder(places.old_parts):
+            return [_set_aside(places)]
+        notices += _finish(places, paths or ())
+    notices += _removed(places.staging)
+    return notices
+
+
+def _finish(places: Places, paths: Collection[str]) -> list[Notice]:
+    notices: list[Notice] = []
+    has_new, has_old = is_folder(places.new), is_folder(places.old)
+    if places.inside:
+        if exists(places.moving_out) and has_old:
+            if has_new:
+                notices += _move_out(places)
+            else:
+                _put_back(places)
+        if exists(places.moving_in) and has_new:
+            _move_in(places)
+    elif has_old and has_new:
+        put(places.new, places.folder, aside=places.staging)
+    move_parts(places, paths)
+    if exists(places.keep):
+        _keep(places)
+    return notices
+
+
+def _set_aside(places: Places) -> Notice:
+    """Keeps what may hold something that was live, and of which nobody knows the place."""
+    kept = free(places.kept("unfinished"))
+    try:
+        places.staging.rename(kept)
+    except OSError:
+        kept = places.staging
+    return _leftover(
+        kept,
+        "a restore of parts was interrupted there, and its list of paths cannot be used any more;"
+        " look for what is missing, then remove it",
+    )
+
+
+def _keep(places: Places) -> None:
+    """Renames what was live; without a swap there is nothing that was."""
+    label = read_marker(places.keep)
+    swapped_inside = exists(places.moving_in) or not places.inside
+    partly = exists(places.parts)
+    previous = places.old_parts if partly else places.old
+    if label is None or not _LABEL.fullmatch(label):
+        return
+    if is_folder(previous) and (swapped_inside or partly):
+        previous.rename(free(places.kept(label)))
+
+
+def _swap_folder(places: Places) -> None:
+    live = places.folder.exists()
+    if live:
+        places.folder.rename(places.old)
+    try:
+        put(places.new, places.folder, aside=places.staging)
+    except OSError:
+        if live:
+            places.old.rename(places.folder)
+        raise
+
+
+def _swap_entries(places: Places) -> list[Notice]:
+    places.moving_out.touch(exist_ok=False)
+    try:
+        notices = _move_out(places)
+        _move_in(places)
+    except OSError:
+        _move_back(places)
+        raise
+    return notices
+
+
+def _move_out(places: Places) -> list[Notice]:
+    """Tells what could not be moved and stays: it is in nobody's way."""
+    notices = []
+    for name in live_names(places.folder):
+        try:
+            put(places.folder / name, places.old / name, aside=places.staging)
+        except OSError as error:
+            if error.errno != errno.EPERM or exists(places.new / name):
+                raise
+            notices.append(
+                Notice(
+                    code="file-left-in-place",
+                    subject=shown(name),
+                    detail=f"not in the backup, and it cannot be moved away ({error.strerror})",
+                )
+            )
+    remove(places.moving_in)  # no restore made it, and a folder would be in the way
+    places.moving_out.rename(places.moving_in)
+    return notices
+
+
+def _move_in(places: Places) -> None:
+    for name in names_in(places.new):
+        put(places.new / name, places.folder / name, aside=places.staging)
+
+
+def _move_back(places: Places) -> None:
+    """Undoes a swap of entries from wherever it stopped; killed meanwhile, `recover` finishes."""
+    if places.moving_in.exists():
+        for name in live_names(places.folder):
+            try:
+                (places.folder / name).rename(places.new / name)
+            except OSError as error:
+                if error.errno != errno.EPERM:  # what `_move_out` left in place
+                    raise
+        places.moving_in.rename(places.moving_out)
+    _put_back(places)
+    places.moving_out.unlink()
+
+
+def _put_back(places: Places) -> None:
+    """Moves the old entries to where they were, unless something is there."""
+    for name in names_in(places.old):
+        if not exists(places.folder / name):
+            (places.old / name).rename(places.folder / name)
+
+
+def _removed(tree: Path) -> list[Notice]:
+    """Removes a tree; a notice tells what is left of it."""
+    mounted = next((it for it in mounts.mount_points() if it == tree or tree in it.parents), None)
+    if mounted is not None:
+        detail = f"left alone: {str(mounted)!r} is mounted there; unmount it"
+    elif (remains := remove(tree)) is not None:
+        more = f" and {remains.total - 1} more" if remains.total > 1 else ""
+        detail = f"cannot be removed: {remains.reason}, at {quoted(remains.first)}{more}"
+    else:
+        return []
+    return [_leftover(tree, detail)]
+
+
+def _leftover(path: Path, detail: str) -> Notice:
+    return Notice(code="leftover-kept", subject=shown(str(path)), detail=detail)
