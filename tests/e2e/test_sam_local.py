@@ -1,7 +1,7 @@
 """`sam local invoke` and `sam local start-api`: the built functions in containers, as on Lambda.
 
-They need a container engine: DOCKER_HOST, or Docker's own socket. Without one these tests are
-skipped, and say so. The containers reach the emulator and the database of this machine by the
+They need a container engine: DOCKER_HOST, or Docker's own socket. Without one they are left out
+(tests/conftest.py). The containers reach the emulator and the database of this machine by the
 address of their bridge.
 """
 
@@ -36,11 +36,6 @@ CONTAINERS_TMP = "/tmp"  # noqa: S108 -- the container's own, where a function m
 SOCKET = Path("/var/run/docker.sock")
 IP_FREEBIND = 15
 """Linux: an address may be bound before the bridge that has it is there (`ip(7)`)."""
-
-pytestmark = pytest.mark.skipif(
-    "DOCKER_HOST" not in os.environ and not SOCKET.exists(),
-    reason="no container engine: neither DOCKER_HOST nor Docker's socket is there",
-)
 
 
 def bridge_address() -> str:

@@ -39,12 +39,6 @@ _FAST = [
 _FAST_MARIADB = [*_FAST[:-1], "--innodb-flush-method=nosync"]
 
 
-def pytest_report_header() -> str:
-    if _MYSQL_DIR:
-        return f"databases: MariaDB, and the MySQL in {_MYSQL_DIR}"
-    return "databases: MariaDB only; set LCP_TEST_MYSQL_DIR to test against MySQL too"
-
-
 @dataclass(frozen=True)
 class DatabaseServer:
     """A running server of this test run; its `root` has no password and may do everything."""
