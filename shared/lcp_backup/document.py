@@ -1,17 +1,14 @@
-"""What is stored as JSON, and how it is read: a number that is not known is refused.
+"""What is stored as JSON, and how it is read.
 
-Every stored document carries a format number.
+Every stored document has a field `format`, the number of its own type's format. It grows only when
+an older version could not read the document; a number that is not known is refused.
+docs/format.md has them all.
 """
-
-from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lcp_backup.errors import UnknownFormat
 from lcp_backup.invalid import first_problem
-
-FORMAT: Final = 1
-"""The number written into every manifest, index and run record."""
 
 
 class Document(BaseModel):
@@ -26,7 +23,8 @@ def read_document[T: Document](model: type[T], body: bytes, what: str) -> T:
         return model.model_validate_json(body)
     except ValidationError as error:
         where, message, _ = first_problem(error)
+        known = model.model_fields["format"].default
         raise UnknownFormat(
-            f"this version of the service reads {what} format {FORMAT} and cannot read this one:"
+            f"this version of the service reads {what} format {known} and cannot read this one:"
             f" {where or 'document'}: {message}"
         ) from None

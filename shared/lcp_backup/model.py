@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, NamedTuple, Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, Field, SkipValidation, model_validator
 
-from lcp_backup.document import FORMAT, Document, read_document
+from lcp_backup.document import Document, read_document
 from lcp_backup.errors import InvalidRequest
 
 _NAME = r"[A-Za-z0-9_]+"
@@ -93,14 +93,36 @@ class Section(StrEnum):
     """The settings put back at the end, and the trailer."""
 
 
-class Continuation(Document):
-    """A volume segment that starts inside a large file."""
+type MemberType = Literal["file", "folder", "link", "second-name"]
+"""What a member of a volume is; a second name is a hard link to a file before it."""
+
+
+class IndexedMember(NamedTuple):
+    """One member of a volume's tar file, as the index lists it."""
 
     name: str
+    """Relative to the folder, as `os.fsdecode` gives it: exact, whatever bytes it has."""
+    type: MemberType
+    at: int
+    """Where its tar header begins among the segment's raw bytes."""
+    size: int
+    """Bytes of a file's content; 0 for all others."""
+    mtime_ns: int
+    mode: int
+    """Permission bits."""
+    uid: int
+    gid: int
+
+
+class Continuation(NamedTuple):
+    """What a volume segment starts with that begins inside a large file."""
+
+    name: str
+    """The file's, as in its IndexedMember."""
     offset: int
     """Bytes of the file that earlier segments hold."""
-    size: int | None = None
-    """Of the whole file, so that its end is found without its header; None in early indexes."""
+    size: int
+    """Bytes of the whole file, so that its end is found without its header."""
 
 
 class Segment(Document):
@@ -114,10 +136,11 @@ class Segment(Document):
     """Bytes once inflated."""
     sha256: str
     """Of the `size` bytes in the archive, hexadecimal."""
-    members: tuple[str, ...] = ()
-    """Volume: the names whose tar header starts in this segment."""
-    continues: Continuation | None = None
-    """Volume: set when the segment starts inside a large file."""
+    members: Annotated[tuple[IndexedMember, ...], SkipValidation] = Field(default=(), exclude=True)
+    """Volume: the members whose tar header starts in this segment. (Written and read by
+    `archive.index`: there may be a million, and their names need not be text.)"""
+    continues: Annotated[Continuation | None, SkipValidation] = Field(default=None, exclude=True)
+    """Volume: set when the segment starts inside a large file. (As above.)"""
     section: Section | None = None
     """Database: what the segment holds."""
     table: str | None = None
@@ -210,7 +233,7 @@ class Notice(Document):
 class Manifest(Document):
     """What a backup is. Written last, and only once: a backup exists if its manifest does."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     id: str
     type: BackupType
     project: str
@@ -306,7 +329,7 @@ class RunError(Document):
 class Run(Document):
     """One execution of a job, kept also when it failed."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     id: str
     kind: RunKind
     state: RunState
@@ -344,7 +367,7 @@ class Run(Document):
 class Lease(Document):
     """The right to write, as it lies in the bucket."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     run_id: str
     kind: RunKind
     backup_id: str | None
@@ -359,7 +382,7 @@ class Pause(Document):
     An object, so that it takes effect without a deployment and every function sees it.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     by: str
     reason: str
     since: AwareDatetime
@@ -382,7 +405,7 @@ class UploadedFile(Document):
 class Upload(Document):
     """A database and a volume on their way in. Its id is also that of the run that takes it in."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     id: str
     by: str
     """The name of who opened it."""

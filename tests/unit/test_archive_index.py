@@ -1,8 +1,10 @@
 """An index is read as it was written, or not at all."""
 
+import base64
 import gzip
 import hashlib
 import json
+import os
 
 import pytest
 from hypothesis import given
@@ -10,10 +12,16 @@ from hypothesis import strategies as st
 
 from lcp_backup.archive.index import IndexWriter, read_index
 from lcp_backup.errors import ArchiveDamaged, UnknownFormat
-from lcp_backup.model import Continuation, Section, Segment
+from lcp_backup.model import Continuation, IndexedMember, Section, Segment
 from tests.buffers import Buffer
 
 NAME = "volume.tgz"
+NOT_TEXT = os.fsdecode(b"b/\xff\xc3")
+ODD_MEMBERS = (
+    IndexedMember("ü\n", "file", 512, 2**40, 1_700_000_000_123_456_789, 0o4755, 1000, 2**31),
+    IndexedMember(NOT_TEXT, "link", 1024, 0, 0, 0o777, 0, 0),
+    IndexedMember("b/\\xff", "second-name", 1536, 0, 0, 0, 0, 0),
+)
 
 
 def segments_of(sizes: list[int], start: int = 0) -> list[Segment]:
@@ -25,8 +33,11 @@ def segments_of(sizes: list[int], start: int = 0) -> list[Segment]:
                 size=size,
                 raw_size=size * 3,
                 sha256=hashlib.sha256(bytes([number % 256])).hexdigest(),
-                members=(f"a/{number}", "ü\n"),
-                continues=Continuation(name="b", offset=5) if number % 2 else None,
+                members=(
+                    IndexedMember(f"a/{number}", "folder", 0, 0, -1, 0o755, 0, 0),
+                    *ODD_MEMBERS,
+                ),
+                continues=Continuation(NOT_TEXT, 5, 9) if number % 2 else None,
                 section=Section.ROWS if number % 3 else None,
             )
         )
@@ -133,8 +144,44 @@ def test_a_line_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         read_lines([*lines_of([])[:1], b"x" * (3 << 20)])
 
 
+def test_a_name_that_is_no_text_lies_there_by_its_bytes_and_any_other_as_text() -> None:
+    entry = json.loads(lines_of(segments_of([1, 2]))[2])
+    assert [member[0] for member in entry["members"]] == [
+        "a/1", "ü\n", {"base64": base64.b64encode(b"b/\xff\xc3").decode()}, "b/\\xff"
+    ]  # fmt: skip
+    assert entry["continues"] == [{"base64": "Yi//ww=="}, 5, 9]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("members", None),
+        ("members", [1]),
+        ("members", [["a", "file", 0, 0, 0, 0, 0]]),
+        ("members", [["a", "file", 0, 0, 0, 0, 0, "0"]]),
+        ("members", [["a", "file", 0, 0, 0.5, 0, 0, 0]]),
+        ("members", [["a", "door", 0, 0, 0, 0, 0, 0]]),
+        ("members", [[None, "file", 0, 0, 0, 0, 0, 0]]),
+        ("members", [[{"base64": "*"}, "file", 0, 0, 0, 0, 0, 0]]),
+        ("members", [[{"hex": "61"}, "file", 0, 0, 0, 0, 0, 0]]),
+        ("continues", 5),
+        ("continues", ["b", 5]),
+        ("continues", ["b", 5, None]),
+        ("size", "many"),
+    ],
+)
+def test_a_line_that_is_not_as_the_format_says_is_refused_by_its_number(
+    field: str, value: object
+) -> None:
+    lines = lines_of(segments_of([1, 2]))
+    lines[2] = json.dumps(json.loads(lines[2]) | {field: value}).encode() + b"\n"
+    with pytest.raises(ArchiveDamaged, match="is damaged at its entry 2: "):
+        read_lines(lines)
+
+
 def test_fields_of_a_later_version_are_passed_over() -> None:
     lines = lines_of(segments_of([1]))
     entry = json.loads(lines[1]) | {"colour": "green"}
+    entry["members"] = [[*member, "0123abcd"] for member in entry["members"]]
     lines[1] = json.dumps(entry).encode() + b"\n"
     assert read_lines(lines) == segments_of([1])

@@ -3,20 +3,25 @@
 Form: gzip'd JSON lines. The first is the header `{"format", "archive"}`, then one line per segment
 (`model.Segment`, what is not set is left out), and last the trailer `{"segments", "size",
 "raw_size"}`, which says that the index is whole. Neither side's memory grows with their number.
+docs/format.md has the whole of it.
 """
 
+import base64
 import hashlib
+import json
+import os
 import zlib
 from collections.abc import Iterator
+from typing import Any, Final, Literal, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from lcp_backup.archive.deflate import inflate_stream
 from lcp_backup.archive.streams import ByteSink, RangeSource
-from lcp_backup.document import FORMAT, Document, read_document
+from lcp_backup.document import Document, read_document
 from lcp_backup.errors import ArchiveDamaged
 from lcp_backup.invalid import first_problem
-from lcp_backup.model import Segment
+from lcp_backup.model import Continuation, IndexedMember, MemberType, Segment
 
 _WRITE_SIZE = 256 << 10
 _READ_SIZE = 1 << 20
@@ -24,12 +29,13 @@ _MAX_LINE = 64 << 20
 """Far beyond what a segment's list of members can take; a line without an end stops here."""
 
 _GZIP = 31
+_TYPES: Final = frozenset(get_args(MemberType.__value__))
 
 
 class IndexHeader(Document):
     """The first line: what the index is of, and in which format it is written."""
 
-    format: int = Field(default=FORMAT, ge=FORMAT, le=FORMAT)
+    format: Literal[1] = 1
     archive: str
 
 
@@ -59,7 +65,7 @@ class IndexWriter:
 
     def add(self, segment: Segment) -> None:
         """Appends a segment's line."""
-        self._line(segment)
+        self._segment(segment)
         self.segments += 1
 
     def end(self, *, archive_size: int, raw_size: int) -> str:
@@ -71,6 +77,18 @@ class IndexWriter:
 
     def _line(self, document: Document) -> None:
         line = document.model_dump_json(exclude_defaults=not isinstance(document, IndexHeader))
+        self._take(self._deflate.compress(line.encode() + b"\n"))
+
+    def _segment(self, segment: Segment) -> None:
+        if not segment.members and segment.continues is None:
+            self._line(segment)
+            return
+        fields = segment.model_dump(mode="json", exclude_defaults=True)
+        fields["members"] = [(_written(name), *rest) for name, *rest in segment.members]
+        if segment.continues is not None:
+            name, *rest = segment.continues
+            fields["continues"] = (_written(name), *rest)
+        line = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
         self._take(self._deflate.compress(line.encode() + b"\n"))
 
     def _take(self, data: bytes) -> None:
@@ -121,7 +139,7 @@ def read_index(
         following = next(lines, None)
         if following is None:
             break
-        segment = _parsed(Segment, line, what, count + 1)
+        segment = _segment(line, what, count + 1)
         if end is not None and segment.offset != end:
             raise ArchiveDamaged(
                 f"{what} is not whole: segment {count + 1} starts at byte {segment.offset},"
@@ -161,10 +179,66 @@ def _lines(chunks: Iterator[bytes], what: str) -> Iterator[bytes]:
         raise ArchiveDamaged(f"{what} is cut short: its last line has no end")
 
 
+def _segment(line: bytes, what: str, number: int) -> Segment:
+    if b'"members"' not in line and b'"continues"' not in line:
+        return _parsed(Segment, line, what, number)
+    try:
+        fields = json.loads(line)
+        members = tuple(map(_member, fields.pop("members", ())))
+        continues = fields.pop("continues", None)
+        segment = Segment.model_validate(fields)
+    except ValidationError as error:
+        raise _damaged(what, number, first_problem(error).message) from None
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise _damaged(what, number, str(error)) from None
+    return segment.model_copy(
+        update={
+            "members": members,
+            "continues": None if continues is None else _continuation(continues, what, number),
+        }
+    )
+
+
+def _member(fields: list[Any]) -> IndexedMember:
+    """Raises ValueError and what else there is. What a later version adds stands at the end."""
+    name, kind, *numbers = fields
+    at, size, mtime_ns, mode, uid, gid = numbers[:6]
+    if kind not in _TYPES or not all(type(it) is int for it in numbers[:6]):
+        raise ValueError("a member is no list of a name, a type and six whole numbers")
+    return IndexedMember(_read(name), kind, at, size, mtime_ns, mode, uid, gid)
+
+
+def _continuation(fields: list[Any], what: str, number: int) -> Continuation:
+    try:
+        name, offset, size = fields[:3]
+        if type(offset) is not int or type(size) is not int:
+            raise ValueError("a continuation is no list of a name and two whole numbers")
+        return Continuation(_read(name), offset, size)
+    except (ValueError, TypeError, LookupError) as error:
+        raise _damaged(what, number, str(error)) from None
+
+
+def _written(name: str) -> str | dict[str, str]:
+    """A name in JSON: as text if it is that, and otherwise its bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return {"base64": base64.b64encode(os.fsencode(name)).decode()}
+    return name
+
+
+def _read(name: Any) -> str:
+    if type(name) is str:
+        return name
+    return os.fsdecode(base64.b64decode(name["base64"], validate=True))
+
+
+def _damaged(what: str, number: int, problem: str) -> ArchiveDamaged:
+    return ArchiveDamaged(f"{what} is damaged at its entry {number}: {problem}")
+
+
 def _parsed[T: Document](model: type[T], line: bytes, what: str, number: int) -> T:
     try:
         return model.model_validate_json(line)
     except ValidationError as error:
-        raise ArchiveDamaged(
-            f"{what} is damaged at its entry {number}: {first_problem(error).message}"
-        ) from None
+        raise _damaged(what, number, first_problem(error).message) from None

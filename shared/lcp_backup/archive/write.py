@@ -13,7 +13,7 @@ from lcp_backup.archive import tar
 from lcp_backup.archive.deflate import STORED_OVERHEAD, member, stored_member
 from lcp_backup.archive.index import IndexWriter
 from lcp_backup.archive.streams import ByteSink
-from lcp_backup.model import Archive, Continuation, Section, Segment
+from lcp_backup.model import Archive, Continuation, IndexedMember, Section, Segment
 
 SEGMENT_SIZE: Final = 8 << 20
 """Raw bytes a producer puts into a segment; only what cannot be cut may be larger."""
@@ -126,7 +126,7 @@ class ArchiveWriter:
         self,
         chunks: Sequence[Raw],
         *,
-        members: tuple[str, ...] = (),
+        members: tuple[IndexedMember, ...] = (),
         continues: Continuation | None = None,
         section: Section | None = None,
         table: str | None = None,

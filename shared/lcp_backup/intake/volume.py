@@ -1,6 +1,5 @@
 """A foreign tar file of a document library becomes a volume archive, as `volume.pack` writes it."""
 
-import os
 from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Final, NamedTuple
@@ -11,8 +10,8 @@ from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.errors import ArchiveRefused
 from lcp_backup.intake.content import Form, is_apples, recognised
 from lcp_backup.model import Notice, VolumeFacts
+from lcp_backup.volume import segments
 from lcp_backup.volume.names import LIBRARY, is_own, quoted, shown
-from lcp_backup.volume.segments import TarSegments
 from lcp_backup.volume.unpack import Attributes, check_link, extract
 
 _TOP: Final = "data"
@@ -73,12 +72,12 @@ def take_volume(
         raise ArchiveRefused(
             f"the volume is {content.found}, and no tar.gz of the folder {LIBRARY!r}"
         )
-    segments = TarSegments(writer, progress, check)
-    members = _Rewritten(segments)
+    tar_file = segments.TarSegments(writer, progress, check)
+    members = _Rewritten(tar_file)
     # What was read counts once it is written: two figures would make the progress jump.
     extract(content.chunks, members, progress=lambda _: None, check=check)
     members.require_library()
-    segments.end()
+    tar_file.end()
     facts = VolumeFacts(
         files=members.files, folders=members.folders, links=members.links, bytes=members.bytes
     )
@@ -88,8 +87,8 @@ def take_volume(
 class _Rewritten:
     """Takes members (`volume.unpack.Members`) and writes each again with a header of our own."""
 
-    def __init__(self, segments: TarSegments) -> None:
-        self._segments = segments
+    def __init__(self, tar_file: segments.TarSegments) -> None:
+        self._segments = tar_file
         self.files = self.folders = self.links = self.bytes = 0
         self._places = _Places()
         self._drop_top: bool | None = None
@@ -228,17 +227,9 @@ class _Rewritten:
         size: int = 0,
         target: str = "",
     ) -> None:
-        head = tar.header(
-            os.fsencode(name),
-            kind,
-            size=size,
-            mode=attributes.mode & 0o7777,
-            uid=attributes.uid,
-            gid=attributes.gid,
-            mtime_ns=attributes.mtime_ns,
-            target=os.fsencode(target),
-        )
-        self._segments.begin(name, head, size)
+        mode, uid, gid, mtime_ns = attributes
+        rewritten = segments.Attributes(size, mode & 0o7777, uid, gid, mtime_ns)
+        self._segments.begin(name, kind, rewritten, target)
 
 
 class _What(Enum):

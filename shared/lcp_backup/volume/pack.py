@@ -14,7 +14,7 @@ from lcp_backup.model import Notice, VolumeFacts
 from lcp_backup.volume.names import LIBRARY, quoted
 from lcp_backup.volume.notices import Notices
 from lcp_backup.volume.scan import Entry, Found, note_unreadable, scan
-from lcp_backup.volume.segments import TarSegments
+from lcp_backup.volume.segments import Attributes, TarSegments
 
 # A pipe that took a file's place must not hang the open; a link that did must not be followed.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -90,7 +90,7 @@ class _Packing:
         elif entry.status is not None:
             is_folder = entry.found is Found.FOLDER
             kind = tar.MemberKind.FOLDER if is_folder else tar.MemberKind.LINK
-            self._segments.begin(entry.name, _header(entry, kind, entry.status), 0)
+            self._segments.begin(entry.name, kind, _attributes(entry.status, 0), entry.target)
             self.folders += is_folder
             self.links += not is_folder
 
@@ -120,7 +120,7 @@ class _Packing:
                 self.notices.add("special-file", entry.name, "no longer a file when it was opened")
                 return
             size = status.st_size
-            self._segments.begin(entry.name, _header(entry, tar.MemberKind.FILE, status), size)
+            self._segments.begin(entry.name, tar.MemberKind.FILE, _attributes(status, size), "")
             self._copy(descriptor, entry.name, size)
             self._segments.put(tar.padding(size))
             self.files += 1
@@ -163,14 +163,6 @@ def _leads_to_folder(entry: Entry) -> bool:
         return False
 
 
-def _header(entry: Entry, kind: tar.MemberKind, status: os.stat_result) -> bytes:
-    return tar.header(
-        os.fsencode(entry.name),
-        kind,
-        size=status.st_size if kind is tar.MemberKind.FILE else 0,
-        mode=stat.S_IMODE(status.st_mode),
-        uid=status.st_uid,
-        gid=status.st_gid,
-        mtime_ns=status.st_mtime_ns,
-        target=os.fsencode(entry.target),
-    )
+def _attributes(status: os.stat_result, size: int) -> Attributes:
+    mode = stat.S_IMODE(status.st_mode)
+    return Attributes(size, mode, status.st_uid, status.st_gid, status.st_mtime_ns)

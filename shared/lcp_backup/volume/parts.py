@@ -68,20 +68,18 @@ class Parts:
         segments: the volume's index; it is read once, and only what is needed is kept.
         paths: as `checked_paths` gives them.
 
-    Raises NotFound, which names the path that is not in the archive; InvalidRequest when an early
-    index does not suffice.
+    Raises NotFound, which names the path that is not in the archive.
     """
 
     def __init__(self, segments: Iterable[Segment], paths: Collection[str]) -> None:
         self.paths = frozenset(paths)
-        wanted = frozenset(map(shown, paths))
-        missing = set(wanted)
+        missing = set(self.paths)
         self._runs: list[_Run] = []
         in_run = False
         for segment in segments:
             inside = segment.continues
-            goes_on = _asked_for(inside.name, wanted) if inside is not None else None
-            found = {_asked_for(name.rstrip("/"), wanted) for name in segment.members} - {None}
+            goes_on = _asked_for(inside.name, self.paths) if inside is not None else None
+            found = {_asked_for(member.name, self.paths) for member in segment.members} - {None}
             if goes_on is None and not found:
                 in_run = False
             elif in_run:
@@ -107,8 +105,8 @@ class Parts:
     ) -> None:
         """Reads what is needed and hands over the members that were asked for.
 
-        Arguments as of `unpack`. Raises what `read` raises, and as `unpack` does; NotFound when the
-        index knows a path only by how its name is shown.
+        Arguments as of `unpack`. Raises what `read` raises, and as `unpack` does; NotFound when
+        the archive does not hold what its index says.
         """
         chosen = _OnlyThese(self.paths, into)
         for run in self._runs:
@@ -168,12 +166,6 @@ def _end_of_file_before(segment: Segment) -> int:
     inside = segment.continues
     if inside is None:
         return 0
-    if inside.size is None:
-        raise InvalidRequest(
-            f"this backup's index does not tell where {inside.name!r} ends, behind which a part"
-            " lies that was asked for: it was written by an earlier version. Restore the whole"
-            " volume, into another folder for instance"
-        )
     return inside.size + -inside.size % tar.BLOCK - inside.offset
 
 

@@ -1,15 +1,36 @@
 """A tar file on its way into an archive: cut into segments at members, or inside a large file."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from mmap import mmap
+from typing import Final, NamedTuple
 
 from lcp_backup.archive import tar
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
-from lcp_backup.model import Continuation
-from lcp_backup.volume.names import shown
+from lcp_backup.model import Continuation, IndexedMember, MemberType
 
 _MOST_MEMBERS = 4096
 """Members that may start in one segment, so that a line of the index stays small."""
+
+
+_TYPES: Final[Mapping[tar.MemberKind, MemberType]] = {
+    tar.MemberKind.FILE: "file",
+    tar.MemberKind.FOLDER: "folder",
+    tar.MemberKind.LINK: "link",
+    tar.MemberKind.SECOND_NAME: "second-name",
+}
+
+
+class Attributes(NamedTuple):
+    """What the header of a member says beside its name."""
+
+    size: int
+    """Bytes of a file's content; 0 for all others."""
+    mode: int
+    """Permission bits."""
+    uid: int
+    gid: int
+    mtime_ns: int
 
 
 class TarSegments:
@@ -37,8 +58,22 @@ class TarSegments:
         """Of the member begun last."""
         self._start(None)
 
-    def begin(self, name: str, head: bytes, size: int) -> None:
-        """Starts a member, in a new segment when it fits whole only there, or is large."""
+    def begin(self, name: str, kind: tar.MemberKind, attributes: Attributes, target: str) -> None:
+        """Starts a member, in a new segment when it fits whole only there, or is large.
+
+        `target` is where a link points, or a second name's file.
+        """
+        size, mode, uid, gid, mtime_ns = attributes
+        head = tar.header(
+            os.fsencode(name),
+            kind,
+            size=size,
+            mode=mode,
+            uid=uid,
+            gid=gid,
+            mtime_ns=mtime_ns,
+            target=os.fsencode(target),
+        )
         need = len(head) + size + -size % tar.BLOCK
         half_full = self._used > SEGMENT_SIZE // 2
         if self._used and (
@@ -46,7 +81,9 @@ class TarSegments:
             or len(self._members) >= _MOST_MEMBERS
         ):
             self._hand_over(None)
-        self._members.append(shown(name))
+        self._members.append(
+            IndexedMember(name, _TYPES[kind], self._used, size, mtime_ns, mode, uid, gid)
+        )
         self._size = size
         self.put(head)
 
@@ -61,7 +98,7 @@ class TarSegments:
     def room(self, name: str, done: int, most: int) -> memoryview:
         """Zeros for the next bytes of a file of which `done` are in: 1 to `most` of them."""
         if self._used == SEGMENT_SIZE:
-            self._hand_over(Continuation(name=shown(name), offset=done, size=self._size))
+            self._hand_over(Continuation(name, done, self._size))
         return self._buffer[self._used : self._used + most]
 
     def filled(self, count: int) -> None:
@@ -78,7 +115,7 @@ class TarSegments:
         # back to the system when the writer is done: on the heap it would leave holes.
         self._buffer = memoryview(mmap(-1, SEGMENT_SIZE))
         self._used = 0
-        self._members: list[str] = []
+        self._members: list[IndexedMember] = []
         self._continues = continues
 
     def _hand_over(self, continues: Continuation | None) -> None:
