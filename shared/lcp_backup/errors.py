@@ -25,6 +25,9 @@ _LONGEST_PUBLIC: Final = 1000
 class BackupError(Exception):
     """Base of every error this service raises on purpose."""
 
+    code: ClassVar[str] = "failed"
+    """What the kind of error is called in records, events and problems. It never changes, while a
+    class's name may; docs/errors.md lists all of them."""
     sentence: ClassVar[str] = "the service could not do it"
     """What the public is told where the message is not for it."""
     message_is_public: ClassVar[bool] = False
@@ -53,6 +56,15 @@ class BackupError(Exception):
         return str(self) if self.message_is_public else self.sentence
 
 
+UNEXPECTED: Final = "unexpected"
+"""The code of what nobody raised on purpose."""
+
+
+def code_of(error: BaseException) -> str:
+    """The stable code of an error of any class."""
+    return error.code if isinstance(error, BackupError) else UNEXPECTED
+
+
 def told(error: BaseException, trace: str) -> str:
     """What somebody without the log is told of an error; `trace` is what finds the rest there."""
     if not isinstance(error, BackupError):
@@ -68,6 +80,7 @@ def told(error: BaseException, trace: str) -> str:
 class SettingsError(BackupError):
     """A variable holds a value that is not allowed; names the variable, the value and what is."""
 
+    code = "invalid-settings"
     sentence = "a variable of the service is not set to what it has to be"
 
     def __init__(self, variable: str, value: str | None, allowed: str) -> None:
@@ -83,6 +96,7 @@ class SettingsError(BackupError):
 class InvalidCron(BackupError):
     """A cron expression is not valid, or never fires."""
 
+    code = "invalid-cron"
     sentence = "the cron expression is not allowed"
     message_is_public = True
 
@@ -90,6 +104,7 @@ class InvalidCron(BackupError):
 class InvalidRequest(BackupError):
     """An event, id or parameter cannot be understood or is not allowed."""
 
+    code = "invalid-request"
     sentence = "the request cannot be understood or is not allowed"
     message_is_public = True
 
@@ -97,6 +112,7 @@ class InvalidRequest(BackupError):
 class NotFound(BackupError):
     """A backup or run that was asked for does not exist."""
 
+    code = "not-found"
     sentence = "there is no such backup, run or upload"
     message_is_public = True
 
@@ -104,6 +120,7 @@ class NotFound(BackupError):
 class UnknownFormat(BackupError):
     """A manifest, index or record was written by a version of the service this one cannot read."""
 
+    code = "unknown-format"
     sentence = "a stored document was written by another version of the service"
     message_is_public = True
 
@@ -114,6 +131,7 @@ class UnknownFormat(BackupError):
 class Unauthenticated(BackupError):
     """The credentials are missing or wrong. One sentence for all cases: it tells nobody which."""
 
+    code = "unauthenticated"
     sentence = "credentials are missing or wrong"
     message_is_public = True
 
@@ -127,12 +145,14 @@ class Unauthenticated(BackupError):
 class LoginRefused(BackupError):
     """The user pool took no name and password; says why, for the log and never for the caller."""
 
+    code = "login-refused"
     sentence = "the login was refused"
 
 
 class Forbidden(BackupError):
     """The caller is known and may not do this."""
 
+    code = "forbidden"
     sentence = "this caller may not do this"
     message_is_public = True
 
@@ -140,9 +160,13 @@ class Forbidden(BackupError):
 class NotAMember(Forbidden):
     """The user pool knows the caller, who is in none of the groups that may use this service."""
 
+    code = "not-a-member"
+
 
 class FromAnotherSite(Forbidden):
     """A browser sent a call that changes something, on behalf of a page of another site."""
+
+    code = "from-another-site"
 
 
 # --- come back later ----------------------------------------------------------
@@ -151,6 +175,7 @@ class FromAnotherSite(Forbidden):
 class Throttled(BackupError):
     """Too many attempts, at the user pool or from one address; nothing is answered for a while."""
 
+    code = "throttled"
     sentence = "there were too many attempts; try again in a minute"
     message_is_public = True
 
@@ -158,12 +183,15 @@ class Throttled(BackupError):
 class Conflict(BackupError):
     """Another run holds what this one needs; the same call may succeed later."""
 
+    code = "conflict"
     sentence = "something else is under way; try again later"
     message_is_public = True
 
 
 class LeaseHeld(Conflict):
     """The right to write is held by another run, which the message names."""
+
+    code = "lease-held"
 
     def __init__(
         self,
@@ -182,13 +210,19 @@ class LeaseHeld(Conflict):
 class RunIsOver(Conflict):
     """The run that was asked for has ended, so a late delivery of its event does nothing."""
 
+    code = "run-is-over"
+
 
 class LeaseLost(Conflict):
     """This run's right to write was taken over; it stopped before changing anything more."""
 
+    code = "lease-lost"
+
 
 class OutOfTime(Conflict):
     """The run stopped cleanly because the function's time was about to end."""
+
+    code = "out-of-time"
 
 
 # --- AWS --------------------------------------------------------------
@@ -197,15 +231,20 @@ class OutOfTime(Conflict):
 class StorageError(BackupError):
     """S3 refused or kept failing after all retries."""
 
+    code = "storage-failed"
     sentence = "S3 did not do what was asked of it"
 
 
 class ObjectNotFound(StorageError):
     """No object lies at the key."""
 
+    code = "object-not-found"
+
 
 class PreconditionFailed(StorageError):
     """A conditional write lost: the object exists already, or is no longer what it was."""
+
+    code = "precondition-failed"
 
 
 class StorageBusy(StorageError):
@@ -215,10 +254,13 @@ class StorageBusy(StorageError):
     Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html (409)
     """
 
+    code = "storage-busy"
+
 
 class AwsError(BackupError):
     """An AWS service other than S3 refused or kept failing after all retries."""
 
+    code = "aws-failed"
     sentence = "an AWS service did not do what was asked of it"
 
 
@@ -228,6 +270,7 @@ class AwsError(BackupError):
 class ArchiveError(BackupError):
     """An archive cannot be used."""
 
+    code = "archive-unusable"
     sentence = "the archive cannot be used"
     message_is_public = True
 
@@ -235,9 +278,13 @@ class ArchiveError(BackupError):
 class ArchiveDamaged(ArchiveError):
     """An archive or index is not what was written; names the segment or the offset in bytes."""
 
+    code = "archive-damaged"
+
 
 class ArchiveRefused(ArchiveError):
     """An archive holds something this service will not restore (outside paths, devices, a bomb)."""
+
+    code = "archive-refused"
 
 
 # --- the database -------------------------------------------------------------
@@ -246,36 +293,42 @@ class ArchiveRefused(ArchiveError):
 class DatabaseError(BackupError):
     """The database could not be dumped or loaded."""
 
+    code = "database-failed"
     sentence = "the database could not be dumped or loaded"
 
 
 class DatabaseUnreachable(DatabaseError):
     """The server, the login or the database named by the settings does not answer as expected."""
 
+    code = "database-unreachable"
     sentence = "the database, or its login, does not answer as expected"
 
 
 class AccountRefused(DatabaseError):
     """The account that loads a dump, or the one that owns its stored code, cannot be had."""
 
+    code = "database-account-refused"
     sentence = "the database accounts that a restore needs cannot be had"
 
 
 class DumpFailed(DatabaseError):
     """The dump program failed or its output is not whole; nothing was published."""
 
+    code = "dump-failed"
     sentence = "the dump failed or is not whole, so nothing was published"
 
 
 class TableChangedDuringDump(DumpFailed):
     """DDL ran while the dump was reading (MySQL error 1412); the whole dump may be tried again."""
 
+    code = "table-changed-during-dump"
     sentence = "a table was altered while it was dumped"
 
 
 class FlavourMismatch(DatabaseError):
     """Dump program and server are of different flavours, and the dump could not be restored."""
 
+    code = "flavour-mismatch"
     sentence = "the dump program does not fit the server"
     message_is_public = True
 
@@ -283,12 +336,14 @@ class FlavourMismatch(DatabaseError):
 class LoadFailed(DatabaseError):
     """A statement of the dump failed; names it by its number and head, never by row data."""
 
+    code = "load-failed"
     sentence = "the dump could not be loaded"
 
 
 class RestoredInPart(LoadFailed):
     """The dump's tables are live, but the server refused some of its views, routines or events."""
 
+    code = "restored-in-part"
     sentence = "the dump's tables are live, but not all of its views, triggers, routines and events"
 
 
@@ -298,9 +353,12 @@ class RestoredInPart(LoadFailed):
 class VolumeError(BackupError):
     """The document library folder cannot be read, written or replaced."""
 
+    code = "volume-failed"
     sentence = "the document library folder cannot be read, written or replaced"
     message_is_public = True
 
 
 class VolumeIncomplete(VolumeError):
     """The folder does not hold what a backup of it must hold; nothing was published."""
+
+    code = "volume-incomplete"

@@ -320,9 +320,9 @@ class RunState(StrEnum):
 
 
 class RunError(Document):
-    """Why a run failed: the class of the error and its sentence (never a secret)."""
+    """Why a run failed: the code of the error (docs/errors.md) and its sentence, never a secret."""
 
-    type: str
+    code: str
     message: str
 
 

@@ -20,7 +20,7 @@ _LARGEST_PART: Final = 5 << 30
 """S3's limit (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html)."""
 _GIVEN_UP: Final = timedelta(hours=1)
 """How long Lambda keeps an event (the template's MaximumEventAgeInSeconds)."""
-_REFUSALS: Final = {ArchiveError.__name__, *(it.__name__ for it in ArchiveError.__subclasses__())}
+_REFUSALS: Final = {ArchiveError.code, *(it.code for it in ArchiveError.__subclasses__())}
 """What a record calls the errors by which files are refused."""
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
@@ -261,4 +261,4 @@ def were_refused(run: Run) -> bool:
 
     After any other failure they are kept, and the same run may yet succeed.
     """
-    return run.error is not None and run.error.type in _REFUSALS
+    return run.error is not None and run.error.code in _REFUSALS

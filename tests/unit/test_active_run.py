@@ -68,8 +68,8 @@ def test_a_run_that_fails_says_why_and_gives_the_lease_back(
     record = catalog.runs.get(run.id)
     assert record.state is RunState.FAILED
     assert record.error is not None
-    assert (record.error.type, record.error.message) == (
-        "ArchiveDamaged",
+    assert (record.error.code, record.error.message) == (
+        "archive-damaged",
         "segment 3 is not what was written",
     )
     catalog.lease.acquire("other", RunKind.CREATE, None, timedelta(minutes=1))
@@ -88,7 +88,7 @@ def test_what_a_server_said_is_in_the_log_under_the_runs_id_and_not_in_its_recor
         f"the program failed with exit code 2; see the log, run {run.id}"
     )
     [line] = [it for it in map(json.loads, written.getvalue().splitlines()) if "error" in it]
-    assert (line["run_id"], line["error"]) == (run.id, "DumpFailed")
+    assert (line["run_id"], line["error"]) == (run.id, "dump-failed")
     assert said in line["reason"]
 
 
@@ -116,7 +116,7 @@ def test_a_foreign_errors_text_never_reaches_the_record(
     record = catalog.runs.get(run.id)
     assert "hunter2" not in record.model_dump_json()
     assert record.error is not None
-    assert record.error.type == "RuntimeError"
+    assert record.error.code == "unexpected"
 
 
 def test_a_refused_run_is_recorded_and_names_the_holder(
@@ -129,7 +129,7 @@ def test_a_refused_run_is_recorded_and_names_the_holder(
     refused, *_ = (run for run in catalog.runs.all() if run.kind is RunKind.CREATE)
     assert refused.state is RunState.FAILED
     assert refused.error is not None
-    assert refused.error.type == "LeaseHeld"
+    assert refused.error.code == "lease-held"
 
 
 def test_the_heartbeat_keeps_the_lease_and_shows_progress(
@@ -187,7 +187,7 @@ def test_a_run_stops_cleanly_when_the_functions_time_ends(
             run.check()
     record = catalog.runs.get(run.id)
     assert record.error is not None
-    assert record.error.type == "OutOfTime"
+    assert record.error.code == "out-of-time"
 
 
 def test_a_record_that_cannot_be_kept_does_not_hide_how_the_run_went(

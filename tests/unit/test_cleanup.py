@@ -147,7 +147,7 @@ def test_a_run_that_never_ended_is_marked_as_failed_and_old_records_go(
     buried = catalog.runs.get(run.id)
     assert buried.state is RunState.FAILED
     assert buried.error is not None
-    assert buried.error.type == "Died"
+    assert buried.error.code == "died"
     clock.pass_by(timedelta(days=91))
     assert run.id in sweep().runs
     assert run.id not in catalog.runs.ids()

@@ -154,7 +154,7 @@ def test_without_a_limit_the_folder_is_taken_as_it_is_and_compared_with_from_the
     assert site.back_up() == ()
 
 
-_HALF_WAY = RunError(type="RestoredInPart", message="the rows are there")
+_HALF_WAY = RunError(code="restored-in-part", message="the rows are there")
 
 
 @pytest.mark.parametrize(

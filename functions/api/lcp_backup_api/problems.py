@@ -38,7 +38,6 @@ class Row(NamedTuple):
     """How one family of errors is told over HTTP."""
 
     status: HTTPStatus
-    name: str
     title: str
     action: str
     headers: dict[str, str] = {}  # noqa: RUF012 -- nobody changes it
@@ -49,97 +48,82 @@ _LATER: Final = {"Retry-After": "30"}
 TABLE: Final[dict[type[Exception], Row]] = {
     errors.Unauthenticated: Row(
         HTTPStatus.UNAUTHORIZED,
-        "unauthenticated",
         "Who are you?",
         "Send a name and password of the user pool, an access token, or the project master token.",
         {"WWW-Authenticate": CHALLENGE},
     ),
     errors.Forbidden: Row(
         HTTPStatus.FORBIDDEN,
-        "forbidden",
         "This needs an admin",
         "Ask an operator to put the user into the user pool's group of admins.",
     ),
     errors.NotAMember: Row(
         HTTPStatus.FORBIDDEN,
-        "not-a-member",
         "This needs a viewer or an admin",
         "Ask an operator to put the user into one of the groups that the detail names.",
     ),
     errors.FromAnotherSite: Row(
         HTTPStatus.FORBIDDEN,
-        "from-another-site",
         "Another site's page sent this",
         "Call by a program such as curl, or with an access token.",
     ),
     errors.Throttled: Row(
         HTTPStatus.TOO_MANY_REQUESTS,
-        "throttled",
         "Too many logins",
         "Wait a minute, and use an access token for many calls.",
         {"Retry-After": "60"},
     ),
     errors.InvalidRequest: Row(
         HTTPStatus.BAD_REQUEST,
-        "invalid-request",
         "The request is not understood",
         "Correct what the detail names; /backup/openapi.json says what is allowed.",
     ),
     errors.NotFound: Row(
         HTTPStatus.NOT_FOUND,
-        "not-found",
         "There is no such thing",
         "GET /backup/list and GET /backup/runs say what there is.",
     ),
     errors.LeaseHeld: Row(
         HTTPStatus.CONFLICT,
-        "lease-held",
         "Another run is writing",
         "Wait for the run that the detail names, then call again.",
         _LATER,
     ),
     errors.Conflict: Row(
         HTTPStatus.CONFLICT,
-        "conflict",
         "Something else is under way",
         "Look at it again, then call again.",
         _LATER,
     ),
     errors.ArchiveError: Row(
         HTTPStatus.UNPROCESSABLE_ENTITY,
-        "archive-refused",
         "The file cannot be used",
         "Correct the file as the detail says, and upload it anew.",
     ),
     errors.StorageError: Row(
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "storage",
         "S3 does not answer as expected",
         "Call again in a while; the function's log has the details.",
         _LATER,
     ),
     errors.AwsError: Row(
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "aws",
         "An AWS service does not answer as expected",
         "Call again in a while; the function's log has the details.",
         _LATER,
     ),
     errors.UnknownFormat: Row(
         HTTPStatus.INTERNAL_SERVER_ERROR,
-        "unknown-format",
         "A newer version wrote this",
         "Deploy the version of the service that wrote it.",
     ),
     errors.SettingsError: Row(
         HTTPStatus.INTERNAL_SERVER_ERROR,
-        "settings",
         "The service is not set up",
         "An operator has to correct the variable that the detail or the function's log names.",
     ),
     errors.BackupError: Row(
         HTTPStatus.INTERNAL_SERVER_ERROR,
-        "failed",
         "It failed",
         "The function's log has the details.",
     ),
@@ -148,43 +132,51 @@ TABLE: Final[dict[type[Exception], Row]] = {
 
 _UNEXPECTED: Final = Row(
     HTTPStatus.INTERNAL_SERVER_ERROR,
-    "unexpected",
     "Something unexpected happened",
     "The function's log has the details, under the request id that the detail names.",
 )
+_MALFORMED_CODE: Final = "malformed-body"
 _MALFORMED: Final = Row(
     HTTPStatus.BAD_REQUEST,
-    "malformed-body",
     "The body cannot be read",
     "Send the body whole, in the form that its Content-Type names (a form with its boundary).",
 )
-_OTHER: Final = {
-    HTTPStatus.BAD_REQUEST: _MALFORMED,
-    HTTPStatus.NOT_FOUND: Row(
-        HTTPStatus.NOT_FOUND,
+OTHER: Final[dict[HTTPStatus, tuple[str, Row]]] = {
+    HTTPStatus.BAD_REQUEST: (_MALFORMED_CODE, _MALFORMED),
+    HTTPStatus.NOT_FOUND: (
         "no-such-path",
-        "There is nothing at this path",
-        "/backup/openapi.json lists all calls.",
+        Row(
+            HTTPStatus.NOT_FOUND,
+            "There is nothing at this path",
+            "/backup/openapi.json lists all calls.",
+        ),
     ),
-    HTTPStatus.METHOD_NOT_ALLOWED: Row(
-        HTTPStatus.METHOD_NOT_ALLOWED,
+    HTTPStatus.METHOD_NOT_ALLOWED: (
         "method-not-allowed",
-        "Not by this method",
-        "/backup/openapi.json lists all calls.",
+        Row(
+            HTTPStatus.METHOD_NOT_ALLOWED,
+            "Not by this method",
+            "/backup/openapi.json lists all calls.",
+        ),
     ),
-    HTTPStatus.CONTENT_TOO_LARGE: Row(
-        HTTPStatus.CONTENT_TOO_LARGE,
+    HTTPStatus.CONTENT_TOO_LARGE: (
         "too-large",
-        "Too large for one call",
-        "Upload by presigned URLs: POST /backup/upload with the sizes as JSON.",
+        Row(
+            HTTPStatus.CONTENT_TOO_LARGE,
+            "Too large for one call",
+            "Upload by presigned URLs: POST /backup/upload with the sizes as JSON.",
+        ),
     ),
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: Row(
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (
         "unsupported-media-type",
-        "Not in this form",
-        "Send multipart/form-data with both files, or application/json with both sizes.",
+        Row(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "Not in this form",
+            "Send multipart/form-data with both files, or application/json with both sizes.",
+        ),
     ),
 }
+"""What the framework refuses, by status: the code, and how it is told."""
 
 
 class MalformedBody(HTTPException):
@@ -221,24 +213,33 @@ def answer(request: Request, error: Exception) -> JSONResponse:
     Where the response tells less than is known, the log tells all, under the request's id.
     """
     if isinstance(error, HTTPException):
-        row = _OTHER.get(HTTPStatus(error.status_code), _UNEXPECTED)
+        code, row = OTHER.get(HTTPStatus(error.status_code), (errors.UNEXPECTED, _UNEXPECTED))
         headers = {**(error.headers or {}), **row.headers}
         if row.status is HTTPStatus.METHOD_NOT_ALLOWED and (allowed := _allowed(request)):
             headers["Allow"] = allowed
-        return _response(request, row._replace(status=HTTPStatus(error.status_code)),
-                         str(error.detail), headers)  # fmt: skip
+        return _response(request, code, row._replace(status=HTTPStatus(error.status_code)),
+                         str(error.detail), headers=headers)  # fmt: skip
     if isinstance(error, RequestValidationError):
         # (FastAPI's error is none of pydantic's, but made of theirs.)
         where, message, is_malformed = Invalid.of(error.errors()[0])
-        row = _MALFORMED if is_malformed else TABLE[errors.InvalidRequest]
-        return _response(request, row, f"{where}: {message}")
+        detail = f"{where}: {message}"
+        if is_malformed:
+            return _response(request, _MALFORMED_CODE, _MALFORMED, detail)
+        kind = errors.InvalidRequest
+        return _response(request, kind.code, TABLE[kind], detail)
     row = next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), _UNEXPECTED)
     if not isinstance(error, errors.BackupError) or error.is_explained_by_log:
         backend: Backend = request.app.state.backend
-        kind = "a call failed" if row is not _UNEXPECTED else "an error that nobody foresaw"
-        backend.log.error(kind, error=type(error).__name__, reason=str(error), exc_info=error)
+        said = "a call failed" if row is not _UNEXPECTED else "an error that nobody foresaw"
+        backend.log.error(said, error=errors.code_of(error), reason=str(error), exc_info=error)
     detail = errors.told(error, f"request id {request.state.id}")
-    return _response(request, row, detail, row.headers, getattr(error, "backup_id", None))
+    return _response(
+        request,
+        errors.code_of(error),
+        row,
+        detail,
+        backup_id=getattr(error, "backup_id", None),
+    )
 
 
 def _allowed(request: Request) -> str | None:
@@ -269,8 +270,10 @@ def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
 
 def _response(
     request: Request,
+    code: str,
     row: Row,
     detail: str,
+    *,
     headers: dict[str, str] | None = None,
     backup_id: str | None = None,
 ) -> JSONResponse:
@@ -284,7 +287,7 @@ def _response(
     # JSON can spell half a character, which an answer cannot hold.
     whole = detail[:_LONGEST_DETAIL].encode(errors="replace").decode()
     problem = Problem(
-        type=f"{_URN}{row.name}",
+        type=f"{_URN}{code}",
         title=row.title,
         status=row.status,
         detail=whole,

@@ -129,7 +129,7 @@ class Runs:
             if run.state is RunState.SUCCEEDED:
                 wanted = in_part or run.result.get("whole", True)
             else:
-                half_way = run.error is not None and run.error.type == RestoredInPart.__name__
+                half_way = run.error is not None and run.error.code == RestoredInPart.code
                 wanted = in_part and half_way
             if wanted:
                 yield run

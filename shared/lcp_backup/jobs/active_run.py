@@ -20,6 +20,7 @@ from lcp_backup.errors import (
     RunIsOver,
     StorageError,
     UnknownFormat,
+    code_of,
     told,
 )
 from lcp_backup.model import Notice, Run, RunError, RunKind, RunState
@@ -112,7 +113,7 @@ class ActiveRun:
                 )
             except BackupError as error:
                 self._log.warning(
-                    "the run could not begin", error=type(error).__name__, reason=str(error)
+                    "the run could not begin", error=code_of(error), reason=str(error)
                 )
                 self._refused(error)
                 self._forget()
@@ -309,7 +310,7 @@ def _ended(catalog: Catalog, run_id: str) -> Run | None:
 
 
 def _over(run: Run) -> RunIsOver:
-    how = f" with {run.error.type}" if run.error is not None else ""
+    how = f" with {run.error.code}" if run.error is not None else ""
     return RunIsOver(
         f"{run.kind} run {run.id} has {run.state}{how} at {run.finished_at:%Y-%m-%d %H:%M:%S} UTC,"
         " and is not done again by a late delivery of its event; ask for it anew if it is wanted"
@@ -368,12 +369,12 @@ def describe(error: BaseException, run_id: str) -> RunError:
 
     Every viewer reads records, so what AWS, a server or a program said is in the log alone.
     """
-    return RunError(type=type(error).__name__, message=told(error, f"run {run_id}"))
+    return RunError(code=code_of(error), message=told(error, f"run {run_id}"))
 
 
 def _log_failure(log: Logger, text: str, run_id: str, error: BaseException) -> None:
     # Under the run's id, by which its record leads here.
-    log.error(text, run_id=run_id, error=type(error).__name__, reason=str(error), exc_info=error)
+    log.error(text, run_id=run_id, error=code_of(error), reason=str(error), exc_info=error)
 
 
 def announce_failure(
@@ -381,5 +382,5 @@ def announce_failure(
 ) -> None:
     """Tells the event bus that a run failed, in the words of its record."""
     reason = describe(error, run.id)
-    detail = {"backupId": run.backup_id, "error": reason.type, "reason": reason.message}
+    detail = {"backupId": run.backup_id, "error": reason.code, "reason": reason.message}
     telemetry.announce(event, detail)

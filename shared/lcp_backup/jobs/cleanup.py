@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import InvalidRequest, NotFound, UnknownFormat
@@ -181,9 +182,13 @@ def _settle_runs(
     return old, died
 
 
+DIED: Final = "died"
+"""The code of a run's end of which no error told."""
+
+
 def _buried(run: Run, now: datetime) -> Run:
     error = RunError(
-        type="Died",
+        code=DIED,
         message=f"the run's function ended without a word after {run.updated_at:%Y-%m-%d %H:%M} UTC"
         " (killed, out of memory or out of time); a backup it was making was not published, and a"
         " restore it was doing is finished or undone by the next restore",

@@ -42,7 +42,7 @@ def test_a_dump_that_is_killed_half_way_publishes_nothing(
     (run,) = job_site.catalog.runs.all()
     assert run.state is RunState.FAILED
     assert run.error is not None
-    assert run.error.type == "DumpFailed"
+    assert run.error.code == "dump-failed"
 
 
 def test_a_dump_without_its_trailer_publishes_nothing_though_it_exits_with_0(

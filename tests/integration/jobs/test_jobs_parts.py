@@ -155,4 +155,4 @@ def test_a_queued_run_ends_whatever_becomes_of_its_job(mariadb_site: JobSite) ->
     record = catalog.runs.get(lost.id)
     assert record.state is RunState.FAILED
     assert record.error is not None
-    assert record.error.type == "NotFound"
+    assert record.error.code == "not-found"

@@ -53,7 +53,7 @@ def test_what_failed_is_listed_only_when_asked_for(
         started_at=now,
         updated_at=now,
         finished_at=now,
-        error=RunError(type="DumpFailed", message="it was killed"),
+        error=RunError(code="dump-failed", message="it was killed"),
     )
     catalog.runs.write(failed)
 

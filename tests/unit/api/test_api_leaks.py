@@ -128,7 +128,7 @@ def test_no_route_tells_what_an_error_of_any_class_knows_of_the_account(
                 if error.is_explained_by_log:
                     assert f"see the log, request id {REQUEST_ID}" in answer.json()["detail"]
                     line = next(it for it in reversed(lines.written) if it["level"] == "ERROR")
-                    assert (line["request_id"], line["error"]) == (REQUEST_ID, kind.__name__)
+                    assert (line["request_id"], line["error"]) == (REQUEST_ID, kind.code)
                     assert line["reason"] == str(error)
 
 
@@ -196,7 +196,7 @@ def test_no_record_and_no_event_of_a_run_that_failed_tells_it(
             )
         [run] = catalog.runs.all()
         assert run.error is not None
-        assert run.error.type == kind.__name__
+        assert run.error.code == kind.code
         (event, detail) = announced.pop()
         assert (event, detail["reason"]) == ("Backup Failed", run.error.message)
         assert leaks(run.model_dump_json() + str(detail)) == [], kind

@@ -75,7 +75,7 @@ def test_a_form_that_takes_longer_is_answered_with_its_run(
 def test_only_a_form_whose_files_are_refused_is_refused_others_may_yet_be_taken_in(
     backend: Backend, catalog: Catalog, kind: type[BackupError]
 ) -> None:
-    error = RunError(type=kind.__name__, message="the database is a PNG picture")
+    error = RunError(code=kind.code, message="the database is a PNG picture")
     start = ending(catalog, state=RunState.FAILED, error=error)
     patient = replace(backend, start=start, form_wait=timedelta(seconds=5))
     answer = post_form(Client(patient), database=b"abc", volume=b"defg")
