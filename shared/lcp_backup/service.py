@@ -1,4 +1,4 @@
-"""Builds what the functions need, once per process and in this one place; nothing at import."""
+"""The jobs of an environment, as its functions call them: built once per process, not at import."""
 
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -12,13 +12,11 @@ from lcp_backup import settings
 from lcp_backup.aws import clients
 from lcp_backup.aws.bus import EventBus
 from lcp_backup.aws.rds import is_rds_id, locate_database
-from lcp_backup.aws.s3 import ObjectStore
-from lcp_backup.aws.secrets import resolve_secret
-from lcp_backup.catalog import Catalog, utc_now
-from lcp_backup.catalog.backups import BackupLock
+from lcp_backup.catalog import utc_now
 from lcp_backup.database import tls
 from lcp_backup.database.accounts import Accounts, Login
 from lcp_backup.database.endpoint import DatabaseEndpoint
+from lcp_backup.environment import Environment, secret
 from lcp_backup.errors import SettingsError
 from lcp_backup.jobs.active_run import Pace
 from lcp_backup.jobs.cleanup import clean_up
@@ -34,8 +32,7 @@ from lcp_backup.requests import (
     UploadRequest,
 )
 from lcp_backup.setting_values import DatabaseTls
-from lcp_backup.settings import Settings
-from lcp_backup.telemetry import Telemetry, new_logger
+from lcp_backup.telemetry import Telemetry
 
 STOPPING_TIME = timedelta(seconds=20)
 """What a run that has to stop needs: kill the dump, abort the uploads, write its record."""
@@ -49,23 +46,12 @@ def deadline(remaining_milliseconds: int) -> datetime:
 class Service:
     """The jobs of one environment, with their collaborators."""
 
-    def __init__(self, config: Settings) -> None:
-        log = new_logger(config.log_level)
-        s3 = clients.s3()
-        self._settings = config
-        retention = timedelta(days=config.backup_retention_days)
-        mode = config.backup_object_lock
-        self._catalog = Catalog(
-            ObjectStore(s3, config.required_bucket(), owner=config.backup_bucket_account),
-            config.backup_prefix,
-            lock=BackupLock(mode, retention) if mode else None,
-        )
-        source_bucket = config.source_bucket or config.required_bucket()
-        self._source = Catalog(
-            ObjectStore(s3, source_bucket, owner=config.source_account), config.source_prefix
-        )
+    def __init__(self, environment: Environment) -> None:
+        self._settings = config = environment.settings
+        self._catalog = environment.catalog
+        self._source = environment.source
         self._telemetry = Telemetry(
-            log,
+            environment.log,
             EventBus(clients.events()),
             project=config.project_id,
             environment=config.environment_id,
@@ -160,11 +146,7 @@ class Service:
             host=host,
             port=port,
             user=self._settings.master_user_name,
-            password=resolve_secret(
-                self._settings.database_password(),
-                "LCP_MASTER_USER_PASSWORD",
-                clients.secrets,
-            ),
+            password=secret(self._settings.database_password(), "LCP_MASTER_USER_PASSWORD"),
             name=self._settings.dbname,
             tls=mode,
             ca=self._authorities(is_rds=is_rds) if mode is DatabaseTls.VERIFY_IDENTITY else None,
@@ -182,7 +164,7 @@ class Service:
                 " so, or by a path (of the public ones: /etc/pki/tls/certs/ca-bundle.crt)",
             )
         named = given or SecretStr(str(tls.RDS_CA))
-        text = resolve_secret(named, variable, clients.secrets).get_secret_value()
+        text = secret(named, variable).get_secret_value()
         shown = name if (name := named.get_secret_value()).startswith(("/", "arn:")) else "given"
         try:
             if text.startswith("/"):
@@ -199,10 +181,10 @@ class Service:
 def _login(user: str | None, password: SecretStr | None, variable: str) -> Login | None:
     if user is None or password is None:
         return None
-    return Login(user, resolve_secret(password, variable, clients.secrets))
+    return Login(user, secret(password, variable))
 
 
 @cache
 def service() -> Service:
     """This process's service; raises SettingsError."""
-    return Service(settings.load())
+    return Service(Environment.of(settings.load()))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from lcp_backup.archive.segment import Section
 from lcp_backup.database.dump import start_dump
 from lcp_backup.database.dump_program import check_flavours, find_program
 from lcp_backup.database.endpoint import (
@@ -25,7 +26,6 @@ from lcp_backup.errors import (
     FlavourMismatch,
     TableChangedDuringDump,
 )
-from lcp_backup.model import Section
 from tests.integration.conftest import DatabaseServer
 
 SITE = r"""

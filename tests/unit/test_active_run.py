@@ -23,7 +23,8 @@ from lcp_backup.errors import (
     RunIsOver,
     StorageError,
 )
-from lcp_backup.jobs.active_run import ActiveRun, Pace, queued, succeeded_before
+from lcp_backup.jobs.active_run import ActiveRun, Pace
+from lcp_backup.jobs.queued_run import queued, succeeded_before
 from lcp_backup.model import RunKind, RunState
 from lcp_backup.telemetry import Telemetry
 from tests.unit.conftest import SettableClock

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lcp_backup.archive.index import IndexWriter, read_index
+from lcp_backup.archive.segment import Continuation, IndexedMember, Section, Segment
 from lcp_backup.errors import ArchiveDamaged, UnknownFormat
-from lcp_backup.model import Continuation, IndexedMember, Section, Segment
 from tests.buffers import Buffer
 
 NAME = "volume.tgz"

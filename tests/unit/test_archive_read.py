@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from lcp_backup.archive.deflate import inflate_member, inflate_stream, stored_member
 from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import read_segments, read_whole, verify
+from lcp_backup.archive.segment import Segment
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter, WrittenArchive
 from lcp_backup.errors import ArchiveDamaged, ArchiveRefused
-from lcp_backup.model import Segment
 from tests.buffers import Buffer
 
 NAME = "volume.tgz"

@@ -14,9 +14,9 @@ import pytest
 from lcp_backup.archive.deflate import inflate_member
 from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import verify
+from lcp_backup.archive.segment import Section
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter, OnlyFile, WrittenArchive
 from lcp_backup.errors import StorageError
-from lcp_backup.model import Section
 from tests.buffers import Buffer
 
 MODIFIED = datetime(2026, 11, 23, 4, 5, 6, tzinfo=UTC)

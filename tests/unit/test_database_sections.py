@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lcp_backup.archive.segment import Section
 from lcp_backup.archive.write import SEGMENT_SIZE
 from lcp_backup.database.sections import Cut, SectionCutter
 from lcp_backup.database.statements import StatementSplitter
-from lcp_backup.model import Section
 
 HEAD = b"""-- MySQL dump 10.13  Distrib 9.7.4, for Linux (x86_64)
 

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from lcp_backup.database import tls
 from lcp_backup.database.dump_program import DumpProgram, tls_options
 from lcp_backup.database.endpoint import Flavour
+from lcp_backup.environment import Environment
 from lcp_backup.errors import SettingsError
 from lcp_backup.service import Service
 from lcp_backup.setting_values import DatabaseTls
@@ -170,7 +171,7 @@ def _endpoint(**variables: str) -> tuple[DatabaseTls, str | None]:
     settings = Settings.from_env(
         {"LCP_BACKUP_BUCKET": "b", "LCP_MASTER_USER_PASSWORD": "p", **variables}
     )
-    endpoint = Service(settings)._endpoint(for_reading=True)
+    endpoint = Service(Environment.of(settings))._endpoint(for_reading=True)
     return endpoint.tls, endpoint.ca
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import verify
+from lcp_backup.archive.segment import Section
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile
 from lcp_backup.document import Document
-from lcp_backup.model import Lease, Manifest, Pause, Run, Section, Upload
+from lcp_backup.model import Lease, Manifest, Pause, Run, Upload
 from lcp_backup.volume.pack import pack
 from tests.buffers import Buffer
 from tests.trees import odd_tree, snapshot

@@ -12,11 +12,11 @@ import pytest
 
 from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import read_segments
+from lcp_backup.archive.segment import Section, Segment
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile
 from lcp_backup.errors import ArchiveDamaged, ArchiveError, ArchiveRefused, OutOfTime
 from lcp_backup.intake import database
 from lcp_backup.intake.database import TakenDatabase, take_database
-from lcp_backup.model import Section, Segment
 from tests.buffers import Buffer
 
 gzipped = partial(gzip.compress, mtime=0)

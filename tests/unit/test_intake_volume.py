@@ -11,11 +11,12 @@ import pytest
 
 from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import read_segments
+from lcp_backup.archive.segment import Segment
 from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.errors import ArchiveError, ArchiveRefused
 from lcp_backup.intake import volume
 from lcp_backup.intake.volume import take_volume
-from lcp_backup.model import Notice, Segment, VolumeFacts
+from lcp_backup.model import Notice, VolumeFacts
 from lcp_backup.volume.unpack import unpack
 from tests.buffers import Buffer
 from tests.trees import odd_tree, snapshot

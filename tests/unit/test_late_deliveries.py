@@ -106,7 +106,7 @@ def test_a_restore_that_failed_is_not_done_by_a_second_delivery(
         restore(run.id, backup_id=ID)
     failed = catalog.runs.get(run.id)
     assert failed.state is RunState.FAILED
-    with pytest.raises(RunIsOver, match=f"{run.id} has failed with _BegunError"):
+    with pytest.raises(RunIsOver, match=f"{run.id} has failed with database-unreachable"):
         restore(run.id, backup_id=ID)
     assert catalog.runs.get(run.id) == failed
     assert len(announced) == 1, "it failed once"

@@ -15,9 +15,9 @@ import pytest
 
 from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import read_segments
+from lcp_backup.archive.segment import Segment
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
 from lcp_backup.errors import LeaseLost, VolumeError
-from lcp_backup.model import Segment
 from lcp_backup.volume import segments
 from lcp_backup.volume.notices import MOST_NOTICES
 from lcp_backup.volume.pack import Packed, pack

@@ -10,9 +10,9 @@ import pytest
 
 from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import read_segments
+from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
 from lcp_backup.errors import ArchiveRefused, InvalidRequest, NotFound, VolumeError
-from lcp_backup.model import IndexedMember
 from lcp_backup.volume import mounts, staging
 from lcp_backup.volume.pack import pack
 from lcp_backup.volume.parts import Parts, checked_paths, unpack_parts

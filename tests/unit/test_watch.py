@@ -11,6 +11,7 @@ import pytest
 from functions.watch import app
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
+from lcp_backup.environment import Environment
 from lcp_backup.jobs.watch import WatchResult, watch
 from lcp_backup.model import BackupType, Run, RunKind, RunState
 from lcp_backup.service import Service
@@ -324,7 +325,9 @@ def test_the_function_answers_what_was_seen(
         "LCP_BACKUP_BUCKET": BUCKET,
         "LCP_BACKUP_PREFIX": "acme/prd",
     }
-    monkeypatch.setattr(app, "service", lambda: Service(Settings.from_env(variables)))
+    monkeypatch.setattr(
+        app, "service", lambda: Service(Environment.of(Settings.from_env(variables)))
+    )
     event = json.loads((EVENTS / "watch-scheduled.json").read_text())
     context: LambdaContext = None  # type: ignore[assignment] # the function does not use it
     seen = json.loads(json.dumps(app.handler(event, context)))

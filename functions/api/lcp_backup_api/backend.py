@@ -10,13 +10,11 @@ from pydantic import SecretStr
 
 from lcp_backup.aws import clients
 from lcp_backup.aws.functions import FunctionStarter
-from lcp_backup.aws.s3 import ObjectStore
-from lcp_backup.aws.secrets import resolve_secret
 from lcp_backup.catalog import Catalog, utc_now
+from lcp_backup.environment import Environment, secret
 from lcp_backup.errors import SettingsError
 from lcp_backup.model import RunKind
 from lcp_backup.settings import MASTER_TOKEN_VARIABLE, Settings
-from lcp_backup.telemetry import new_logger
 from lcp_backup.uploads import Uploads
 from lcp_backup_api.user_pool import UserPool, cognito_client
 from lcp_backup_api.users import Groups, Users
@@ -59,31 +57,24 @@ class Backend:
 
 def build(settings: Settings) -> Backend:
     """The backend of a real function; raises SettingsError."""
-    log = new_logger(settings.log_level)
-    store = ObjectStore(
-        clients.s3(), settings.required_bucket(), owner=settings.backup_bucket_account
-    )
-    catalog = Catalog(store, settings.backup_prefix)
+    environment = Environment.of(settings)
     pool_id, client_id = settings.required_user_pool()
-    pool = UserPool(cognito_client(pool_id), pool_id, client_id)
     token = settings.project_master_token
 
     def master_token() -> SecretStr | None:
-        if token is None:
-            return None
-        return resolve_secret(token, MASTER_TOKEN_VARIABLE, clients.secrets)
+        return None if token is None else secret(token, MASTER_TOKEN_VARIABLE)
 
     return Backend(
         settings=settings,
-        catalog=catalog,
-        uploads=Uploads(catalog),
+        catalog=environment.catalog,
+        uploads=Uploads(environment.catalog),
         users=Users(
-            pool,
+            UserPool(cognito_client(pool_id), pool_id, client_id),
             master_token,
-            log,
+            environment.log,
             utc_now,
             Groups(viewers=settings.viewer_group, admins=settings.admin_group),
         ),
         start=FunctionStarter(clients.functions()).start,
-        log=log,
+        log=environment.log,
     )

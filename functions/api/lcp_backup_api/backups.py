@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import Conflict
-from lcp_backup.jobs.active_run import queued
+from lcp_backup.jobs.queued_run import queued
 from lcp_backup.model import ArchiveKind, BackupId, Manifest, Run, RunKind, RunState
 from lcp_backup_api.audit import audited
 from lcp_backup_api.doors import Admin, TheBackend, TheBackupId, TheNext, Viewer

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lcp_backup.errors import InvalidRequest
 from lcp_backup.invalid import first_problem
-from lcp_backup.jobs.active_run import queued
+from lcp_backup.jobs.queued_run import queued
 from lcp_backup.model import ArchiveKind, BackupId, Pause, RunKind
 from lcp_backup.requests import LATEST, MOST_SELECTED, RestoreRequest
 from lcp_backup_api.audit import audited

@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 
 from lcp_backup.errors import ArchiveRefused, InvalidRequest
 from lcp_backup.invalid import first_problem
-from lcp_backup.jobs.active_run import queued
+from lcp_backup.jobs.queued_run import queued
 from lcp_backup.model import ArchiveKind, Run, RunKind, RunState, Upload
 from lcp_backup.uploads import SignedFile, were_refused
 from lcp_backup_api.audit import audited

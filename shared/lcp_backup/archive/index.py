@@ -1,7 +1,7 @@
 """The index object: which segments an archive has, written and read as a stream.
 
 Form: gzip'd JSON lines. The first is the header `{"format", "archive"}`, then one line per segment
-(`model.Segment`, what is not set is left out), and last the trailer `{"segments", "size",
+(`segment.Segment`, what is not set is left out), and last the trailer `{"segments", "size",
 "raw_size"}`, which says that the index is whole. Neither side's memory grows with their number.
 docs/format.md has the whole of it.
 """
@@ -17,11 +17,11 @@ from typing import Any, Final, Literal, get_args
 from pydantic import ValidationError
 
 from lcp_backup.archive.deflate import inflate_stream
+from lcp_backup.archive.segment import Continuation, IndexedMember, MemberType, Segment
 from lcp_backup.archive.streams import ByteSink, RangeSource
 from lcp_backup.document import Document, read_document
 from lcp_backup.errors import ArchiveDamaged
 from lcp_backup.invalid import first_problem
-from lcp_backup.model import Continuation, IndexedMember, MemberType, Segment
 
 _WRITE_SIZE = 256 << 10
 _READ_SIZE = 1 << 20

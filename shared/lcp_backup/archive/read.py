@@ -7,10 +7,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from lcp_backup.archive.deflate import inflate_member
 from lcp_backup.archive.index import read_index
+from lcp_backup.archive.segment import Segment
 from lcp_backup.archive.streams import RangeSource
 from lcp_backup.archive.write import SEGMENT_SIZE, WrittenArchive
 from lcp_backup.errors import ArchiveDamaged
-from lcp_backup.model import Archive, Segment
+from lcp_backup.model import Archive
 
 
 def read_segments(

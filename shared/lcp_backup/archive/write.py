@@ -12,8 +12,9 @@ from typing import Final, NamedTuple, Self
 from lcp_backup.archive import tar
 from lcp_backup.archive.deflate import STORED_OVERHEAD, member, stored_member
 from lcp_backup.archive.index import IndexWriter
+from lcp_backup.archive.segment import Continuation, IndexedMember, Section, Segment
 from lcp_backup.archive.streams import ByteSink
-from lcp_backup.model import Archive, Continuation, IndexedMember, Section, Segment
+from lcp_backup.model import Archive
 
 SEGMENT_SIZE: Final = 8 << 20
 """Raw bytes a producer puts into a segment; only what cannot be cut may be larger."""
@@ -135,7 +136,7 @@ class ArchiveWriter:
 
         Args:
             chunks: the segment's raw bytes in order; they must not change any more.
-            members, continues, section, table: what it holds, for the index (`model.Segment`).
+            members, continues, section, table: what it holds, for the index (`segment.Segment`).
 
         Raises what the sink raises, also for an earlier segment.
         """

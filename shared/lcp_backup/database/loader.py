@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
+from lcp_backup.archive.segment import Section
 from lcp_backup.database.crew import Crew
 from lcp_backup.database.definition import Definition, taken_apart
 from lcp_backup.database.local_infile import LoadingConnection
@@ -22,7 +23,6 @@ from lcp_backup.database.rulings import OBJECTS, Ruling, StatementKind
 from lcp_backup.database.session import Session, Staging
 from lcp_backup.database.statements import Statement, StatementSplitter
 from lcp_backup.errors import InvalidRequest, LoadFailed
-from lcp_backup.model import Section
 
 _WORTH_SETTING_ASIDE: Final = 1 << 20
 """Raw bytes of rows from which a table's indexes are built later: for fewer, the second statement

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final, NamedTuple, Protocol
 
+from lcp_backup.archive.segment import Section, Segment
 from lcp_backup.database.sections import Cut, SectionCutter
 from lcp_backup.database.statements import Statement
 from lcp_backup.errors import NotFound
-from lcp_backup.model import Section, Segment
 
 type ReadSegments = Callable[[Iterable[Segment]], Iterator[tuple[Segment, bytes]]]
 """The raw bytes of segments, checked, in the order asked for."""

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import pymysql
 from pymysql.constants import ER
 
+from lcp_backup.archive.segment import Section
 from lcp_backup.database.endpoint import Connection, Flavour, Server
 from lcp_backup.database.foreign_keys import dangling_keys, keys_from_elsewhere
 from lcp_backup.database.options import ENGINES
@@ -18,7 +19,7 @@ from lcp_backup.database.sections import Cut
 from lcp_backup.database.sql import execute, execute_if_known, quote, text
 from lcp_backup.database.statements import StatementSplitter
 from lcp_backup.errors import ArchiveRefused, DumpFailed
-from lcp_backup.model import Notice, Section
+from lcp_backup.model import Notice
 
 _NAMED: Final = 5
 _HISTORY_SINCE: Final = (10, 11)

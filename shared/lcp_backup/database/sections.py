@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from lcp_backup.archive.segment import Section
 from lcp_backup.archive.write import SEGMENT_SIZE
 from lcp_backup.database.reader import StatementReader
 from lcp_backup.database.statements import Statement, StatementSplitter
 from lcp_backup.database.tokens import EVERY, NotTakenError, unquote
-from lcp_backup.model import Section
 
 _ROWS = re.compile(rb"INSERT (?:IGNORE )?+INTO (`[^`]*+(?:``[^`]*+)*+`)[ \n(]")
 """How nearly all rows begin, found without taking the statement apart."""

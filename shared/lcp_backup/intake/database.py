@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from lcp_backup.archive.deflate import inflate_stream
+from lcp_backup.archive.segment import Section
 from lcp_backup.archive.tar import MemberKind
 from lcp_backup.archive.untar import TarReader
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
@@ -19,7 +20,7 @@ from lcp_backup.database.statements import StatementSplitter
 from lcp_backup.database.tokens import EVERY, NotTakenError
 from lcp_backup.errors import ArchiveDamaged, ArchiveRefused
 from lcp_backup.intake.content import Form, is_apples, recognised
-from lcp_backup.model import DatabaseFacts, Section
+from lcp_backup.model import DatabaseFacts
 from lcp_backup.volume.names import shown
 
 MOST_STATEMENT: Final = 128 << 20

@@ -7,22 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
 
-from aws_lambda_powertools import Logger
-
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.lease import HeldLease
 from lcp_backup.errors import (
     BackupError,
     LeaseHeld,
     LeaseLost,
-    NotFound,
     OutOfTime,
-    RunIsOver,
     StorageError,
     UnknownFormat,
     code_of,
-    told,
 )
+from lcp_backup.jobs import queued_run
+from lcp_backup.jobs.failure import describe, log_failure
 from lcp_backup.model import Notice, Run, RunError, RunKind, RunState
 from lcp_backup.telemetry import EventName, Telemetry
 
@@ -120,12 +117,15 @@ class ActiveRun:
                 raise
         try:
             # Under the lease, because the delivery that ended the run held it until then.
-            if self._was_given and (over := _ended(self._catalog, record.id)) is not None:
+            if (
+                self._was_given
+                and (ended := queued_run.ended(self._catalog, record.id)) is not None
+            ):
                 self.is_another_deliverys = True
-                raise _over(over)
+                raise queued_run.over(ended)
             self._catalog.runs.write(record)
         except BackupError as error:
-            _log_failure(self._log, "the run could not begin", record.id, error)
+            log_failure(self._log, "the run could not begin", record.id, error)
             self._release()
             self._forget()
             raise
@@ -140,7 +140,7 @@ class ActiveRun:
         if error is None:
             self._finish(RunState.SUCCEEDED, None)
         else:
-            _log_failure(self._log, "the run failed", self.id, error)
+            log_failure(self._log, "the run failed", self.id, error)
             if not self._was_taken_over(error):
                 self._finish(RunState.FAILED, describe(error, self.id))
         self._release()
@@ -174,7 +174,7 @@ class ActiveRun:
         elif isinstance(error, LeaseHeld):
             # Of a run that is under way this tells that it has died: it would hold the lease.
             with suppress(StorageError, UnknownFormat):
-                if _ended(self._catalog, self.id) is None:
+                if queued_run.ended(self._catalog, self.id) is None:
                     self._finish(RunState.FAILED, describe(error, self.id))
 
     def _forget(self) -> None:
@@ -287,100 +287,28 @@ class ActiveRun:
             self._log.error("the run's record could not be kept", reason=str(failure))
 
 
-def succeeded_before(catalog: Catalog, run_id: str | None) -> bool:
-    """Whether an earlier delivery of a run's event did it already.
-
-    Failed is final: raises RunIsOver for a run whose record says so, because somebody was told. A
-    run that is under way is not over, as it may have been killed. Raises StorageError.
-    """
-    if run_id is None or (run := _ended(catalog, run_id)) is None:
-        return False
-    if run.state is RunState.FAILED:
-        raise _over(run)
-    return True
-
-
-def _ended(catalog: Catalog, run_id: str) -> Run | None:
-    """The record of a run that has ended, or None."""
-    try:
-        run = catalog.runs.get(run_id)
-    except NotFound:
-        return None
-    return run if run.state.ended else None
-
-
-def _over(run: Run) -> RunIsOver:
-    how = f" with {run.error.code}" if run.error is not None else ""
-    return RunIsOver(
-        f"{run.kind} run {run.id} has {run.state}{how} at {run.finished_at:%Y-%m-%d %H:%M:%S} UTC,"
-        " and is not done again by a late delivery of its event; ask for it anew if it is wanted"
-    )
-
-
 @contextmanager
-def queued(catalog: Catalog, run_id: str | None, log: Logger) -> Iterator[None]:
-    """Around a job that a queued run asked for: that run ends also when the job never began.
+def announced(
+    active: ActiveRun, telemetry: Telemetry, *, metric: str, failed: EventName
+) -> Iterator[ActiveRun]:
+    """One run from lease to event: a failure of the block is counted and told the event bus.
 
-    An unknown backup, for one, is noticed before there is an ActiveRun. Does nothing without an id,
-    nor when another delivery of the event has the lease, nor for an upload that waits for it.
+    Not counted is what another delivery of the event goes on with, and a create that another run
+    makes as well. A success is the caller's to tell, who knows what came of it.
+
+    Args:
+        metric: of a failure, such as `CreateFailure`.
+        failed: the event.
     """
     try:
-        yield
+        with active as run:
+            yield run
     except BaseException as error:
-        waits = isinstance(error, LeaseHeld) and (
-            error.run_id == run_id or RunKind.UPLOAD in (run_id or "")
-        )
-        if (
-            run_id is not None
-            and not waits
-            and _end_queued(catalog, run_id, RunState.FAILED, describe(error, run_id), {})
-        ):
-            _log_failure(log, "the run never began", run_id, error)
+        if not (active.is_another_deliverys or active.makes_the_same(error)):
+            telemetry.count(**{metric: 1})
+            reason = describe(error, active.id)
+            telemetry.announce(
+                failed,
+                {"backupId": active.backup_id, "error": reason.code, "reason": reason.message},
+            )
         raise
-
-
-def end_queued(catalog: Catalog, run_id: str | None, **result: str | int | bool) -> None:
-    """A queued run whose work was found done already ends as succeeded; others stay as they are."""
-    if run_id is not None:
-        _end_queued(catalog, run_id, RunState.SUCCEEDED, None, result)
-
-
-def _end_queued(
-    catalog: Catalog,
-    run_id: str,
-    state: RunState,
-    error: RunError | None,
-    result: dict[str, str | int | bool],
-) -> bool:
-    """Whether the run was still queued, and has ended now."""
-    with suppress(NotFound, StorageError, UnknownFormat):
-        run = catalog.runs.get(run_id)
-        if run.state is not RunState.QUEUED:
-            return False
-        now = catalog.now()
-        end = {"state": state, "error": error, "result": result, "step": ""}
-        catalog.runs.write(run.model_copy(update={**end, "updated_at": now, "finished_at": now}))
-        return True
-    return False
-
-
-def describe(error: BaseException, run_id: str) -> RunError:
-    """What a run record says of an error: public sentences, and where the log says the rest.
-
-    Every viewer reads records, so what AWS, a server or a program said is in the log alone.
-    """
-    return RunError(code=code_of(error), message=told(error, f"run {run_id}"))
-
-
-def _log_failure(log: Logger, text: str, run_id: str, error: BaseException) -> None:
-    # Under the run's id, by which its record leads here.
-    log.error(text, run_id=run_id, error=code_of(error), reason=str(error), exc_info=error)
-
-
-def announce_failure(
-    telemetry: Telemetry, event: EventName, run: ActiveRun, error: BaseException
-) -> None:
-    """Tells the event bus that a run failed, in the words of its record."""
-    reason = describe(error, run.id)
-    detail = {"backupId": run.backup_id, "error": reason.code, "reason": reason.message}
-    telemetry.announce(event, detail)

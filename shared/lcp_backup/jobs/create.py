@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from lcp_backup import VERSION
+from lcp_backup.archive.segment import Section
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile, WrittenArchive
 from lcp_backup.catalog import Catalog
 from lcp_backup.database import preflight
@@ -24,15 +25,9 @@ from lcp_backup.errors import (
     StorageError,
     TableChangedDuringDump,
 )
-from lcp_backup.jobs.active_run import (
-    ActiveRun,
-    Pace,
-    announce_failure,
-    end_queued,
-    queued,
-    succeeded_before,
-)
+from lcp_backup.jobs.active_run import ActiveRun, Pace, announced
 from lcp_backup.jobs.archives import described, new_archive
+from lcp_backup.jobs.queued_run import end_queued, queued, succeeded_before
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.jobs.volume_loss import check_for_loss
 from lcp_backup.model import (
@@ -44,7 +39,6 @@ from lcp_backup.model import (
     Manifest,
     Notice,
     RunKind,
-    Section,
 )
 from lcp_backup.requests import CreateRequest
 from lcp_backup.settings import Settings
@@ -130,25 +124,14 @@ def _publish(
     telemetry: Telemetry,
 ) -> Manifest:
     """One run from lease to event."""
-    try:
-        with active as run:
-            manifest = capture(run)
-            run.step("publishing")
-            run.confirm()
-            catalog.backups.publish(manifest)
-            run.set_result(
-                bytes=manifest.size, warnings=len(manifest.warnings), losses=manifest.losses
-            )
-            if manifest.losses:
-                telemetry.log.error(
-                    "the backup lacks something of the site", losses=manifest.losses
-                )
-    except BaseException as error:
-        if active.is_another_deliverys or active.makes_the_same(error):
-            raise  # no failure
-        telemetry.count(CreateFailure=1)
-        announce_failure(telemetry, "Backup Failed", active, error)
-        raise
+    with announced(active, telemetry, metric="CreateFailure", failed="Backup Failed") as run:
+        manifest = capture(run)
+        run.step("publishing")
+        run.confirm()
+        catalog.backups.publish(manifest)
+        run.set_result(bytes=manifest.size, warnings=len(manifest.warnings), losses=manifest.losses)
+        if manifest.losses:
+            telemetry.log.error("the backup lacks something of the site", losses=manifest.losses)
     telemetry.count(
         CreateSuccess=1,
         # Also when there are none: the alarm then goes off.

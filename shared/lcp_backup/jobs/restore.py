@@ -9,21 +9,17 @@ from typing import Final
 
 from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import read_segments
+from lcp_backup.archive.segment import Segment
 from lcp_backup.catalog import Catalog
 from lcp_backup.database import load
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.load import Accounts, IndexedDump, Loaded, Scope, StagedDatabase
 from lcp_backup.database.local_infile import ROWS_TRAVEL_AS_STATEMENTS
 from lcp_backup.errors import InvalidRequest, NotFound, RestoredInPart
-from lcp_backup.jobs.active_run import (
-    ActiveRun,
-    Pace,
-    announce_failure,
-    queued,
-    succeeded_before,
-)
+from lcp_backup.jobs.active_run import ActiveRun, Pace, announced
+from lcp_backup.jobs.queued_run import queued, succeeded_before
 from lcp_backup.jobs.side_by_side import Check, side_by_side
-from lcp_backup.model import Archive, BackupType, Manifest, Notice, RunKind, Segment
+from lcp_backup.model import Archive, BackupType, Manifest, Notice, RunKind
 from lcp_backup.requests import LATEST, RestoreRequest
 from lcp_backup.setting_values import RestoreStrategy
 from lcp_backup.settings import Settings
@@ -115,30 +111,23 @@ def restore_backup(
             run_id=request.run_id,
             backup_run_id=manifest.run_id,
         )
-        try:
-            with active as run:
-                run.note(settings.notices)
-                work = _Restore(run, request, manifest, settings, source, locate(), accounts())
-                loaded = work.replace()
-                if loaded is not None:
-                    run.detail("rows were loaded", rows=loaded.rows, as_data=loaded.rows_as_data)
-                run.note(_notices(loaded))
-                result = work.result(loaded)
-                run.set_result(
-                    whole=request.is_whole,
-                    rows=result.rows,
-                    read_bytes=result.read_bytes,
-                    kept=result.kept,
-                    statements_left_out=result.statements_left_out,
-                    definers=result.definers,
-                    events_disabled=result.events_disabled,
-                )
-        except BaseException as error:
-            if active.is_another_deliverys:
-                raise
-            telemetry.count(RestoreFailure=1)
-            announce_failure(telemetry, "Restore Failed", active, error)
-            raise
+        with announced(active, telemetry, metric="RestoreFailure", failed="Restore Failed") as run:
+            run.note(settings.notices)
+            work = _Restore(run, request, manifest, settings, source, locate(), accounts())
+            loaded = work.replace()
+            if loaded is not None:
+                run.detail("rows were loaded", rows=loaded.rows, as_data=loaded.rows_as_data)
+            run.note(_notices(loaded))
+            result = work.result(loaded)
+            run.set_result(
+                whole=request.is_whole,
+                rows=result.rows,
+                read_bytes=result.read_bytes,
+                kept=result.kept,
+                statements_left_out=result.statements_left_out,
+                definers=result.definers,
+                events_disabled=result.events_disabled,
+            )
     telemetry.count(
         RestoreSuccess=1, RestoreSeconds=(catalog.now() - run.started_at).total_seconds()
     )

@@ -20,8 +20,9 @@ from lcp_backup.errors import (
 )
 from lcp_backup.intake.database import take_database
 from lcp_backup.intake.volume import TakenVolume, take_volume
-from lcp_backup.jobs.active_run import ActiveRun, Pace, announce_failure, queued
+from lcp_backup.jobs.active_run import ActiveRun, Pace, announced
 from lcp_backup.jobs.archives import THREADS, described, new_archive
+from lcp_backup.jobs.queued_run import queued
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.model import (
     Archive,
@@ -86,25 +87,18 @@ def take_in(
         # Looked at before there is a run: what was refused is gone, and its record says why.
         upload = None if manifest is not None else catalog.uploads.get(upload_id)
         active = ActiveRun(catalog, telemetry, RunKind.UPLOAD, None, pace, run_id=upload_id)
-        try:
-            with active as run:
-                run.note(settings.notices)
-                if upload is not None:
-                    manifest = _Intake(run, upload, settings, catalog).published()
-                assert manifest is not None
-                run.concerns(manifest.id)
-                run.set_result(bytes=manifest.size)
-                try:
-                    catalog.uploads.delete(upload_id)
-                except StorageError as error:
-                    # There is a backup now, so this is no failure; cleanup takes the files away.
-                    telemetry.log.warning("the sent files stay for a day", reason=str(error))
-        except BaseException as error:
-            if active.is_another_deliverys:
-                raise
-            telemetry.count(UploadFailure=1)
-            announce_failure(telemetry, "Upload Failed", active, error)
-            raise
+        with announced(active, telemetry, metric="UploadFailure", failed="Upload Failed") as run:
+            run.note(settings.notices)
+            if upload is not None:
+                manifest = _Intake(run, upload, settings, catalog).published()
+            assert manifest is not None
+            run.concerns(manifest.id)
+            run.set_result(bytes=manifest.size)
+            try:
+                catalog.uploads.delete(upload_id)
+            except StorageError as error:
+                # There is a backup now, so this is no failure; cleanup takes the files away.
+                telemetry.log.warning("the sent files stay for a day", reason=str(error))
     telemetry.count(
         UploadSuccess=1,
         UploadStoredBytes=manifest.size,

@@ -5,9 +5,9 @@ from itertools import islice
 from pathlib import Path
 
 from lcp_backup.archive import tar
+from lcp_backup.archive.segment import Segment
 from lcp_backup.archive.untar import TarReader
 from lcp_backup.errors import InvalidRequest, NotFound
-from lcp_backup.model import Segment
 from lcp_backup.volume.names import is_own, shown
 from lcp_backup.volume.swap import StagedVolume
 from lcp_backup.volume.unpack import (

@@ -6,8 +6,8 @@ from mmap import mmap
 from typing import Final, NamedTuple
 
 from lcp_backup.archive import tar
+from lcp_backup.archive.segment import Continuation, IndexedMember, MemberType
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
-from lcp_backup.model import Continuation, IndexedMember, MemberType
 
 _MOST_MEMBERS = 4096
 """Members that may start in one segment, so that a line of the index stays small."""

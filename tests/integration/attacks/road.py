@@ -19,6 +19,7 @@ from lcp_backup.archive.write import ArchiveWriter, OnlyFile
 from lcp_backup.aws import clients
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
+from lcp_backup.environment import Environment
 from lcp_backup.errors import BackupError, RestoredInPart
 from lcp_backup.intake.database import take_database
 from lcp_backup.model import ArchiveKind
@@ -143,7 +144,7 @@ class Road:
     # --- the jobs -------------------------------------------------------------
 
     def service(self, env: dict[str, str] | None = None) -> Service:
-        return Service(Settings.from_env(env or self.env))
+        return Service(Environment.of(Settings.from_env(env or self.env)))
 
     def catalog(self) -> Catalog:
         return Catalog(ObjectStore(clients.s3(), BUCKET), f"acme/{self.env['LCP_ENVIRONMENT_ID']}")

@@ -18,6 +18,7 @@ import pytest
 from lcp_backup.aws import clients
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
+from lcp_backup.environment import Environment
 from lcp_backup.model import Manifest
 from lcp_backup.requests import CleanupRequest, CreateRequest, RestoreRequest
 from lcp_backup.service import Service, deadline
@@ -114,7 +115,7 @@ class JobSite:
             cursor.execute(f"DROP DATABASE IF EXISTS `{self.name}`")
 
     def service(self) -> Service:
-        return Service(Settings.from_env(self.env))
+        return Service(Environment.of(Settings.from_env(self.env)))
 
     def create(self, time: str = SLOT) -> dict[str, Any]:
         return self.service().create(CreateRequest.read({"time": time}), deadline(_QUARTER_HOUR))
