@@ -24,7 +24,8 @@ from botocore.exceptions import ClientError
 
 from local import mariadb, site
 from local.api import Answer, Api
-from local.stack import PROJECT, Database, Stack, variables_from
+from local.database import Database
+from local.stack import PROJECT, Stack, variables_from
 
 MARK = "lcp_backup_check"
 """In the names of the database and of the folder: neither is anybody's site."""

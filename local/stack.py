@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import boto3
-import pymysql
 from botocore.exceptions import ClientError
 
 from local import emulator, mariadb, site
+from local.database import Database
 
 PROJECT = Path(__file__).resolve().parent.parent
 STACK_NAME = "lcp-backup"
@@ -37,44 +37,6 @@ class User:
 
     name: str
     password: str
-
-
-@dataclass(frozen=True)
-class Database:
-    """Where the site's database is."""
-
-    host: str
-    port: int
-    user: str
-    password: str
-    name: str
-    flavour: str = ""
-
-    @classmethod
-    def parse(cls, url: str) -> "Database":
-        """Reads `mysql://user:password@host:port/name`."""
-        parts = urlsplit(url)
-        name = parts.path.strip("/")
-        if parts.scheme not in {"mysql", "mariadb"} or not parts.hostname or not name:
-            raise SystemExit("STACK_DATABASE_URL must read mysql://user:password@host:port/name")
-        return cls(
-            host=parts.hostname,
-            port=parts.port or 3306,
-            user=unquote(parts.username or ""),
-            password=unquote(parts.password or ""),
-            name=name,
-        )
-
-    def connect(self) -> "pymysql.Connection[Any]":
-        """A connection to the server, no database chosen."""
-        return pymysql.connect(
-            host=self.host,
-            port=self.port,
-            user=self.user,
-            password=self.password,
-            charset="utf8mb4",
-            autocommit=True,
-        )
 
 
 class Stack:

@@ -1,0 +1,45 @@
+"""Where a site's database is."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import unquote, urlsplit
+
+import pymysql
+
+
+@dataclass(frozen=True)
+class Database:
+    """Where the site's database is."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    name: str
+    flavour: str = ""
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Reads `mysql://user:password@host:port/name`."""
+        parts = urlsplit(url)
+        name = parts.path.strip("/")
+        if parts.scheme not in {"mysql", "mariadb"} or not parts.hostname or not name:
+            raise SystemExit("STACK_DATABASE_URL must read mysql://user:password@host:port/name")
+        return cls(
+            host=parts.hostname,
+            port=parts.port or 3306,
+            user=unquote(parts.username or ""),
+            password=unquote(parts.password or ""),
+            name=name,
+        )
+
+    def connect(self) -> "pymysql.Connection[Any]":
+        """A connection to the server, no database chosen."""
+        return pymysql.connect(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=self.password,
+            charset="utf8mb4",
+            autocommit=True,
+        )
