@@ -17,14 +17,16 @@ read cron differ at its edges; here they are settled like this:
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
-from itertools import islice
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import ClassVar, Final, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 from lcp_backup.errors import InvalidCron
+
+if TYPE_CHECKING:
+    from croniter import croniter  # type: ignore[import-untyped] # it ships no types
 
 SEED_DEFAULT: Final = "[5-55][0-1] * * *"
 """The original service's spelling: no cron; it reads "a minute 5-55 of an hour 0-1, daily"."""
@@ -231,47 +233,26 @@ class CronExpression:
 
     def next_fire_times(self, after: datetime, count: int) -> list[datetime]:
         """The first `count` minutes later than `after` (aware) that fire, in order, in UTC."""
-        return list(islice(self._fire_times(after.astimezone(UTC)), count))
-
-    def _fire_times(self, after: datetime) -> Iterator[datetime]:
-        hours, minutes = sorted(self.hours), sorted(self.minutes)
-        day = after.replace(hour=0, minute=0, second=0, microsecond=0)
-        while True:
-            if self._fires_on(day):
-                for hour in hours:
-                    for minute in minutes:
-                        if (moment := day.replace(hour=hour, minute=minute)) > after:
-                            yield moment
-            day += timedelta(days=1)
+        fires = self._from(after.astimezone(UTC))
+        return [fires.get_next(datetime) for _ in range(count)]
 
     def last_fire_time(self, until: datetime, *, since: datetime) -> datetime | None:
-        """The latest minute from `since` to `until` (aware) that fires, in UTC; None if none does.
+        """The latest minute from `since` to `until` (aware) that fires, in UTC; None if none."""
+        # The library looks for what is earlier than its start.
+        start = until.astimezone(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
+        last: datetime = self._from(start).get_prev(datetime)
+        return last if last >= since else None
 
-        Takes time for every day in between.
-        """
-        until, since = until.astimezone(UTC), since.astimezone(UTC)
-        day = until.replace(hour=0, minute=0, second=0, microsecond=0)
-        while day > since - timedelta(days=1):
-            if self._fires_on(day):
-                moments = (
-                    day.replace(hour=hour, minute=minute)
-                    for hour in self.hours
-                    for minute in self.minutes
-                )
-                last = max((moment for moment in moments if moment <= until), default=None)
-                if last is not None:
-                    return last if last >= since else None
-            day -= timedelta(days=1)
-        return None
+    def _from(self, start: datetime) -> "croniter":
+        # Here, because it costs a fifth of all that most functions import.
+        from croniter import croniter  # noqa: PLC0415
 
-    def _fires_on(self, day: date) -> bool:
-        if day.month not in self.months:
-            return False
-        if self.days is None and self.weekdays is None:
-            return True
-        return (self.days is not None and day.day in self.days) or (
-            self.weekdays is not None and day.isoweekday() % 7 in self.weekdays
-        )
+        # From the values, so that nothing of the language is read in two ways.
+        day = _written(self.days, _DAY) if self.days is not None else "*"
+        weekday = _written(self.weekdays, _WEEKDAY) if self.weekdays is not None else "*"
+        months = _written(self.months, _MONTH)
+        fields = _written(self.minutes, _MINUTE), _written(self.hours, _HOUR), day, months, weekday
+        return croniter(" ".join(fields), start, max_years_between_matches=9)
 
 
 def is_seed_default(text: str) -> bool:
