@@ -209,12 +209,18 @@ class _Restore:
             folder=request.into_folder or self.settings.backup_folder,
             connections=self._connections(),
         )
-        self.run.step("finishing or undoing what an earlier restore left")
-        # (Of the database, `stage` and `overwrite` do the same first.)
-        self.run.note(swap.recover(Path(self.settings.backup_folder)))
         in_place = (
             request.is_whole and self.settings.backup_restore_strategy is RestoreStrategy.OVERWRITE
         )
+        if in_place and request.keep_previous:
+            raise InvalidRequest(
+                "keep_previous is not possible while LCP_BACKUP_RESTORE_STRATEGY is OVERWRITE,"
+                " which leaves nothing of the live database: leave it out, or deploy the strategy"
+                " PREPARE_AND_SWAP"
+            )
+        self.run.step("finishing or undoing what an earlier restore left")
+        # (Of the database, `stage` and `overwrite` do the same first.)
+        self.run.note(swap.recover(Path(self.settings.backup_folder)))
         with ExitStack() as undo:
 
             def stage_database(check: Check) -> StagedDatabase | None:

@@ -120,8 +120,8 @@ class JobSite:
     def create(self, time: str = SLOT) -> dict[str, Any]:
         return self.service().create(CreateRequest.read({"time": time}), deadline(_QUARTER_HOUR))
 
-    def restore(self, backup_id: str = BACKUP_ID) -> dict[str, Any]:
-        request = RestoreRequest.read({"backup_id": backup_id})
+    def restore(self, backup_id: str = BACKUP_ID, **more: object) -> dict[str, Any]:
+        request = RestoreRequest.read({"backup_id": backup_id, **more})
         return self.service().restore(request, deadline(_QUARTER_HOUR))
 
     def cleanup(self) -> dict[str, Any]:

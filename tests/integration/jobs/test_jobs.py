@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lcp_backup.errors import AccountRefused
+from lcp_backup.errors import AccountRefused, InvalidRequest
 from lcp_backup.model import ArchiveKind, BackupType, RunKind
 from lcp_backup.requests import RestoreRequest
 from lcp_backup.service import deadline
@@ -80,6 +80,17 @@ def test_overwrite_brings_back_database_and_folder_too(job_site: JobSite) -> Non
     job_site.env["LCP_BACKUP_RESTORE_STRATEGY"] = "OVERWRITE"
     job_site.restore()
     assert before.differences(job_site.fingerprint()) == []
+
+
+def test_overwrite_keeps_nothing_and_says_so_before_it_begins(mariadb_site: JobSite) -> None:
+    mariadb_site.create()
+    with mariadb_site.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE {mariadb_site.name}.Image_")
+    changed = mariadb_site.fingerprint()
+    mariadb_site.env["LCP_BACKUP_RESTORE_STRATEGY"] = "OVERWRITE"
+    with pytest.raises(InvalidRequest, match="keep_previous is not possible"):
+        mariadb_site.restore(keep_previous=True)
+    assert changed.differences(mariadb_site.fingerprint()) == []
 
 
 def test_a_master_that_may_make_no_events_is_refused_before_anything_moves(
