@@ -1,4 +1,4 @@
-"""The database against the tools that people use: dumped, restored whole, restored in part."""
+"""The database against the tools that people use: dumped, restored whole, a selection restored."""
 
 import os
 import secrets
@@ -196,7 +196,7 @@ class Stored:
         return self.archive.bytes_read - before
 
     def share_of_small_table(self) -> float:
-        """The table's part of the archive, in percent."""
+        """The table's share of the archive, in percent."""
         sizes = [it.size for it in self._segments if it.table == SMALL_TABLE]
         return 100 * sum(sizes) / self.archive.size
 

@@ -345,7 +345,7 @@ def stop(state: Path) -> None:
 
 def parameter_of(variable: str) -> str:
     """The template's parameter of an LCP_* variable: LCP_BACKUP_FOLDER is BackupFolder."""
-    return "".join(part.capitalize() for part in variable.removeprefix("LCP_").split("_"))
+    return "".join(word.capitalize() for word in variable.removeprefix("LCP_").split("_"))
 
 
 def variables_from(env: Mapping[str, str]) -> dict[str, str]:

@@ -213,7 +213,7 @@ class CronExpression:
         them. On a day that matches both, both fire in the same minute. That is harmless, because
         the slot is the minute: two events are one backup.
 
-        Written in the parts of the language on which all its readers agree: lists, ranges and `*`,
+        Written in as much of the language as all its readers agree: lists, ranges and `*`,
         days of the week by name, no step. The longest has about 240 characters; a rule takes 256.
 
         Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cron-expressions.html
@@ -314,8 +314,8 @@ def _written(values: Iterable[int], spec: _Field) -> str:
             runs[-1].append(value)
         else:
             runs.append([value])
-    parts: list[str] = []
+    texts: list[str] = []
     for run in runs:
         labels = [_WEEKDAYS[value] if spec is _WEEKDAY else str(value) for value in run]
-        parts += [f"{labels[0]}-{labels[-1]}"] if len(run) >= _RUN else labels
-    return ",".join(parts)
+        texts += [f"{labels[0]}-{labels[-1]}"] if len(run) >= _RUN else labels
+    return ",".join(texts)

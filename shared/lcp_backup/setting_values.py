@@ -130,7 +130,7 @@ def level(value: object) -> str:
 
 
 def name(value: object) -> str:
-    # Two dashes part a backup id into its three strings, so a name can hold none.
+    # Two dashes divide a backup id into its three strings, so a name can hold none.
     text = str(value).strip()
     if not re.fullmatch(r"[A-Za-z0-9_]{1,64}", text):
         raise ValueError("1 to 64 letters, digits and underscores are allowed (no dash)")
@@ -146,7 +146,7 @@ def database_name(value: object) -> str:
 
 
 def user_pool_id(value: object) -> str:
-    # The pool's region is read from the part before the underscore.
+    # The pool's region is read from what is before the underscore.
     text = str(value).strip()
     if not re.fullmatch(r"[a-z0-9-]{1,30}_[0-9A-Za-z]{1,40}", text):
         raise ValueError("the id of a Cognito user pool is allowed, like eu-central-1_AbCdEfGhI")

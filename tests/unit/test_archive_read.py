@@ -161,20 +161,19 @@ def test_verify_finds_an_object_that_is_not_what_the_writer_wrote(raws: list[byt
 
 
 @given(
-    parts=st.lists(st.binary(max_size=2000), min_size=1, max_size=8),
+    raws=st.lists(st.binary(max_size=2000), min_size=1, max_size=8),
     cut=st.integers(1, 700),
     zeros=st.integers(0, 600),
 )
 def test_a_stream_of_members_inflates_to_all_of_them(
-    parts: list[bytes], cut: int, zeros: int
+    raws: list[bytes], cut: int, zeros: int
 ) -> None:
     data = b"".join(
-        stored_member(part) if number % 2 else gzip.compress(part)
-        for number, part in enumerate(parts)
+        stored_member(raw) if number % 2 else gzip.compress(raw) for number, raw in enumerate(raws)
     ) + bytes(zeros)
     chunks = [data[at : at + cut] for at in range(0, len(data), cut)]
 
-    assert b"".join(inflate_stream(chunks, name=NAME)) == b"".join(parts)
+    assert b"".join(inflate_stream(chunks, name=NAME)) == b"".join(raws)
 
 
 def test_a_stored_member_has_the_length_that_was_promised() -> None:

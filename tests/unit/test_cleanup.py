@@ -177,7 +177,7 @@ def test_an_upload_that_nobody_completed_goes_after_a_day(
     assert [entry.key for entry in store.entries("acme/prd/uploads/")] == [
         f"acme/prd/uploads/{young.id}/upload.json"
     ]
-    left = [part.key for part in store.open_multiparts("acme/prd/uploads/")]
+    left = [it.key for it in store.open_multiparts("acme/prd/uploads/")]
     assert left == [f"acme/prd/uploads/{young.id}/{kind}" for kind in ArchiveKind]
 
 

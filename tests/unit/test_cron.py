@@ -42,10 +42,10 @@ def eventbridge_field(text: str, low: int, high: int) -> set[int]:
     if text == "*":
         return set(range(low, high + 1))
     values: set[int] = set()
-    for part in text.split(","):
-        assert re.fullmatch(r"\d+(-\d+)?", part), f"{part!r} is not documented"
-        start, _, end = part.partition("-")
-        assert low <= int(start) <= int(end or start) <= high, f"{part!r} is out of range"
+    for item in text.split(","):
+        assert re.fullmatch(r"\d+(-\d+)?", item), f"{item!r} is not documented"
+        start, _, end = item.partition("-")
+        assert low <= int(start) <= int(end or start) <= high, f"{item!r} is out of range"
         values.update(range(int(start), int(end or start) + 1))
     return values
 

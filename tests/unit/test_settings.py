@@ -205,7 +205,7 @@ def test_the_api_needs_a_user_pool_and_its_client() -> None:
 
 @pytest.mark.parametrize("value", ["pool", "eu-central-1", "_x", "eu-1_a/../b", "evil.example_x"])
 def test_a_user_pools_id_leads_nowhere_but_to_a_pool(value: str) -> None:
-    """Its parts become part of an address."""
+    """Its strings become an address's."""
     with pytest.raises(SettingsError, match="LCP_USER_POOL_ID is"):
         Settings.from_env({"LCP_USER_POOL_ID": value})
 

@@ -44,13 +44,13 @@ def test_a_link_that_leads_out_or_might_is_not_taken(name: str, target: str) -> 
     assert not link_stays_inside(name, target)
 
 
-parts = st.sampled_from(["..", ".", "a", "b", "c"])
+components = st.sampled_from(["..", ".", "a", "b", "c"])
 
 
 @given(
     links=st.dictionaries(
         st.sampled_from(["a", "b", "d/a", "d/b", "d/e/a", "d/e/b", "d/e/c"]),
-        st.lists(parts, min_size=1, max_size=4).map("/".join),
+        st.lists(components, min_size=1, max_size=4).map("/".join),
         min_size=1,
     )
 )

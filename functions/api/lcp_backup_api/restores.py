@@ -45,7 +45,7 @@ class What(BaseModel):
 
 @router.post(
     "/backup/restore/{backup_id}",
-    summary="Restore a backup, or parts of it",
+    summary="Restore a backup, or a selection of it",
     status_code=HTTPStatus.ACCEPTED,
     responses=documented(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
     response_model=Started,

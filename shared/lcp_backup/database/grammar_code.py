@@ -12,7 +12,7 @@ _CHARACTERISTICS: Final = (
     "COMMENT *", "LANGUAGE SQL", "SQL SECURITY DEFINER|INVOKER", "READS|MODIFIES SQL DATA",
     "CONTAINS|NO SQL", "NOT DETERMINISTIC", "DETERMINISTIC"
 )  # fmt: skip
-_TYPE_PARTS: Final = (
+_TYPE_WORDS: Final = (
     "UNSIGNED|SIGNED|ZEROFILL|BINARY|ASCII|UNICODE|PRECISION|VARYING|CHAR|VARCHAR|VARBINARY",
     "CHARACTER SET *", "CHARSET|COLLATE *"
 )  # fmt: skip
@@ -59,7 +59,7 @@ def create_routine(statement: DumpStatement, name: str, *, returns: bool = False
         if returns:
             statement.expect("RETURNS")
             statement.word()
-            while statement.parenthesis() or any(statement.take(it) for it in _TYPE_PARTS):
+            while statement.parenthesis() or any(statement.take(it) for it in _TYPE_WORDS):
                 pass
         while any(statement.take(it) for it in _CHARACTERISTICS):
             pass

@@ -97,7 +97,7 @@ class Loader:
         policy: judges its statements.
         progress: told the raw bytes of every piece once it is loaded.
         check: called before every statement, from several threads; raises to stop.
-        only: the tables of a partial restore, which must have no foreign keys to others.
+        only: the tables of a selection, which must have no foreign keys to others.
         plan_rows: how the rows of a table, with the columns that a statement lists, travel as data;
             called with a session of the loader. None: they travel as statements.
     """

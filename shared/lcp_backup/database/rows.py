@@ -38,12 +38,12 @@ _BLANKS: Final = rb"[ \t\r\n]*+"
 
 def _quoted(quote: bytes, escaped: bytes = rb"\\.") -> bytes:
     """A string in these quotes; `escaped` is what a backslash and what follows it may be."""
-    parts = {
+    forms = {
         b"quote": quote,
         b"plain": _any_but(ord(quote), ord("\\")) + b"*+",
         b"escaped": escaped,
     }
-    return rb"%(quote)s%(plain)s(?:(?:%(escaped)s|%(quote)s%(quote)s)%(plain)s)*+%(quote)s" % parts
+    return rb"%(quote)s%(plain)s(?:(?:%(escaped)s|%(quote)s%(quote)s)%(plain)s)*+%(quote)s" % forms
 
 
 # The most frequent first; and most begin with a byte by which `re` passes them over at once.

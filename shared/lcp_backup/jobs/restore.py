@@ -24,7 +24,7 @@ from lcp_backup.requests import LATEST, RestoreRequest
 from lcp_backup.setting_values import RestoreStrategy
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
-from lcp_backup.volume import parts, staging, swap, unpack
+from lcp_backup.volume import selection, staging, swap, unpack
 from lcp_backup.volume.mounts import check_mounted
 
 _MOST_DEFINERS: Final = 1000
@@ -66,12 +66,12 @@ def restore_backup(
     accounts: Callable[[], Accounts],
     pace: Pace,
 ) -> RestoreResult:
-    """Brings database and volume back as they were in a backup, or the parts that are asked for.
+    """Brings database and volume back as they were in a backup, or the selection that is asked for.
 
     The live site is as it was until all is loaded and checked; then each half is swapped. A run
     that is killed between the swaps is finished by the next restore. With the strategy OVERWRITE
     the whole database is replaced in place, after its archive was read and checked to the end: no
-    way back. Parts, and what goes into another database or folder, never overwrite.
+    way back. A selection, and what goes into another database or folder, never overwrite.
 
     A scheduled restore does nothing while restores are paused, nor when the newest backup was the
     last one restored. A run that has ended is never done again: a second delivery of its event
@@ -335,11 +335,11 @@ class _Restore:
         if self.request.into_folder is not None:
             folder = staging.check_below(Path(self.request.into_folder), folder)
             staging.check_empty(folder)
-        paths = parts.checked_paths(self.request.paths)
+        paths = selection.checked_paths(self.request.paths)
         progress = self.run.progress_of("volume")
         if paths:
-            staged = parts.unpack_parts(
-                parts.Parts(self._index(archive), paths),
+            staged = selection.unpack_selection(
+                selection.Selection(self._index(archive), paths),
                 lambda segments: self._read(archive, segments),
                 folder,
                 owner=None,
@@ -357,7 +357,7 @@ class _Restore:
         if staged is None:
             return
         if self.request.paths and self.request.into_folder is None:
-            staged.swap_parts(parts.checked_paths(self.request.paths))
+            staged.swap_selection(selection.checked_paths(self.request.paths))
         else:
             staged.swap()
 

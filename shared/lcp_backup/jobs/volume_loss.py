@@ -46,7 +46,10 @@ def check_for_loss(packed: Packed, catalog: Catalog, limit: int) -> tuple[Notice
         return tuple(notices)
     try:
         last = catalog.backups.latest(uploaded=False)
-        if next(catalog.runs.restores(since=last.started_at, in_part=True), None) is not None:
+        if (
+            next(catalog.runs.restores(since=last.started_at, also_incomplete=True), None)
+            is not None
+        ):
             detail = "a restore has replaced the site since the last backup: no files are missed"
             return (*notices, _not_compared(detail))
         _check_lost(packed, catalog, last)

@@ -67,8 +67,8 @@ def link_stays_inside(name: str, target: str) -> bool:
     """
     if not target or target.startswith("/"):
         return False
-    parts = [part for part in target.split("/") if part not in ("", ".")]
+    components = [component for component in target.split("/") if component not in ("", ".")]
     climbs = 0
-    while climbs < len(parts) and parts[climbs] == "..":
+    while climbs < len(components) and components[climbs] == "..":
         climbs += 1
-    return climbs <= name.count("/") and ".." not in parts[climbs:]
+    return climbs <= name.count("/") and ".." not in components[climbs:]

@@ -1,4 +1,4 @@
-"""What a server holds, read as root from its own tables, in parts that can be compared."""
+"""What a server holds, read as root from its own tables, as facts that can be compared."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -56,7 +56,7 @@ type Fingerprint = dict[str, tuple[object, ...]]
 
 
 def differences(before: Fingerprint, after: Fingerprint) -> list[str]:
-    """The parts that are missing, new or not the same, each with a word on how."""
+    """The facts that are missing, new or not the same, each with a word on how."""
     found = []
     for name in sorted(before.keys() | after.keys()):
         was, now = before.get(name), after.get(name)

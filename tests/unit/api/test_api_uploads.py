@@ -23,14 +23,14 @@ ANNOUNCED = {"database": {"size": 3}, "volume": {"size": 200 << 20}}
 
 def form(**files: bytes) -> bytes:
     """A form as curl sends it."""
-    parts = b"".join(
+    fields = b"".join(
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}.tgz"\r\n'
         "Content-Type: application/octet-stream\r\n\r\n".encode()
         + body
         + b"\r\n"
         for name, body in files.items()
     )
-    return parts + f"--{BOUNDARY}--\r\n".encode()
+    return fields + f"--{BOUNDARY}--\r\n".encode()
 
 
 def post_form(call: Client, **files: bytes) -> Answer:
