@@ -65,7 +65,7 @@ _ITEM: Final = re.compile(
     rf"(?:\*|(?P<first>{_ATOM})(?:-(?P<last>{_ATOM}))?)(?:/(?P<step>[0-9]{{1,4}}))?"
 )
 _SHOWN: Final = 60
-_RUN: Final = 3
+_SHORTEST_RANGE: Final = 3
 """From so many neighbours on, a range is shorter than a list."""
 
 
@@ -308,14 +308,14 @@ def _written(values: Iterable[int], spec: _Field) -> str:
     """The values as EventBridge takes them, in lists and ranges."""
     if values == spec.all:
         return "*"
-    runs: list[list[int]] = []
+    stretches: list[list[int]] = []
     for value in sorted(values):
-        if runs and value == runs[-1][-1] + 1:
-            runs[-1].append(value)
+        if stretches and value == stretches[-1][-1] + 1:
+            stretches[-1].append(value)
         else:
-            runs.append([value])
+            stretches.append([value])
     texts: list[str] = []
-    for run in runs:
-        labels = [_WEEKDAYS[value] if spec is _WEEKDAY else str(value) for value in run]
-        texts += [f"{labels[0]}-{labels[-1]}"] if len(run) >= _RUN else labels
+    for stretch in stretches:
+        labels = [_WEEKDAYS[value] if spec is _WEEKDAY else str(value) for value in stretch]
+        texts += [f"{labels[0]}-{labels[-1]}"] if len(stretch) >= _SHORTEST_RANGE else labels
     return ",".join(texts)

@@ -35,7 +35,7 @@ from lcp_backup.setting_values import DatabaseTls
 from lcp_backup.telemetry import Telemetry
 
 STOPPING_TIME = timedelta(seconds=20)
-"""What a run that has to stop needs: kill the dump, abort the uploads, write its record."""
+"""What a run that has to stop needs: kill the dump, abort the multiparts, write its record."""
 
 
 def deadline(remaining_milliseconds: int) -> datetime:

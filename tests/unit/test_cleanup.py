@@ -124,7 +124,7 @@ def test_what_a_crash_left_goes_after_a_day_and_not_before(
     assert len(list(catalog.backups.open_multiparts())) == 1
     clock.pass_by(timedelta(days=1, minutes=1))
     result = sweep()
-    assert (result.leftovers, result.uploads) == (["acme-prd-202601010000"], 1)
+    assert (result.leftovers, result.multiparts) == (["acme-prd-202601010000"], 1)
     assert list(store.entries("acme/prd/backups/")) == []
     assert list(catalog.backups.open_multiparts()) == []
 

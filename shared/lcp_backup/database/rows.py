@@ -304,8 +304,8 @@ def _form(table: str, columns: Sequence[Column], charset: str, *, hexadecimal: b
     if settings:
         statement += f" SET {', '.join(settings)}"
     # (Compiling takes longer than reading a small table's rows.)
-    runs = [(literal, len(list(run))) for literal, run in groupby(literals)]
-    row = b",".join(b"%b(?:,%b){%d}" % (it, it, n - 1) if n > 1 else it for it, n in runs)
+    stretches = [(literal, len(list(same))) for literal, same in groupby(literals)]
+    row = b",".join(b"%b(?:,%b){%d}" % (it, it, n - 1) if n > 1 else it for it, n in stretches)
     return _Form(
         statement.encode(_CODECS[charset]),
         re.compile(rb"\(%b\)(?:,\n?+(?=\()|%b\Z)|(.)" % (row, _BLANKS), re.DOTALL),

@@ -29,10 +29,10 @@ class CleanupResult:
     kept: list[str]
     leftovers: list[str]
     """Ids whose unpublished objects went."""
-    uploads: int
+    multiparts: int
     """Multipart uploads of archives that were never ended."""
     abandoned: list[str]
-    """Uploads from users that were never taken in."""
+    """Uploads that were never taken in."""
     runs: list[str]
     """Records of old runs."""
     died: list[str]
@@ -87,7 +87,7 @@ def _sweep(
         expired=expired,
         kept=kept,
         leftovers=leftovers,
-        uploads=len(stale),
+        multiparts=len(stale),
         abandoned=abandoned,
         runs=old,
         died=died,

@@ -76,7 +76,7 @@ def create_backup(
 
     Two deliveries of one event have one slot: the second waits for the first while that lives, and
     makes the backup itself when the first has died. Nothing is published unless both archives are
-    whole; whatever is raised, no upload stays open and the live data is not touched.
+    whole; whatever is raised, no multipart stays open and the live data is not touched.
 
     Arguments: `locate` finds the database, anew for every run; `programs` are the folders to look
     for dump programs in, the first one first; `pause` takes seconds. Raises

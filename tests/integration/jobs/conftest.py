@@ -183,7 +183,7 @@ class JobSite:
         self.store.put_over(key, json.dumps(lease).encode(), stored.etag)
 
     def assert_nothing_published(self) -> None:
-        """No backup, no open upload, nothing below the backups' folder."""
+        """No backup, no open multipart, nothing below the backups' folder."""
         assert list(self.catalog.backups.all()) == []
         assert list(self.catalog.backups.open_multiparts()) == []
         assert list(self.store.entries("acme/prd/backups/")) == []
