@@ -66,7 +66,7 @@ def run(state: Path) -> None:
             gone = before.differences(
                 site.fingerprint(connection, stack.database.name, stack.folder)
             )
-        say(f"destroyed the site: {len(gone)} tables, objects and files are gone or changed")
+        say(f"destroyed the site: {len(gone)} tables, code and files are gone or changed")
         _restore(admin, one, say)
         with stack.database.connect() as connection:
             after = site.fingerprint(connection, stack.database.name, stack.folder)

@@ -19,7 +19,7 @@ from lcp_backup.database.local_infile import LoadingConnection
 from lcp_backup.database.pieces import Dump, Piece, PlacedStatement
 from lcp_backup.database.policy import Policy, head
 from lcp_backup.database.rows import RowPlan
-from lcp_backup.database.rulings import OBJECTS, Ruling, StatementKind
+from lcp_backup.database.rulings import STORED_CODE, Ruling, StatementKind
 from lcp_backup.database.session import Session, Staging
 from lcp_backup.database.statements import Statement, StatementSplitter
 from lcp_backup.errors import InvalidRequest, LoadFailed
@@ -205,7 +205,7 @@ class Loader:
                 definition = self._define(ruling, apart=apart)
                 target.take(where, replace(ruling, sql=definition.create))
                 continue
-            if ruling.kind in OBJECTS:
+            if ruling.kind in STORED_CODE:
                 self._tell_of(ruling)
             if ruling.drops:
                 self._tables.pop(ruling.name, None)

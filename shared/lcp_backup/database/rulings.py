@@ -20,7 +20,7 @@ class StatementKind(StrEnum):
     TRIGGER = "trigger"
     ROUTINE = "routine"
     EVENT = "event"
-    DROP_OBJECT = "drop-object"
+    DROP_CODE = "drop-code"
     """DROP of a view, trigger, routine or event."""
     LOCK = "lock"
     """LOCK TABLES, UNLOCK TABLES."""
@@ -31,7 +31,7 @@ class StatementKind(StrEnum):
     """Needs rights a managed server does not give, and no row needs it."""
 
 
-OBJECTS: Final = frozenset(
+STORED_CODE: Final = frozenset(
     {StatementKind.VIEW, StatementKind.TRIGGER, StatementKind.ROUTINE, StatementKind.EVENT}
 )
 
@@ -43,7 +43,7 @@ class Ruling:
     kind: StatementKind
     sql: bytes
     name: str = ""
-    """Table or object the statement is about, unquoted."""
+    """Table or stored code the statement is about, unquoted."""
     creates: bool = False
     """The statement creates the table `name`."""
     drops: bool = False
