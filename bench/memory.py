@@ -72,7 +72,7 @@ def _rows(what: str, sizes: Sequence[int], peaks: Iterable[list[int]]) -> list[R
 
 def _by_folder(work: Path, endpoint: DatabaseEndpoint, env: dict[str, str]) -> Iterator[list[int]]:
     with connect(endpoint, database=None) as connection:
-        site.seed_database(connection, endpoint.name)
+        site.fill_database(connection, endpoint.name)
     for files, size in _FOLDERS:
         folder = work / f"site-{size}" / "data"
         make_folder(folder, files=files, size=size)

@@ -29,7 +29,7 @@ def run(state: Path) -> None:
     def say(text: str) -> None:
         print(f"[{time.monotonic() - began:5.1f} s] {text}", flush=True)
 
-    say("starting a private MariaDB and MiniStack, seeding the sample site")
+    say("starting a private MariaDB and MiniStack, filling the sample site")
     stack = Stack.start(state)
     say("sam build")
     stack.build()

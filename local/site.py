@@ -53,7 +53,7 @@ CREATE EVENT ForgetAudit ON SCHEDULE EVERY 1 YEAR STARTS '2030-01-01 00:00:00' D
 """
 
 
-def seed_database(connection: "pymysql.Connection[Any]", name: str) -> None:
+def fill_database(connection: "pymysql.Connection[Any]", name: str) -> None:
     """Makes the sample database: Liferay's ways with names, types, texts and stored code."""
     chance = random.Random(20261123)
     when = datetime(2026, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
@@ -99,7 +99,7 @@ def seed_database(connection: "pymysql.Connection[Any]", name: str) -> None:
         )
 
 
-def seed_folder(folder: Path) -> None:
+def fill_folder(folder: Path) -> None:
     """Makes the sample document library: odd names, modes, times, links and an empty folder."""
     chance = random.Random(20261123)
     library = folder / "document_library" / "20097" / "20123"

@@ -28,7 +28,7 @@ from lcp_backup.errors import InvalidCron
 if TYPE_CHECKING:
     from croniter import croniter  # type: ignore[import-untyped] # it ships no types
 
-SEED_DEFAULT: Final = "[5-55][0-1] * * *"
+ORIGINAL_DEFAULT: Final = "[5-55][0-1] * * *"
 """The original service's spelling: no cron; it reads "a minute 5-55 of an hour 0-1, daily"."""
 
 _SHORTHANDS: Final = MappingProxyType(
@@ -255,16 +255,16 @@ class CronExpression:
         return croniter(" ".join(fields), start, max_years_between_matches=9)
 
 
-def is_seed_default(text: str) -> bool:
-    """Whether `text` is the seed's spelling of its default, also as its markdown escapes it."""
-    return "".join(text.replace("\\*", "*").split()) == "".join(SEED_DEFAULT.split())
+def is_original_default(text: str) -> bool:
+    """Whether `text` is the original service's default, also as its markdown escapes it."""
+    return "".join(text.replace("\\*", "*").split()) == "".join(ORIGINAL_DEFAULT.split())
 
 
 def default_create_schedule(seed: str) -> str:
     """The create schedule drawn for `seed` (a stack's id): daily, minute 5-55 of hour 0 or 1, UTC.
 
     Always the same for one seed, and spread evenly over seeds, so that the sites of a region do not
-    all dump their databases in the same minute. Source of the bounds: the seed's table.
+    all dump their databases in the same minute. Source of the bounds: the original service's table.
     """
     drawn = int.from_bytes(hashlib.sha256(seed.encode()).digest())
     hour, minute = divmod(drawn % (2 * 51), 51)

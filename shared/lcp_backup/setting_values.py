@@ -9,14 +9,15 @@ from typing import get_args
 
 from pydantic import SecretStr
 
-from lcp_backup.cron import CronExpression, is_seed_default
+from lcp_backup.cron import CronExpression, is_original_default
 from lcp_backup.errors import InvalidCron
 
 MASTER_TOKEN_LENGTH = 32
 """Characters that a master token has at least: it is one secret that makes an admin, for good."""
 MAX_CONNECTIONS = 16
 MAX_RETENTION_DAYS = 30
-"""The seed: "The maximum retention period is 30 days, even if you set this to a longer period"."""
+"""The original service: "The maximum retention period is 30 days, even if you set this to a longer
+period"."""
 
 
 class RestoreStrategy(StrEnum):
@@ -49,8 +50,8 @@ def schedule(value: object) -> CronExpression:
 
 
 def create_schedule(value: object) -> CronExpression | None:
-    # The seed's spelling of its default is no cron; it reads "a time drawn once".
-    return None if is_seed_default(str(value)) else schedule(value)
+    # The original's spelling of its default is no cron; it reads "a time drawn once".
+    return None if is_original_default(str(value)) else schedule(value)
 
 
 def retention(value: object) -> int:

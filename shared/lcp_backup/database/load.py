@@ -262,7 +262,7 @@ class _Load:
                     lambda thread_id: accounts.kill(endpoint, thread_id),
                     connections,
                 )
-            _verify(loaded.tables, tables_of(self.control, staging))
+            _check_all_there(loaded.tables, tables_of(self.control, staging))
             check_ties(self.control, staging)
             try_all(endpoint, self.control, staging, journal.kept(), self.check)
             set_defaults_aside(self.control, staging, self.endpoint.name, journal)
@@ -308,7 +308,7 @@ def check_empty(endpoint: DatabaseEndpoint) -> None:
             )
 
 
-def _verify(expected: Iterable[str], found: Iterable[str]) -> None:
+def _check_all_there(expected: Iterable[str], found: Iterable[str]) -> None:
     # A server may keep names in lower case (lower_case_table_names).
     there = {name.lower() for name in found}
     missing = [name for name in expected if name.lower() not in there]

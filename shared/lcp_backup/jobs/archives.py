@@ -3,7 +3,7 @@
 import os
 from typing import Final
 
-from lcp_backup.archive.read import verify
+from lcp_backup.archive.read import read_back
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile, WrittenArchive
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.keys import archive_name, index_name
@@ -34,7 +34,7 @@ def described(catalog: Catalog, backup_id: str, written: WrittenArchive) -> Arch
     """
     if written.sha256 is not None:
         return written.described(written.sha256)
-    return verify(
+    return read_back(
         written,
         catalog.backups.open(backup_id, written.name),
         catalog.backups.open(backup_id, written.index_name),

@@ -24,7 +24,7 @@ from tests.integration.attacks.fingerprint import (
     differences,
     is_the_sites,
 )
-from tests.integration.attacks.seeds import CANARY, OTHERS, SECRET, SITE
+from tests.integration.attacks.sample import CANARY, OTHERS, SECRET, SITE
 from tests.integration.attacks.servers import (
     MASTER,
     MASTER_PASSWORD,

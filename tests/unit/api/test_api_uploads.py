@@ -1,4 +1,4 @@
-"""Uploads over HTTP: the seed's form, and files of any size by presigned URLs."""
+"""Uploads over HTTP: the original service's form, and files of any size by presigned URLs."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -47,7 +47,7 @@ def ending(catalog: Catalog, **end: object) -> Callable[[str, dict[str, object]]
     return start
 
 
-def test_the_seeds_form_is_answered_with_the_backup_it_became(
+def test_the_originals_form_is_answered_with_the_backup_it_became(
     backend: Backend, catalog: Catalog
 ) -> None:
     made = "acme-prd-202611230015"
