@@ -21,12 +21,12 @@ from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import read_segments
 from lcp_backup.archive.streams import ByteSink
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile, WrittenArchive
-from lcp_backup.database import load
+from lcp_backup.database import staged_schema
 from lcp_backup.database.dump import start_dump
 from lcp_backup.database.dump_program import find_program
 from lcp_backup.database.endpoint import DatabaseEndpoint, ask_server, connect
-from lcp_backup.database.load import IndexedDump, Scope, StreamedDump
 from lcp_backup.database.sections import SectionCutter
+from lcp_backup.database.staged_schema import IndexedDump, Scope, StreamedDump
 from lcp_backup.settings import program_folders
 from local import mariadb
 
@@ -64,7 +64,7 @@ def server_in_memory() -> Iterator[DatabaseEndpoint]:
 
 def fill(endpoint: DatabaseEndpoint, size: int) -> None:
     """Makes the database, about `size` bytes of SQL."""
-    load.stage(
+    staged_schema.stage(
         endpoint,
         StreamedDump(lambda: dump_of(_NAME, size)),
         dumped_name=_NAME,
@@ -209,7 +209,7 @@ class Stored:
         )
 
     def _stage(self, dump: IndexedDump, scope: Scope) -> None:
-        load.stage(
+        staged_schema.stage(
             self._endpoint,
             dump,
             dumped_name=_NAME,

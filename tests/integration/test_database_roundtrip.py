@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lcp_backup.database import load
+from lcp_backup.database import staged_schema
 from lcp_backup.database.endpoint import Flavour
 from lcp_backup.database.pieces import Dump
 from tests.integration.conftest import DatabaseServer
@@ -157,9 +157,9 @@ def test_a_schema_with_one_of_everything_is_the_same_after_a_restore(
     server: DatabaseServer, everything: bytes, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if form == "all indexes aside":
-        monkeypatch.setattr("lcp_backup.database.loader._WORTH_SETTING_ASIDE", 0)
+        monkeypatch.setattr("lcp_backup.database.dump_load._WORTH_SETTING_ASIDE", 0)
     found: Dump = OwnDump(lambda: [everything]) if form == "streamed" else Stored(everything).dump()
-    staged = load.stage(
+    staged = staged_schema.stage(
         server.endpoint("every"),
         found,
         dumped_name="every",

@@ -11,13 +11,19 @@ import pytest
 from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import read_segments
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile
-from lcp_backup.database import load
+from lcp_backup.database import staged_schema
+from lcp_backup.database.dump_load import DumpLoad
 from lcp_backup.database.endpoint import Flavour
-from lcp_backup.database.load import IndexedDump, Loaded, Scope, StagedDatabase, StreamedDump
-from lcp_backup.database.loader import Loader
 from lcp_backup.database.pieces import Dump
 from lcp_backup.database.sections import SectionCutter
 from lcp_backup.database.session import Session
+from lcp_backup.database.staged_schema import (
+    IndexedDump,
+    Loaded,
+    Scope,
+    StagedDatabase,
+    StreamedDump,
+)
 from lcp_backup.errors import InvalidRequest, LoadFailed, NotFound, OutOfTime
 from tests.buffers import Buffer
 from tests.integration.conftest import DatabaseServer
@@ -139,7 +145,7 @@ def stage(
     scope: Scope = Scope(),  # noqa: B008 -- frozen
     check: Callable[[], None] = lambda: None,
 ) -> StagedDatabase:
-    return load.stage(
+    return staged_schema.stage(
         server.endpoint(name),
         found,
         dumped_name="selected",
@@ -233,12 +239,12 @@ def test_another_database_gets_the_table_and_the_live_one_stays(
     site: DatabaseServer, stored: Stored
 ) -> None:
     endpoint = site.endpoint("elsewhere")
-    load.check_empty(endpoint)
+    staged_schema.check_empty(endpoint)
     stage(site, stored.dump(["small"]), name="elsewhere").swap()
     assert ids(site, "elsewhere.small") == {1, 2}
     assert ids(site, "selected.small") == {2, 3}
     with pytest.raises(InvalidRequest, match="'elsewhere' is not empty"):
-        load.check_empty(endpoint)
+        staged_schema.check_empty(endpoint)
 
 
 def test_what_was_live_is_kept_when_asked(site: DatabaseServer, stored: Stored) -> None:
@@ -284,7 +290,7 @@ def test_the_swap_of_a_selection_killed_at_any_step_is_the_old_tables_or_the_new
             stage(site, stored.dump(tables), connections=1, scope=scope).swap(between)
 
         assert in_process(killed) == -signal.SIGKILL, step
-        outcome = load.recover(site.endpoint("selected"))
+        outcome = staged_schema.recover(site.endpoint("selected"))
         finished = outcome == "finished"
         assert dump(site, "selected") == (new if finished else old), (step, outcome)
         kept = site.execute("SHOW DATABASES LIKE 'selected_kept'")
@@ -334,7 +340,7 @@ def test_keys_that_a_dump_adds_after_its_rows_are_added_in_their_order(
 def test_rows_that_are_there_twice_fail_the_load_when_their_index_is_built(
     site: DatabaseServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lcp_backup.database.loader._WORTH_SETTING_ASIDE", 0)
+    monkeypatch.setattr("lcp_backup.database.dump_load._WORTH_SETTING_ASIDE", 0)
     raw = (
         b"CREATE TABLE `a` (`id` int NOT NULL, `n` int, PRIMARY KEY (`id`), UNIQUE KEY `u` (`n`))"
         b" ENGINE=InnoDB;\nINSERT INTO `a` VALUES (1,424242),(2,424242);\n"
@@ -353,15 +359,15 @@ def test_a_row_that_the_server_lost_fails_the_load(
         self._connection.query("DELETE FROM big WHERE id = 77")
         commit(self)
 
-    def losing_rows(self: Loader, piece: object, session: Session) -> None:
+    def losing_rows(self: DumpLoad, piece: object, session: Session) -> None:
         monkeypatch.setattr(Session, "commit", losing)
         try:
             load_rows(self, piece, session)  # type: ignore[arg-type]
         finally:
             monkeypatch.setattr(Session, "commit", commit)
 
-    load_rows = Loader._load_rows
-    monkeypatch.setattr(Loader, "_load_rows", losing_rows)
+    load_rows = DumpLoad._load_rows
+    monkeypatch.setattr(DumpLoad, "_load_rows", losing_rows)
     with pytest.raises(LoadFailed, match=r"5000 rows were loaded into 'big' and 4999 are there"):
         stage(site, stored.dump(["big"]), connections=1, scope=only("big"))
 
@@ -389,7 +395,7 @@ def test_a_programs_own_dump_needs_no_second_attempt(
     def attempted_once(attempt: Callable[[int], Loaded], _dump: object, connections: int) -> Loaded:
         return attempt(connections)
 
-    monkeypatch.setattr(load, "_attempted", attempted_once)
+    monkeypatch.setattr(staged_schema, "_attempt_load", attempted_once)
     loaded = stage(site, stored.dump()).swap()
     assert loaded.rows == 5004
     assert loaded.rows_as_statements == 0

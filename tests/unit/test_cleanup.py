@@ -7,7 +7,7 @@ import pytest
 
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
-from lcp_backup.jobs.active_run import Pace
+from lcp_backup.jobs.active_run import RunTiming
 from lcp_backup.jobs.cleanup import CleanupResult, clean_up
 from lcp_backup.model import ArchiveKind, Run, RunKind, RunState
 from lcp_backup.settings import Settings
@@ -16,7 +16,7 @@ from lcp_backup.uploads import PART_SIZE, Uploads
 from tests.unit.conftest import SettableClock
 from tests.unit.test_catalog import publish
 
-IDLE = Pace(heartbeat=timedelta(hours=1))
+IDLE = RunTiming(heartbeat=timedelta(hours=1))
 
 
 class Sweeper:

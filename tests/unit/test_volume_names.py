@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lcp_backup.volume.names import link_stays_inside, shown
+from lcp_backup.volume.names import link_stays_inside, printable
 
 
 @pytest.mark.parametrize(
@@ -69,4 +69,4 @@ def test_no_chain_of_taken_links_leads_out(
 
 
 def test_a_name_that_is_no_text_can_be_shown() -> None:
-    assert shown(os.fsdecode(b"caf\xe9 \xc3\xa9")) == "caf\\xe9 é"
+    assert printable(os.fsdecode(b"caf\xe9 \xc3\xa9")) == "caf\\xe9 é"

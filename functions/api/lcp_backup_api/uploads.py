@@ -18,7 +18,7 @@ from lcp_backup.model import ArchiveKind, Run, RunKind, RunState, Upload
 from lcp_backup.uploads import SignedFile, were_refused
 from lcp_backup_api.audit import audited
 from lcp_backup_api.backend import Backend
-from lcp_backup_api.doors import Admin, TheBackend, TheUploadId
+from lcp_backup_api.dependencies import Admin, TheBackend, TheUploadId
 from lcp_backup_api.problems import MalformedBody, TooLarge, UnsupportedMediaType, documented
 from lcp_backup_api.schemas import Started
 

@@ -8,7 +8,7 @@ the table they point to (error 1822), which may not stand yet.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, Self
 
 from lcp_backup.database.tokens import EVERY, Token, TokenKind, tokens, unquote
 
@@ -30,6 +30,11 @@ class Definition:
     """The tables that the foreign keys point to."""
     counted: bool = False
     """Whether the table has exactly as many rows as were inserted into it."""
+
+    @classmethod
+    def executed(cls) -> Self:
+        """What is left to do of a definition that was executed whole: nothing."""
+        return cls(b"")
 
 
 def taken_apart(create: bytes, *, set_indexes_aside: bool) -> Definition:

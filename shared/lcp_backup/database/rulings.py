@@ -6,7 +6,7 @@ from typing import Final
 
 
 class StatementKind(StrEnum):
-    """What the loader does with a statement."""
+    """What a load does with a statement."""
 
     ROWS = "rows"
     TABLE = "table"
@@ -25,7 +25,7 @@ class StatementKind(StrEnum):
     LOCK = "lock"
     """LOCK TABLES, UNLOCK TABLES."""
     NOTHING = "nothing"
-    """Nothing is left of it on this server, or the loader does it itself: USE of the dump's own
+    """Nothing is left of it on this server, or the load does it itself: USE of the dump's own
     schema and transaction control."""
     LEFT_OUT = "left-out"
     """Needs rights a managed server does not give, and no row needs it."""

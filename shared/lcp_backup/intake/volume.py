@@ -11,7 +11,7 @@ from lcp_backup.errors import ArchiveRefused
 from lcp_backup.intake.content import Form, is_apples, recognised
 from lcp_backup.model import Notice, VolumeFacts
 from lcp_backup.volume import segments
-from lcp_backup.volume.names import LIBRARY, is_own, quoted, shown
+from lcp_backup.volume.names import LIBRARY, is_own, printable, quoted
 from lcp_backup.volume.unpack import Attributes, Content, check_link, extract
 
 _TOP: Final = "data"
@@ -104,14 +104,14 @@ class _Rewritten:
         return (
             Notice(
                 code="macos-files-left-out",
-                subject=shown(self._apples[0]),
+                subject=printable(self._apples[0]),
                 detail=f"{count} files that macOS adds to archives (._name, .DS_Store) were left"
                 f" out: {', '.join(map(quoted, self._apples))}{', ...' * bool(self._more_apples)}",
             ),
         )
 
     def add_folder(self, components: list[str], attributes: Attributes) -> None:
-        name = self._placed(components, _What.FOLDER)
+        name = self._placed(components, _Occupant.FOLDER)
         if name is not None:
             self._begin(name, tar.MemberKind.FOLDER, attributes)
             self.folders += 1
@@ -121,7 +121,7 @@ class _Rewritten:
     ) -> None:
         if self._is_left_out(components):
             return
-        name = self._required(components, _What.FILE)
+        name = self._required(components, _Occupant.FILE)
         self._begin(name, tar.MemberKind.FILE, attributes, size=size)
         done = 0
         for piece in content:
@@ -137,7 +137,7 @@ class _Rewritten:
         self.bytes += size
 
     def add_link(self, components: list[str], target: str, attributes: Attributes) -> None:
-        name = self._required(components, _What.LINK)
+        name = self._required(components, _Occupant.LINK)
         check_link(name, target, MOST_TARGET)
         self._begin(name, tar.MemberKind.LINK, attributes, target=target)
         self.links += 1
@@ -149,7 +149,7 @@ class _Rewritten:
         if self._drop_top:
             placed = existing[1:] if existing[:1] == [_TOP] else []
         first = self._places.file(placed)
-        name = self._required(components, _What.FILE)
+        name = self._required(components, _Occupant.FILE)
         target = "/".join(placed)
         if target == name or first is None:
             raise ArchiveRefused(
@@ -168,7 +168,7 @@ class _Rewritten:
             return
         held = "it is empty"
         if self._tops:
-            held = f"at its top it has {', '.join(repr(shown(name)) for name in self._tops)}"
+            held = f"at its top it has {', '.join(repr(printable(name)) for name in self._tops)}"
         raise ArchiveRefused(
             f"the volume holds no folder {LIBRARY!r}: {held}; pack that folder, empty if need be,"
             f" or the data folder's content"
@@ -183,16 +183,18 @@ class _Rewritten:
             self._more_apples += 1
         return True
 
-    def _required(self, components: list[str], what: "_What") -> str:
+    def _required(self, components: list[str], what: "_Occupant") -> str:
         name = self._placed(components, what)
         if name is None:
             raise ArchiveRefused(f"the archive has {_TOP!r} as a folder and as a file")
         return name
 
-    def _placed(self, components: list[str], what: "_What") -> str | None:
+    def _placed(self, components: list[str], what: "_Occupant") -> str | None:
         """Where a member goes; None for the top folder itself."""
         if self._drop_top is None:
-            self._drop_top = components[0] == _TOP and (what is _What.FOLDER or len(components) > 1)
+            self._drop_top = components[0] == _TOP and (
+                what is _Occupant.FOLDER or len(components) > 1
+            )
         if self._drop_top:
             if components[0] != _TOP:
                 raise ArchiveRefused(
@@ -232,7 +234,7 @@ class _Rewritten:
         self._segments.begin(name, kind, rewritten, target)
 
 
-class _What(Enum):
+class _Occupant(Enum):
     """What lies in a place."""
 
     FOLDER = 0
@@ -248,7 +250,7 @@ class _Places:
     """
 
     def __init__(self) -> None:
-        self._taken: dict[_What, set[int]] = {what: set() for what in _What}
+        self._taken: dict[_Occupant, set[int]] = {what: set() for what in _Occupant}
         self._first: dict[int, int] = {}
         """The first name of a file that has several, by the others."""
         self._names: dict[int, int] = {}
@@ -256,12 +258,12 @@ class _Places:
         self._way: list[tuple[str, int]] = []
         """The folders around the member placed last: the next one often lies there, too."""
 
-    def occupy(self, components: list[str], what: _What) -> None:
+    def occupy(self, components: list[str], what: _Occupant) -> None:
         """Raises ArchiveRefused for what a restore would meet as a folder and as something else."""
         place = self._enter(components)
         last = hash((place, components[-1]))
-        folders, files, links = (self._taken[it] for it in _What)
-        if last in folders if what is not _What.FOLDER else last in files or last in links:
+        folders, files, links = (self._taken[it] for it in _Occupant)
+        if last in folders if what is not _Occupant.FOLDER else last in files or last in links:
             raise ArchiveRefused(
                 f"the archive has {quoted('/'.join(components))} as a folder and as a file"
             )
@@ -273,12 +275,12 @@ class _Places:
             raise ArchiveRefused(f"the volume holds more than {MOST_NAMES} files and folders")
 
     def is_folder(self, components: list[str]) -> bool:
-        return _place(components) in self._taken[_What.FOLDER]
+        return _place(components) in self._taken[_Occupant.FOLDER]
 
     def file(self, components: list[str]) -> int | None:
         """The place of a file's first name; None where no file is."""
         place = _place(components)
-        return self._first.get(place, place) if place in self._taken[_What.FILE] else None
+        return self._first.get(place, place) if place in self._taken[_Occupant.FILE] else None
 
     def share(self, components: list[str], first: int) -> None:
         """Takes a note that this is another name of a file; refuses more than AWS's EFS holds."""
@@ -300,12 +302,12 @@ class _Places:
                     continue
                 del self._way[depth:]
             place = hash((place, component))
-            if place in self._taken[_What.FILE] or place in self._taken[_What.LINK]:
+            if place in self._taken[_Occupant.FILE] or place in self._taken[_Occupant.LINK]:
                 name = "/".join(components[: depth + 1])
                 raise ArchiveRefused(
                     f"the archive writes through {quoted(name)}, which is no folder"
                 )
-            self._taken[_What.FOLDER].add(place)
+            self._taken[_Occupant.FOLDER].add(place)
             self._way.append((component, place))
         return place
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import InvalidRequest, NotFound, UnknownFormat
-from lcp_backup.jobs.active_run import ActiveRun, Pace
+from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.model import Run, RunError, RunId, RunKind, RunState
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
@@ -41,7 +41,7 @@ class CleanupResult:
 
 
 def clean_up(
-    settings: Settings, catalog: Catalog, telemetry: Telemetry, pace: Pace, *, dry_run: bool
+    settings: Settings, catalog: Catalog, telemetry: Telemetry, timing: RunTiming, *, dry_run: bool
 ) -> CleanupResult:
     """Deletes what is past the retention period, and what dead runs left.
 
@@ -54,7 +54,7 @@ def clean_up(
     """
     if dry_run:
         return _sweep(settings, catalog, telemetry, dry_run=True)
-    with ActiveRun(catalog, telemetry, RunKind.CLEANUP, None, pace) as run:
+    with ActiveRun(catalog, telemetry, RunKind.CLEANUP, None, timing) as run:
         run.note(settings.notices)
         result = _sweep(settings, catalog, telemetry, dry_run=False)
         run.set_result(

@@ -25,7 +25,7 @@ from lcp_backup.errors import (
     StorageError,
     TableChangedDuringDump,
 )
-from lcp_backup.jobs.active_run import ActiveRun, Pace, announced
+from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.archives import described, new_archive
 from lcp_backup.jobs.queued_run import end_queued, queued, succeeded_before
 from lcp_backup.jobs.side_by_side import Check, side_by_side
@@ -69,7 +69,7 @@ def create_backup(
     telemetry: Telemetry,
     locate: Callable[[], DatabaseEndpoint],
     programs: Sequence[Path],
-    pace: Pace,
+    timing: RunTiming,
     pause: Callable[[float], None] = time.sleep,
 ) -> CreateResult:
     """Makes the backup of the request's slot, or answers the one that exists.
@@ -102,9 +102,9 @@ def create_backup(
                 programs=programs,
             ).manifest()
 
-        while (twin := _wait_for_twin(catalog, str(backup_id), pace, pause)) is None:
+        while (twin := _wait_for_twin(catalog, str(backup_id), timing, pause)) is None:
             active = ActiveRun(
-                catalog, telemetry, RunKind.CREATE, str(backup_id), pace, run_id=request.run_id
+                catalog, telemetry, RunKind.CREATE, str(backup_id), timing, run_id=request.run_id
             )
             try:
                 return _result(_publish(active, capture, catalog, telemetry), created=True)
@@ -158,7 +158,7 @@ def _result(manifest: Manifest, *, created: bool) -> CreateResult:
 
 
 def _wait_for_twin(
-    catalog: Catalog, backup_id: str, pace: Pace, pause: Callable[[float], None]
+    catalog: Catalog, backup_id: str, timing: RunTiming, pause: Callable[[float], None]
 ) -> Manifest | None:
     """The backup once it is published, or None when nobody who lives is making it."""
     while True:
@@ -166,7 +166,7 @@ def _wait_for_twin(
             return manifest
         if catalog.lease.backup_in_use() != backup_id:
             return None
-        if pace.deadline is not None and catalog.now() >= pace.deadline:
+        if timing.deadline is not None and catalog.now() >= timing.deadline:
             raise LeaseHeld(f"backup {backup_id} is still being made by another run")
         pause(_TWIN_POLL_SECONDS)
 

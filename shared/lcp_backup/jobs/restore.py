@@ -11,12 +11,12 @@ from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import read_segments
 from lcp_backup.archive.segment import Segment
 from lcp_backup.catalog import Catalog
-from lcp_backup.database import load
+from lcp_backup.database import staged_schema
 from lcp_backup.database.endpoint import DatabaseEndpoint
-from lcp_backup.database.load import Accounts, IndexedDump, Loaded, Scope, StagedDatabase
 from lcp_backup.database.local_infile import ROWS_TRAVEL_AS_STATEMENTS
+from lcp_backup.database.staged_schema import Accounts, IndexedDump, Loaded, Scope, StagedDatabase
 from lcp_backup.errors import InvalidRequest, NotFound, RestoredInPart
-from lcp_backup.jobs.active_run import ActiveRun, Pace, announced
+from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.queued_run import queued, succeeded_before
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.model import Archive, BackupType, Manifest, Notice, RunKind
@@ -64,7 +64,7 @@ def restore_backup(
     telemetry: Telemetry,
     locate: Callable[[], DatabaseEndpoint],
     accounts: Callable[[], Accounts],
-    pace: Pace,
+    timing: RunTiming,
 ) -> RestoreResult:
     """Brings database and volume back as they were in a backup, or the selection that is asked for.
 
@@ -107,7 +107,7 @@ def restore_backup(
             telemetry,
             RunKind.RESTORE,
             manifest.id,
-            pace,
+            timing,
             run_id=request.run_id,
             backup_run_id=manifest.run_id,
         )
@@ -286,14 +286,14 @@ class _Restore:
                     f"into_database is the live database {endpoint.name!r}: leave it out, or name"
                     " another"
                 )
-            load.check_empty(endpoint)
+            staged_schema.check_empty(endpoint)
         tables = keep_in = None
         if self.request.into_database is None:
             tables = frozenset(self.request.tables) or None
             if self.request.keep_previous:
                 keep_in = f"{self.live.name}_{self._label}"
                 self.kept.append(keep_in)
-        return load.stage(
+        return staged_schema.stage(
             endpoint,
             self._dump(),
             dumped_name=self.manifest.database_facts.name,
@@ -305,7 +305,7 @@ class _Restore:
         )
 
     def _overwrite(self) -> Loaded:
-        return load.overwrite(
+        return staged_schema.overwrite(
             self.live,
             self._dump(),
             dumped_name=self.manifest.database_facts.name,

@@ -20,7 +20,7 @@ from lcp_backup.errors import (
 )
 from lcp_backup.intake.database import take_database
 from lcp_backup.intake.volume import TakenVolume, take_volume
-from lcp_backup.jobs.active_run import ActiveRun, Pace, announced
+from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.archives import THREADS, described, new_archive
 from lcp_backup.jobs.queued_run import queued
 from lcp_backup.jobs.side_by_side import Check, side_by_side
@@ -62,7 +62,7 @@ def take_in(
     settings: Settings,
     catalog: Catalog,
     telemetry: Telemetry,
-    pace: Pace,
+    timing: RunTiming,
 ) -> UploadResult:
     """Makes a backup of an upload's two files: checked to their end, in the service's own form.
 
@@ -86,7 +86,7 @@ def take_in(
             return _result(manifest)
         # Looked at before there is a run: what was refused is gone, and its record says why.
         upload = None if manifest is not None else catalog.uploads.get(upload_id)
-        active = ActiveRun(catalog, telemetry, RunKind.UPLOAD, None, pace, run_id=upload_id)
+        active = ActiveRun(catalog, telemetry, RunKind.UPLOAD, None, timing, run_id=upload_id)
         with announced(active, telemetry, metric="UploadFailure", failed="Upload Failed") as run:
             run.note(settings.notices)
             if upload is not None:

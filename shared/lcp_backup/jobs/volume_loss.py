@@ -12,7 +12,7 @@ from lcp_backup.errors import (
     VolumeIncomplete,
 )
 from lcp_backup.model import Manifest, Notice
-from lcp_backup.volume.names import shown
+from lcp_backup.volume.names import printable
 from lcp_backup.volume.pack import Packed
 
 SHRINK_LIMIT: Final = "LCP_BACKUP_VOLUME_SHRINK_LIMIT"
@@ -92,7 +92,7 @@ def _check_lost(packed: Packed, catalog: Catalog, last: Manifest) -> None:
         archive_name=last.volume.name,
         sha256=last.volume.index_sha256,
     )
-    names = (shown(member.name) for segment in index for member in segment.members)
+    names = (printable(member.name) for segment in index for member in segment.members)
     found = [lost[name] for name in names if name in lost]
     if not found:
         return

@@ -20,7 +20,7 @@ lay there.
 """
 
 
-def shown(name: str) -> str:
+def printable(name: str) -> str:
     """The name as it can be stored in JSON and logged: undecodable bytes become `\\xNN`.
 
     For reading only: a name that really holds a backslash and an `x` looks the same.
@@ -36,7 +36,7 @@ _OWN_PREFIXES = (f"{STAGING_NAME}-", f"{STAGING_NAME}.", KEPT_PREFIX)
 
 def quoted(name: str) -> str:
     """The name in quotes for a message, its middle left out when it is long."""
-    text = shown(name)
+    text = printable(name)
     most = 200
     return repr(text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 2 :]}")
 

@@ -8,7 +8,7 @@ from lcp_backup.archive import tar
 from lcp_backup.archive.segment import Segment
 from lcp_backup.archive.untar import TarReader
 from lcp_backup.errors import InvalidRequest, NotFound
-from lcp_backup.volume.names import is_own, shown
+from lcp_backup.volume.names import is_own, printable
 from lcp_backup.volume.swap import StagedVolume
 from lcp_backup.volume.unpack import (
     Attributes,
@@ -205,7 +205,7 @@ class _OnlyThese(Members):
             return
         if not self._wants(existing):
             raise InvalidRequest(
-                f"{shown('/'.join(components))!r} is another name of {shown('/'.join(existing))!r}:"
-                " name that path as well"
+                f"{printable('/'.join(components))!r} is another name of"
+                f" {printable('/'.join(existing))!r}: name that path as well"
             )
         self._into.add_name(components, existing)

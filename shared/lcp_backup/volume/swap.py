@@ -54,7 +54,7 @@ from lcp_backup.model import Notice
 from lcp_backup.volume import mounts
 from lcp_backup.volume.access import SET_IMMUTABLE, is_immutable, lets_in
 from lcp_backup.volume.moves import exists, free, is_folder, live_names, names_in, put
-from lcp_backup.volume.names import quoted, shown
+from lcp_backup.volume.names import printable, quoted
 from lcp_backup.volume.outward_links import carry_over
 from lcp_backup.volume.places import Places, errors_about, read_marker, resolved, write_marker
 from lcp_backup.volume.removal import remove
@@ -308,7 +308,7 @@ def _move_out(places: Places) -> list[Notice]:
             notices.append(
                 Notice(
                     code="file-left-in-place",
-                    subject=shown(name),
+                    subject=printable(name),
                     detail=f"not in the backup, and it cannot be moved away ({error.strerror})",
                 )
             )
@@ -357,4 +357,4 @@ def _removed(tree: Path) -> list[Notice]:
 
 
 def _leftover(path: Path, detail: str) -> Notice:
-    return Notice(code="leftover-kept", subject=shown(str(path)), detail=detail)
+    return Notice(code="leftover-kept", subject=printable(str(path)), detail=detail)
