@@ -146,7 +146,7 @@ def database_restore(work: Path) -> list[Row]:
 
 
 def archive(endpoint: DatabaseEndpoint, sink: ByteSink, index_sink: ByteSink) -> WrittenArchive:
-    """The database's half of a create."""
+    """The database's share of a create."""
     with closing(connect(endpoint, database=endpoint.name)) as connection:
         answered = ask_server(connection)
     program = find_program(program_folders(), answered.flavour)

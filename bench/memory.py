@@ -25,8 +25,8 @@ _MOST_GROWTH = 1.2
 def peak_memory(work: Path) -> list[Row]:
     """Megabytes of a fresh process that runs the handler, by the folder's and the database's size.
 
-    A real MariaDB, the functions' own code, and S3's protocol over HTTP. While one half of the site
-    grows the other stays small.
+    A real MariaDB, the functions' own code, and S3's protocol over HTTP. While the one grows
+    the other stays small.
     """
     objects = work / "objects"
     objects.mkdir()

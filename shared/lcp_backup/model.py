@@ -60,7 +60,7 @@ class BackupId(Document):
 
 
 class ArchiveKind(StrEnum):
-    """Which half of a backup an archive holds; also the stem of its object's name."""
+    """What of a backup an archive holds; also the stem of its object's name."""
 
     DATABASE = "database"
     VOLUME = "volume"

@@ -204,15 +204,15 @@ class ActiveRun:
 
         return report
 
-    def concerns(self, backup_id: str) -> None:
+    def set_backup(self, backup_id: str) -> None:
         """Says which backup the run is about, when that is known only once it is under way."""
         self._log.append_keys(backup_id=backup_id)
         self._change(backup_id=backup_id)
 
-    def note(self, warnings: tuple[Notice, ...]) -> None:
+    def add_notices(self, notices: tuple[Notice, ...]) -> None:
         """Keeps what a reader of the record should know."""
         with self._lock:
-            kept = (*self._record.warnings, *warnings)
+            kept = (*self._record.warnings, *notices)
             self._record = self._record.model_copy(update={"warnings": kept})
 
     def set_result(self, **result: str | int | bool | list[str] | None) -> None:

@@ -13,7 +13,7 @@ THREADS: Final = os.process_cpu_count() or 1
 """How many segments of each archive are compressed at once. Compression is what costs most."""
 
 
-def new_archive(
+def open_archive(
     catalog: Catalog, backup_id: str, kind: ArchiveKind, only_file: OnlyFile | None
 ) -> ArchiveWriter:
     """The writer of one archive and its index, below an id that is not published."""
@@ -27,7 +27,7 @@ def new_archive(
     )
 
 
-def described(catalog: Catalog, backup_id: str, written: WrittenArchive) -> Archive:
+def read_back_or_describe(catalog: Catalog, backup_id: str, written: WrittenArchive) -> Archive:
     """What the manifest says of a written archive.
 
     One whose head was written last is read back for it: nobody knows its SHA-256 yet.

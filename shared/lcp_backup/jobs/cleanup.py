@@ -55,7 +55,7 @@ def clean_up(
     if dry_run:
         return _sweep(settings, catalog, telemetry, dry_run=True)
     with ActiveRun(catalog, telemetry, RunKind.CLEANUP, None, timing) as run:
-        run.note(settings.notices)
+        run.add_notices(settings.notices)
         result = _sweep(settings, catalog, telemetry, dry_run=False)
         run.set_result(
             expired=result.expired, leftovers=result.leftovers, abandoned=result.abandoned

@@ -68,7 +68,7 @@ def restore_backup(
 ) -> RestoreResult:
     """Brings database and volume back as they were in a backup, or the selection that is asked for.
 
-    The live site is as it was until all is loaded and checked; then each half is swapped. A run
+    The live site is as it was until all is loaded and checked; then both are swapped. A run
     that is killed between the swaps is finished by the next restore. With the strategy OVERWRITE
     the whole database is replaced in place, after its archive was read and checked to the end: no
     way back. A selection, and what goes into another database or folder, never overwrite.
@@ -112,12 +112,12 @@ def restore_backup(
             backup_run_id=manifest.run_id,
         )
         with announced(active, telemetry, metric="RestoreFailure", failed="Restore Failed") as run:
-            run.note(settings.notices)
+            run.add_notices(settings.notices)
             work = _Restore(run, request, manifest, settings, source, locate(), accounts())
             loaded = work.replace()
             if loaded is not None:
                 run.detail("rows were loaded", rows=loaded.rows, as_data=loaded.rows_as_data)
-            run.note(_notices(loaded))
+            run.add_notices(_notices(loaded))
             result = work.result(loaded)
             run.set_result(
                 whole=request.is_whole,
@@ -211,7 +211,7 @@ class _Restore:
         )
         self.run.step("finishing or undoing what an earlier restore left")
         # (Of the database, `stage` and `overwrite` do the same first.)
-        self.run.note(swap.recover(Path(self.settings.backup_folder)))
+        self.run.add_notices(swap.recover(Path(self.settings.backup_folder)))
         in_place = (
             request.is_whole and self.settings.backup_restore_strategy is RestoreStrategy.OVERWRITE
         )
@@ -223,7 +223,7 @@ class _Restore:
                 if in_place:
                     # The live database is not touched before its replacement was read to the end.
                     archive = self.manifest.database
-                    for _ in self._read(archive, self._index(archive)):
+                    for _ in self._read(archive, self._read_index(archive)):
                         check()
                     return None
                 staged = self._stage_database(check)
@@ -253,7 +253,7 @@ class _Restore:
                 raise
             self._swap_volume(volume)
         if volume is not None:
-            self.run.note(volume.notices)
+            self.run.add_notices(volume.notices)
         return loaded
 
     def result(self, loaded: Loaded | None) -> RestoreResult:
@@ -318,7 +318,7 @@ class _Restore:
     def _dump(self) -> IndexedDump:
         archive = self.manifest.database
         return IndexedDump(
-            self._index(archive),
+            self._read_index(archive),
             lambda segments: self._read(archive, segments),
             by_dump_program=self.manifest.type is not BackupType.UPLOADED,
             tables=self.request.tables or None,
@@ -339,7 +339,7 @@ class _Restore:
         progress = self.run.progress_of("volume")
         if paths:
             staged = selection.unpack_selection(
-                selection.Selection(self._index(archive), paths),
+                selection.Selection(self._read_index(archive), paths),
                 lambda segments: self._read(archive, segments),
                 folder,
                 owner=None,
@@ -347,7 +347,7 @@ class _Restore:
                 check=check,
             )
         else:
-            chunks = (raw for _, raw in self._read(archive, self._index(archive)))
+            chunks = (raw for _, raw in self._read(archive, self._read_index(archive)))
             staged = unpack.unpack(chunks, folder, owner=None, progress=progress, check=check)
         if self.request.keep_previous and self.request.into_folder is None:
             self.kept.append(str(staged.keep_previous(self._label)))
@@ -363,7 +363,7 @@ class _Restore:
 
     # --- archives -------------------------------------------------------------
 
-    def _index(self, archive: Archive) -> Iterator[Segment]:
+    def _read_index(self, archive: Archive) -> Iterator[Segment]:
         index = self.source.backups.open(self.manifest.id, archive.index_name)
         return read_index(index, archive_name=archive.name, sha256=archive.index_sha256)
 
