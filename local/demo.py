@@ -1,4 +1,4 @@
-"""The main job from end to end, on the embedded stack, with real parts and every byte compared.
+"""The main job from end to end, on the embedded stack, with real servers and every byte compared.
 
 Wherever a user would use HTTP it does so too, by curl.
 """
