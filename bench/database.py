@@ -1,4 +1,4 @@
-"""The database against the tools that people use: dumped, restored whole, restored in part."""
+"""The database against the tools that people use: dumped, restored whole, a selection restored."""
 
 import os
 import secrets
@@ -21,12 +21,12 @@ from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import read_segments
 from lcp_backup.archive.streams import ByteSink
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile, WrittenArchive
-from lcp_backup.database import load
+from lcp_backup.database import staged_schema
 from lcp_backup.database.dump import start_dump
 from lcp_backup.database.dump_program import find_program
 from lcp_backup.database.endpoint import DatabaseEndpoint, ask_server, connect
-from lcp_backup.database.load import IndexedDump, Scope, StreamedDump
 from lcp_backup.database.sections import SectionCutter
+from lcp_backup.database.staged_schema import IndexedDump, Scope, StreamedDump
 from lcp_backup.settings import program_folders
 from local import mariadb
 
@@ -64,7 +64,7 @@ def server_in_memory() -> Iterator[DatabaseEndpoint]:
 
 def fill(endpoint: DatabaseEndpoint, size: int) -> None:
     """Makes the database, about `size` bytes of SQL."""
-    load.stage(
+    staged_schema.stage(
         endpoint,
         StreamedDump(lambda: dump_of(_NAME, size)),
         dumped_name=_NAME,
@@ -146,7 +146,7 @@ def database_restore(work: Path) -> list[Row]:
 
 
 def archive(endpoint: DatabaseEndpoint, sink: ByteSink, index_sink: ByteSink) -> WrittenArchive:
-    """The database's half of a create."""
+    """The database's share of a create."""
     with closing(connect(endpoint, database=endpoint.name)) as connection:
         answered = ask_server(connection)
     program = find_program(program_folders(), answered.flavour)
@@ -196,7 +196,7 @@ class Stored:
         return self.archive.bytes_read - before
 
     def share_of_small_table(self) -> float:
-        """The table's part of the archive, in percent."""
+        """The table's share of the archive, in percent."""
         sizes = [it.size for it in self._segments if it.table == SMALL_TABLE]
         return 100 * sum(sizes) / self.archive.size
 
@@ -209,7 +209,7 @@ class Stored:
         )
 
     def _stage(self, dump: IndexedDump, scope: Scope) -> None:
-        load.stage(
+        staged_schema.stage(
             self._endpoint,
             dump,
             dumped_name=_NAME,

@@ -25,8 +25,8 @@ _MOST_GROWTH = 1.2
 def peak_memory(work: Path) -> list[Row]:
     """Megabytes of a fresh process that runs the handler, by the folder's and the database's size.
 
-    A real MariaDB, the functions' own code, and S3's protocol over HTTP. While one half of the site
-    grows the other stays small.
+    A real MariaDB, the functions' own code, and S3's protocol over HTTP. While the one grows
+    the other stays small.
     """
     objects = work / "objects"
     objects.mkdir()
@@ -72,7 +72,7 @@ def _rows(what: str, sizes: Sequence[int], peaks: Iterable[list[int]]) -> list[R
 
 def _by_folder(work: Path, endpoint: DatabaseEndpoint, env: dict[str, str]) -> Iterator[list[int]]:
     with connect(endpoint, database=None) as connection:
-        site.seed_database(connection, endpoint.name)
+        site.fill_database(connection, endpoint.name)
     for files, size in _FOLDERS:
         folder = work / f"site-{size}" / "data"
         make_folder(folder, files=files, size=size)

@@ -25,10 +25,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Says nothing: the figures are what counts."""
 
     def _asked(self) -> tuple[Path, str, dict[str, list[str]]]:
-        parts = urlsplit(self.path)
-        key = unquote(parts.path).strip("/").partition("/")[2]
+        split = urlsplit(self.path)
+        key = unquote(split.path).strip("/").partition("/")[2]
         name = hashlib.sha256(key.encode()).hexdigest()
-        return self.root / name, key, parse_qs(parts.query, keep_blank_values=True)
+        return self.root / name, key, parse_qs(split.query, keep_blank_values=True)
 
     def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
         self.send_response(status)

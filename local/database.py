@@ -21,15 +21,15 @@ class Database:
     @classmethod
     def parse(cls, url: str) -> Self:
         """Reads `mysql://user:password@host:port/name`."""
-        parts = urlsplit(url)
-        name = parts.path.strip("/")
-        if parts.scheme not in {"mysql", "mariadb"} or not parts.hostname or not name:
+        split = urlsplit(url)
+        name = split.path.strip("/")
+        if split.scheme not in {"mysql", "mariadb"} or not split.hostname or not name:
             raise SystemExit("STACK_DATABASE_URL must read mysql://user:password@host:port/name")
         return cls(
-            host=parts.hostname,
-            port=parts.port or 3306,
-            user=unquote(parts.username or ""),
-            password=unquote(parts.password or ""),
+            host=split.hostname,
+            port=split.port or 3306,
+            user=unquote(split.username or ""),
+            password=unquote(split.password or ""),
             name=name,
         )
 

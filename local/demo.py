@@ -1,4 +1,4 @@
-"""The main job from end to end, on the embedded stack, with real parts and every byte compared.
+"""The main job from end to end, on the embedded stack, with real servers and every byte compared.
 
 Wherever a user would use HTTP it does so too, by curl.
 """
@@ -29,7 +29,7 @@ def run(state: Path) -> None:
     def say(text: str) -> None:
         print(f"[{time.monotonic() - began:5.1f} s] {text}", flush=True)
 
-    say("starting a private MariaDB and MiniStack, seeding the sample site")
+    say("starting a private MariaDB and MiniStack, filling the sample site")
     stack = Stack.start(state)
     say("sam build")
     stack.build()
@@ -66,7 +66,7 @@ def run(state: Path) -> None:
             gone = before.differences(
                 site.fingerprint(connection, stack.database.name, stack.folder)
             )
-        say(f"destroyed the site: {len(gone)} tables, objects and files are gone or changed")
+        say(f"destroyed the site: {len(gone)} tables, code and files are gone or changed")
         _restore(admin, one, say)
         with stack.database.connect() as connection:
             after = site.fingerprint(connection, stack.database.name, stack.folder)

@@ -86,8 +86,8 @@ class _Sample:
         self._server = server
         self._folder = state / "sample"
         with server.connect() as connection:
-            site.seed_database(connection, server.name)
-            site.seed_folder(self._folder)
+            site.fill_database(connection, server.name)
+            site.fill_folder(self._folder)
             self._before = site.fingerprint(connection, server.name, self._folder).as_uploaded()
         dump = state / f"{server.name}.sql"
         dump.write_bytes(self._client("mariadb-dump", "--single-transaction", "--routines",

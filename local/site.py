@@ -1,4 +1,4 @@
-"""A sample Liferay-like site, and what a whole site looks like: every row, object and file.
+"""A sample Liferay-like site, and what a whole site looks like: every row, file and stored code.
 
 Its rows and files are of several segments, and so alike that both archives together fit one HTTP
 request: the plain `curl` commands of the API's description work on it as they stand.
@@ -53,8 +53,8 @@ CREATE EVENT ForgetAudit ON SCHEDULE EVERY 1 YEAR STARTS '2030-01-01 00:00:00' D
 """
 
 
-def seed_database(connection: "pymysql.Connection[Any]", name: str) -> None:
-    """Makes the sample database: Liferay's ways with names, types, texts and objects."""
+def fill_database(connection: "pymysql.Connection[Any]", name: str) -> None:
+    """Makes the sample database: Liferay's ways with names, types, texts and stored code."""
     chance = random.Random(20261123)
     when = datetime(2026, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
     with connection.cursor() as cursor:
@@ -99,7 +99,7 @@ def seed_database(connection: "pymysql.Connection[Any]", name: str) -> None:
         )
 
 
-def seed_folder(folder: Path) -> None:
+def fill_folder(folder: Path) -> None:
     """Makes the sample document library: odd names, modes, times, links and an empty folder."""
     chance = random.Random(20261123)
     library = folder / "document_library" / "20097" / "20123"
@@ -170,14 +170,14 @@ def _fingerprint_database(connection: "pymysql.Connection[Any]", name: str) -> d
             rows = sorted(repr(row) for row in cursor.fetchall())
             digest = hashlib.sha256("\n".join([definition, *rows]).encode()).hexdigest()
             found[f"table {table}"] = f"{len(rows)} rows {digest}"
-        objects = {
+        stored_code = {
             "view": (column("SHOW FULL TABLES WHERE Table_type = 'VIEW'"), 1),
             "trigger": (column("SHOW TRIGGERS"), 2),
             "procedure": (column(f"SHOW PROCEDURE STATUS WHERE Db = '{name}'", 1), 2),
             "function": (column(f"SHOW FUNCTION STATUS WHERE Db = '{name}'", 1), 2),
             "event": (column("SHOW EVENTS", 1), 3),
         }
-        for kind, (names, at) in objects.items():
+        for kind, (names, at) in stored_code.items():
             for item in names:
                 (text,) = column(f"SHOW CREATE {kind.upper()} `{item}`", at)
                 # Who defined it is not restored on purpose, and an upload is built anew of tokens,

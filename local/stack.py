@@ -83,13 +83,13 @@ class Stack:
                 os.environ.get("LCP_DBNAME") or "lportal",
             )
             with database.connect() as connection:
-                site.seed_database(connection, database.name)
+                site.fill_database(connection, database.name)
         with database.connect() as connection, connection.cursor() as cursor:
             cursor.execute("SELECT VERSION()")
             flavour = "mariadb" if "MariaDB" in cursor.fetchall()[0][0] else "mysql"
         place = Path(folder).resolve() if folder else state / "site" / "data"
         if not folder:
-            site.seed_folder(place)
+            site.fill_folder(place)
         known = Database(**{**vars(database), "flavour": flavour})
         return cls(state, endpoint, known, place)
 
@@ -345,7 +345,7 @@ def stop(state: Path) -> None:
 
 def parameter_of(variable: str) -> str:
     """The template's parameter of an LCP_* variable: LCP_BACKUP_FOLDER is BackupFolder."""
-    return "".join(part.capitalize() for part in variable.removeprefix("LCP_").split("_"))
+    return "".join(word.capitalize() for word in variable.removeprefix("LCP_").split("_"))
 
 
 def variables_from(env: Mapping[str, str]) -> dict[str, str]:

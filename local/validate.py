@@ -1,7 +1,7 @@
 """Validates the template as CloudFormation will see it: transformed, and with its parameters set.
 
 cfn-lint and `sam validate` see the template as it is written. What SAM makes of it, and what an
-optional part says once its parameter is there, CloudFormation would be the first to read.
+optional resource says once its parameter is there, CloudFormation would be the first to read.
 """
 
 import json
@@ -87,7 +87,7 @@ EVERY_PARAMETER: Final = {
     "DebugLog": "true",
     "EndpointUrl": "",
 }
-"""A value for each, all optional parts at once; the endpoint is for local stacks only."""
+"""A value for each, all optional ones at once; the endpoint is for local stacks only."""
 PASSED_OVER: Final = {
     # That a branch cannot be reached once every parameter has its value goes without saying.
     "W1028",

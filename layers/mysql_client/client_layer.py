@@ -171,8 +171,8 @@ def glibc_needed(path: Path) -> tuple[int, ...]:
         if name == "GLIBC":
             # GLIBC_ABI_DT_RELR and its like came with 2.36 and later.
             is_number = re.fullmatch(r"[\d.]+", number)
-            parts = tuple(map(int, number.split("."))) if is_number else (sys.maxsize,)
-            newest = max(newest, parts)
+            numbers = tuple(map(int, number.split("."))) if is_number else (sys.maxsize,)
+            newest = max(newest, numbers)
     return newest
 
 

@@ -28,7 +28,7 @@ from lcp_backup.errors import InvalidCron
 if TYPE_CHECKING:
     from croniter import croniter  # type: ignore[import-untyped] # it ships no types
 
-SEED_DEFAULT: Final = "[5-55][0-1] * * *"
+ORIGINAL_DEFAULT: Final = "[5-55][0-1] * * *"
 """The original service's spelling: no cron; it reads "a minute 5-55 of an hour 0-1, daily"."""
 
 _SHORTHANDS: Final = MappingProxyType(
@@ -65,7 +65,7 @@ _ITEM: Final = re.compile(
     rf"(?:\*|(?P<first>{_ATOM})(?:-(?P<last>{_ATOM}))?)(?:/(?P<step>[0-9]{{1,4}}))?"
 )
 _SHOWN: Final = 60
-_RUN: Final = 3
+_SHORTEST_RANGE: Final = 3
 """From so many neighbours on, a range is shorter than a list."""
 
 
@@ -213,7 +213,7 @@ class CronExpression:
         them. On a day that matches both, both fire in the same minute. That is harmless, because
         the slot is the minute: two events are one backup.
 
-        Written in the parts of the language on which all its readers agree: lists, ranges and `*`,
+        Written in as much of the language as all its readers agree: lists, ranges and `*`,
         days of the week by name, no step. The longest has about 240 characters; a rule takes 256.
 
         Source: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cron-expressions.html
@@ -255,16 +255,16 @@ class CronExpression:
         return croniter(" ".join(fields), start, max_years_between_matches=9)
 
 
-def is_seed_default(text: str) -> bool:
-    """Whether `text` is the seed's spelling of its default, also as its markdown escapes it."""
-    return "".join(text.replace("\\*", "*").split()) == "".join(SEED_DEFAULT.split())
+def is_original_default(text: str) -> bool:
+    """Whether `text` is the original service's default, also as its markdown escapes it."""
+    return "".join(text.replace("\\*", "*").split()) == "".join(ORIGINAL_DEFAULT.split())
 
 
 def default_create_schedule(seed: str) -> str:
     """The create schedule drawn for `seed` (a stack's id): daily, minute 5-55 of hour 0 or 1, UTC.
 
     Always the same for one seed, and spread evenly over seeds, so that the sites of a region do not
-    all dump their databases in the same minute. Source of the bounds: the seed's table.
+    all dump their databases in the same minute. Source of the bounds: the original service's table.
     """
     drawn = int.from_bytes(hashlib.sha256(seed.encode()).digest())
     hour, minute = divmod(drawn % (2 * 51), 51)
@@ -308,14 +308,14 @@ def _written(values: Iterable[int], spec: _Field) -> str:
     """The values as EventBridge takes them, in lists and ranges."""
     if values == spec.all:
         return "*"
-    runs: list[list[int]] = []
+    stretches: list[list[int]] = []
     for value in sorted(values):
-        if runs and value == runs[-1][-1] + 1:
-            runs[-1].append(value)
+        if stretches and value == stretches[-1][-1] + 1:
+            stretches[-1].append(value)
         else:
-            runs.append([value])
-    parts: list[str] = []
-    for run in runs:
-        labels = [_WEEKDAYS[value] if spec is _WEEKDAY else str(value) for value in run]
-        parts += [f"{labels[0]}-{labels[-1]}"] if len(run) >= _RUN else labels
-    return ",".join(parts)
+            stretches.append([value])
+    texts: list[str] = []
+    for stretch in stretches:
+        labels = [_WEEKDAYS[value] if spec is _WEEKDAY else str(value) for value in stretch]
+        texts += [f"{labels[0]}-{labels[-1]}"] if len(stretch) >= _SHORTEST_RANGE else labels
+    return ",".join(texts)

@@ -20,7 +20,7 @@ class Invalid(NamedTuple):
     def of(cls, details: Mapping[str, Any]) -> Self:
         """From one of pydantic's errors."""
         return cls(
-            ".".join(str(part) for part in details["loc"]),
+            ".".join(str(step) for step in details["loc"]),
             str(details["msg"]).removeprefix("Value error, "),
             details["type"] == "json_invalid",
         )

@@ -24,7 +24,7 @@ _RUN_TIME = "%Y%m%dT%H%M%S"
 class BackupId(Document):
     """Three strings and two dashes: project, environment and slot (`YYYYMMDDHHMM`, UTC).
 
-    Source of the form: the seed's service, e.g. `dxpcloud-lqgqnewltbexuewymq-201910031723`.
+    Source of the form: the original service, e.g. `dxpcloud-lqgqnewltbexuewymq-201910031723`.
     """
 
     project: str = Field(pattern=f"^{_NAME}$")
@@ -60,7 +60,7 @@ class BackupId(Document):
 
 
 class ArchiveKind(StrEnum):
-    """Which half of a backup an archive holds; also the stem of its object's name."""
+    """What of a backup an archive holds; also the stem of its object's name."""
 
     DATABASE = "database"
     VOLUME = "volume"

@@ -23,7 +23,7 @@ from lcp_backup.model import ArchiveKind, BackupId, BackupType, RunId, RunKind
 
 LATEST = "latest"
 MOST_SELECTED: Final = 1000
-"""Tables or paths of one partial restore; who wants more wants all."""
+"""Tables or paths of one selection; who wants more wants all."""
 
 
 def _checked_run_id(value: str) -> str:
@@ -92,7 +92,7 @@ class CreateRequest(_Request):
 
 
 class RestoreRequest(_Request):
-    """Restore a backup (an id, or `latest`): whole, or the parts that are named.
+    """Restore a backup (an id, or `latest`): whole, or the selection that is named.
 
     `tables` alone leaves the volume as it is, `paths` alone leaves the database as it is.
     """
@@ -137,7 +137,7 @@ class RestoreRequest(_Request):
         return value
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
+    def _selection_fits(self) -> Self:
         if self.only is ArchiveKind.VOLUME and (self.tables or self.into_database):
             raise ValueError("only the volume is asked for, and tables or into_database as well")
         if self.only is ArchiveKind.DATABASE and (self.paths or self.into_folder):

@@ -18,7 +18,7 @@ from lcp_backup.database.accounts import Accounts, Login
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.environment import Environment, secret
 from lcp_backup.errors import SettingsError
-from lcp_backup.jobs.active_run import Pace
+from lcp_backup.jobs.active_run import RunTiming
 from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.create import create_backup
 from lcp_backup.jobs.restore import restore_backup
@@ -35,7 +35,7 @@ from lcp_backup.setting_values import DatabaseTls
 from lcp_backup.telemetry import Telemetry
 
 STOPPING_TIME = timedelta(seconds=20)
-"""What a run that has to stop needs: kill the dump, abort the uploads, write its record."""
+"""What a run that has to stop needs: kill the dump, abort the multiparts, write its record."""
 
 
 def deadline(remaining_milliseconds: int) -> datetime:
@@ -67,7 +67,7 @@ class Service:
                 telemetry=self._telemetry,
                 locate=lambda: self._endpoint(for_reading=True),
                 programs=settings.program_folders(),
-                pace=Pace(until),
+                timing=RunTiming(until),
             )
         )
 
@@ -82,7 +82,7 @@ class Service:
                 telemetry=self._telemetry,
                 locate=lambda: self._endpoint(for_reading=False),
                 accounts=self._accounts,
-                pace=Pace(until),
+                timing=RunTiming(until),
             )
         )
 
@@ -94,7 +94,7 @@ class Service:
                 settings=self._settings,
                 catalog=self._catalog,
                 telemetry=self._telemetry,
-                pace=Pace(until),
+                timing=RunTiming(until),
             )
         )
 
@@ -113,7 +113,7 @@ class Service:
                 self._settings,
                 self._catalog,
                 self._telemetry,
-                Pace(until),
+                RunTiming(until),
                 dry_run=request.dry_run,
             )
         )

@@ -9,14 +9,15 @@ from typing import get_args
 
 from pydantic import SecretStr
 
-from lcp_backup.cron import CronExpression, is_seed_default
+from lcp_backup.cron import CronExpression, is_original_default
 from lcp_backup.errors import InvalidCron
 
 MASTER_TOKEN_LENGTH = 32
 """Characters that a master token has at least: it is one secret that makes an admin, for good."""
 MAX_CONNECTIONS = 16
 MAX_RETENTION_DAYS = 30
-"""The seed: "The maximum retention period is 30 days, even if you set this to a longer period"."""
+"""The original service: "The maximum retention period is 30 days, even if you set this to a longer
+period"."""
 
 
 class RestoreStrategy(StrEnum):
@@ -49,8 +50,8 @@ def schedule(value: object) -> CronExpression:
 
 
 def create_schedule(value: object) -> CronExpression | None:
-    # The seed's spelling of its default is no cron; it reads "a time drawn once".
-    return None if is_seed_default(str(value)) else schedule(value)
+    # The original's spelling of its default is no cron; it reads "a time drawn once".
+    return None if is_original_default(str(value)) else schedule(value)
 
 
 def retention(value: object) -> int:
@@ -130,7 +131,7 @@ def level(value: object) -> str:
 
 
 def name(value: object) -> str:
-    # Two dashes part a backup id into its three strings, so a name can hold none.
+    # Two dashes divide a backup id into its three strings, so a name can hold none.
     text = str(value).strip()
     if not re.fullmatch(r"[A-Za-z0-9_]{1,64}", text):
         raise ValueError("1 to 64 letters, digits and underscores are allowed (no dash)")
@@ -146,7 +147,7 @@ def database_name(value: object) -> str:
 
 
 def user_pool_id(value: object) -> str:
-    # The pool's region is read from the part before the underscore.
+    # The pool's region is read from what is before the underscore.
     text = str(value).strip()
     if not re.fullmatch(r"[a-z0-9-]{1,30}_[0-9A-Za-z]{1,40}", text):
         raise ValueError("the id of a Cognito user pool is allowed, like eu-central-1_AbCdEfGhI")

@@ -310,9 +310,10 @@ class Settings(BaseModel):
         return self.user_pool_id, self.user_pool_client_id
 
     def database_password(self) -> SecretStr:
-        """The password, or the ARN of its secret, after the seed's default is followed.
+        """The password, or the ARN of its secret, after the original's default is followed.
 
-        Source: the seed's table, where the default `LCP_PROJECT_MASTER_TOKEN` names a variable.
+        Source: the original service's table, whose default `LCP_PROJECT_MASTER_TOKEN` names a
+        variable.
         """
         if self.master_user_password.get_secret_value() != MASTER_TOKEN_VARIABLE:
             return self.master_user_password

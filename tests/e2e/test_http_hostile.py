@@ -113,7 +113,7 @@ def forgeries(deployed: Deployed, token: str) -> dict[str, str]:
         "signed by another key": jwt.encode(claims, other_key, "RS256", {"kid": key_id}),
         "signed by nobody": jwt.encode(claims, "", "none", {"kid": key_id}),
         "signed by the public key": f"{hs256}.{admin}.{jwt.utils.base64url_encode(mac).decode()}",
-        "empty parts": "..",
+        "empty strings": "..",
     }
 
 

@@ -104,7 +104,7 @@ def as_list(value: Any) -> list[str]:
 def excuses(known: tuple[str, str, str], permission: Permission) -> bool:
     """Whether an entry of NOT_SEEN_HERE speaks of this permission."""
     has = (permission.function, permission.action, permission.resource)
-    return all(fnmatchcase(part, pattern) for part, pattern in zip(has, known, strict=True))
+    return all(fnmatchcase(field, pattern) for field, pattern in zip(has, known, strict=True))
 
 
 @pytest.fixture(scope="module")

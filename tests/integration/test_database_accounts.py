@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from lcp_backup.database import load
+from lcp_backup.database import staged_schema
 from lcp_backup.database.accounts import Accounts, Login, loader_name, owner_name
 from lcp_backup.database.endpoint import DatabaseEndpoint, Flavour, connect
-from lcp_backup.database.load import Loaded, StagedDatabase, StreamedDump
 from lcp_backup.database.sql import execute
+from lcp_backup.database.staged_schema import Loaded, StagedDatabase, StreamedDump
 from lcp_backup.errors import AccountRefused, DatabaseUnreachable, InvalidRequest, LoadFailed
 from local.mariadb import RDS_RIGHTS
 from tests.integration.conftest import DatabaseServer
@@ -76,7 +76,7 @@ def stage(
     dump: bytes = _DUMP,
     given: Accounts = Accounts(),  # noqa: B008
 ) -> StagedDatabase:
-    return load.stage(
+    return staged_schema.stage(
         master,
         StreamedDump(lambda: [dump]),
         dumped_name="owned",
@@ -179,7 +179,7 @@ def test_the_loader_may_do_nothing_outside_of_the_staging_schema(
                 for (grant,) in server.execute(f"SHOW GRANTS FOR '{loader_name('owned')}'@'%'")
             )
 
-    load.stage(
+    staged_schema.stage(
         master,
         StreamedDump(lambda: [_DUMP]),
         dumped_name="owned",
@@ -200,7 +200,7 @@ def test_a_loader_that_a_killed_restore_left_is_taken_away_by_the_next(
             os.kill(os.getpid(), signal.SIGKILL)
 
     def work() -> None:
-        load.stage(
+        staged_schema.stage(
             master,
             StreamedDump(lambda: [_DUMP]),
             dumped_name="owned",
@@ -211,7 +211,7 @@ def test_a_loader_that_a_killed_restore_left_is_taken_away_by_the_next(
 
     assert in_process(work) == -signal.SIGKILL
     assert loader_name("owned") in users(server)
-    load.recover(master)
+    staged_schema.recover(master)
     assert loader_name("owned") not in users(server)
     assert schemas(server) == set()
     restore(master)
@@ -347,7 +347,7 @@ def test_a_restore_killed_while_it_frees_the_schema_is_finished_by_the_next(
             stage(master).swap(between)
 
         assert in_process(work) == -signal.SIGKILL
-        assert load.recover(master) == "finished"
+        assert staged_schema.recover(master) == "finished"
         assert server.execute("SELECT id FROM owned.v ORDER BY id") == ((1,), (2,))
         assert definers(server) == {f"{owner_name('owned')}@%"}
         assert schemas(server) == {"owned"}
@@ -400,7 +400,7 @@ def test_a_trigger_that_is_wrong_for_ever_blocks_no_later_restore(
 
     assert in_process(work) == -signal.SIGKILL
     with pytest.raises(LoadFailed, match="triggers and views cannot be put back: wrong"):
-        load.recover(master)
+        staged_schema.recover(master)
     assert server.execute("SHOW TRIGGERS FROM owned LIKE 't'")[0][0] == "tr"
     restore(master)
 
@@ -425,4 +425,4 @@ def test_a_schema_that_holds_stored_code_is_not_empty(
     server.execute("CREATE DATABASE owned")
     server.execute("CREATE PROCEDURE owned.mine() SELECT 1")
     with pytest.raises(InvalidRequest, match="is not empty"):
-        load.check_empty(master)
+        staged_schema.check_empty(master)

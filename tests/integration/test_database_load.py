@@ -10,10 +10,10 @@ from contextlib import closing
 
 import pytest
 
-from lcp_backup.database import load
+from lcp_backup.database import staged_schema
 from lcp_backup.database.endpoint import Flavour, connect
-from lcp_backup.database.load import Loaded, StagedDatabase, StreamedDump
 from lcp_backup.database.sql import execute
+from lcp_backup.database.staged_schema import Loaded, StagedDatabase, StreamedDump
 from lcp_backup.errors import ArchiveRefused, Conflict, DatabaseError, LoadFailed
 from tests.integration.conftest import DatabaseServer
 
@@ -134,7 +134,7 @@ class OwnDump(StreamedDump):
 
 
 def stage(server: DatabaseServer, raw: bytes, name: str = "site") -> StagedDatabase:
-    return load.stage(
+    return staged_schema.stage(
         server.endpoint(name),
         OwnDump(lambda: chunks(raw)),
         dumped_name="site",
@@ -224,7 +224,7 @@ def test_overwrite_leaves_exactly_the_dump(
     old: bytes,  # noqa: ARG001
 ) -> None:
     told: list[int] = []
-    loaded = load.overwrite(
+    loaded = staged_schema.overwrite(
         clean.endpoint("site"),
         OwnDump(lambda: chunks(site)),
         dumped_name="site",
@@ -282,7 +282,7 @@ def test_overwrite_empties_nothing_for_a_dump_with_a_key_to_nothing(
     added = b"CREATE TABLE `tied` (i bigint, FOREIGN KEY (i) REFERENCES `elsewhere` (id));\n"
     head, mark, tail = site.partition(b"-- Dumping events")
     with pytest.raises(LoadFailed, match="'tied' has a foreign key to 'elsewhere'"):
-        load.overwrite(
+        staged_schema.overwrite(
             clean.endpoint("site"),
             OwnDump(lambda: chunks(head + added + mark + tail)),
             dumped_name="site",
@@ -398,7 +398,7 @@ def test_triggers_that_cannot_be_put_back_yet_come_back_with_the_next_restore(
 
         with pytest.raises(LoadFailed, match="next restore"):
             staged.swap(hold_a_table)
-    assert load.recover(clean.endpoint("site")) == "undone"
+    assert staged_schema.recover(clean.endpoint("site")) == "undone"
     assert dump(clean) == old
 
 
@@ -411,7 +411,7 @@ def test_a_second_restore_is_refused_while_one_works(
 
     def restore_again(_step: str) -> None:
         with pytest.raises(Conflict):
-            load.recover(clean.endpoint("site"))
+            staged_schema.recover(clean.endpoint("site"))
         refused.append(_step)
 
     staged.swap(restore_again)
@@ -452,11 +452,11 @@ def test_a_swap_killed_at_any_step_is_the_old_site_or_the_new_one(
             stage(clean, site).swap(between)
 
         assert in_process(killed) == -signal.SIGKILL, step
-        outcome = load.recover(clean.endpoint("site"))
+        outcome = staged_schema.recover(clean.endpoint("site"))
         expected = site if outcome == "finished" else old
         assert dump(clean) == expected, (step, outcome)
         assert schemas(clean) == {"site"}, step
-        assert load.recover(clean.endpoint("site")) == "nothing"
+        assert staged_schema.recover(clean.endpoint("site")) == "nothing"
         outcomes[step] = outcome
         clean.execute("DROP DATABASE site")
     assert outcomes["rename"] == "undone"
@@ -472,7 +472,7 @@ def test_a_swap_into_nothing_that_is_killed_before_it_moves_leaves_nothing(
             os.kill(os.getpid(), signal.SIGKILL)
 
     assert in_process(lambda: _ignore(stage(clean, site).swap(between))) == -signal.SIGKILL
-    assert load.recover(clean.endpoint("site")) == "undone"
+    assert staged_schema.recover(clean.endpoint("site")) == "undone"
     assert schemas(clean) == set()
 
 
@@ -490,7 +490,7 @@ def test_a_load_killed_half_way_is_cleared_and_can_be_done_again(
             yield chunk
 
     def work() -> None:
-        load.stage(
+        staged_schema.stage(
             clean.endpoint("site"),
             OwnDump(dying),
             dumped_name="site",
@@ -512,7 +512,7 @@ def test_an_error_of_the_source_stops_the_load(clean: DatabaseServer, old: bytes
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        load.stage(
+        staged_schema.stage(
             clean.endpoint("site"),
             OwnDump(broken),
             dumped_name="site",
@@ -535,7 +535,7 @@ def test_a_lost_connection_is_a_failed_load(clean: DatabaseServer, site: bytes, 
             yield chunk
 
     with pytest.raises(DatabaseError, match="connection was lost"):
-        load.stage(
+        staged_schema.stage(
             clean.endpoint("site"),
             OwnDump(losing),
             dumped_name="site",

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from lcp_backup.database import load
+from lcp_backup.database import staged_schema
 from lcp_backup.database.endpoint import Flavour
 from lcp_backup.database.pieces import Dump
 from tests.integration.conftest import DatabaseServer
 from tests.integration.test_database_load import OwnDump, dump
-from tests.integration.test_database_parts import Stored
+from tests.integration.test_database_selection import Stored
 
 _COLUMNS = ", ".join(f"`column {number}` tinyint" for number in range(999))
 _BOTH = rf"""
@@ -69,7 +69,7 @@ CREATE TABLE `generated` (id int PRIMARY KEY, n varchar(20),
   KEY by_v (v), KEY by_s (s));
 CREATE TABLE `checked` (id int PRIMARY KEY, x int DEFAULT (1 + 2),
   CONSTRAINT `is ok` CHECK (x > 0 AND x < 100 OR x IS NULL));
-CREATE TABLE `parts` (id int, made date, PRIMARY KEY (id, made), KEY by_made (made))
+CREATE TABLE `partitioned` (id int, made date, PRIMARY KEY (id, made), KEY by_made (made))
   PARTITION BY RANGE (year(made)) (PARTITION p0 VALUES LESS THAN (2020),
    PARTITION p1 VALUES LESS THAN MAXVALUE);
 CREATE TABLE `mine` (id int PRIMARY KEY, t varchar(10), KEY (t)) ENGINE=MyISAM;
@@ -84,7 +84,7 @@ INSERT INTO `words` VALUES (1, 'a text of words', 1);
 INSERT INTO `places` VALUES (1, ST_GeomFromText('POINT(1 2)'), 3);
 INSERT INTO `generated` (id, n) VALUES (1, 'one'), (2, NULL);
 INSERT INTO `checked` (id) VALUES (1); INSERT INTO `checked` VALUES (2, NULL);
-INSERT INTO `parts` VALUES (1, '2019-01-01'), (2, '2026-01-01');
+INSERT INTO `partitioned` VALUES (1, '2019-01-01'), (2, '2026-01-01');
 INSERT INTO `mine` VALUES (1, 'x'); INSERT INTO `wide table` (id) VALUES (1);
 INSERT INTO `odd ``name; -- x.y /* z */ ☂` VALUES (1, 2); INSERT INTO `line
 break` VALUES (1);
@@ -157,9 +157,9 @@ def test_a_schema_with_one_of_everything_is_the_same_after_a_restore(
     server: DatabaseServer, everything: bytes, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if form == "all indexes aside":
-        monkeypatch.setattr("lcp_backup.database.loader._WORTH_SETTING_ASIDE", 0)
+        monkeypatch.setattr("lcp_backup.database.dump_load._WORTH_SETTING_ASIDE", 0)
     found: Dump = OwnDump(lambda: [everything]) if form == "streamed" else Stored(everything).dump()
-    staged = load.stage(
+    staged = staged_schema.stage(
         server.endpoint("every"),
         found,
         dumped_name="every",

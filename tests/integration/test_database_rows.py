@@ -119,9 +119,10 @@ INSERT INTO `counted` VALUES (0, 'zero'), (-5, 'less'), (17, 'more');
 CREATE TABLE `defaults` (a int NOT NULL DEFAULT 3, b timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP
   ON UPDATE CURRENT_TIMESTAMP, c varchar(9) NOT NULL DEFAULT 'x');
 INSERT INTO `defaults` VALUES (1, '2020-01-01 00:00:00', '');
-CREATE TABLE `parts` (id int, made date, PRIMARY KEY (id, made)) PARTITION BY RANGE (year(made))
+CREATE TABLE `partitioned` (id int, made date, PRIMARY KEY (id, made))
+  PARTITION BY RANGE (year(made))
   (PARTITION p0 VALUES LESS THAN (2020), PARTITION p1 VALUES LESS THAN MAXVALUE);
-INSERT INTO `parts` VALUES (1, '2019-01-01'), (2, '2021-01-01');
+INSERT INTO `partitioned` VALUES (1, '2019-01-01'), (2, '2021-01-01');
 """
 
 _DUMPS = {

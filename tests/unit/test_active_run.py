@@ -23,14 +23,14 @@ from lcp_backup.errors import (
     RunIsOver,
     StorageError,
 )
-from lcp_backup.jobs.active_run import ActiveRun, Pace
+from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.queued_run import queued, succeeded_before
 from lcp_backup.model import RunKind, RunState
 from lcp_backup.telemetry import Telemetry
 from tests.unit.conftest import SettableClock
 
-IDLE = Pace(heartbeat=timedelta(hours=1))
-BEATING = Pace(heartbeat=timedelta(milliseconds=20))
+IDLE = RunTiming(heartbeat=timedelta(hours=1))
+BEATING = RunTiming(heartbeat=timedelta(milliseconds=20))
 
 
 @pytest.fixture
@@ -180,9 +180,9 @@ def test_a_run_that_cannot_renew_stops_by_itself_before_its_lease_ends(
 def test_a_run_stops_cleanly_when_the_functions_time_ends(
     catalog: Catalog, telemetry: Telemetry, clock: SettableClock
 ) -> None:
-    pace = Pace(deadline=clock() + timedelta(minutes=1), heartbeat=timedelta(hours=1))
+    timing = RunTiming(deadline=clock() + timedelta(minutes=1), heartbeat=timedelta(hours=1))
     with pytest.raises(OutOfTime, match="raise the function's timeout"):
-        with ActiveRun(catalog, telemetry, RunKind.CREATE, None, pace) as run:
+        with ActiveRun(catalog, telemetry, RunKind.CREATE, None, timing) as run:
             run.check()
             clock.pass_by(timedelta(minutes=1))
             run.check()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lcp_backup.archive.deflate import inflate_member, inflate_stream, stored_member
 from lcp_backup.archive.index import read_index
-from lcp_backup.archive.read import read_segments, read_whole, verify
+from lcp_backup.archive.read import read_back, read_segments, read_whole
 from lcp_backup.archive.segment import Segment
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter, WrittenArchive
 from lcp_backup.errors import ArchiveDamaged, ArchiveRefused
@@ -71,7 +71,7 @@ def test_a_flipped_byte_names_the_archive_the_segment_and_the_offset(raws: list[
         assert f"{NAME}: segment {number}," in message
         assert f"at byte {segment.offset}," in message
         with pytest.raises(ArchiveDamaged, match=f"segment {number},"):
-            verify(written, Buffer(bytes(data)), index_sink, threads=2)
+            read_back(written, Buffer(bytes(data)), index_sink, threads=2)
 
 
 def test_what_was_handed_out_before_a_damaged_segment_was_right(raws: list[bytes]) -> None:
@@ -93,7 +93,7 @@ def test_an_archive_that_is_cut_short_is_refused(raws: list[bytes]) -> None:
     with pytest.raises(ArchiveDamaged, match="segment 40, .* is not there"):
         list(read_segments(short, index(index_sink), name=NAME, threads=2))
     with pytest.raises(ArchiveDamaged, match="were written"):
-        verify(written, short, index_sink, threads=2)
+        read_back(written, short, index_sink, threads=2)
 
 
 @pytest.mark.parametrize("raw_size", [0, 999, 1001, 10**12])
@@ -151,30 +151,29 @@ def test_leaving_early_ends_the_threads(raws: list[bytes]) -> None:
         break
 
 
-def test_verify_finds_an_object_that_is_not_what_the_writer_wrote(raws: list[bytes]) -> None:
+def test_reading_back_finds_an_object_that_is_not_what_the_writer_wrote(raws: list[bytes]) -> None:
     source, _, written = archive_of(raws)
     _, other_index, other = archive_of(raws[::-1])
     with pytest.raises(ArchiveDamaged):
-        verify(written, source, other_index, threads=2)
+        read_back(written, source, other_index, threads=2)
     with pytest.raises(ArchiveDamaged):
-        verify(other, source, other_index, threads=2)
+        read_back(other, source, other_index, threads=2)
 
 
 @given(
-    parts=st.lists(st.binary(max_size=2000), min_size=1, max_size=8),
+    raws=st.lists(st.binary(max_size=2000), min_size=1, max_size=8),
     cut=st.integers(1, 700),
     zeros=st.integers(0, 600),
 )
 def test_a_stream_of_members_inflates_to_all_of_them(
-    parts: list[bytes], cut: int, zeros: int
+    raws: list[bytes], cut: int, zeros: int
 ) -> None:
     data = b"".join(
-        stored_member(part) if number % 2 else gzip.compress(part)
-        for number, part in enumerate(parts)
+        stored_member(raw) if number % 2 else gzip.compress(raw) for number, raw in enumerate(raws)
     ) + bytes(zeros)
     chunks = [data[at : at + cut] for at in range(0, len(data), cut)]
 
-    assert b"".join(inflate_stream(chunks, name=NAME)) == b"".join(parts)
+    assert b"".join(inflate_stream(chunks, name=NAME)) == b"".join(raws)
 
 
 def test_a_stored_member_has_the_length_that_was_promised() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from lcp_backup.archive.deflate import inflate_member
 from lcp_backup.archive.index import read_index
-from lcp_backup.archive.read import verify
+from lcp_backup.archive.read import read_back
 from lcp_backup.archive.segment import Section
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter, OnlyFile, WrittenArchive
 from lcp_backup.errors import StorageError
@@ -110,7 +110,7 @@ def test_the_sha256_is_the_whole_objects() -> None:
 
     sink, index_sink, written = write_file(STATEMENTS)
     assert written.sha256 is None
-    described = verify(written, sink, index_sink, threads=2)
+    described = read_back(written, sink, index_sink, threads=2)
     assert described.sha256 == hashlib.sha256(sink.data).hexdigest()
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
-from lcp_backup.jobs.active_run import Pace
+from lcp_backup.jobs.active_run import RunTiming
 from lcp_backup.jobs.cleanup import CleanupResult, clean_up
 from lcp_backup.model import ArchiveKind, Run, RunKind, RunState
 from lcp_backup.settings import Settings
@@ -16,7 +16,7 @@ from lcp_backup.uploads import PART_SIZE, Uploads
 from tests.unit.conftest import SettableClock
 from tests.unit.test_catalog import publish
 
-IDLE = Pace(heartbeat=timedelta(hours=1))
+IDLE = RunTiming(heartbeat=timedelta(hours=1))
 
 
 class Sweeper:
@@ -124,7 +124,7 @@ def test_what_a_crash_left_goes_after_a_day_and_not_before(
     assert len(list(catalog.backups.open_multiparts())) == 1
     clock.pass_by(timedelta(days=1, minutes=1))
     result = sweep()
-    assert (result.leftovers, result.uploads) == (["acme-prd-202601010000"], 1)
+    assert (result.leftovers, result.multiparts) == (["acme-prd-202601010000"], 1)
     assert list(store.entries("acme/prd/backups/")) == []
     assert list(catalog.backups.open_multiparts()) == []
 
@@ -177,7 +177,7 @@ def test_an_upload_that_nobody_completed_goes_after_a_day(
     assert [entry.key for entry in store.entries("acme/prd/uploads/")] == [
         f"acme/prd/uploads/{young.id}/upload.json"
     ]
-    left = [part.key for part in store.open_multiparts("acme/prd/uploads/")]
+    left = [it.key for it in store.open_multiparts("acme/prd/uploads/")]
     assert left == [f"acme/prd/uploads/{young.id}/{kind}" for kind in ArchiveKind]
 
 

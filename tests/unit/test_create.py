@@ -6,14 +6,14 @@ from datetime import timedelta
 import pytest
 
 from lcp_backup.catalog import Catalog
-from lcp_backup.jobs.active_run import ActiveRun, Pace
+from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.create import _publish
 from lcp_backup.model import RunKind
 from lcp_backup.telemetry import Telemetry
 from tests.unit.conftest import SettableClock
 from tests.unit.test_catalog import a_manifest
 
-IDLE = Pace(heartbeat=timedelta(hours=1))
+IDLE = RunTiming(heartbeat=timedelta(hours=1))
 
 
 @pytest.mark.parametrize("losses", [0, 3])

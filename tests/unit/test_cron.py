@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lcp_backup.cron import (
-    SEED_DEFAULT,
+    ORIGINAL_DEFAULT,
     CronExpression,
     default_create_schedule,
-    is_seed_default,
+    is_original_default,
 )
 from lcp_backup.errors import InvalidCron
 
@@ -42,10 +42,10 @@ def eventbridge_field(text: str, low: int, high: int) -> set[int]:
     if text == "*":
         return set(range(low, high + 1))
     values: set[int] = set()
-    for part in text.split(","):
-        assert re.fullmatch(r"\d+(-\d+)?", part), f"{part!r} is not documented"
-        start, _, end = part.partition("-")
-        assert low <= int(start) <= int(end or start) <= high, f"{part!r} is out of range"
+    for item in text.split(","):
+        assert re.fullmatch(r"\d+(-\d+)?", item), f"{item!r} is not documented"
+        start, _, end = item.partition("-")
+        assert low <= int(start) <= int(end or start) <= high, f"{item!r} is out of range"
         values.update(range(int(start), int(end or start) + 1))
     return values
 
@@ -236,7 +236,7 @@ def test_the_last_fire_time_is_the_one_after_which_the_next_comes(
 @pytest.mark.parametrize(
     "text",
     [
-        "0 0,12 * * *",  # the seed's example
+        "0 0,12 * * *",  # the original's example
         "17 1 * * *",
         "0 12 1 * 1-5",
         "30 4 1,15 * 5",
@@ -373,7 +373,7 @@ def test_the_longest_expressions_fit_into_a_rule(shift: int) -> None:
         ("0 0 * * 5L", "day of week '5L'"),
         ("H H * * *", "minute 'H'"),
         ("R * * * *", "minute 'R'"),
-        (SEED_DEFAULT, "has 4 fields"),
+        (ORIGINAL_DEFAULT, "has 4 fields"),
     ],
 )
 def test_what_is_no_schedule_is_refused_in_one_sentence_that_names_it(
@@ -395,13 +395,13 @@ def test_what_is_no_schedule_is_refused_in_one_sentence_that_names_it(
         "[5-55] [0-1] * * *",
     ],
 )
-def test_the_seeds_spelling_of_its_default_is_recognised(text: str) -> None:
-    assert is_seed_default(text)
+def test_the_originals_spelling_of_its_default_is_recognised(text: str) -> None:
+    assert is_original_default(text)
 
 
 @pytest.mark.parametrize("text", ["", "5 0 * * *", "[5-55][0-2] * * *", "* * * * *"])
 def test_another_schedule_is_not_taken_for_the_default(text: str) -> None:
-    assert not is_seed_default(text)
+    assert not is_original_default(text)
 
 
 def test_the_default_create_time_is_the_same_for_one_stack_and_spread_over_many() -> None:

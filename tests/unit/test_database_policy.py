@@ -68,9 +68,9 @@ def bare(text: str) -> str:
             "ALTER TABLE `a` ADD PRIMARY KEY (`id`), MODIFY `id` int AUTO_INCREMENT",
             StatementKind.TABLE,
         ),
-        ("/*!50001 DROP VIEW IF EXISTS `v`*/", StatementKind.DROP_OBJECT),
-        ("/*!50106 DROP EVENT IF EXISTS `ev` */", StatementKind.DROP_OBJECT),
-        ("/*!50003 DROP FUNCTION IF EXISTS `fn` */", StatementKind.DROP_OBJECT),
+        ("/*!50001 DROP VIEW IF EXISTS `v`*/", StatementKind.DROP_CODE),
+        ("/*!50106 DROP EVENT IF EXISTS `ev` */", StatementKind.DROP_CODE),
+        ("/*!50003 DROP FUNCTION IF EXISTS `fn` */", StatementKind.DROP_CODE),
         (
             "/*!80002 ANALYZE TABLE `a` UPDATE HISTOGRAM ON `n` WITH 9 BUCKETS */",
             StatementKind.TABLE,

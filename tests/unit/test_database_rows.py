@@ -287,7 +287,7 @@ def test_bytes_are_text_only_in_the_sessions_character_set() -> None:
     ):
         made = plan("text", charset=charset)
         assert [made.read(it, 0) is not None for it in (four, half, high)] == taken, charset
-        # A character may stand where the check goes on to its next part.
+        # A character may stand where the check goes on to its next look.
         text = b"('" + b"x" * (1024 * 1024 - 4) + "ü".encode() * 9 + b"')"
         assert made.read(text, 0)
 

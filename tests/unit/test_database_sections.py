@@ -122,7 +122,7 @@ TAIL = b"""/*!40103 SET TIME_ZONE=@OLD_TIME_ZONE */;
 -- Dump completed on 2026-11-23  7:20:32
 """
 
-PARTS = [
+CUTS = [
     Cut([HEAD], Section.HEAD, None),
     Cut([SEQUENCE], Section.DEFINITION, "sq"),
     Cut([DEFINITION], Section.DEFINITION, "a`b;"),
@@ -151,26 +151,26 @@ def trimmed(cuts: list[Cut]) -> list[Cut]:
 
 
 def test_every_section_holds_its_statements_and_no_other() -> None:
-    text = b"".join(part.chunks[0] for part in PARTS)
-    assert trimmed(cut(text)) == trimmed(PARTS)
+    text = b"".join(it.chunks[0] for it in CUTS)
+    assert trimmed(cut(text)) == trimmed(CUTS)
 
 
-@given(st.lists(st.integers(0, sum(len(part.chunks[0]) for part in PARTS)), max_size=30))
+@given(st.lists(st.integers(0, sum(len(it.chunks[0]) for it in CUTS)), max_size=30))
 def test_how_the_dump_arrives_makes_no_difference(places: list[int]) -> None:
-    text = b"".join(part.chunks[0] for part in PARTS)
+    text = b"".join(it.chunks[0] for it in CUTS)
     found = cut(text, places)
     assert found == cut(text)
     assert b"".join(one.chunks[0] for one in found) == text
 
 
-@pytest.mark.parametrize("left_out", range(1, len(PARTS)))
+@pytest.mark.parametrize("left_out", range(1, len(CUTS)))
 def test_what_a_schema_does_not_have_changes_nothing_else(left_out: int) -> None:
-    parts = [part for place, part in enumerate(PARTS) if place != left_out]
-    if PARTS[left_out] == PARTS[5]:
-        parts = [part for part in parts if part.table != "v"]
-    if PARTS[left_out] == PARTS[3]:
-        parts = [part for part in parts if part.section is not Section.TRIGGERS]
-    assert trimmed(cut(b"".join(part.chunks[0] for part in parts))) == trimmed(parts)
+    cuts = [it for place, it in enumerate(CUTS) if place != left_out]
+    if CUTS[left_out] == CUTS[5]:
+        cuts = [it for it in cuts if it.table != "v"]
+    if CUTS[left_out] == CUTS[3]:
+        cuts = [it for it in cuts if it.section is not Section.TRIGGERS]
+    assert trimmed(cut(b"".join(it.chunks[0] for it in cuts))) == trimmed(cuts)
 
 
 def test_many_rows_become_segments_that_start_at_a_statement() -> None:

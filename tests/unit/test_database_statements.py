@@ -122,9 +122,9 @@ rows = st.lists(
     st.lists(st.integers(0, 500), max_size=20),
 )
 def test_a_dump_programs_rows_are_cut_the_same_way_but_faster(
-    parts: list[bytes], cuts: list[int]
+    texts: list[bytes], cuts: list[int]
 ) -> None:
-    text = b"".join(parts)
+    text = b"".join(texts)
     uncounted = [statement._replace(line=0) for statement in reference(text)]
     assert split(text, cuts, dump_program=True) == uncounted
 

@@ -92,7 +92,7 @@ def test_the_bundle_is_amazons_and_none_of_it_has_expired() -> None:
     assert len(authorities) == BUNDLE.count("BEGIN CERTIFICATE")
     names = set()
     for authority in authorities:
-        subject = {str(part[0][0]): str(part[0][1]) for part in authority["subject"]}
+        subject = {str(name[0][0]): str(name[0][1]) for name in authority["subject"]}
         assert authority["subject"] == authority["issuer"], subject
         expires = ssl.cert_time_to_seconds(str(authority["notAfter"]))
         assert datetime.fromtimestamp(expires, UTC) > datetime.now(UTC), subject

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lcp_backup.archive.index import read_index
-from lcp_backup.archive.read import verify
+from lcp_backup.archive.read import read_back
 from lcp_backup.archive.segment import Section
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile
 from lcp_backup.document import Document
@@ -92,7 +92,7 @@ def backup(tmp_path: Path, clock: SettableClock) -> Path:
                         [f"INSERT INTO {table};\n".encode()], section=Section.ROWS, table=table
                     )
             written = writer.finish()
-        archives[kind] = verify(written, archive, index, threads=2)
+        archives[kind] = read_back(written, archive, index, threads=2)
         (folder / f"{kind}.tgz").write_bytes(archive.data)
         (folder / f"{kind}.index").write_bytes(index.data)
     sample = Manifest.model_validate_json(dict(SAMPLES)["Manifest"])

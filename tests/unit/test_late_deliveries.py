@@ -8,7 +8,7 @@ import pytest
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import DatabaseUnreachable, NotFound, RunIsOver
-from lcp_backup.jobs.active_run import Pace
+from lcp_backup.jobs.active_run import RunTiming
 from lcp_backup.jobs.create import CreateResult, create_backup
 from lcp_backup.jobs.restore import RestoreResult, restore_backup
 from lcp_backup.model import BackupType, Manifest, Run, RunKind, RunState
@@ -19,7 +19,7 @@ from tests.unit.conftest import SettableClock
 from tests.unit.test_catalog import a_manifest
 
 SETTINGS = Settings.from_env({"LCP_PROJECT_ID": "acme", "LCP_ENVIRONMENT_ID": "prd"})
-IDLE = Pace(heartbeat=timedelta(hours=1))
+IDLE = RunTiming(heartbeat=timedelta(hours=1))
 ID = "acme-prd-202611230015"
 
 
@@ -46,7 +46,7 @@ def restore(catalog: Catalog, telemetry: Telemetry) -> Restore:
             telemetry=telemetry,
             locate=_begin,
             accounts=_begin,
-            pace=IDLE,
+            timing=IDLE,
         )
 
     return restored
@@ -62,7 +62,7 @@ def create(catalog: Catalog, telemetry: Telemetry, clock: SettableClock) -> Crea
             telemetry=telemetry,
             locate=_begin,
             programs=[],
-            pace=IDLE,
+            timing=IDLE,
         )
 
     return created

@@ -286,7 +286,7 @@ def test_a_conflict_that_does_not_end_fails_and_blames_nobody(
     assert sum(pauses) < 15, "a lease is renewed every 15 seconds"
 
 
-def test_an_upload_that_s3_ended_says_that_it_has_to_be_sent_again(
+def test_a_multipart_that_s3_ended_says_that_it_has_to_be_sent_again(
     store: ObjectStore, s3: "S3Client", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = [_busy(), _busy("NoSuchUpload")]

@@ -85,7 +85,7 @@ def test_without_variables_there_is_a_daily_backup_at_the_drawn_time_and_a_clean
     }
 
 
-def test_the_seeds_spelling_of_the_default_draws_the_same_time(
+def test_the_originals_spelling_of_the_default_draws_the_same_time(
     rules: ScheduleRules, events: "EventBridgeClient"
 ) -> None:
     sync(rules)

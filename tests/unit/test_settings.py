@@ -1,4 +1,4 @@
-"""Settings: every variable of the seed, its default, and what a wrong value says."""
+"""Settings: every variable of the original service, its default, and what a wrong value says."""
 
 from typing import Annotated, Literal
 
@@ -18,7 +18,7 @@ DR = {
 }
 
 
-def test_the_defaults_are_those_of_the_seed() -> None:
+def test_the_defaults_are_those_of_the_original() -> None:
     settings = Settings.from_env({})
     assert settings.backup_create_schedule is None  # a time is drawn once per stack
     assert settings.backup_cleanup_schedule.source == "0 1 * * *"
@@ -49,7 +49,7 @@ def test_the_passwords_default_is_the_project_master_tokens_value() -> None:
         Settings.from_env({}).database_password()
 
 
-def test_the_seeds_spelling_of_the_default_schedule_means_the_default() -> None:
+def test_the_originals_spelling_of_the_default_schedule_means_the_default() -> None:
     settings = Settings.from_env({"LCP_BACKUP_CREATE_SCHEDULE": "[5-55][0-1] * * *"})
     assert settings.backup_create_schedule is None
 
@@ -205,7 +205,7 @@ def test_the_api_needs_a_user_pool_and_its_client() -> None:
 
 @pytest.mark.parametrize("value", ["pool", "eu-central-1", "_x", "eu-1_a/../b", "evil.example_x"])
 def test_a_user_pools_id_leads_nowhere_but_to_a_pool(value: str) -> None:
-    """Its parts become part of an address."""
+    """Its strings become an address's."""
     with pytest.raises(SettingsError, match="LCP_USER_POOL_ID is"):
         Settings.from_env({"LCP_USER_POOL_ID": value})
 

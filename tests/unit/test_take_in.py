@@ -23,7 +23,7 @@ from lcp_backup.errors import (
     RunIsOver,
     StorageError,
 )
-from lcp_backup.jobs.active_run import Pace
+from lcp_backup.jobs.active_run import RunTiming
 from lcp_backup.jobs.take_in import UploadResult, take_in
 from lcp_backup.model import ArchiveKind, BackupType, Run, RunKind, RunState
 from lcp_backup.requests import UploadRequest
@@ -38,7 +38,7 @@ from tests.unit.test_volume_unpack import Tar
 DATABASE, VOLUME = ArchiveKind.DATABASE, ArchiveKind.VOLUME
 DUMP = gzip.compress(SQL)
 LIBRARY = gzip.compress(Tar().add("document_library/a", b"text").raw())
-IDLE = Pace(heartbeat=timedelta(hours=1))
+IDLE = RunTiming(heartbeat=timedelta(hours=1))
 
 
 class Inbox:
@@ -64,13 +64,13 @@ class Inbox:
             self.uploads.put(upload.id, kind, body)
         return self.uploads.seal(upload.id).id
 
-    def take_in(self, upload_id: str, pace: Pace = IDLE) -> UploadResult:
+    def take_in(self, upload_id: str, timing: RunTiming = IDLE) -> UploadResult:
         return take_in(
             UploadRequest.read({"upload_id": upload_id}),
             settings=Settings.from_env({"LCP_PROJECT_ID": "acme", "LCP_ENVIRONMENT_ID": "prd"}),
             catalog=self.catalog,
             telemetry=self._telemetry,
-            pace=pace,
+            timing=timing,
         )
 
     def run(self, upload_id: str) -> Run:
@@ -226,7 +226,7 @@ def test_a_run_without_time_publishes_nothing_and_keeps_the_files(
 ) -> None:
     upload_id = inbox.sent()
     with pytest.raises(OutOfTime):
-        inbox.take_in(upload_id, Pace(deadline=clock(), heartbeat=timedelta(hours=1)))
+        inbox.take_in(upload_id, RunTiming(deadline=clock(), heartbeat=timedelta(hours=1)))
     assert inbox.keys("backups") == []
     assert len(inbox.keys("uploads")) == 3
 

@@ -28,7 +28,7 @@ def test_every_parameter_has_a_value() -> None:
         ('"LocalMountPath"', '"LocalMountPaht"'),  # with a file system
     ],
 )
-def test_a_mistake_in_an_optional_part_is_found(
+def test_a_mistake_in_an_optional_resource_is_found(
     template: dict[str, Any], right: str, wrong: str
 ) -> None:
     text = json.dumps(template)

@@ -23,15 +23,15 @@ from tests.unit.test_volume_unpack import Tar
 
 LIBRARY = "document_library"
 
-parts = st.sampled_from(
+components = st.sampled_from(
     ["a", "b", "c", "a", "b", "l", LIBRARY, "..", ".", "", "data", "._a", ".DS_Store", "ü", " "]
 )
-odd_parts = st.sampled_from(
+odd_components = st.sampled_from(
     [".lcp-restore", ".LCP-Kept-1", "n" * 255, "n" * 256, "\udcff", "outside", "live", "\n", "\\"]
 )
 names = st.one_of(
-    st.lists(parts, min_size=1, max_size=4).map("/".join),
-    st.lists(st.one_of(parts, odd_parts), min_size=1, max_size=4).map("/".join),
+    st.lists(components, min_size=1, max_size=4).map("/".join),
+    st.lists(st.one_of(components, odd_components), min_size=1, max_size=4).map("/".join),
     st.integers(100, 140).map(lambda depth: "a/" * depth + "f"),
     st.sampled_from(["/a", "/", "a/", "a" * 5000, "x/" * 300 + "y"]),
 )

@@ -12,7 +12,7 @@ from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import VolumeIncomplete
-from lcp_backup.jobs.archives import described, new_archive
+from lcp_backup.jobs.archives import open_archive, read_back_or_describe
 from lcp_backup.jobs.volume_loss import NO_LIMIT, check_for_loss
 from lcp_backup.model import (
     ArchiveKind,
@@ -53,14 +53,14 @@ class Site:
         """As the create job does it with the volume."""
         self._clock.pass_by(timedelta(minutes=1))
         backup_id = str(BackupId.of("acme", "prd", self._clock()))
-        with new_archive(self._catalog, backup_id, ArchiveKind.VOLUME, None) as writer:
+        with open_archive(self._catalog, backup_id, ArchiveKind.VOLUME, None) as writer:
             packed: Packed = pack(self.folder, writer, progress=lambda _: None, check=lambda: None)
             notices = check_for_loss(packed, self._catalog, limit)
             written = writer.finish()
         manifest = a_manifest(self._clock()).model_copy(
             update={
                 "type": kind_of,
-                "volume": described(self._catalog, backup_id, written),
+                "volume": read_back_or_describe(self._catalog, backup_id, written),
                 "volume_facts": packed.facts,
                 "warnings": (*notices, *packed.notices),
             }

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lcp_backup.volume.names import link_stays_inside, shown
+from lcp_backup.volume.names import link_stays_inside, printable
 
 
 @pytest.mark.parametrize(
@@ -44,13 +44,13 @@ def test_a_link_that_leads_out_or_might_is_not_taken(name: str, target: str) -> 
     assert not link_stays_inside(name, target)
 
 
-parts = st.sampled_from(["..", ".", "a", "b", "c"])
+components = st.sampled_from(["..", ".", "a", "b", "c"])
 
 
 @given(
     links=st.dictionaries(
         st.sampled_from(["a", "b", "d/a", "d/b", "d/e/a", "d/e/b", "d/e/c"]),
-        st.lists(parts, min_size=1, max_size=4).map("/".join),
+        st.lists(components, min_size=1, max_size=4).map("/".join),
         min_size=1,
     )
 )
@@ -69,4 +69,4 @@ def test_no_chain_of_taken_links_leads_out(
 
 
 def test_a_name_that_is_no_text_can_be_shown() -> None:
-    assert shown(os.fsdecode(b"caf\xe9 \xc3\xa9")) == "caf\\xe9 é"
+    assert printable(os.fsdecode(b"caf\xe9 \xc3\xa9")) == "caf\\xe9 é"

@@ -113,7 +113,7 @@ def test_a_link_that_cannot_stay_is_told(folder: Path, outside: Path) -> None:
     assert (outside / "doc").read_text() == "doc"
 
 
-def test_links_in_a_part_that_is_restored_stay_and_no_other_is_looked_at(
+def test_links_in_a_selection_that_is_restored_stay_and_no_other_is_looked_at(
     folder: Path, outside: Path, tmp_path: Path
 ) -> None:
     for name in ("a", "b"):

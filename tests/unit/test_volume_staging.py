@@ -61,10 +61,10 @@ def leftovers(folder: Path) -> list[Path]:
         "beside",
         "inside",
         "fresh",
-        "parts-inside",
+        "selection-inside",
         "beside-kept",
         "inside-kept",
-        "parts-kept",
+        "selection-kept",
     ],
 )
 def test_a_swap_killed_before_any_step_leaves_the_old_tree_or_the_new(
@@ -389,7 +389,7 @@ def test_whatever_lies_in_the_staging_folders_place_does_not_block_a_restore(
     assert snapshot(outside) == before
 
 
-@pytest.mark.parametrize("kind", ["parts", "keep", "moving-out", "moving-in"])
+@pytest.mark.parametrize("kind", ["selection", "keep", "moving-out", "moving-in"])
 @pytest.mark.parametrize(
     "content",
     [
@@ -447,10 +447,10 @@ def test_folders_and_links_in_the_place_of_what_a_swap_makes_are_not_in_the_way(
         (place / inner).mkdir(parents=True)
     (place / "moving-out").touch()
     (place / "new" / "missing" / "file").touch()
-    (place / "old-parts").touch()
-    (place / "parts").write_text('["missing/file", "both"]')
+    (place / "old-selection").touch()
+    (place / "selection").write_text('["missing/file", "both"]')
     (place / "above").symlink_to(outside)
-    (place / "parts.unfinished").symlink_to(outside / "x")
+    (place / "selection.unfinished").symlink_to(outside / "x")
     restored(folder)
     assert leftovers(folder) == []
     assert list(outside.iterdir()) == []
@@ -465,7 +465,7 @@ def test_a_link_in_the_place_of_a_folder_being_made_is_not_followed(
     place = staging_of(folder, way)
     (place / "new" / "missing").mkdir(parents=True)
     (place / "new" / "missing" / "file").write_text("new")
-    (place / "parts").write_text('["missing/file"]')
+    (place / "selection").write_text('["missing/file"]')
     (place / "above").symlink_to(outside)
     recover(folder)
     assert not (folder / "missing").is_symlink()
@@ -474,15 +474,15 @@ def test_a_link_in_the_place_of_a_folder_being_made_is_not_followed(
     assert outside.stat().st_mode & 0o777 == 0o700
 
 
-def test_what_parts_had_moved_away_is_kept_when_their_list_is_lost(folder: Path, way: str) -> None:
+def test_what_a_selection_moved_away_is_kept_when_its_list_is_lost(folder: Path, way: str) -> None:
     place = staging_of(folder, way)
-    (place / "old-parts").mkdir(parents=True)
-    (place / "old-parts" / "file").write_text("was live")
-    (place / "parts").write_bytes(b"\x00\xff")
+    (place / "old-selection").mkdir(parents=True)
+    (place / "old-selection" / "file").write_text("was live")
+    (place / "selection").write_bytes(b"\x00\xff")
     (notice,) = recover(folder)
     assert notice.code == "leftover-kept"
     assert "unfinished" in notice.subject
-    (kept,) = folder.parent.rglob("old-parts/file")
+    (kept,) = folder.parent.rglob("old-selection/file")
     assert kept.read_text() == "was live"
     restored(folder)
     assert kept.read_text() == "was live"

@@ -315,8 +315,8 @@ HOSTILE: dict[str, tuple[Tar, str]] = {
         Tar().add("f", b"x").add("f", kind=tarfile.LNKTYPE, target="f"),
         "'f'",
     ),
-    "long part": (Tar().add("d/" + "n" * 256, b"x"), "256 bytes between two slashes"),
-    "long part of two bytes each": (Tar().add("d/" + "ü" * 128, b"x"), "256 bytes between"),
+    "long component": (Tar().add("d/" + "n" * 256, b"x"), "256 bytes between two slashes"),
+    "long component of two bytes each": (Tar().add("d/" + "ü" * 128, b"x"), "256 bytes between"),
     "long name": (
         Tar().add("/".join(["n" * 255] * 17), b"x"),
         "a name of 4351 bytes; at most 4095",
@@ -470,8 +470,8 @@ def test_names_as_long_as_a_file_system_holds_are_restored(tmp_path: Path) -> No
     restore(cut(tar.raw()), tmp_path / "out")
     assert str((tmp_path / "out" / "l").readlink()) == target
     at = os.open(tmp_path / "out", os.O_RDONLY)
-    for part in longest.split("/"):
-        inner = os.open(part, os.O_RDONLY, dir_fd=at)
+    for component in longest.split("/"):
+        inner = os.open(component, os.O_RDONLY, dir_fd=at)
         os.close(at)
         at = inner
     assert os.read(at, 2) == b"x"

@@ -2,8 +2,8 @@
 
 `python volume_swap_killed.py <empty folder> <mode>` prints how many kills it tried; it fails with a
 sentence when one of them left anything but exactly the old or the new tree. A mode is one of
-beside, inside, fresh (no live folder), parts and parts-inside; with `-kept` behind it the previous
-content is kept, which then must be there exactly when the new tree is.
+beside, inside, fresh (no live folder), selection and selection-inside; with `-kept` behind it the
+previous content is kept, which then must be there exactly when the new tree is.
 """
 
 import os
@@ -17,10 +17,10 @@ from lcp_backup.volume import mounts, staging, swap
 
 OLD = {"document_library/1": "old 1", "same": "old", "only old": "x", ".hidden": "h"}
 NEW = {"document_library/1": "new 1", "document_library/2": "n", "same": "new", "fresh": "y"}
-PARTS = ("document_library/1", "fresh", "new folder/below")
-"""What is restored of NEW_PARTS by a restore of parts: each is the old one or the new one."""
-NEW_PARTS = {"document_library/1": "new 1", "fresh": "y", "new folder/below/1": "z"}
-KEPT_PARTS = {"document_library/1": "old 1"}
+SELECTED = ("document_library/1", "fresh", "new folder/below")
+"""The selection that is restored of NEW_SELECTED: each is the old one or the new one."""
+NEW_SELECTED = {"document_library/1": "new 1", "fresh": "y", "new folder/below/1": "z"}
+KEPT_SELECTED = {"document_library/1": "old 1"}
 LABEL = "label"
 STEPS = ("rename", "mkdir", "unlink", "rmdir", "open")
 
@@ -72,12 +72,12 @@ def in_child(work: Callable[[], object], step: int) -> bool:
 
 def restore(folder: Path, mode: str) -> None:
     with staging.stage(folder) as staged:
-        parts = mode.startswith("parts")
-        write_tree(staged.new, NEW_PARTS if parts else NEW)
+        is_selection = mode.startswith("selection")
+        write_tree(staged.new, NEW_SELECTED if is_selection else NEW)
         if mode.endswith("kept"):
             staged.keep_previous(LABEL)
-        if parts:
-            staged.swap_parts(PARTS)
+        if is_selection:
+            staged.swap_selection(SELECTED)
         else:
             staged.swap()
 
@@ -100,21 +100,21 @@ def judge(folder: Path, mode: str, where: str) -> dict[str, str] | None:
     kept = {}
     for path in folder.parent.rglob(f".lcp-kept-*{LABEL}"):
         kept = tree(path)
-        # Where the test looks no more: what is kept is no part of the tree.
+        # Where the test looks no more: what is kept does not belong to the tree.
         path.rename(folder.parent / "kept")
     found = tree(folder) if folder.exists() else None
-    previous = KEPT_PARTS if mode.startswith("parts") else OLD
+    previous = KEPT_SELECTED if mode.startswith("selection") else OLD
     if kept != (previous if mode.endswith("kept") and found != OLD else {}):
         sys.exit(f"{where}: of {found} was kept: {kept}")
-    if found not in (OLD, NEW, {**OLD, **NEW_PARTS}, None):
+    if found not in (OLD, NEW, {**OLD, **NEW_SELECTED}, None):
         sys.exit(f"{where}: neither the old nor the new tree: {found}")
     return found
 
 
 def main(work: Path, mode: str) -> None:
     before = None if mode == "fresh" else OLD
-    parts = mode.startswith("parts")
-    after = {**OLD, **NEW_PARTS} if parts else NEW
+    is_selection = mode.startswith("selection")
+    after = {**OLD, **NEW_SELECTED} if is_selection else NEW
     kills = number = 0
     step = 0
     ended = False

@@ -1,1 +1,1 @@
-"""The HTTP front of the service: thin routes over the catalog, and doors in front of them."""
+"""The HTTP front of the service: thin routes over the catalog, and checks in front of them."""

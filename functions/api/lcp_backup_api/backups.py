@@ -12,7 +12,7 @@ from lcp_backup.errors import Conflict
 from lcp_backup.jobs.queued_run import queued
 from lcp_backup.model import ArchiveKind, BackupId, Manifest, Run, RunKind, RunState
 from lcp_backup_api.audit import audited
-from lcp_backup_api.doors import Admin, TheBackend, TheBackupId, TheNext, Viewer
+from lcp_backup_api.dependencies import Admin, TheBackend, TheBackupId, TheNext, Viewer
 from lcp_backup_api.problems import documented
 from lcp_backup_api.schemas import Backup, BackupDetail, BackupList, Download, Started
 

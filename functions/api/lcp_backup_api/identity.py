@@ -1,4 +1,4 @@
-"""Who may make a call: a check before every call but health, and the two doors of the routes."""
+"""Who may make a call: a check before every call but health, and what routes ask of a caller."""
 
 from typing import Annotated, Final
 

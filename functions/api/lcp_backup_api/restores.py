@@ -12,7 +12,7 @@ from lcp_backup.jobs.queued_run import queued
 from lcp_backup.model import ArchiveKind, BackupId, Pause, RunKind
 from lcp_backup.requests import LATEST, MOST_SELECTED, RestoreRequest
 from lcp_backup_api.audit import audited
-from lcp_backup_api.doors import Admin, TheBackend
+from lcp_backup_api.dependencies import Admin, TheBackend
 from lcp_backup_api.problems import documented
 from lcp_backup_api.schemas import Reason, Started
 
@@ -22,7 +22,7 @@ _Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=4096)]],
                         Field(max_length=MOST_SELECTED)]  # fmt: skip
 
 
-class What(BaseModel):
+class RestoreBody(BaseModel):
     """What of the backup is restored, and where to; everything left out means the whole site."""
 
     model_config = ConfigDict(
@@ -45,7 +45,7 @@ class What(BaseModel):
 
 @router.post(
     "/backup/restore/{backup_id}",
-    summary="Restore a backup, or parts of it",
+    summary="Restore a backup, or a selection of it",
     status_code=HTTPStatus.ACCEPTED,
     responses=documented(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
     response_model=Started,
@@ -59,11 +59,11 @@ def restore_backup(
     ],
     request: Request,
     answer: Response,
-    what: Annotated[What | None, Body()] = None,
+    body: Annotated[RestoreBody | None, Body()] = None,
 ) -> Started:
     catalog = backend.catalog
     with audited(backend.log, request, caller, "restore", backup_id=backup_id) as subject:
-        fields = (what or What()).model_dump(mode="json", exclude_defaults=True)
+        fields = (body or RestoreBody()).model_dump(mode="json", exclude_defaults=True)
         event = _event(backup_id, fields)
         made_by = None
         if backend.restores_own_backups:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 
 from lcp_backup.cron import CronExpression
 from lcp_backup.model import Run, RunKind, RunState
-from lcp_backup_api.doors import TheBackend, TheNext, TheRunId, Viewer
+from lcp_backup_api.dependencies import TheBackend, TheNext, TheRunId, Viewer
 from lcp_backup_api.problems import documented
 from lcp_backup_api.schemas import Rule, RunList, Schedules
 

@@ -19,7 +19,7 @@ class _Camel(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 
-class Half(_Camel):
+class StoredArchive(_Camel):
     """One archive of a backup."""
 
     size: int = Field(description="Bytes of the .tgz.")
@@ -41,8 +41,8 @@ class Backup(_Camel):
     started_at: datetime
     created_at: Annotated[datetime | None, Field(description="When it was published; UTC.")] = None
     size: Annotated[int | None, Field(description="Bytes of both archives.")] = None
-    database: Half | None = None
-    volume: Half | None = None
+    database: StoredArchive | None = None
+    volume: StoredArchive | None = None
     warnings: int = 0
     run_id: str
     error: str | None = None
@@ -57,8 +57,8 @@ class Backup(_Camel):
             started_at=manifest.started_at,
             created_at=manifest.published_at,
             size=manifest.size,
-            database=Half.of(manifest.database),
-            volume=Half.of(manifest.volume),
+            database=StoredArchive.of(manifest.database),
+            volume=StoredArchive.of(manifest.volume),
             warnings=len(manifest.warnings) + manifest.warnings_left_out,
             run_id=manifest.run_id,
         )

@@ -18,7 +18,7 @@ from lcp_backup.model import ArchiveKind, Run, RunKind, RunState, Upload
 from lcp_backup.uploads import SignedFile, were_refused
 from lcp_backup_api.audit import audited
 from lcp_backup_api.backend import Backend
-from lcp_backup_api.doors import Admin, TheBackend, TheUploadId
+from lcp_backup_api.dependencies import Admin, TheBackend, TheUploadId
 from lcp_backup_api.problems import MalformedBody, TooLarge, UnsupportedMediaType, documented
 from lcp_backup_api.schemas import Started
 
@@ -213,7 +213,7 @@ def complete(
     caller: Admin, backend: TheBackend, upload_id: TheUploadId, request: Request, answer: Response
 ) -> Started:
     with audited(backend.log, request, caller, "upload complete", upload_id=upload_id):
-        run = _sealed(backend, upload_id)
+        run = _start_intake(backend, upload_id)
     answer.headers["Location"] = f"/backup/runs/{run.id}"
     return Started(run_id=run.id, state=run.state)
 
@@ -269,7 +269,7 @@ def _signed(backend: Backend, upload: Upload, expires: int) -> OpenUpload:
     )
 
 
-def _sealed(backend: Backend, upload_id: str) -> Run:
+def _start_intake(backend: Backend, upload_id: str) -> Run:
     """The queued run that takes the upload in; its function was started."""
     backend.catalog.lease.check_is_free()
     run = backend.uploads.seal(upload_id)
@@ -286,7 +286,7 @@ def _take_in(
     subject["upload_id"] = upload.id
     for kind, body in files.items():
         backend.uploads.put(upload.id, kind, body)
-    run = _sealed(backend, upload.id)
+    run = _start_intake(backend, upload.id)
     until = backend.catalog.now() + backend.form_wait
     while not run.state.ended and backend.catalog.now() < until:
         time.sleep(_POLL_SECONDS)

@@ -243,7 +243,7 @@ class Users:
 
     def _caller(self, claims: dict[str, Any], how: How) -> Caller:
         name, groups = claims["username"], claims.get("cognito:groups", [])
-        # In a text every part of a name would be found.
+        # In a text every substring of a name would be found.
         if not isinstance(name, str) or not isinstance(groups, list):
             raise _Refused("a token whose claims are not those of an access token")
         if self._groups.admins in groups:
@@ -347,9 +347,9 @@ def _parse(header: str) -> tuple[str, str]:
     """Scheme (lower case) and value of a credential (RFC 9110, 11.4)."""
     if len(header) > _MAX_HEADER:
         raise _Refused("the header is too long")
-    if (parts := _CREDENTIAL.fullmatch(header)) is None:
+    if (found := _CREDENTIAL.fullmatch(header)) is None:
         raise _Refused("the header is malformed")
-    return parts["scheme"].lower(), parts["value"]
+    return found["scheme"].lower(), found["value"]
 
 
 def _name_and_password(value: str) -> tuple[str, str]:

@@ -64,7 +64,7 @@ def read_whole(source: RangeSource, *, threads: int) -> Iterator[bytes]:
         yield data
 
 
-def verify(
+def read_back(
     written: WrittenArchive, source: RangeSource, index_source: RangeSource, *, threads: int
 ) -> Archive:
     """Reads a written archive back once and describes it for the manifest.

@@ -60,7 +60,7 @@ class Continuation(NamedTuple):
 
 
 class Segment(Document):
-    """A run of bytes inside an archive that is a whole gzip member, so it can be inflated alone."""
+    """A stretch of an archive that is a whole gzip member, so it can be inflated alone."""
 
     offset: int
     """First byte, counted from the start of the archive."""

@@ -43,7 +43,7 @@ class WrittenArchive:
     index_sha256: str
     sha256: str | None
     """Of the whole object; None for an OnlyFile, whose first bytes were written last. Then
-    `read.verify` reads the object once and gives it."""
+    `read.read_back` reads the object once and gives it."""
 
     def described(self, sha256: str) -> Archive:
         """The archive as a manifest lists it, with the SHA-256 of the whole object."""

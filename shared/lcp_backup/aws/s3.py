@@ -254,7 +254,7 @@ class ObjectStore:
         """A URL by which anybody may PUT one part of a multipart upload, number from 1.
 
         The part has exactly `size` bytes: its length is signed, so S3 refuses any other (403). The
-        URL ends with the upload, however long it would have lived.
+        URL ends with the multipart, however long it would have lived.
         """
         return self._presigned(
             "upload_part",
@@ -298,7 +298,7 @@ class ObjectStore:
             ]
 
     def put_part(self, key: str, multipart_id: str, number: int, body: bytes) -> None:
-        """Sends one part; raises ObjectNotFound when the upload is not open."""
+        """Sends one part; raises ObjectNotFound when the multipart is not open."""
         with self._bucket.errors_for(f"write part {number} of", key):
             self._client.upload_part(
                 **self._bucket.arguments,
@@ -309,7 +309,7 @@ class ObjectStore:
             )
 
     def complete_multipart(self, key: str, multipart_id: str, parts: Iterable[StoredPart]) -> None:
-        """Makes the parts one object; raises ObjectNotFound when the upload is not open."""
+        """Makes the parts one object; raises ObjectNotFound when the multipart is not open."""
         with self._bucket.errors_for("complete the multipart upload of", key):
             self._client.complete_multipart_upload(
                 **self._bucket.arguments,

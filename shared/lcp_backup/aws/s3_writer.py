@@ -35,13 +35,13 @@ MAX_PARTS = 10_000
 def part_size(number: int) -> int:
     """Bytes of part `number` (from 1): doubles every 1,000 parts, so that 10,000 reach past 5 TiB.
 
-    A fixed 8 MiB would end at 80 GB, found out hours into an upload.
+    A fixed 8 MiB would end at 80 GB, found out hours into a multipart.
     """
     return FIRST_PART_SIZE << ((number - 1) // PARTS_PER_DOUBLING)
 
 
 class ObjectWriter:
-    """A ByteSink that streams into one new object: parts of growing size, uploaded in parallel.
+    """A ByteSink that streams into one new object: parts of growing size, sent in parallel.
 
     The first part is held back, because a database archive's tar header is known last and stands
     in front. At most `threads` parts are in memory beside the one that fills and the first. The
@@ -144,7 +144,7 @@ class ObjectWriter:
         """Sends what makes the object; one that S3 made but whose answer was lost counts as made.
 
         The client sends such a request again, and the second one finds the first one's object, or
-        meets the first one while S3 is still at work on it. An upload that S3 ends on a conflict
+        meets the first one while S3 is still at work on it. A multipart that S3 ends on a conflict
         cannot be sent again from here, as S3 advises: the stream has gone by.
         """
 
@@ -210,9 +210,9 @@ class ObjectWriter:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="s3-part")
         self._places.acquire()
-        self._parts.append(self._pool.submit(self._upload, self._multipart_id, number, body))
+        self._parts.append(self._pool.submit(self._send_part, self._multipart_id, number, body))
 
-    def _upload(self, multipart_id: str, number: int, body: bytes) -> CompletedPartTypeDef:
+    def _send_part(self, multipart_id: str, number: int, body: bytes) -> CompletedPartTypeDef:
         checksum = checksum_arguments(body)
         try:
             with self._bucket.errors_for(f"write part {number} of", self._key):

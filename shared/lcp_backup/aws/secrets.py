@@ -22,7 +22,7 @@ def resolve_secret(
     """The secret itself: `value`, or what lies in Secrets Manager when it is an ARN.
 
     A secret that is a JSON object with a `password`, as RDS makes them, means that field; of any
-    other the line end at its end, which a file or `echo` put there, is not part. Raises
+    other the line end at its end, which a file or `echo` put there, does not belong to it. Raises
     AwsError, and SettingsError (which names `variable`) for a secret that holds no text.
     """
     if not _is_secret_arn(arn := value.get_secret_value()):

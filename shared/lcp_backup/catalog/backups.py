@@ -178,8 +178,8 @@ class Backups:
         """
         if self.find(backup_id) is not None:
             raise Conflict(f"backup {backup_id} exists; a published backup is never rewritten")
-        for upload in list(self._store.open_multiparts(self._keys.of_backup(backup_id, ""))):
-            self._store.abort_multipart(upload.key, upload.multipart_id)
+        for multipart in list(self._store.open_multiparts(self._keys.of_backup(backup_id, ""))):
+            self._store.abort_multipart(multipart.key, multipart.multipart_id)
         self._store.delete(
             [entry.key for entry in self._store.entries(self._keys.of_backup(backup_id, ""))]
         )

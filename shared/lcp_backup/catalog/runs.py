@@ -110,10 +110,12 @@ class Runs:
             with suppress(NotFound):  # cleanup may delete one while they are read
                 yield self.get(run_id)
 
-    def restores(self, since: datetime | None = None, *, in_part: bool = False) -> Iterator[Run]:
+    def restores(
+        self, since: datetime | None = None, *, also_incomplete: bool = False
+    ) -> Iterator[Run]:
         """The successful restores of a whole site, newest first; of those asked for since then.
 
-        `in_part`: also those of parts, and those that ended half-way.
+        `also_incomplete`: also those of a selection, and those that ended half-way.
         """
         for run_id in self.ids():
             try:
@@ -127,10 +129,10 @@ class Runs:
                 return
             run = self.get(run_id)
             if run.state is RunState.SUCCEEDED:
-                wanted = in_part or run.result.get("whole", True)
+                wanted = also_incomplete or run.result.get("whole", True)
             else:
                 half_way = run.error is not None and run.error.code == RestoredInPart.code
-                wanted = in_part and half_way
+                wanted = also_incomplete and half_way
             if wanted:
                 yield run
 

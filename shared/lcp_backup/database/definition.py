@@ -8,7 +8,7 @@ the table they point to (error 1822), which may not stand yet.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, Self
 
 from lcp_backup.database.tokens import EVERY, Token, TokenKind, tokens, unquote
 
@@ -19,7 +19,7 @@ _WHOLE_WORDS: Final = frozenset({"FULLTEXT", "SPATIAL"})
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A CREATE TABLE statement in the parts in which it is executed."""
+    """A CREATE TABLE statement in the statements' texts of which it is executed."""
 
     create: bytes
     """The statement without what is set aside."""
@@ -31,11 +31,16 @@ class Definition:
     counted: bool = False
     """Whether the table has exactly as many rows as were inserted into it."""
 
+    @classmethod
+    def executed(cls) -> Self:
+        """What is left to do of a definition that was executed whole: nothing."""
+        return cls(b"")
+
 
 def taken_apart(create: bytes, *, set_indexes_aside: bool) -> Definition:
     """Takes secondary indexes and foreign keys out of a CREATE TABLE statement, where that is safe.
 
-    The table that comes of executing the parts in order is, to SHOW CREATE TABLE, the one that the
+    The table that comes of executing them in order is, to SHOW CREATE TABLE, the one that the
     whole statement makes. That holds for InnoDB tables as dump programs write them; any other
     statement comes back whole. Indexes stay when the statement has a FULLTEXT or SPATIAL one, no
     primary key (a unique index then is the table), or counts up a column of a secondary index.

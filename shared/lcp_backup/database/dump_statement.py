@@ -30,7 +30,7 @@ class DumpStatement(StatementReader):
         self.definer = ""
         """Of stored code: what its DEFINER clause said, once that was taken out."""
 
-    def object_name(self) -> str:
+    def own_name(self) -> str:
         """`name` or `schema`.`name`; the dump's own schema is cut, any other is refused."""
         begin = self.at
         name = self.name()
@@ -83,7 +83,7 @@ class DumpStatement(StatementReader):
 
 
 def checked_name(name: str) -> str:
-    """The name of a table or object, if a dump may have one of that name."""
+    """The name of a table or of stored code, if a dump may have one of that name."""
     if not name.isascii() and name.encode("utf-8", "replace").decode() != name:
         raise NotTakenError(
             "the name in it is not UTF-8; dump the database with --default-character-set=utf8mb4"

@@ -30,7 +30,7 @@ _PERCONA = re.compile(
 """How Percona's mysqldump asks for the RocksDB engine, to load it in bulk; never executed."""
 
 _SCHEMA_WORDS: Final = frozenset({"DATABASE", "SCHEMA"})
-_OBJECT_WORDS: Final = frozenset(
+_CODE_WORDS: Final = frozenset(
     {"VIEW", "TRIGGER", "PROCEDURE", "FUNCTION", "PACKAGE", "LIBRARY", "EVENT"}
 )
 _TABLE_WORDS: Final = frozenset({"TABLE", "SEQUENCE"})
@@ -64,7 +64,7 @@ def _create(statement: DumpStatement) -> Ruling:
         return schema(statement, StatementKind.CREATE_SCHEMA)
     if what not in _CREATED:
         raise NotTakenError("dumps do not create such things")
-    return _CREATED[what](statement, statement.object_name())
+    return _CREATED[what](statement, statement.own_name())
 
 
 def _drop(statement: DumpStatement) -> Ruling:
@@ -77,13 +77,13 @@ def _drop(statement: DumpStatement) -> Ruling:
         statement.own_schema(statement.name())
         statement.end()
         return Ruling(StatementKind.DROP_SCHEMA, statement.built(), statement.dumped)
-    if what not in _TABLE_WORDS | _OBJECT_WORDS:
+    if what not in _TABLE_WORDS | _CODE_WORDS:
         raise NotTakenError("dumps do not drop such things")
-    name = statement.object_name()
+    name = statement.own_name()
     statement.end()
     if what in _TABLE_WORDS:
         return Ruling(StatementKind.TABLE, statement.built(), name, drops=True)
-    return Ruling(StatementKind.DROP_OBJECT, statement.built(), name)
+    return Ruling(StatementKind.DROP_CODE, statement.built(), name)
 
 
 def _lock(statement: DumpStatement) -> Ruling:
@@ -92,7 +92,7 @@ def _lock(statement: DumpStatement) -> Ruling:
         return Ruling(StatementKind.LOCK, statement.built())
     statement.expect("LOCK TABLES|TABLE")
     while True:
-        statement.object_name()
+        statement.own_name()
         statement.expect("READ|WRITE LOCAL|CONCURRENT?")
         if not statement.take(","):
             statement.end()
@@ -114,7 +114,7 @@ def _use(statement: DumpStatement) -> Ruling:
 
 def _analyze(statement: DumpStatement) -> Ruling:
     statement.expect("ANALYZE NO_WRITE_TO_BINLOG|LOCAL? TABLE|TABLES")
-    name = statement.object_name()
+    name = statement.own_name()
     if statement.peek() is not None:
         statement.expect("UPDATE|DROP HISTOGRAM ON")
         statement.check_expressions(statement.at, table=name)
@@ -124,7 +124,7 @@ def _analyze(statement: DumpStatement) -> Ruling:
 def _sequence_value(statement: DumpStatement) -> Ruling:
     if not (statement.peek_word(1) == "SETVAL" and statement.take("DO|SELECT SETVAL (")):
         return _bulk_load(statement)
-    name = statement.object_name()
+    name = statement.own_name()
     while statement.take(", -?"):
         statement.number()
     statement.expect(")")

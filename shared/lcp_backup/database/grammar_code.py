@@ -12,7 +12,7 @@ _CHARACTERISTICS: Final = (
     "COMMENT *", "LANGUAGE SQL", "SQL SECURITY DEFINER|INVOKER", "READS|MODIFIES SQL DATA",
     "CONTAINS|NO SQL", "NOT DETERMINISTIC", "DETERMINISTIC"
 )  # fmt: skip
-_TYPE_PARTS: Final = (
+_TYPE_WORDS: Final = (
     "UNSIGNED|SIGNED|ZEROFILL|BINARY|ASCII|UNICODE|PRECISION|VARYING|CHAR|VARCHAR|VARBINARY",
     "CHARACTER SET *", "CHARSET|COLLATE *"
 )  # fmt: skip
@@ -24,7 +24,7 @@ def create_view(statement: DumpStatement, name: str) -> Ruling:
         statement.parentheses()
     statement.expect("AS")
     _cut_own_schema(statement)
-    return _object(statement, StatementKind.VIEW, name)
+    return _stored_code(statement, StatementKind.VIEW, name)
 
 
 def create_trigger(statement: DumpStatement, name: str) -> Ruling:
@@ -34,11 +34,11 @@ def create_trigger(statement: DumpStatement, name: str) -> Ruling:
     while not statement.take("ON"):
         if not statement.take(",|OR"):
             statement.name()
-    statement.object_name()
+    statement.own_name()
     if statement.uploaded:
         statement.expect("FOR EACH ROW")
         statement.take("FOLLOWS|PRECEDES *")
-    return _object(statement, StatementKind.TRIGGER, name)
+    return _stored_code(statement, StatementKind.TRIGGER, name)
 
 
 def create_function(statement: DumpStatement, name: str) -> Ruling:
@@ -59,18 +59,18 @@ def create_routine(statement: DumpStatement, name: str, *, returns: bool = False
         if returns:
             statement.expect("RETURNS")
             statement.word()
-            while statement.parenthesis() or any(statement.take(it) for it in _TYPE_PARTS):
+            while statement.parenthesis() or any(statement.take(it) for it in _TYPE_WORDS):
                 pass
         while any(statement.take(it) for it in _CHARACTERISTICS):
             pass
-    return _object(statement, StatementKind.ROUTINE, name)
+    return _stored_code(statement, StatementKind.ROUTINE, name)
 
 
 def create_package(statement: DumpStatement, name: str) -> Ruling:
     """Takes the rest of CREATE of MariaDB's packages and MySQL's libraries of JavaScript."""
     if statement.uploaded:
         raise NotTakenError("packages and libraries are taken from backups of this service only")
-    return _object(statement, StatementKind.ROUTINE, name)
+    return _stored_code(statement, StatementKind.ROUTINE, name)
 
 
 def create_event(statement: DumpStatement, name: str) -> Ruling:
@@ -93,13 +93,13 @@ def create_event(statement: DumpStatement, name: str) -> Ruling:
     comment = statement.at
     statement.take("COMMENT *")
     statement.expect("DO")
-    ruling = _object(statement, StatementKind.EVENT, name)
+    ruling = _stored_code(statement, StatementKind.EVENT, name)
     body = ruling.sql.removeprefix(statement.built(0, statement.at))
     begins, ends = statement.built(0, status), statement.built(comment, statement.at)
     return replace(ruling, disabled=begins + b" DISABLE " + ends + body)
 
 
-def _object(statement: DumpStatement, kind: StatementKind, name: str) -> Ruling:
+def _stored_code(statement: DumpStatement, kind: StatementKind, name: str) -> Ruling:
     """The ruling on stored code whose head was taken: its body is what follows."""
     if statement.uploaded or kind is StatementKind.VIEW:
         statement.read_all()

@@ -22,7 +22,7 @@ _SESSION_VARIABLES: Final = frozenset(
 )  # fmt: skip
 _LEFT_OUT_VARIABLES: Final = frozenset({"sql_log_bin", "gtid_next"})
 _SET_BY_THE_LOADER: Final = frozenset({"autocommit", "system_versioning_insert_history"})
-"""The loader's business: transactions, and that rows come with their history."""
+"""The load's business: transactions, and that rows come with their history."""
 _GLOBAL: Final = frozenset({"GLOBAL", "PERSIST", "PERSIST_ONLY"})
 
 

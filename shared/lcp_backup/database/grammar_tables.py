@@ -62,7 +62,7 @@ def alter(statement: DumpStatement) -> Ruling:
         return schema(statement, StatementKind.ALTER_SCHEMA)
     statement.take("IGNORE")
     statement.expect("TABLE")
-    name = statement.object_name()
+    name = statement.own_name()
     statement.check_expressions(statement.at, table=name)
     _action(statement)
     while statement.take(","):

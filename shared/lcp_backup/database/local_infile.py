@@ -4,7 +4,7 @@ In the protocol it is the server that asks for a file, by name, as its answer to
 (https://dev.mysql.com/doc/refman/en/load-data-local-security.html). So that name means nothing
 here: what goes out are the rows that `load_rows` was given, once, or nothing at all.
 
-It builds on inner parts of PyMySQL, which offers no other way to send what is not a file.
+It builds on what is inside PyMySQL, which offers no other way to send what is not a file.
 """
 
 from collections.abc import Callable

@@ -15,7 +15,7 @@ _OF_TABLES: Final = frozenset({Section.DEFINITION, Section.ROWS, Section.TRIGGER
 
 
 class Piece(NamedTuple):
-    """A run of whole statements of one section."""
+    """A stretch of whole statements of one section."""
 
     section: Section
     table: str | None

@@ -41,7 +41,7 @@ _HEAD_SHOWN: Final = 80
 
 
 class JudgedStatement(Protocol):
-    """The part of a split statement that is judged."""
+    """What is judged of a split statement."""
 
     @property
     def text(self) -> bytes: ...

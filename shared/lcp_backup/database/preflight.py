@@ -335,8 +335,8 @@ def _failed(reason: str) -> DumpFailed:
 
 def _release(version: str) -> tuple[int, ...]:
     numbers: list[int] = []
-    for part in version.split("-", 1)[0].split(".")[:2]:
-        if not part.isdigit():
+    for number in version.split("-", 1)[0].split(".")[:2]:
+        if not number.isdigit():
             break
-        numbers.append(int(part))
+        numbers.append(int(number))
     return tuple(numbers)

@@ -59,14 +59,14 @@ class StatementReader:
         It is of words and signs: `|` stands between two of which one is there, `?` behind one that
         may be missing, `*` for a name, number or string.
         """
-        for number, part in enumerate(pattern.split()):
-            if part == "*":
+        for number, word in enumerate(pattern.split()):
+            if word == "*":
                 self.literal()
-            elif self.peek_word() in part.removesuffix("?").split("|"):
+            elif self.peek_word() in word.removesuffix("?").split("|"):
                 self.at += 1
             elif not number:
                 return False
-            elif not part.endswith("?"):
+            elif not word.endswith("?"):
                 raise NotTakenError(_NOT_SO)
         return True
 

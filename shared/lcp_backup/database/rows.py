@@ -38,12 +38,12 @@ _BLANKS: Final = rb"[ \t\r\n]*+"
 
 def _quoted(quote: bytes, escaped: bytes = rb"\\.") -> bytes:
     """A string in these quotes; `escaped` is what a backslash and what follows it may be."""
-    parts = {
+    forms = {
         b"quote": quote,
         b"plain": _any_but(ord(quote), ord("\\")) + b"*+",
         b"escaped": escaped,
     }
-    return rb"%(quote)s%(plain)s(?:(?:%(escaped)s|%(quote)s%(quote)s)%(plain)s)*+%(quote)s" % parts
+    return rb"%(quote)s%(plain)s(?:(?:%(escaped)s|%(quote)s%(quote)s)%(plain)s)*+%(quote)s" % forms
 
 
 # The most frequent first; and most begin with a byte by which `re` passes them over at once.
@@ -304,8 +304,8 @@ def _form(table: str, columns: Sequence[Column], charset: str, *, hexadecimal: b
     if settings:
         statement += f" SET {', '.join(settings)}"
     # (Compiling takes longer than reading a small table's rows.)
-    runs = [(literal, len(list(run))) for literal, run in groupby(literals)]
-    row = b",".join(b"%b(?:,%b){%d}" % (it, it, n - 1) if n > 1 else it for it, n in runs)
+    stretches = [(literal, len(list(same))) for literal, same in groupby(literals)]
+    row = b",".join(b"%b(?:,%b){%d}" % (it, it, n - 1) if n > 1 else it for it, n in stretches)
     return _Form(
         statement.encode(_CODECS[charset]),
         re.compile(rb"\(%b\)(?:,\n?+(?=\()|%b\Z)|(.)" % (row, _BLANKS), re.DOTALL),

@@ -6,7 +6,7 @@ from typing import Final
 
 
 class StatementKind(StrEnum):
-    """What the loader does with a statement."""
+    """What a load does with a statement."""
 
     ROWS = "rows"
     TABLE = "table"
@@ -20,18 +20,18 @@ class StatementKind(StrEnum):
     TRIGGER = "trigger"
     ROUTINE = "routine"
     EVENT = "event"
-    DROP_OBJECT = "drop-object"
+    DROP_CODE = "drop-code"
     """DROP of a view, trigger, routine or event."""
     LOCK = "lock"
     """LOCK TABLES, UNLOCK TABLES."""
     NOTHING = "nothing"
-    """Nothing is left of it on this server, or the loader does it itself: USE of the dump's own
+    """Nothing is left of it on this server, or the load does it itself: USE of the dump's own
     schema and transaction control."""
     LEFT_OUT = "left-out"
     """Needs rights a managed server does not give, and no row needs it."""
 
 
-OBJECTS: Final = frozenset(
+STORED_CODE: Final = frozenset(
     {StatementKind.VIEW, StatementKind.TRIGGER, StatementKind.ROUTINE, StatementKind.EVENT}
 )
 
@@ -43,7 +43,7 @@ class Ruling:
     kind: StatementKind
     sql: bytes
     name: str = ""
-    """Table or object the statement is about, unquoted."""
+    """Table or stored code the statement is about, unquoted."""
     creates: bool = False
     """The statement creates the table `name`."""
     drops: bool = False

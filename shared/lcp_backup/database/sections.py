@@ -35,7 +35,7 @@ _SECTIONS: Final = {
 
 
 class Cut(NamedTuple):
-    """A run of whole statements of one section: what becomes a segment of the archive."""
+    """A stretch of whole statements of one section: what becomes a segment of the archive."""
 
     chunks: list[bytes]
     """The bytes, with the blanks and comments before each statement."""

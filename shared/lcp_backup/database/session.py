@@ -12,7 +12,7 @@ from lcp_backup.database.journal import Journal, StoredCode
 from lcp_backup.database.local_infile import LoadingConnection
 from lcp_backup.database.policy import head
 from lcp_backup.database.rows import RowPlan, only_literals
-from lcp_backup.database.rulings import OBJECTS, Ruling, StatementKind
+from lcp_backup.database.rulings import STORED_CODE, Ruling, StatementKind
 from lcp_backup.database.sql import (
     describe,
     execute,
@@ -189,7 +189,7 @@ class Staging:
 
     def take(self, where: Where, ruling: Ruling) -> None:
         """Does what the ruling says, in the staging schema."""
-        if ruling.kind in OBJECTS:
+        if ruling.kind in STORED_CODE:
             code = self.session.stored_code(ruling)
             if ruling.kind is StatementKind.EVENT and not self._enable_events:
                 code = replace(code, statement=code.disabled)
@@ -205,7 +205,7 @@ class Staging:
 _NOT_FOR_STAGING: Final = frozenset(
     {
         StatementKind.DROP_SCHEMA,
-        StatementKind.DROP_OBJECT,
+        StatementKind.DROP_CODE,
         StatementKind.LOCK,
         StatementKind.NOTHING,
         StatementKind.LEFT_OUT,

@@ -296,7 +296,7 @@ class StatementSplitter:
         return None
 
     def _read_on(self, *, final: bool) -> bool:
-        """Reads one token, or a run of plain ones; False when more is needed to tell."""
+        """Reads one token, or a stretch of plain ones; False when more is needed to tell."""
         buffer = self._buffer
         if self._rows_at is not None:
             return self._search_rows_end(self._rows_at, final=final)

@@ -89,7 +89,7 @@ class Reading:
         found = re.match(r"(?:5\.5\.5-)?([0-9]+)\.([0-9]+)(?:\.([0-9]+))?", server.version)
         if found is None:
             return NEWEST[0] if server.flavour is Flavour.MYSQL else NEWEST[1]
-        major, minor, patch = (int(part or 99) for part in found.groups())
+        major, minor, patch = (int(number or 99) for number in found.groups())
         return cls(server.flavour, major * 10_000 + minor * 100 + patch)
 
     def keeps(self, *, maria: bool, version: int | None) -> bool:

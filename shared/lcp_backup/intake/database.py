@@ -21,7 +21,7 @@ from lcp_backup.database.tokens import EVERY, NotTakenError
 from lcp_backup.errors import ArchiveDamaged, ArchiveRefused
 from lcp_backup.intake.content import Form, is_apples, recognised
 from lcp_backup.model import DatabaseFacts
-from lcp_backup.volume.names import shown
+from lcp_backup.volume.names import printable
 
 MOST_STATEMENT: Final = 128 << 20
 """Bytes of one statement: mysqldump's own limit for a row is 24 MiB, and hexadecimal doubles it."""
@@ -281,8 +281,8 @@ def _schema_name(first: Piece, check: Callable[[], None]) -> str | None:
         if name is not None:
             if not _SCHEMA_NAME.fullmatch(name):
                 raise ArchiveRefused(
-                    f"the dump is of a schema {shown(name)[:100]!r}; letters, digits and _ $ . -"
-                    " are taken in its name"
+                    f"the dump is of a schema {printable(name)[:100]!r}; letters, digits and _ $ ."
+                    " - are taken in its name"
                 )
             return name
     return None
@@ -317,7 +317,7 @@ def _only_member(chunks: Iterable[bytes], limit: int, check: Callable[[], None])
     reader = TarReader(chunks, lambda _: None, check)
     taken: str | None = None
     for member in reader.members():
-        name = shown(member.name)
+        name = printable(member.name)
         is_file = member.kind is MemberKind.FILE
         if member.kind is MemberKind.FOLDER or (is_file and is_apples(member.name)):
             continue

@@ -11,8 +11,8 @@ from lcp_backup.errors import ArchiveRefused
 from lcp_backup.intake.content import Form, is_apples, recognised
 from lcp_backup.model import Notice, VolumeFacts
 from lcp_backup.volume import segments
-from lcp_backup.volume.names import LIBRARY, is_own, quoted, shown
-from lcp_backup.volume.unpack import Attributes, check_link, extract
+from lcp_backup.volume.names import LIBRARY, is_own, printable, quoted
+from lcp_backup.volume.unpack import Attributes, Content, check_link, extract
 
 _TOP: Final = "data"
 """The data folder's own name, when it was packed from outside."""
@@ -23,7 +23,7 @@ MOST_NAMES: Final = 5_000_000
 Their places take about 100 bytes of memory each.
 """
 MOST_DEPTH: Final = 128
-"""Parts of a member's name. Liferay's own names have about ten, and EFS holds a thousand."""
+"""Components of a member's name. Liferay's own names have about ten, and EFS holds a thousand."""
 MOST_TARGET: Final = 4080
 """Bytes that a symbolic link holds on EFS; and how many names a file has there, or a few more:"""
 MOST_NAMES_OF_A_FILE: Final = 175
@@ -104,24 +104,24 @@ class _Rewritten:
         return (
             Notice(
                 code="macos-files-left-out",
-                subject=shown(self._apples[0]),
+                subject=printable(self._apples[0]),
                 detail=f"{count} files that macOS adds to archives (._name, .DS_Store) were left"
                 f" out: {', '.join(map(quoted, self._apples))}{', ...' * bool(self._more_apples)}",
             ),
         )
 
-    def add_folder(self, parts: list[str], attributes: Attributes) -> None:
-        name = self._placed(parts, _What.FOLDER)
+    def add_folder(self, components: list[str], attributes: Attributes) -> None:
+        name = self._placed(components, _Occupant.FOLDER)
         if name is not None:
             self._begin(name, tar.MemberKind.FOLDER, attributes)
             self.folders += 1
 
     def add_file(
-        self, parts: list[str], size: int, content: Iterable[memoryview], attributes: Attributes
+        self, components: list[str], size: int, content: Content, attributes: Attributes
     ) -> None:
-        if self._is_left_out(parts):
+        if self._is_left_out(components):
             return
-        name = self._required(parts, _What.FILE)
+        name = self._required(components, _Occupant.FILE)
         self._begin(name, tar.MemberKind.FILE, attributes, size=size)
         done = 0
         for piece in content:
@@ -131,32 +131,32 @@ class _Rewritten:
                 room[:] = piece[:count]
                 self._segments.filled(count)
                 done += count
-                piece = piece[count:]  # noqa: PLW2901 -- the part that found no room
+                piece = piece[count:]  # noqa: PLW2901 -- the bytes that found no room
         self._segments.put(tar.padding(size))
         self.files += 1
         self.bytes += size
 
-    def add_link(self, parts: list[str], target: str, attributes: Attributes) -> None:
-        name = self._required(parts, _What.LINK)
+    def add_link(self, components: list[str], target: str, attributes: Attributes) -> None:
+        name = self._required(components, _Occupant.LINK)
         check_link(name, target, MOST_TARGET)
         self._begin(name, tar.MemberKind.LINK, attributes, target=target)
         self.links += 1
 
-    def add_name(self, parts: list[str], existing: list[str]) -> None:
-        if self._is_left_out(parts):
+    def add_name(self, components: list[str], existing: list[str]) -> None:
+        if self._is_left_out(components):
             return
         placed = existing
         if self._drop_top:
             placed = existing[1:] if existing[:1] == [_TOP] else []
         first = self._places.file(placed)
-        name = self._required(parts, _What.FILE)
+        name = self._required(components, _Occupant.FILE)
         target = "/".join(placed)
         if target == name or first is None:
             raise ArchiveRefused(
                 f"the archive's hard link {quoted(name)} names {quoted('/'.join(existing))},"
                 " which is no file before it in the archive"
             )
-        self._places.share(parts[1:] if self._drop_top else parts, first)
+        self._places.share(components[1:] if self._drop_top else components, first)
         # A hard link's own attributes mean nothing: it is another name of a file.
         attributes = Attributes(0o644, 0, 0, 0)
         self._begin(name, tar.MemberKind.SECOND_NAME, attributes, target=target)
@@ -168,54 +168,56 @@ class _Rewritten:
             return
         held = "it is empty"
         if self._tops:
-            held = f"at its top it has {', '.join(repr(shown(name)) for name in self._tops)}"
+            held = f"at its top it has {', '.join(repr(printable(name)) for name in self._tops)}"
         raise ArchiveRefused(
             f"the volume holds no folder {LIBRARY!r}: {held}; pack that folder, empty if need be,"
             f" or the data folder's content"
         )
 
-    def _is_left_out(self, parts: list[str]) -> bool:
-        if not is_apples(parts[-1]):
+    def _is_left_out(self, components: list[str]) -> bool:
+        if not is_apples(components[-1]):
             return False
         if len(self._apples) < _SHOWN_NAMES:
-            self._apples.append("/".join(parts))
+            self._apples.append("/".join(components))
         else:
             self._more_apples += 1
         return True
 
-    def _required(self, parts: list[str], what: "_What") -> str:
-        name = self._placed(parts, what)
+    def _required(self, components: list[str], what: "_Occupant") -> str:
+        name = self._placed(components, what)
         if name is None:
             raise ArchiveRefused(f"the archive has {_TOP!r} as a folder and as a file")
         return name
 
-    def _placed(self, parts: list[str], what: "_What") -> str | None:
+    def _placed(self, components: list[str], what: "_Occupant") -> str | None:
         """Where a member goes; None for the top folder itself."""
         if self._drop_top is None:
-            self._drop_top = parts[0] == _TOP and (what is _What.FOLDER or len(parts) > 1)
+            self._drop_top = components[0] == _TOP and (
+                what is _Occupant.FOLDER or len(components) > 1
+            )
         if self._drop_top:
-            if parts[0] != _TOP:
+            if components[0] != _TOP:
                 raise ArchiveRefused(
-                    f"the volume holds {quoted('/'.join(parts))} beside its folder {_TOP!r}; pack"
-                    f" {LIBRARY!r}, or the data folder's content"
+                    f"the volume holds {quoted('/'.join(components))} beside its folder {_TOP!r};"
+                    f" pack {LIBRARY!r}, or the data folder's content"
                 )
-            parts = parts[1:]
-            if not parts:
+            components = components[1:]
+            if not components:
                 return None
-        name = "/".join(parts)
-        if is_own(parts[0]):
+        name = "/".join(components)
+        if is_own(components[0]):
             raise ArchiveRefused(
                 f"the archive's member {quoted(name)} is what a restore left: such"
                 " names are this service's own"
             )
-        if len(parts) > MOST_DEPTH:
+        if len(components) > MOST_DEPTH:
             raise ArchiveRefused(
-                f"the archive's member {quoted(name)} lies {len(parts)} deep;"
-                f" at most {MOST_DEPTH} parts of a name are taken"
+                f"the archive's member {quoted(name)} lies {len(components)} deep;"
+                f" at most {MOST_DEPTH} components of a name are taken"
             )
         if len(self._tops) < _SHOWN_NAMES:
-            self._tops[parts[0]] = None
-        self._places.occupy(parts, what)
+            self._tops[components[0]] = None
+        self._places.occupy(components, what)
         return name
 
     def _begin(
@@ -232,7 +234,7 @@ class _Rewritten:
         self._segments.begin(name, kind, rewritten, target)
 
 
-class _What(Enum):
+class _Occupant(Enum):
     """What lies in a place."""
 
     FOLDER = 0
@@ -248,7 +250,7 @@ class _Places:
     """
 
     def __init__(self) -> None:
-        self._taken: dict[_What, set[int]] = {what: set() for what in _What}
+        self._taken: dict[_Occupant, set[int]] = {what: set() for what in _Occupant}
         self._first: dict[int, int] = {}
         """The first name of a file that has several, by the others."""
         self._names: dict[int, int] = {}
@@ -256,14 +258,14 @@ class _Places:
         self._way: list[tuple[str, int]] = []
         """The folders around the member placed last: the next one often lies there, too."""
 
-    def occupy(self, parts: list[str], what: _What) -> None:
+    def occupy(self, components: list[str], what: _Occupant) -> None:
         """Raises ArchiveRefused for what a restore would meet as a folder and as something else."""
-        place = self._enter(parts)
-        last = hash((place, parts[-1]))
-        folders, files, links = (self._taken[it] for it in _What)
-        if last in folders if what is not _What.FOLDER else last in files or last in links:
+        place = self._enter(components)
+        last = hash((place, components[-1]))
+        folders, files, links = (self._taken[it] for it in _Occupant)
+        if last in folders if what is not _Occupant.FOLDER else last in files or last in links:
             raise ArchiveRefused(
-                f"the archive has {quoted('/'.join(parts))} as a folder and as a file"
+                f"the archive has {quoted('/'.join(components))} as a folder and as a file"
             )
         files.discard(last)
         links.discard(last)
@@ -272,46 +274,46 @@ class _Places:
         if len(folders) + len(files) + len(links) + 2 * len(self._first) > MOST_NAMES:
             raise ArchiveRefused(f"the volume holds more than {MOST_NAMES} files and folders")
 
-    def is_folder(self, parts: list[str]) -> bool:
-        return _place(parts) in self._taken[_What.FOLDER]
+    def is_folder(self, components: list[str]) -> bool:
+        return _place(components) in self._taken[_Occupant.FOLDER]
 
-    def file(self, parts: list[str]) -> int | None:
+    def file(self, components: list[str]) -> int | None:
         """The place of a file's first name; None where no file is."""
-        place = _place(parts)
-        return self._first.get(place, place) if place in self._taken[_What.FILE] else None
+        place = _place(components)
+        return self._first.get(place, place) if place in self._taken[_Occupant.FILE] else None
 
-    def share(self, parts: list[str], first: int) -> None:
+    def share(self, components: list[str], first: int) -> None:
         """Takes a note that this is another name of a file; refuses more than AWS's EFS holds."""
-        self._first[_place(parts)] = first
+        self._first[_place(components)] = first
         count = self._names[first] = self._names.get(first, 1) + 1
         if count > MOST_NAMES_OF_A_FILE:
             raise ArchiveRefused(
-                f"the archive's hard link {quoted('/'.join(parts))} is one of more than"
+                f"the archive's hard link {quoted('/'.join(components))} is one of more than"
                 f" {MOST_NAMES_OF_A_FILE} names of a file; pack it with --hard-dereference"
             )
 
-    def _enter(self, parts: list[str]) -> int:
+    def _enter(self, components: list[str]) -> int:
         """The place of the folder that this lies in; it and those around it are folders now."""
         place = 0
-        for depth, part in enumerate(parts[:-1]):
+        for depth, component in enumerate(components[:-1]):
             if depth < len(self._way):
-                if self._way[depth][0] == part:
+                if self._way[depth][0] == component:
                     place = self._way[depth][1]
                     continue
                 del self._way[depth:]
-            place = hash((place, part))
-            if place in self._taken[_What.FILE] or place in self._taken[_What.LINK]:
-                name = "/".join(parts[: depth + 1])
+            place = hash((place, component))
+            if place in self._taken[_Occupant.FILE] or place in self._taken[_Occupant.LINK]:
+                name = "/".join(components[: depth + 1])
                 raise ArchiveRefused(
                     f"the archive writes through {quoted(name)}, which is no folder"
                 )
-            self._taken[_What.FOLDER].add(place)
-            self._way.append((part, place))
+            self._taken[_Occupant.FOLDER].add(place)
+            self._way.append((component, place))
         return place
 
 
-def _place(parts: list[str]) -> int:
+def _place(components: list[str]) -> int:
     place = 0
-    for part in parts:
-        place = hash((place, part))
+    for component in components:
+        place = hash((place, component))
     return place

@@ -31,7 +31,7 @@ HEARTBEAT = timedelta(seconds=15)
 
 
 @dataclass(frozen=True)
-class Pace:
+class RunTiming:
     """How a run keeps its lease, and when it must have ended (None: whenever it likes)."""
 
     deadline: datetime | None = None
@@ -57,7 +57,7 @@ class ActiveRun:
         telemetry: Telemetry,
         kind: RunKind,
         backup_id: str | None,
-        pace: Pace,
+        timing: RunTiming,
         *,
         run_id: str | None = None,
         backup_run_id: str | None = None,
@@ -65,7 +65,7 @@ class ActiveRun:
         now = catalog.now()
         self._catalog = catalog
         self._log = telemetry.log
-        self._pace = pace
+        self._timing = timing
         self._record = Run(
             id=run_id or catalog.runs.new_id(kind),
             kind=kind,
@@ -106,7 +106,7 @@ class ActiveRun:
         if record.kind.takes_lease:
             try:
                 self._lease = self._catalog.lease.acquire(
-                    record.id, record.kind, record.backup_id, self._pace.lease_term
+                    record.id, record.kind, record.backup_id, self._timing.lease_term
                 )
             except BackupError as error:
                 self._log.warning(
@@ -204,15 +204,15 @@ class ActiveRun:
 
         return report
 
-    def concerns(self, backup_id: str) -> None:
+    def set_backup(self, backup_id: str) -> None:
         """Says which backup the run is about, when that is known only once it is under way."""
         self._log.append_keys(backup_id=backup_id)
         self._change(backup_id=backup_id)
 
-    def note(self, warnings: tuple[Notice, ...]) -> None:
+    def add_notices(self, notices: tuple[Notice, ...]) -> None:
         """Keeps what a reader of the record should know."""
         with self._lock:
-            kept = (*self._record.warnings, *warnings)
+            kept = (*self._record.warnings, *notices)
             self._record = self._record.model_copy(update={"warnings": kept})
 
     def set_result(self, **result: str | int | bool | list[str] | None) -> None:
@@ -224,11 +224,11 @@ class ActiveRun:
         if self._lost is not None:
             raise self._lost
         now = self._catalog.now()
-        if now >= self._renewed_at + self._pace.lease_term:
+        if now >= self._renewed_at + self._timing.lease_term:
             raise LeaseLost(
                 f"run {self.id} could not renew its right to write in time; it changed nothing more"
             )
-        if self._pace.deadline is not None and now >= self._pace.deadline:
+        if self._timing.deadline is not None and now >= self._timing.deadline:
             raise OutOfTime(
                 f"run {self.id} stopped at {now:%H:%M:%S} UTC because the function's time was about"
                 " to end; raise the function's timeout or memory"
@@ -266,7 +266,7 @@ class ActiveRun:
             self._record = self._record.model_copy(update=changed)
 
     def _beat(self) -> None:
-        while not self._ended.wait(self._pace.heartbeat.total_seconds()):
+        while not self._ended.wait(self._timing.heartbeat.total_seconds()):
             try:
                 self._renew()
                 self._change()

@@ -3,7 +3,7 @@
 import os
 from typing import Final
 
-from lcp_backup.archive.read import verify
+from lcp_backup.archive.read import read_back
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile, WrittenArchive
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.keys import archive_name, index_name
@@ -13,7 +13,7 @@ THREADS: Final = os.process_cpu_count() or 1
 """How many segments of each archive are compressed at once. Compression is what costs most."""
 
 
-def new_archive(
+def open_archive(
     catalog: Catalog, backup_id: str, kind: ArchiveKind, only_file: OnlyFile | None
 ) -> ArchiveWriter:
     """The writer of one archive and its index, below an id that is not published."""
@@ -27,14 +27,14 @@ def new_archive(
     )
 
 
-def described(catalog: Catalog, backup_id: str, written: WrittenArchive) -> Archive:
+def read_back_or_describe(catalog: Catalog, backup_id: str, written: WrittenArchive) -> Archive:
     """What the manifest says of a written archive.
 
     One whose head was written last is read back for it: nobody knows its SHA-256 yet.
     """
     if written.sha256 is not None:
         return written.described(written.sha256)
-    return verify(
+    return read_back(
         written,
         catalog.backups.open(backup_id, written.name),
         catalog.backups.open(backup_id, written.index_name),

@@ -6,7 +6,7 @@ from typing import Final
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import InvalidRequest, NotFound, UnknownFormat
-from lcp_backup.jobs.active_run import ActiveRun, Pace
+from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.model import Run, RunError, RunId, RunKind, RunState
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
@@ -29,10 +29,10 @@ class CleanupResult:
     kept: list[str]
     leftovers: list[str]
     """Ids whose unpublished objects went."""
-    uploads: int
+    multiparts: int
     """Multipart uploads of archives that were never ended."""
     abandoned: list[str]
-    """Uploads from users that were never taken in."""
+    """Uploads that were never taken in."""
     runs: list[str]
     """Records of old runs."""
     died: list[str]
@@ -41,7 +41,7 @@ class CleanupResult:
 
 
 def clean_up(
-    settings: Settings, catalog: Catalog, telemetry: Telemetry, pace: Pace, *, dry_run: bool
+    settings: Settings, catalog: Catalog, telemetry: Telemetry, timing: RunTiming, *, dry_run: bool
 ) -> CleanupResult:
     """Deletes what is past the retention period, and what dead runs left.
 
@@ -54,8 +54,8 @@ def clean_up(
     """
     if dry_run:
         return _sweep(settings, catalog, telemetry, dry_run=True)
-    with ActiveRun(catalog, telemetry, RunKind.CLEANUP, None, pace) as run:
-        run.note(settings.notices)
+    with ActiveRun(catalog, telemetry, RunKind.CLEANUP, None, timing) as run:
+        run.add_notices(settings.notices)
         result = _sweep(settings, catalog, telemetry, dry_run=False)
         run.set_result(
             expired=result.expired, leftovers=result.leftovers, abandoned=result.abandoned
@@ -87,7 +87,7 @@ def _sweep(
         expired=expired,
         kept=kept,
         leftovers=leftovers,
-        uploads=len(stale),
+        multiparts=len(stale),
         abandoned=abandoned,
         runs=old,
         died=died,

@@ -25,8 +25,8 @@ from lcp_backup.errors import (
     StorageError,
     TableChangedDuringDump,
 )
-from lcp_backup.jobs.active_run import ActiveRun, Pace, announced
-from lcp_backup.jobs.archives import described, new_archive
+from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
+from lcp_backup.jobs.archives import open_archive, read_back_or_describe
 from lcp_backup.jobs.queued_run import end_queued, queued, succeeded_before
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.jobs.volume_loss import check_for_loss
@@ -46,7 +46,7 @@ from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume.mounts import check_mounted
 from lcp_backup.volume.pack import Packed, pack
 
-_TWIN_POLL_SECONDS = 3.0
+_POLL_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,14 @@ def create_backup(
     telemetry: Telemetry,
     locate: Callable[[], DatabaseEndpoint],
     programs: Sequence[Path],
-    pace: Pace,
+    timing: RunTiming,
     pause: Callable[[float], None] = time.sleep,
 ) -> CreateResult:
     """Makes the backup of the request's slot, or answers the one that exists.
 
     Two deliveries of one event have one slot: the second waits for the first while that lives, and
     makes the backup itself when the first has died. Nothing is published unless both archives are
-    whole; whatever is raised, no upload stays open and the live data is not touched.
+    whole; whatever is raised, no multipart stays open and the live data is not touched.
 
     Arguments: `locate` finds the database, anew for every run; `programs` are the folders to look
     for dump programs in, the first one first; `pause` takes seconds. Raises
@@ -88,7 +88,7 @@ def create_backup(
         backup_id = catalog.backups.id_for(wanted)
 
         def capture(run: ActiveRun) -> Manifest:
-            run.note(settings.notices)
+            run.add_notices(settings.notices)
             check_mounted(settings.backup_folder, settings.file_system_mount_path)
             return _Capture(
                 run=run,
@@ -100,11 +100,13 @@ def create_backup(
                 catalog=catalog,
                 locate=locate,
                 programs=programs,
-            ).manifest()
+            ).capture()
 
-        while (twin := _wait_for_twin(catalog, str(backup_id), pace, pause)) is None:
+        while (
+            published := _wait_for_other_delivery(catalog, str(backup_id), timing, pause)
+        ) is None:
             active = ActiveRun(
-                catalog, telemetry, RunKind.CREATE, str(backup_id), pace, run_id=request.run_id
+                catalog, telemetry, RunKind.CREATE, str(backup_id), timing, run_id=request.run_id
             )
             try:
                 return _result(_publish(active, capture, catalog, telemetry), created=True)
@@ -112,9 +114,9 @@ def create_backup(
                 if held.backup_id != str(backup_id):
                     raise
                 # The other delivery was faster by a moment: it is waited for like any other.
-        telemetry.log.info("published already", backup_id=twin.id)
+        telemetry.log.info("published already", backup_id=published.id)
         end_queued(catalog, request.run_id, created=False)
-        return _result(twin, created=False)
+        return _result(published, created=False)
 
 
 def _publish(
@@ -157,8 +159,8 @@ def _result(manifest: Manifest, *, created: bool) -> CreateResult:
     )
 
 
-def _wait_for_twin(
-    catalog: Catalog, backup_id: str, pace: Pace, pause: Callable[[float], None]
+def _wait_for_other_delivery(
+    catalog: Catalog, backup_id: str, timing: RunTiming, pause: Callable[[float], None]
 ) -> Manifest | None:
     """The backup once it is published, or None when nobody who lives is making it."""
     while True:
@@ -166,14 +168,14 @@ def _wait_for_twin(
             return manifest
         if catalog.lease.backup_in_use() != backup_id:
             return None
-        if pace.deadline is not None and catalog.now() >= pace.deadline:
+        if timing.deadline is not None and catalog.now() >= timing.deadline:
             raise LeaseHeld(f"backup {backup_id} is still being made by another run")
-        pause(_TWIN_POLL_SECONDS)
+        pause(_POLL_SECONDS)
 
 
 @dataclass(frozen=True)
 class _DumpedDatabase:
-    """The database's half, whole in the bucket but not published."""
+    """The database's archive, whole in the bucket but not published."""
 
     archive: Archive
     facts: DatabaseFacts
@@ -182,7 +184,7 @@ class _DumpedDatabase:
 
 @dataclass(frozen=True)
 class _PackedVolume:
-    """The volume's half, whole in the bucket but not published."""
+    """The volume's archive, whole in the bucket but not published."""
 
     archive: Archive
     packed: Packed
@@ -192,7 +194,7 @@ class _PackedVolume:
 
 @dataclass(frozen=True, kw_only=True)
 class _Capture:
-    """Both halves of one backup, written below its id; `manifest` publishes nothing."""
+    """Both archives of one backup, written below its id; nothing is published."""
 
     run: ActiveRun
     backup_id: BackupId
@@ -204,7 +206,7 @@ class _Capture:
     locate: Callable[[], DatabaseEndpoint]
     programs: Sequence[Path]
 
-    def manifest(self) -> Manifest:
+    def capture(self) -> Manifest:
         """Captures; when a table was altered meanwhile, captures once more from the start.
 
         The volume is captured again too: its files must not be older than the rows that name them.
@@ -219,7 +221,7 @@ class _Capture:
             # What lies below the id may by now be another run's.
             raise
         except BaseException:
-            # A half that was whole is of no use alone; cleanup would take it away tomorrow.
+            # An archive that was whole is of no use alone; cleanup would take it away tomorrow.
             with suppress(StorageError, Conflict):
                 self.catalog.backups.clear_unpublished(str(self.backup_id))
             raise
@@ -278,7 +280,7 @@ class _Capture:
         counted = self.run.progress_of("database")
         tables: set[str] = set()
         with (
-            self._archive(
+            self._open_archive(
                 ArchiveKind.DATABASE, OnlyFile(f"{endpoint.name}.sql", self.catalog.now())
             ) as writer,
             start_dump(
@@ -311,12 +313,12 @@ class _Capture:
             tables=len(tables),
         )
         notices += inspection.notices(packet)
-        return _DumpedDatabase(self._described(written), facts, notices)
+        return _DumpedDatabase(self._read_back_or_describe(written), facts, notices)
 
     def _pack(self, snapshot: threading.Event, check: Check) -> _PackedVolume:
         while not snapshot.wait(0.05):
             check()
-        with self._archive(ArchiveKind.VOLUME, None) as writer:
+        with self._open_archive(ArchiveKind.VOLUME, None) as writer:
             packed = pack(
                 self.folder,
                 writer,
@@ -325,13 +327,13 @@ class _Capture:
             )
             found = check_for_loss(packed, self.catalog, self.shrink_limit)
             written = writer.finish()
-        return _PackedVolume(self._described(written), packed, found)
+        return _PackedVolume(self._read_back_or_describe(written), packed, found)
 
-    def _archive(self, kind: ArchiveKind, only_file: OnlyFile | None) -> ArchiveWriter:
-        return new_archive(self.catalog, str(self.backup_id), kind, only_file)
+    def _open_archive(self, kind: ArchiveKind, only_file: OnlyFile | None) -> ArchiveWriter:
+        return open_archive(self.catalog, str(self.backup_id), kind, only_file)
 
-    def _described(self, written: WrittenArchive) -> Archive:
-        archive = described(self.catalog, str(self.backup_id), written)
+    def _read_back_or_describe(self, written: WrittenArchive) -> Archive:
+        archive = read_back_or_describe(self.catalog, str(self.backup_id), written)
         self.run.detail(
             "an archive is in the bucket, not published yet",
             archive=archive.name,

@@ -8,7 +8,7 @@ from aws_lambda_powertools import Logger
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import LeaseHeld, NotFound, RunIsOver, StorageError, UnknownFormat
 from lcp_backup.jobs.failure import describe, log_failure
-from lcp_backup.model import Run, RunError, RunKind, RunState
+from lcp_backup.model import Run, RunError, RunId, RunKind, RunState
 
 
 def succeeded_before(catalog: Catalog, run_id: str | None) -> bool:
@@ -52,7 +52,8 @@ def queued(catalog: Catalog, run_id: str | None, log: Logger) -> Iterator[None]:
         yield
     except BaseException as error:
         waits = isinstance(error, LeaseHeld) and (
-            error.run_id == run_id or RunKind.UPLOAD in (run_id or "")
+            error.run_id == run_id
+            or (run_id is not None and RunId.parse(run_id).kind is RunKind.UPLOAD)
         )
         if (
             run_id is not None

@@ -11,12 +11,12 @@ from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import read_segments
 from lcp_backup.archive.segment import Segment
 from lcp_backup.catalog import Catalog
-from lcp_backup.database import load
+from lcp_backup.database import staged_schema
 from lcp_backup.database.endpoint import DatabaseEndpoint
-from lcp_backup.database.load import Accounts, IndexedDump, Loaded, Scope, StagedDatabase
 from lcp_backup.database.local_infile import ROWS_TRAVEL_AS_STATEMENTS
+from lcp_backup.database.staged_schema import Accounts, IndexedDump, Loaded, Scope, StagedDatabase
 from lcp_backup.errors import InvalidRequest, NotFound, RestoredInPart
-from lcp_backup.jobs.active_run import ActiveRun, Pace, announced
+from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.queued_run import queued, succeeded_before
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.model import Archive, BackupType, Manifest, Notice, RunKind
@@ -24,7 +24,7 @@ from lcp_backup.requests import LATEST, RestoreRequest
 from lcp_backup.setting_values import RestoreStrategy
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
-from lcp_backup.volume import parts, staging, swap, unpack
+from lcp_backup.volume import selection, staging, swap, unpack
 from lcp_backup.volume.mounts import check_mounted
 
 _MOST_DEFINERS: Final = 1000
@@ -64,14 +64,14 @@ def restore_backup(
     telemetry: Telemetry,
     locate: Callable[[], DatabaseEndpoint],
     accounts: Callable[[], Accounts],
-    pace: Pace,
+    timing: RunTiming,
 ) -> RestoreResult:
-    """Brings database and volume back as they were in a backup, or the parts that are asked for.
+    """Brings database and volume back as they were in a backup, or the selection that is asked for.
 
-    The live site is as it was until all is loaded and checked; then each half is swapped. A run
+    The live site is as it was until all is loaded and checked; then both are swapped. A run
     that is killed between the swaps is finished by the next restore. With the strategy OVERWRITE
     the whole database is replaced in place, after its archive was read and checked to the end: no
-    way back. Parts, and what goes into another database or folder, never overwrite.
+    way back. A selection, and what goes into another database or folder, never overwrite.
 
     A scheduled restore does nothing while restores are paused, nor when the newest backup was the
     last one restored. A run that has ended is never done again: a second delivery of its event
@@ -107,17 +107,17 @@ def restore_backup(
             telemetry,
             RunKind.RESTORE,
             manifest.id,
-            pace,
+            timing,
             run_id=request.run_id,
             backup_run_id=manifest.run_id,
         )
         with announced(active, telemetry, metric="RestoreFailure", failed="Restore Failed") as run:
-            run.note(settings.notices)
+            run.add_notices(settings.notices)
             work = _Restore(run, request, manifest, settings, source, locate(), accounts())
             loaded = work.replace()
             if loaded is not None:
                 run.detail("rows were loaded", rows=loaded.rows, as_data=loaded.rows_as_data)
-            run.note(_notices(loaded))
+            run.add_notices(_notices(loaded))
             result = work.result(loaded)
             run.set_result(
                 whole=request.is_whole,
@@ -220,7 +220,7 @@ class _Restore:
             )
         self.run.step("finishing or undoing what an earlier restore left")
         # (Of the database, `stage` and `overwrite` do the same first.)
-        self.run.note(swap.recover(Path(self.settings.backup_folder)))
+        self.run.add_notices(swap.recover(Path(self.settings.backup_folder)))
         with ExitStack() as undo:
 
             def stage_database(check: Check) -> StagedDatabase | None:
@@ -229,7 +229,7 @@ class _Restore:
                 if in_place:
                     # The live database is not touched before its replacement was read to the end.
                     archive = self.manifest.database
-                    for _ in self._read(archive, self._index(archive)):
+                    for _ in self._read(archive, self._read_index(archive)):
                         check()
                     return None
                 staged = self._stage_database(check)
@@ -259,7 +259,7 @@ class _Restore:
                 raise
             self._swap_volume(volume)
         if volume is not None:
-            self.run.note(volume.notices)
+            self.run.add_notices(volume.notices)
         return loaded
 
     def result(self, loaded: Loaded | None) -> RestoreResult:
@@ -292,14 +292,14 @@ class _Restore:
                     f"into_database is the live database {endpoint.name!r}: leave it out, or name"
                     " another"
                 )
-            load.check_empty(endpoint)
+            staged_schema.check_empty(endpoint)
         tables = keep_in = None
         if self.request.into_database is None:
             tables = frozenset(self.request.tables) or None
             if self.request.keep_previous:
                 keep_in = f"{self.live.name}_{self._label}"
                 self.kept.append(keep_in)
-        return load.stage(
+        return staged_schema.stage(
             endpoint,
             self._dump(),
             dumped_name=self.manifest.database_facts.name,
@@ -311,7 +311,7 @@ class _Restore:
         )
 
     def _overwrite(self) -> Loaded:
-        return load.overwrite(
+        return staged_schema.overwrite(
             self.live,
             self._dump(),
             dumped_name=self.manifest.database_facts.name,
@@ -324,7 +324,7 @@ class _Restore:
     def _dump(self) -> IndexedDump:
         archive = self.manifest.database
         return IndexedDump(
-            self._index(archive),
+            self._read_index(archive),
             lambda segments: self._read(archive, segments),
             by_dump_program=self.manifest.type is not BackupType.UPLOADED,
             tables=self.request.tables or None,
@@ -341,11 +341,11 @@ class _Restore:
         if self.request.into_folder is not None:
             folder = staging.check_below(Path(self.request.into_folder), folder)
             staging.check_empty(folder)
-        paths = parts.checked_paths(self.request.paths)
+        paths = selection.checked_paths(self.request.paths)
         progress = self.run.progress_of("volume")
         if paths:
-            staged = parts.unpack_parts(
-                parts.Parts(self._index(archive), paths),
+            staged = selection.unpack_selection(
+                selection.Selection(self._read_index(archive), paths),
                 lambda segments: self._read(archive, segments),
                 folder,
                 owner=None,
@@ -353,7 +353,7 @@ class _Restore:
                 check=check,
             )
         else:
-            chunks = (raw for _, raw in self._read(archive, self._index(archive)))
+            chunks = (raw for _, raw in self._read(archive, self._read_index(archive)))
             staged = unpack.unpack(chunks, folder, owner=None, progress=progress, check=check)
         if self.request.keep_previous and self.request.into_folder is None:
             self.kept.append(str(staged.keep_previous(self._label)))
@@ -363,13 +363,13 @@ class _Restore:
         if staged is None:
             return
         if self.request.paths and self.request.into_folder is None:
-            staged.swap_parts(parts.checked_paths(self.request.paths))
+            staged.swap_selection(selection.checked_paths(self.request.paths))
         else:
             staged.swap()
 
     # --- archives -------------------------------------------------------------
 
-    def _index(self, archive: Archive) -> Iterator[Segment]:
+    def _read_index(self, archive: Archive) -> Iterator[Segment]:
         index = self.source.backups.open(self.manifest.id, archive.index_name)
         return read_index(index, archive_name=archive.name, sha256=archive.index_sha256)
 

@@ -78,8 +78,8 @@ class Schedules:
     def of(cls, settings: Settings, stack_id: str) -> Self:
         """What the settings ask for; with a restore schedule nothing is created on schedule.
 
-        Source: the seed's table. The default create time is drawn from the stack's id, so it stays
-        the same over updates and differs between stacks.
+        Source: the original service's table. The default create time is drawn from the stack's id,
+        so it stays the same over updates and differs between stacks.
         """
         create = settings.backup_create_schedule or CronExpression.parse(
             default_create_schedule(stack_id)

@@ -1,4 +1,4 @@
-"""The two halves of a backup at work at once, and stopped together."""
+"""Database and volume at work at once, and stopped together."""
 
 import threading
 from collections.abc import Callable
@@ -9,7 +9,7 @@ type Check = Callable[[], None]
 
 
 class _StoppedError(Exception):
-    """The other half failed; never leaves this module."""
+    """The other side failed; never leaves this module."""
 
 
 def side_by_side[D, V](
@@ -36,8 +36,8 @@ def side_by_side[D, V](
             failed.set()
             raise
 
-    with ThreadPoolExecutor(2, thread_name_prefix="half") as pool:
-        halves = pool.submit(watched, database), pool.submit(watched, volume)
+    with ThreadPoolExecutor(2, thread_name_prefix="side") as pool:
+        sides = pool.submit(watched, database), pool.submit(watched, volume)
     if failures:
         raise failures[0]
-    return halves[0].result(), halves[1].result()
+    return sides[0].result(), sides[1].result()

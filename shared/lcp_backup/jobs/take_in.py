@@ -20,8 +20,8 @@ from lcp_backup.errors import (
 )
 from lcp_backup.intake.database import take_database
 from lcp_backup.intake.volume import TakenVolume, take_volume
-from lcp_backup.jobs.active_run import ActiveRun, Pace, announced
-from lcp_backup.jobs.archives import THREADS, described, new_archive
+from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
+from lcp_backup.jobs.archives import THREADS, open_archive, read_back_or_describe
 from lcp_backup.jobs.queued_run import queued
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.model import (
@@ -62,7 +62,7 @@ def take_in(
     settings: Settings,
     catalog: Catalog,
     telemetry: Telemetry,
-    pace: Pace,
+    timing: RunTiming,
 ) -> UploadResult:
     """Makes a backup of an upload's two files: checked to their end, in the service's own form.
 
@@ -86,13 +86,13 @@ def take_in(
             return _result(manifest)
         # Looked at before there is a run: what was refused is gone, and its record says why.
         upload = None if manifest is not None else catalog.uploads.get(upload_id)
-        active = ActiveRun(catalog, telemetry, RunKind.UPLOAD, None, pace, run_id=upload_id)
+        active = ActiveRun(catalog, telemetry, RunKind.UPLOAD, None, timing, run_id=upload_id)
         with announced(active, telemetry, metric="UploadFailure", failed="Upload Failed") as run:
-            run.note(settings.notices)
+            run.add_notices(settings.notices)
             if upload is not None:
-                manifest = _Intake(run, upload, settings, catalog).published()
+                manifest = _Intake(run, upload, settings, catalog).publish()
             assert manifest is not None
-            run.concerns(manifest.id)
+            run.set_backup(manifest.id)
             run.set_result(bytes=manifest.size)
             try:
                 catalog.uploads.delete(upload_id)
@@ -147,7 +147,7 @@ class _Intake:
         self._refused = False
         self._backup_id = BackupId.of(settings.project_id, settings.environment_id, catalog.now())
 
-    def published(self) -> Manifest:
+    def publish(self) -> Manifest:
         """Takes both files in and publishes them, or publishes nothing.
 
         The function may delete nothing where backups lie, because it reads what strangers wrote: so
@@ -158,7 +158,7 @@ class _Intake:
         self._run.confirm()
         try:
             self._run.step("checking the database and the volume, and storing them with an index")
-            manifest = self._taken()
+            manifest = self._take_both()
             self._run.step("publishing")
             self._run.confirm()
             self._catalog.backups.publish(manifest)
@@ -172,7 +172,7 @@ class _Intake:
             raise
         return manifest
 
-    def _taken(self) -> Manifest:
+    def _take_both(self) -> Manifest:
         """Both files as archives in the bucket, not published; what is refused leaves none there.
 
         Neither becomes an object before both were judged to their ends.
@@ -184,11 +184,11 @@ class _Intake:
                 self._run.check,
             )
             archives = side_by_side(
-                lambda _: self._finished(database),
-                lambda _: self._finished(volume),
+                lambda _: self._finish(database),
+                lambda _: self._finish(volume),
                 self._run.check,
             )
-        self._run.note(taken.notices)
+        self._run.add_notices(taken.notices)
         self._run.detail(
             "both files were judged to their ends",
             dumped_by=database_facts.client_version,
@@ -198,8 +198,8 @@ class _Intake:
         )
         return self._manifest(*archives, database_facts, taken)
 
-    def _finished(self, writer: ArchiveWriter) -> Archive:
-        return described(self._catalog, str(self._backup_id), writer.finish())
+    def _finish(self, writer: ArchiveWriter) -> Archive:
+        return read_back_or_describe(self._catalog, str(self._backup_id), writer.finish())
 
     def _manifest(
         self,
@@ -232,11 +232,13 @@ class _Intake:
 
         def writer_for(schema: str) -> ArchiveWriter:
             only_file = OnlyFile(f"{schema}.sql", now)
-            return whole_or_aborted.enter_context(self._archive(ArchiveKind.DATABASE, only_file))
+            return whole_or_aborted.enter_context(
+                self._open_archive(ArchiveKind.DATABASE, only_file)
+            )
 
         with self._judging():
             taken = take_database(
-                self._sent(ArchiveKind.DATABASE),
+                self._read_sent(ArchiveKind.DATABASE),
                 writer_for,
                 default_name=self._settings.dbname,
                 limit=self._most_inflated(ArchiveKind.DATABASE),
@@ -249,10 +251,10 @@ class _Intake:
     def _take_volume(
         self, whole_or_aborted: ExitStack, check: Check
     ) -> tuple[ArchiveWriter, TakenVolume]:
-        writer = whole_or_aborted.enter_context(self._archive(ArchiveKind.VOLUME, None))
+        writer = whole_or_aborted.enter_context(self._open_archive(ArchiveKind.VOLUME, None))
         with self._judging():
             taken = take_volume(
-                self._sent(ArchiveKind.VOLUME),
+                self._read_sent(ArchiveKind.VOLUME),
                 writer,
                 limit=self._most_inflated(ArchiveKind.VOLUME),
                 progress=self._run.progress_of(ArchiveKind.VOLUME),
@@ -261,8 +263,8 @@ class _Intake:
         check()
         return writer, taken
 
-    def _archive(self, kind: ArchiveKind, only_file: OnlyFile | None) -> ArchiveWriter:
-        return new_archive(self._catalog, str(self._backup_id), kind, only_file)
+    def _open_archive(self, kind: ArchiveKind, only_file: OnlyFile | None) -> ArchiveWriter:
+        return open_archive(self._catalog, str(self._backup_id), kind, only_file)
 
     @contextmanager
     def _judging(self) -> Iterator[None]:
@@ -276,7 +278,7 @@ class _Intake:
     def _most_inflated(self, kind: ArchiveKind) -> int:
         return max(_SMALL, _MOST_INFLATED * self._upload.files[kind].size)
 
-    def _sent(self, kind: ArchiveKind) -> Iterator[bytes]:
+    def _read_sent(self, kind: ArchiveKind) -> Iterator[bytes]:
         """A file as it was sealed; its end comes only when it is what was announced."""
         file = self._upload.files[kind]
         source = self._catalog.uploads.open_file(self._upload.id, kind)

@@ -12,7 +12,7 @@ from lcp_backup.errors import (
     VolumeIncomplete,
 )
 from lcp_backup.model import Manifest, Notice
-from lcp_backup.volume.names import shown
+from lcp_backup.volume.names import printable
 from lcp_backup.volume.pack import Packed
 
 SHRINK_LIMIT: Final = "LCP_BACKUP_VOLUME_SHRINK_LIMIT"
@@ -46,7 +46,10 @@ def check_for_loss(packed: Packed, catalog: Catalog, limit: int) -> tuple[Notice
         return tuple(notices)
     try:
         last = catalog.backups.latest(uploaded=False)
-        if next(catalog.runs.restores(since=last.started_at, in_part=True), None) is not None:
+        if (
+            next(catalog.runs.restores(since=last.started_at, also_incomplete=True), None)
+            is not None
+        ):
             detail = "a restore has replaced the site since the last backup: no files are missed"
             return (*notices, _not_compared(detail))
         _check_lost(packed, catalog, last)
@@ -89,7 +92,7 @@ def _check_lost(packed: Packed, catalog: Catalog, last: Manifest) -> None:
         archive_name=last.volume.name,
         sha256=last.volume.index_sha256,
     )
-    names = (shown(member.name) for segment in index for member in segment.members)
+    names = (printable(member.name) for segment in index for member in segment.members)
     found = [lost[name] for name in names if name in lost]
     if not found:
         return

@@ -20,7 +20,7 @@ lay there.
 """
 
 
-def shown(name: str) -> str:
+def printable(name: str) -> str:
     """The name as it can be stored in JSON and logged: undecodable bytes become `\\xNN`.
 
     For reading only: a name that really holds a backslash and an `x` looks the same.
@@ -36,7 +36,7 @@ _OWN_PREFIXES = (f"{STAGING_NAME}-", f"{STAGING_NAME}.", KEPT_PREFIX)
 
 def quoted(name: str) -> str:
     """The name in quotes for a message, its middle left out when it is long."""
-    text = shown(name)
+    text = printable(name)
     most = 200
     return repr(text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 2 :]}")
 
@@ -67,8 +67,8 @@ def link_stays_inside(name: str, target: str) -> bool:
     """
     if not target or target.startswith("/"):
         return False
-    parts = [part for part in target.split("/") if part not in ("", ".")]
+    components = [component for component in target.split("/") if component not in ("", ".")]
     climbs = 0
-    while climbs < len(parts) and parts[climbs] == "..":
+    while climbs < len(components) and components[climbs] == "..":
         climbs += 1
-    return climbs <= name.count("/") and ".." not in parts[climbs:]
+    return climbs <= name.count("/") and ".." not in components[climbs:]

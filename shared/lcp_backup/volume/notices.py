@@ -3,7 +3,7 @@
 from typing import Final
 
 from lcp_backup.model import Notice
-from lcp_backup.volume.names import shown
+from lcp_backup.volume.names import printable
 
 MOST_NOTICES: Final = 100
 MOST_LOST: Final = 10_000
@@ -37,7 +37,7 @@ class Notices:
 
     def add(self, code: str, name: str, detail: str) -> None:
         """Notes something about a member; `name` is relative to the folder."""
-        notice = Notice(code=code, subject=shown(name), detail=detail)
+        notice = Notice(code=code, subject=printable(name), detail=detail)
         self.losses += notice.means_loss
         if code in _LOST and len(self._lost) < MOST_LOST:
             self._lost.append(notice)

@@ -55,8 +55,8 @@ def carry_over(
 def _keep(entry: Entry, root: int, notices: Notices) -> None:
     folder = os.dup(root)
     try:
-        for part in entry.name.split("/")[:-1]:
-            inner = os.open(part, OPEN_FOLDER, dir_fd=folder)
+        for component in entry.name.split("/")[:-1]:
+            inner = os.open(component, OPEN_FOLDER, dir_fd=folder)
             os.close(folder)
             folder = inner
         _make(entry, folder)

@@ -15,7 +15,7 @@ from lcp_backup.errors import VolumeError
 from lcp_backup.volume.names import KEPT_PREFIX, STAGING_NAME
 
 _MOST_MARKER = 16 << 20
-"""Bytes; the paths of a restore of parts are fewer."""
+"""Bytes; the paths of a selection are fewer."""
 _NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM}
 _NOT_BESIDE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
 _IN_FRONT = rf"{re.escape(STAGING_NAME)}(?:\.(?P<number>[1-9]\d{{0,8}}))?"
@@ -39,12 +39,12 @@ class Places:
         return self.staging / "old"
 
     @property
-    def old_parts(self) -> Path:
-        return self.staging / "old-parts"
+    def old_selection(self) -> Path:
+        return self.staging / "old-selection"
 
     @property
-    def parts(self) -> Path:
-        return self.staging / "parts"
+    def selection(self) -> Path:
+        return self.staging / "selection"
 
     @property
     def keep(self) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from lcp_backup.volume.descent import open_folder, open_up
-from lcp_backup.volume.names import shown
+from lcp_backup.volume.names import printable
 
 _DEEPEST: Final = 16
 """Folders open at once, with two descriptors each; a document library is about ten deep."""
@@ -100,7 +100,7 @@ class _Removal:
     def keep(self, name: str, error: OSError) -> None:
         """Takes a note of what cannot be removed."""
         if not self.count:
-            self.first = shown("/".join([*(level.name for level in self._levels), name]))
+            self.first = printable("/".join([*(level.name for level in self._levels), name]))
             self.reason = error.strerror or type(error).__name__
         self.count += 1
 

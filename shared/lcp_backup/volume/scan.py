@@ -39,7 +39,7 @@ class Entry(NamedTuple):
     """One thing in the folder; what it needs of the file system is good until the next one."""
 
     name: str
-    """Relative to the folder, `/` between its parts."""
+    """Relative to the folder, `/` between its components."""
     found: Found
     folder_fd: int
     """The open folder it lies in: opening `base` from there, no link on the way can be followed.

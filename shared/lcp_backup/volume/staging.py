@@ -90,6 +90,6 @@ def check_below(folder: Path, live: Path) -> Path:
             f"{quoted(str(folder))} is the live folder or holds it: leave into_folder out, or name"
             " another"
         )
-    if any(is_own(part) for part in asked.relative_to(root).parts):
+    if any(is_own(component) for component in asked.relative_to(root).parts):
         raise InvalidRequest(f"{quoted(str(folder))} has a name that is this service's own")
     return asked

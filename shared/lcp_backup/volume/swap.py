@@ -22,13 +22,13 @@ parent cannot be written. Its entries are then moved one by one, and a marker sa
     new/ entries -> <folder>    moving in          killed: finished
     new/ empty                  swapped            killed: old/ and marker are removed
 
-*Parts* of a folder are swapped in either place, each path for itself; from the marker on, which
-lists the paths, it only goes forward::
+*A selection* of a folder is swapped in either place, each path for itself; from the marker on,
+which lists the paths, it only goes forward::
 
     no marker                   unpacking          killed: thrown away
-    -> marker parts
-    for each path:  <folder>/<path> -> old-parts/<path>,  new/<path> -> <folder>/<path>
-    no path left in new/        swapped            killed: old-parts/ is removed
+    -> marker selection
+    for each path:  <folder>/<path> -> old-selection/<path>,  new/<path> -> <folder>/<path>
+    no path left in new/        swapped            killed: old-selection/ is removed
 
 When the previous content is to be kept, a marker `keep` holds its later name: what would be removed
 is renamed to that.
@@ -39,7 +39,7 @@ both cases the folder has all of the old content or all of the new, and never lo
 What lies there is not trusted: others may write into the live folder. A link is never followed, a
 marker that no restore wrote counts for nothing, and what does not let itself be removed is left:
 the next restore then takes `.lcp-restore.2-<folder>/` or `<folder>/.lcp-restore.2/`, and so on.
-(The number stands in front, because behind the folder's name it might be part of another's name.)
+(The number stands in front, because behind the folder's name it might belong to another's.)
 """
 
 import errno
@@ -54,11 +54,16 @@ from lcp_backup.model import Notice
 from lcp_backup.volume import mounts
 from lcp_backup.volume.access import SET_IMMUTABLE, is_immutable, lets_in
 from lcp_backup.volume.moves import exists, free, is_folder, live_names, names_in, put
-from lcp_backup.volume.names import quoted, shown
+from lcp_backup.volume.names import printable, quoted
 from lcp_backup.volume.outward_links import carry_over
-from lcp_backup.volume.part_swap import move_parts, move_parts_back, no_folder_above, paths_of
 from lcp_backup.volume.places import Places, errors_about, read_marker, resolved, write_marker
 from lcp_backup.volume.removal import remove
+from lcp_backup.volume.selection_swap import (
+    move_selection,
+    move_selection_back,
+    no_folder_above,
+    paths_of,
+)
 
 _LABEL = re.compile(r"[A-Za-z0-9-]{1,64}")
 
@@ -104,7 +109,7 @@ class StagedVolume:
             self._note(carry_over(self._places.folder, self._places.new, paths, check=check))
 
     def check_replaceable(self, paths: Collection[str] | None = None) -> None:
-        """Makes sure that nothing immovable is in the way of a swap; of these parts only, if given.
+        """Makes sure that nothing immovable is in the way of a swap; of these paths only, if given.
 
         For a caller that swaps something else before. Raises VolumeError, which names it.
         """
@@ -133,7 +138,7 @@ class StagedVolume:
             else:
                 _swap_folder(places)
 
-    def swap_parts(self, paths: Collection[str]) -> None:
+    def swap_selection(self, paths: Collection[str]) -> None:
         """Puts only these paths in the place of the live ones; all else stays as it is.
 
         A folder is replaced whole: what was added to it since is gone. Folders above a path that do
@@ -152,12 +157,12 @@ class StagedVolume:
                     f"{path!r} cannot be restored: {str(above)!r} is {what} in the live folder;"
                     " name that path instead, or move it away"
                 )
-        with errors_about(places.folder, "replaced in part"):
-            write_marker(places.parts, json.dumps(list(paths)))
+        with errors_about(places.folder, "replaced where a selection lies"):
+            write_marker(places.selection, json.dumps(list(paths)))
             try:
-                move_parts(places, paths)
+                move_selection(places, paths)
             except OSError:
-                move_parts_back(places, paths)
+                move_selection_back(places, paths)
                 raise
 
     def keep_previous(self, label: str) -> Path:
@@ -213,10 +218,10 @@ def _settle(places: Places) -> list[Notice]:
         if not lets_in(places.staging):
             detail = "belongs to somebody else and cannot be opened; remove it"
             return [_leftover(places.staging, detail)]
-        for inner in (places.new, places.old, places.old_parts):
+        for inner in (places.new, places.old, places.old_selection):
             lets_in(inner)
-        paths = paths_of(places) if exists(places.parts) else ()
-        if paths is None and is_folder(places.old_parts):
+        paths = paths_of(places) if exists(places.selection) else ()
+        if paths is None and is_folder(places.old_selection):
             return [_set_aside(places)]
         notices += _finish(places, paths or ())
     notices += _removed(places.staging)
@@ -236,7 +241,7 @@ def _finish(places: Places, paths: Collection[str]) -> list[Notice]:
             _move_in(places)
     elif has_old and has_new:
         put(places.new, places.folder, aside=places.staging)
-    move_parts(places, paths)
+    move_selection(places, paths)
     if exists(places.keep):
         _keep(places)
     return notices
@@ -251,7 +256,7 @@ def _set_aside(places: Places) -> Notice:
         kept = places.staging
     return _leftover(
         kept,
-        "a restore of parts was interrupted there, and its list of paths cannot be used any more;"
+        "a restore of a selection was interrupted there, and its paths cannot be used any more;"
         " look for what is missing, then remove it",
     )
 
@@ -260,11 +265,11 @@ def _keep(places: Places) -> None:
     """Renames what was live; without a swap there is nothing that was."""
     label = read_marker(places.keep)
     swapped_inside = exists(places.moving_in) or not places.inside
-    partly = exists(places.parts)
-    previous = places.old_parts if partly else places.old
+    is_selection = exists(places.selection)
+    previous = places.old_selection if is_selection else places.old
     if label is None or not _LABEL.fullmatch(label):
         return
-    if is_folder(previous) and (swapped_inside or partly):
+    if is_folder(previous) and (swapped_inside or is_selection):
         previous.rename(free(places.kept(label)))
 
 
@@ -303,7 +308,7 @@ def _move_out(places: Places) -> list[Notice]:
             notices.append(
                 Notice(
                     code="file-left-in-place",
-                    subject=shown(name),
+                    subject=printable(name),
                     detail=f"not in the backup, and it cannot be moved away ({error.strerror})",
                 )
             )
@@ -352,4 +357,4 @@ def _removed(tree: Path) -> list[Notice]:
 
 
 def _leftover(path: Path, detail: str) -> Notice:
-    return Notice(code="leftover-kept", subject=shown(str(path)), detail=detail)
+    return Notice(code="leftover-kept", subject=printable(str(path)), detail=detail)

@@ -36,6 +36,8 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _THROUGH = {errno.ELOOP, errno.ENOTDIR}
 
+type Content = Iterable[memoryview]
+
 
 def unpack(
     chunks: Iterable[bytes],
@@ -80,13 +82,13 @@ def staged_by(
     folder: Path,
     owner: tuple[int, int] | None,
     *,
-    parts: Collection[str] | None = None,
+    selected: Collection[str] | None = None,
     check: Callable[[], None],
 ) -> StagedVolume:
     """A staged tree of what `fill` hands over, removed when that raises; else as `unpack`.
 
-    `parts` are the paths that will be swapped, when that is not the whole folder; `check` is called
-    again and again, and what it raises ends the work.
+    `selected` are the paths that will be swapped, when that is not the whole folder; `check` is
+    called again and again, and what it raises ends the work.
     """
     staged = stage(folder)
     with ExitStack() as undo:
@@ -96,8 +98,8 @@ def staged_by(
                 fill(tree)
         except OSError as error:
             raise _unwritable(folder, error) from error
-        staged.carry_over_links(parts or (), check=check)
-        staged.check_replaceable(parts)
+        staged.carry_over_links(selected or (), check=check)
+        staged.check_replaceable(selected)
         undo.pop_all()
     return staged
 
@@ -114,19 +116,19 @@ def _unwritable(folder: Path, error: OSError) -> VolumeError:
 
 
 class Members(Protocol):
-    """Takes the members of a tar file one after the other; `parts` are a name's, never empty."""
+    """Takes a tar file's members one after the other; `components` are a name's, never none."""
 
-    def add_folder(self, parts: list[str], attributes: "Attributes") -> None: ...
+    def add_folder(self, components: list[str], attributes: "Attributes") -> None: ...
 
     def add_file(
-        self, parts: list[str], size: int, content: Iterable[memoryview], attributes: "Attributes"
+        self, components: list[str], size: int, content: Content, attributes: "Attributes"
     ) -> None:
         """The content is `size` bytes; what is not taken of it is passed over."""
 
-    def add_link(self, parts: list[str], target: str, attributes: "Attributes") -> None:
+    def add_link(self, components: list[str], target: str, attributes: "Attributes") -> None:
         """A symbolic link that stays inside."""
 
-    def add_name(self, parts: list[str], existing: list[str]) -> None:
+    def add_name(self, components: list[str], existing: list[str]) -> None:
         """A hard link to an earlier member, which may be missing."""
 
 
@@ -145,22 +147,22 @@ def extract(
 
 def hand_over(member: Member, reader: TarReader, into: Members) -> None:
     """Checks the member at hand and gives it on, with its content; raises as `unpack` does."""
-    parts = _parts(member.name)
-    if not parts:
+    components = _components(member.name)
+    if not components:
         if member.kind is not MemberKind.FOLDER:
             raise ArchiveRefused(f"the archive's member {quoted(member.name)} has no name")
         return  # `tar -c .` has the folder itself, whose mode and owner the live one decides
     attributes = _attributes(member)
     if member.kind is MemberKind.FILE:
-        into.add_file(parts, member.size, reader.content(), attributes)
+        into.add_file(components, member.size, reader.content(), attributes)
     elif member.kind is MemberKind.FOLDER:
-        into.add_folder(parts, attributes)
+        into.add_folder(components, attributes)
     elif member.kind is MemberKind.LINK:
-        name = "/".join(parts)
+        name = "/".join(components)
         check_link(name, member.target, MOST_NAME)
-        into.add_link(parts, member.target, attributes)
+        into.add_link(components, member.target, attributes)
     elif member.kind is MemberKind.SECOND_NAME:
-        into.add_name(parts, _parts(member.target))
+        into.add_name(components, _components(member.target))
     else:
         raise ArchiveRefused(
             f"the archive's member {quoted(member.name)} is {member.found}, which is not taken"
@@ -180,30 +182,30 @@ def check_link(name: str, target: str, most: int) -> None:
         )
 
 
-def _parts(name: str) -> list[str]:
-    """The parts of a member's name; raises ArchiveRefused for one that cannot be restored."""
+def _components(name: str) -> list[str]:
+    """The components of a member's name; raises ArchiveRefused for one that cannot be restored."""
     size = len(os.fsencode(name.removeprefix("./").rstrip("/")))
     if size > MOST_NAME:
         raise ArchiveRefused(
             f"the archive's member {quoted(name)} has a name of {size} bytes;"
             f" at most {MOST_NAME} are taken"
         )
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if name.startswith("/") or ".." in parts or "\0" in name:
+    components = [component for component in name.split("/") if component not in ("", ".")]
+    if name.startswith("/") or ".." in components or "\0" in name:
         raise ArchiveRefused(f"the archive's member {quoted(name)} lies outside the folder")
     if size > MOST_COMPONENT:
-        longest = max(len(os.fsencode(part)) for part in parts)
+        longest = max(len(os.fsencode(component)) for component in components)
         if longest > MOST_COMPONENT:
             raise ArchiveRefused(
-                f"the archive's member {quoted(name)} has a part of {longest} bytes between two"
-                f" slashes of its name; at most {MOST_COMPONENT} are taken"
+                f"the archive's member {quoted(name)} has a component of {longest} bytes between"
+                f" two slashes of its name; at most {MOST_COMPONENT} are taken"
             )
-    if parts and is_own(parts[0]):
+    if components and is_own(components[0]):
         raise ArchiveRefused(
             f"the archive's member {quoted(name)} is what a restore left: {STAGING_NAME!r} and"
             f" {KEPT_PREFIX + '...'!r} are this service's own"
         )
-    return parts
+    return components
 
 
 class Attributes(NamedTuple):
@@ -248,20 +250,20 @@ class _Tree:
             while kind is None and self._final:
                 self._leave()
 
-    def add_folder(self, parts: list[str], attributes: Attributes) -> None:
-        self._enter(parts)
+    def add_folder(self, components: list[str], attributes: Attributes) -> None:
+        self._enter(components)
         self._final[-1] = attributes
 
     def add_file(
         self,
-        parts: list[str],
+        components: list[str],
         size: int,  # noqa: ARG002 -- the protocol's
-        content: Iterable[memoryview],
+        content: Content,
         attributes: Attributes,
     ) -> None:
-        folder = self._enter(parts[:-1])
+        folder = self._enter(components[:-1])
         descriptor = self._made(
-            parts, folder, lambda: os.open(parts[-1], _NEW_FILE, 0o600, dir_fd=folder)
+            components, folder, lambda: os.open(components[-1], _NEW_FILE, 0o600, dir_fd=folder)
         )
         try:
             for piece in content:
@@ -273,70 +275,68 @@ class _Tree:
             # A network file system may tell only now that it is full.
             os.close(descriptor)
 
-    def add_link(self, parts: list[str], target: str, attributes: Attributes) -> None:
-        folder = self._enter(parts[:-1])
-        self._made(parts, folder, lambda: os.symlink(target, parts[-1], dir_fd=folder))
+    def add_link(self, components: list[str], target: str, attributes: Attributes) -> None:
+        folder, last = self._enter(components[:-1]), components[-1]
+        self._made(components, folder, lambda: os.symlink(target, last, dir_fd=folder))
         self._give_away(
-            lambda uid, gid: os.chown(parts[-1], uid, gid, dir_fd=folder, follow_symlinks=False),
+            lambda uid, gid: os.chown(last, uid, gid, dir_fd=folder, follow_symlinks=False),
             attributes,
         )
         times = (attributes.mtime_ns, attributes.mtime_ns)
-        os.utime(parts[-1], ns=times, dir_fd=folder, follow_symlinks=False)
+        os.utime(last, ns=times, dir_fd=folder, follow_symlinks=False)
 
-    def add_name(self, parts: list[str], existing: list[str]) -> None:
+    def add_name(self, components: list[str], existing: list[str]) -> None:
         """A hard link; what it names must be a file that was unpacked before it."""
-        if not existing or existing == parts:
-            raise ArchiveRefused(f"the archive's hard link {quoted('/'.join(parts))} has no file")
+        name = "/".join(components)
+        if not existing or existing == components:
+            raise ArchiveRefused(f"the archive's hard link {quoted(name)} has no file")
         # A handle of the file itself: so what was looked at is what gets the name, and its folder,
         # which may be left now with a mode that lets nobody in, is not needed any more.
         source = self._enter(existing[:-1])
         try:
             file = os.open(existing[-1], os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
         except (FileNotFoundError, NotADirectoryError):
-            raise _no_file(parts, existing) from None
+            raise _no_file(name, existing) from None
         try:
             # A second name of a link would lead elsewhere than the first, from where it lies.
             if not stat.S_ISREG(os.fstat(file).st_mode):
-                raise _no_file(parts, existing)
-            folder = self._enter(parts[:-1])
+                raise _no_file(name, existing)
+            folder, itself = self._enter(components[:-1]), f"/proc/self/fd/{file}"
             self._made(
-                parts,
+                components,
                 folder,
-                lambda: os.link(
-                    f"/proc/self/fd/{file}", parts[-1], dst_dir_fd=folder, follow_symlinks=True
-                ),
+                lambda: os.link(itself, components[-1], dst_dir_fd=folder, follow_symlinks=True),
             )
         finally:
             os.close(file)
 
-    def _enter(self, parts: list[str]) -> int:
-        """The open folder of these parts; makes what is missing, leaves what is left."""
+    def _enter(self, components: list[str]) -> int:
+        """The open folder of these components; makes what is missing, leaves what is left."""
         same = 0
-        most = min(len(parts), len(self._final))
-        while same < most and self._way.name(same + 1) == parts[same]:
+        most = min(len(components), len(self._final))
+        while same < most and self._way.name(same + 1) == components[same]:
             same += 1
         while len(self._final) > same:
             self._leave()
-        for count in range(same, len(parts)):
-            self._go_down(parts, count)
+        for count in range(same, len(components)):
+            self._go_down(components, count)
         return self._way.descriptor
 
-    def _go_down(self, parts: list[str], count: int) -> None:
-        """Enters the next folder on the way to these parts."""
-        name = parts[count]
+    def _go_down(self, components: list[str], count: int) -> None:
+        """Enters the next folder on the way to these components."""
+        name = components[count]
         parent = self._way.descriptor
+        made = True
         try:
             os.mkdir(name, _ALL_OF_OWNER, dir_fd=parent)
         except FileExistsError:
             made = False
-        else:
-            made = True
         try:
             descriptor, status = open_folder(name, parent)
         except OSError as error:
             if error.errno not in _THROUGH:
                 raise
-            way = "/".join(parts[: count + 1])
+            way = "/".join(components[: count + 1])
             raise ArchiveRefused(
                 f"the archive writes through {quoted(way)}, which is no folder"
             ) from None
@@ -378,23 +378,23 @@ class _Tree:
             if error.errno != errno.EINVAL:  # an owner that this container's user space has not
                 raise
 
-    def _made[T](self, parts: list[str], folder: int, make: Callable[[], T]) -> T:
+    def _made[T](self, components: list[str], folder: int, make: Callable[[], T]) -> T:
         """Makes a member; what an earlier one of its name made goes, unless that is a folder."""
         try:
             return make()
         except FileExistsError:
             pass
         try:
-            os.unlink(parts[-1], dir_fd=folder)
+            os.unlink(components[-1], dir_fd=folder)
         except (IsADirectoryError, PermissionError):
             raise ArchiveRefused(
-                f"the archive has {quoted('/'.join(parts))} as a folder and as a file"
+                f"the archive has {quoted('/'.join(components))} as a folder and as a file"
             ) from None
         return make()
 
 
-def _no_file(parts: list[str], existing: list[str]) -> ArchiveRefused:
+def _no_file(name: str, existing: list[str]) -> ArchiveRefused:
     return ArchiveRefused(
-        f"the archive's hard link {quoted('/'.join(parts))} names {quoted('/'.join(existing))},"
+        f"the archive's hard link {quoted(name)} names {quoted('/'.join(existing))},"
         " which is no file before it in the archive"
     )

@@ -1,4 +1,4 @@
-"""What a server holds, read as root from its own tables, in parts that can be compared."""
+"""What a server holds, read as root from its own tables, as facts that can be compared."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,7 @@ _LOADED: Final = ("servers", "func", "plugin")
 _WHOSE: Final = frozenset({"user", "to_user", "from_user", "role"})
 _OF_THE_CLOCK: Final = frozenset({"timestamp", "password_timestamp"})
 _VOLATILE: Final = ("gtid", "timestamp", "innodb_buffer_pool", "last_", "innodb_version", "pseudo")
-_OBJECT_COLUMNS: Final = {
+_CODE_COLUMNS: Final = {
     "triggers": (
         "trigger_schema",
         (
@@ -56,7 +56,7 @@ type Fingerprint = dict[str, tuple[object, ...]]
 
 
 def differences(before: Fingerprint, after: Fingerprint) -> list[str]:
-    """The parts that are missing, new or not the same, each with a word on how."""
+    """The facts that are missing, new or not the same, each with a word on how."""
     found = []
     for name in sorted(before.keys() | after.keys()):
         was, now = before.get(name), after.get(name)
@@ -124,7 +124,7 @@ class Reader:
                 definition = self.rows(f"SHOW CREATE TABLE {quoted}")[0][1]
                 rows = sorted(map(repr, self.rows(f"SELECT * FROM {quoted}")))
                 found[f"{name}.{table}"] = (definition, *rows)
-        for what, (schema_column, columns) in _OBJECT_COLUMNS.items():
+        for what, (schema_column, columns) in _CODE_COLUMNS.items():
             wanted = f"{columns}, definer" if definers else columns
             found[f"{name}'s {what}"] = tuple(
                 sorted(
@@ -138,7 +138,7 @@ class Reader:
         return found
 
     def live(self) -> Fingerprint:
-        """The site as it is, but for who defined its objects."""
+        """The site as it is, but for who defined its stored code."""
         return self.schema(NAME, definers=False)
 
     def site_schemas(self) -> Fingerprint:

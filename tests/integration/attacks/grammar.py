@@ -3,7 +3,7 @@
 
 A statement is made in two steps: what it does (a deed, or a carrier with a deed hidden in it), and
 how it is written (case, blanks, comments, quotes, versioned comments). Hypothesis draws one seed for
-each dump: drawing each part by it would take longer than sending the statements.
+each dump: drawing each word by it would take longer than sending the statements.
 """
 
 import re

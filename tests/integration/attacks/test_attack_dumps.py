@@ -21,7 +21,7 @@ HONEST = {
 
 
 @pytest.mark.parametrize("name", HONEST)
-def test_an_honest_object_comes_back_however_it_is_written(road: Road, name: str) -> None:
+def test_honest_stored_code_comes_back_however_it_is_written(road: Road, name: str) -> None:
     """What was taken in is not left out in silence."""
     seen: list[object] = []
     road.begin()

@@ -94,7 +94,7 @@ def test_a_schema_that_is_read_only_blocks_nothing(road: Road, schema: str) -> N
 
 
 @pytest.mark.parametrize("schema", [NAME, _STAGING, _PREVIOUS])
-def test_objects_of_root_block_nothing(road: Road, schema: str) -> None:
+def test_stored_code_of_root_blocks_nothing(road: Road, schema: str) -> None:
     """On MySQL the master may drop nothing whose definer has SYSTEM_USER."""
     world = road.world
     if schema != NAME:

@@ -35,7 +35,7 @@ _QUERIES = {
 _SECURITY = ("DEFINER", "INVOKER")
 
 
-def _hostile_objects() -> list[str]:
+def _hostile_code() -> list[str]:
     """What the site's own account can leave in its schema."""
     made = []
     for security in _SECURITY:
@@ -70,9 +70,9 @@ def _hostile_objects() -> list[str]:
     return made
 
 
-def _leave_hostile_objects(world: World) -> None:
+def _leave_hostile_code(world: World) -> None:
     with closing(world.site()) as connection, connection.cursor() as cursor:
-        for sql in _hostile_objects():
+        for sql in _hostile_code():
             cursor.execute(sql)
 
 
@@ -103,7 +103,7 @@ def _the_site_as_it_was(road: Road) -> None:
 @_by_road
 def test_the_sites_code_gains_no_rights(road: Road, send: Callable[[Road], Outcome]) -> None:
     world = road.world
-    _leave_hostile_objects(world)
+    _leave_hostile_code(world)
     world.activate()
     before = _seen(world)
     found: list[str] = []
@@ -160,7 +160,7 @@ def _seen(world: World) -> dict[str, set[str]]:
 
 
 def _definers_of_rank(world: World) -> list[str]:
-    """Objects of the site whose definer may do more than the site's account."""
+    """Stored code of the site whose definer may do more than the site's account."""
     found = []
     for what, column in (
         ("routines", "routine_schema"),

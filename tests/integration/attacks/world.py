@@ -1,7 +1,7 @@
 """What no dump may change: another schema, the accounts, their grants, the server's own settings.
 
 A `World` is one server with a live site and all that is not the site's. What it holds is read as
-root, from the server's own tables, into a `Fingerprint` whose parts can be compared one by one.
+root, from the server's own tables, into a `Fingerprint` whose facts can be compared one by one.
 """
 
 import shutil
@@ -24,7 +24,7 @@ from tests.integration.attacks.fingerprint import (
     differences,
     is_the_sites,
 )
-from tests.integration.attacks.seeds import CANARY, OTHERS, SECRET, SITE
+from tests.integration.attacks.sample import CANARY, OTHERS, SECRET, SITE
 from tests.integration.attacks.servers import (
     MASTER,
     MASTER_PASSWORD,

@@ -96,10 +96,10 @@ class JobSite:
             host="127.0.0.1", port=self.server.port, user="root", charset="utf8mb4", autocommit=True
         )
 
-    def seed(self) -> None:
+    def fill(self) -> None:
         """The sample database, and a folder of more than two S3 parts."""
         with self.connect() as connection:
-            site.seed_database(connection, self.name)
+            site.fill_database(connection, self.name)
             with connection.cursor() as cursor:
                 cursor.execute("CREATE USER IF NOT EXISTS 'lcp'@'%' IDENTIFIED BY 'site'")
                 cursor.execute("GRANT ALL PRIVILEGES ON *.* TO 'lcp'@'%' WITH GRANT OPTION")
@@ -183,7 +183,7 @@ class JobSite:
         self.store.put_over(key, json.dumps(lease).encode(), stored.etag)
 
     def assert_nothing_published(self) -> None:
-        """No backup, no open upload, nothing below the backups' folder."""
+        """No backup, no open multipart, nothing below the backups' folder."""
         assert list(self.catalog.backups.all()) == []
         assert list(self.catalog.backups.open_multiparts()) == []
         assert list(self.store.entries("acme/prd/backups/")) == []
@@ -219,7 +219,7 @@ def _job_site(
         Bucket=made.env["LCP_BACKUP_BUCKET"],
         CreateBucketConfiguration={"LocationConstraint": emulator.REGION},
     )
-    made.seed()
+    made.fill()
     yield made
     made.drop()
 

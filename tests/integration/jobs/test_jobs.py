@@ -120,7 +120,7 @@ def test_a_run_tells_what_it_did_in_bytes(mariadb_site: JobSite) -> None:
     runs = {run.kind: run for run in mariadb_site.catalog.runs.all()}
     created = runs[RunKind.CREATE]
     assert created.progress[ArchiveKind.VOLUME] == manifest.volume.raw_size
-    # The tar header around the one .sql file is not part of the dump.
+    # The tar header around the one .sql file does not belong to the dump.
     assert 0 < manifest.database.raw_size - created.progress[ArchiveKind.DATABASE] < 8192
     assert runs[RunKind.RESTORE].progress == created.progress
     assert created.result["bytes"] == manifest.size

@@ -164,7 +164,7 @@ def test_s3_that_stays_broken_publishes_nothing(
 
 
 INDEX_END = "lcp_backup.archive.index:IndexWriter.end"
-SWAP = "lcp_backup.database.load:StagedDatabase.swap"
+SWAP = "lcp_backup.database.staged_schema:StagedDatabase.swap"
 
 
 def kill_when(condition: Callable[[], bool], process: Any) -> None:

@@ -31,7 +31,7 @@ class Sender:
         self.uploads = Uploads(site.catalog)
 
     def dumped(self) -> bytes:
-        """What the seed's manual says: `--databases --add-drop-database`."""
+        """What the original's manual says: `--databases --add-drop-database`."""
         name = "mysqldump" if self._site.server.flavour == "mysql" else "mariadb-dump"
         command = self._site.server.client("--databases", "--add-drop-database", self._site.name)
         command[0] = str(self._site.server.programs / name)

@@ -323,7 +323,7 @@ def test_schedules_tell_the_next_five_times_and_whether_restores_are_paused(
     assert dr("GET", "/backup/schedules").json()["create"] is None
 
 
-def test_a_restore_of_parts_is_handed_on_as_it_was_asked_for(
+def test_a_restore_of_a_selection_is_handed_on_as_it_was_asked_for(
     call: Client,
     catalog: Catalog,
     clock: SettableClock,

@@ -128,7 +128,7 @@ QUERIES = [
     "&&&=&=%&%zz",
     "a[b]=" + "%5B" * 500,
 ]
-PARTS = [
+COMPONENTS = [
     ".",
     "..",
     "../../lease.json",
@@ -199,11 +199,11 @@ def told(answer: Answer) -> Answer:
     return answer
 
 
-def filled(path: str, part: str = "") -> str:
+def filled(path: str, component: str = "") -> str:
     """A route's path, with what there may be or with garbage in the place of its parameters."""
     usual = {"kind": "volume", "backup_id": ID, "run_id": RUN, "upload_id": RUN}
     for name, value in usual.items():
-        path = path.replace(f"{{{name}}}", quote(part or value, safe=""))
+        path = path.replace(f"{{{name}}}", quote(component or value, safe=""))
     return path
 
 
@@ -232,10 +232,10 @@ def test_garbage_in_queries(call: Client) -> None:
 
 
 def test_garbage_in_paths(call: Client) -> None:
-    for part in PARTS:
+    for component in COMPONENTS:
         for method, path in CALLS:
             if "{" in path:
-                told(call(method, filled(path, part)))
+                told(call(method, filled(path, component)))
 
 
 @pytest.mark.parametrize("header", ["authorization", "dxpcloud-authorization"])
@@ -260,7 +260,7 @@ def test_any_method_anywhere(call: Client) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(
     which=st.sampled_from(CALLS),
-    part=text,
+    component=text,
     query=text,
     content_type=st.sampled_from([JSON, FORM]) | text,
     body=st.binary(max_size=200) | st.sampled_from(BODIES[:20]),
@@ -269,7 +269,7 @@ def test_any_method_anywhere(call: Client) -> None:
 def test_garbage_everywhere(
     call: Client,
     which: tuple[str, str],
-    part: str,
+    component: str,
     query: str,
     content_type: str,
     body: bytes,
@@ -278,7 +278,7 @@ def test_garbage_everywhere(
     method, path = which
     headers = {"content-type": content_type, "accept": accept, "origin": accept}
     told(call(method, f"{filled(path)}?{query}", body=body, headers=headers))
-    told(call(method, filled(path, part), body=body, headers=headers))
+    told(call(method, filled(path, component), body=body, headers=headers))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)

@@ -12,7 +12,7 @@ from lcp_backup import errors
 from lcp_backup.catalog import Catalog
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.errors import AwsError, BackupError, LoginRefused, SettingsError, StorageError
-from lcp_backup.jobs.active_run import Pace
+from lcp_backup.jobs.active_run import RunTiming
 from lcp_backup.jobs.create import create_backup
 from lcp_backup.model import RunState
 from lcp_backup.requests import CreateRequest
@@ -192,7 +192,7 @@ def test_no_record_and_no_event_of_a_run_that_failed_tells_it(
                 telemetry=telemetry,
                 locate=locate,
                 programs=[],
-                pace=Pace(heartbeat=timedelta(hours=1)),
+                timing=RunTiming(heartbeat=timedelta(hours=1)),
             )
         [run] = catalog.runs.all()
         assert run.error is not None

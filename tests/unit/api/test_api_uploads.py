@@ -1,4 +1,4 @@
-"""Uploads over HTTP: the seed's form, and files of any size by presigned URLs."""
+"""Uploads over HTTP: the original service's form, and files of any size by presigned URLs."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,14 +23,14 @@ ANNOUNCED = {"database": {"size": 3}, "volume": {"size": 200 << 20}}
 
 def form(**files: bytes) -> bytes:
     """A form as curl sends it."""
-    parts = b"".join(
+    fields = b"".join(
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}.tgz"\r\n'
         "Content-Type: application/octet-stream\r\n\r\n".encode()
         + body
         + b"\r\n"
         for name, body in files.items()
     )
-    return parts + f"--{BOUNDARY}--\r\n".encode()
+    return fields + f"--{BOUNDARY}--\r\n".encode()
 
 
 def post_form(call: Client, **files: bytes) -> Answer:
@@ -47,7 +47,7 @@ def ending(catalog: Catalog, **end: object) -> Callable[[str, dict[str, object]]
     return start
 
 
-def test_the_seeds_form_is_answered_with_the_backup_it_became(
+def test_the_originals_form_is_answered_with_the_backup_it_became(
     backend: Backend, catalog: Catalog
 ) -> None:
     made = "acme-prd-202611230015"

@@ -1,4 +1,4 @@
-"""The routes' doors: what each lets in, and which headers it reads."""
+"""Whom the routes let in, and which headers are read."""
 
 from dataclasses import replace
 from typing import Annotated

@@ -183,7 +183,7 @@ _QUOTES: Final = attacks(
         "an empty name": "DROP TABLE IF EXISTS ``, canary.victim;",
         "a name's dot inside quotes": "DROP TABLE IF EXISTS `canary.victim`;",
         "a dot before a name": "DROP TABLE IF EXISTS .victim;",
-        "three parts": "ALTER TABLE `def`.`canary`.`victim` ADD y int;",
+        "three names": "ALTER TABLE `def`.`canary`.`victim` ADD y int;",
         "a name of digits": "ALTER TABLE t ADD y int, RENAME 1canary.moved;",
         "RENAME AS": "ALTER TABLE t ADD y int, RENAME AS canary.moved;",
         "RENAME =": "ALTER TABLE t ADD y int, RENAME = canary.moved;",

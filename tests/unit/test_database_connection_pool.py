@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from lcp_backup.database.crew import Crew
+from lcp_backup.database.connection_pool import ConnectionPool
 from lcp_backup.errors import LoadFailed, OutOfTime
 
 
 @dataclass
 class Hand:
-    """A connection as the crew knows it."""
+    """A connection as the pool knows it."""
 
     thread_id: int
     killed: threading.Event = field(default_factory=threading.Event)
@@ -49,16 +49,16 @@ def hands() -> Hands:
     return Hands()
 
 
-def crew_of(hands: Hands, size: int) -> Crew[Hand]:
-    return Crew(size, hands.connect, hands.kill, hands.check)
+def pool_of(hands: Hands, size: int) -> ConnectionPool[Hand]:
+    return ConnectionPool(size, hands.connect, hands.kill, hands.check)
 
 
 def test_every_task_is_done_once_the_crew_is_drained(hands: Hands) -> None:
     done: list[int] = []
-    with crew_of(hands, 3) as crew:
+    with pool_of(hands, 3) as pool:
         for number in range(100):
-            crew.put(lambda _, number=number: done.append(number))  # type: ignore[misc]
-        crew.drain()
+            pool.put(lambda _, number=number: done.append(number))  # type: ignore[misc]
+        pool.drain()
         assert sorted(done) == list(range(100))
     assert len(hands.closed) == 3
     assert not any(hand.killed.is_set() for hand in hands.opened)
@@ -70,10 +70,10 @@ def test_tasks_run_at_the_same_time(hands: Hands) -> None:
     def meet(_: Hand) -> None:
         together.wait()
 
-    with crew_of(hands, 3) as crew:
+    with pool_of(hands, 3) as pool:
         for _ in range(3):
-            crew.put(meet)
-        crew.drain()
+            pool.put(meet)
+        pool.drain()
 
 
 def endless(hand: Hand) -> None:
@@ -82,8 +82,8 @@ def endless(hand: Hand) -> None:
 
 
 def test_no_connection_is_opened_for_nothing(hands: Hands) -> None:
-    with crew_of(hands, 3) as crew:
-        crew.drain()
+    with pool_of(hands, 3) as pool:
+        pool.drain()
     assert hands.opened == []
 
 
@@ -91,10 +91,10 @@ def test_the_first_failure_reaches_who_waits_and_ends_the_others(hands: Hands) -
     def fail(_: Hand) -> None:
         raise LoadFailed("no")
 
-    with pytest.raises(LoadFailed, match="no"), crew_of(hands, 2) as crew:
-        crew.put(endless)
-        crew.put(fail)
-        crew.drain()
+    with pytest.raises(LoadFailed, match="no"), pool_of(hands, 2) as pool:
+        pool.put(endless)
+        pool.put(fail)
+        pool.drain()
     assert len(hands.closed) == 2
 
 
@@ -102,9 +102,9 @@ def test_a_failure_is_met_also_by_who_only_hands_out(hands: Hands) -> None:
     def fail(_: Hand) -> None:
         raise LoadFailed("no")
 
-    with pytest.raises(LoadFailed, match="no"), crew_of(hands, 1) as crew:
+    with pytest.raises(LoadFailed, match="no"), pool_of(hands, 1) as pool:
         while True:
-            crew.put(fail)
+            pool.put(fail)
 
 
 def test_a_connection_that_cannot_be_had_is_a_failure(hands: Hands) -> None:
@@ -115,10 +115,10 @@ def test_a_connection_that_cannot_be_had_is_a_failure(hands: Hands) -> None:
 
     with (
         pytest.raises(LoadFailed, match="too many"),
-        Crew(2, refused, hands.kill, hands.check) as crew,
+        ConnectionPool(2, refused, hands.kill, hands.check) as pool,
     ):
-        crew.put(lambda _: None)
-        crew.drain()
+        pool.put(lambda _: None)
+        pool.drain()
 
 
 def test_a_run_whose_time_ends_kills_what_the_server_still_does(hands: Hands) -> None:
@@ -128,10 +128,10 @@ def test_a_run_whose_time_ends_kills_what_the_server_still_does(hands: Hands) ->
         begun.set()
         endless(hand)
 
-    with pytest.raises(OutOfTime), crew_of(hands, 1) as crew:
-        crew.put(begin)
+    with pytest.raises(OutOfTime), pool_of(hands, 1) as pool:
+        pool.put(begin)
         assert begun.wait(30)
         hands.stop = OutOfTime("over")
-        crew.drain()
+        pool.drain()
     assert hands.opened[0].killed.is_set()
     assert len(hands.closed) == 1

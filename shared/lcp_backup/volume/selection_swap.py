@@ -1,4 +1,4 @@
-"""The swap of parts of a folder: each path for itself, behind a marker that lists them all.
+"""The swap of a selection of a folder: each path for itself, behind a marker that lists them all.
 
 How it goes on after it was killed is told at the top of `swap.py`.
 """
@@ -16,9 +16,9 @@ from lcp_backup.volume.removal import remove
 
 
 def paths_of(places: Places) -> list[str] | None:
-    """The paths of a swap of parts that has begun; None when no restore wrote them like that."""
+    """The paths of a selection whose swap has begun; None when no restore wrote them like that."""
     try:
-        paths = json.loads(read_marker(places.parts) or "")
+        paths = json.loads(read_marker(places.selection) or "")
     except (ValueError, RecursionError):
         return None
     if not isinstance(paths, list):
@@ -26,20 +26,20 @@ def paths_of(places: Places) -> list[str] | None:
     for path in paths:
         if not isinstance(path, str) or "\0" in path:
             return None
-        parts = path.split("/")
-        if not {"", ".", ".."}.isdisjoint(parts) or is_own(parts[0]):
+        components = path.split("/")
+        if not {"", ".", ".."}.isdisjoint(components) or is_own(components[0]):
             return None
-        for tree in (places.folder, places.new, places.old_parts):
+        for tree in (places.folder, places.new, places.old_selection):
             is_there = exists(tree)
             if is_there and not (is_folder(tree) and no_folder_above(tree, path) is None):
                 return None
     return paths
 
 
-def move_parts(places: Places, paths: Collection[str]) -> None:
+def move_selection(places: Places, paths: Collection[str]) -> None:
     """Swaps what is left to be swapped of these paths."""
     for path in paths:
-        new, live, old = places.new / path, places.folder / path, places.old_parts / path
+        new, live, old = places.new / path, places.folder / path, places.old_selection / path
         if not exists(new):
             continue
         if exists(live) and not exists(old):
@@ -49,22 +49,22 @@ def move_parts(places: Places, paths: Collection[str]) -> None:
         put(new, live, aside=places.staging)
 
 
-def move_parts_back(places: Places, paths: Collection[str]) -> None:
-    """Undoes a swap of parts from wherever it stopped; killed meanwhile, `recover` finishes."""
+def move_selection_back(places: Places, paths: Collection[str]) -> None:
+    """Undoes that from wherever it stopped; killed meanwhile, `recover` finishes."""
     for path in paths:
-        new, live, old = places.new / path, places.folder / path, places.old_parts / path
+        new, live, old = places.new / path, places.folder / path, places.old_selection / path
         if not exists(new) and exists(live):
             live.rename(new)
         if exists(old):
             put(old, live, aside=places.staging)
-    places.parts.unlink()
+    places.selection.unlink()
 
 
 def no_folder_above(folder: Path, path: str) -> Path | None:
     """The first on the way from a folder to a path in it that is there and no folder, if any."""
     at = folder
-    for part in path.split("/")[:-1]:
-        at /= part
+    for component in path.split("/")[:-1]:
+        at /= component
         if not exists(at):
             return None
         if not is_folder(at):

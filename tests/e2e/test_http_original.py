@@ -1,4 +1,4 @@
-"""The seed's own curl commands against the deployed stack, by the shell, with real files."""
+"""The original service's own curl commands against the deployed stack, with real files."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 from local.api import curl
 from tests.e2e.conftest import NEVER, Deployed
 
-# As the seed has them, with a backslash at the end of each line that goes on.
+# As the original has them, with a backslash at the end of each line that goes on.
 DOWNLOAD_DATABASE = r"""
 curl -X POST \
   https://<HOST-NAME>/backup/download/database/:id \
@@ -71,7 +71,7 @@ def backup_id(deployed: Deployed) -> str:
 def downloaded(
     deployed: Deployed, backup_id: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A folder with both archives, as the seed's commands download them."""
+    """A folder with both archives, as the original's commands download them."""
     folder = tmp_path_factory.mktemp("my-folder")
     run(DOWNLOAD_DATABASE, deployed, folder, **{":id": backup_id})
     run(DOWNLOAD_VOLUME, deployed, folder, **{":id": backup_id})
@@ -83,7 +83,7 @@ def members(archive: Path) -> set[str]:
     return {line.rstrip("/") for line in listed.stdout.splitlines()}
 
 
-def test_what_the_seeds_commands_download_opens_with_tar(downloaded: Path) -> None:
+def test_what_the_originals_commands_download_opens_with_tar(downloaded: Path) -> None:
     assert members(downloaded / "database.tgz") == {"lportal.sql"}
     assert "document_library/20097/20123/empty-folder" in members(downloaded / "volume.tgz")
     for archive in ("database.tgz", "volume.tgz"):

@@ -1,4 +1,4 @@
-"""Parts of a volume: the segments of an archive that hold some files or folders, and only those."""
+"""A selection of a volume: the segments of its archive that hold some files or folders only."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
@@ -8,10 +8,11 @@ from lcp_backup.archive import tar
 from lcp_backup.archive.segment import Segment
 from lcp_backup.archive.untar import TarReader
 from lcp_backup.errors import InvalidRequest, NotFound
-from lcp_backup.volume.names import is_own, shown
+from lcp_backup.volume.names import is_own, printable
 from lcp_backup.volume.swap import StagedVolume
 from lcp_backup.volume.unpack import (
     Attributes,
+    Content,
     Members,
     hand_over,
     staged_by,
@@ -29,14 +30,14 @@ def checked_paths(paths: Iterable[str]) -> tuple[str, ...]:
     """
     found: list[str] = []
     for path in paths:
-        parts = [part for part in path.split("/") if part not in ("", ".")]
-        if path.startswith("/") or ".." in parts or "\0" in path or not parts:
+        components = [component for component in path.split("/") if component not in ("", ".")]
+        if path.startswith("/") or ".." in components or "\0" in path or not components:
             raise InvalidRequest(
                 f"{path[:200]!r} is no path below the data folder, such as document_library/20097"
             )
-        if is_own(parts[0]):
+        if is_own(components[0]):
             raise InvalidRequest(f"{path[:200]!r} belongs to this service")
-        found.append("/".join(parts))
+        found.append("/".join(components))
     found = sorted(set(found))
     for path in found:
         if any(path.startswith(f"{other}/") for other in found):
@@ -44,7 +45,7 @@ def checked_paths(paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-class _Run:
+class _Stretch:
     """Segments that follow one another, read from the first member on that begins in them."""
 
     def __init__(self, first: Segment, passed_over: int) -> None:
@@ -61,7 +62,7 @@ class _Run:
         self.segments.append(segment.model_copy(update={"members": ()}))
 
 
-class Parts:
+class Selection:
     """What of an archive is needed for some files and folders.
 
     Args:
@@ -74,26 +75,26 @@ class Parts:
     def __init__(self, segments: Iterable[Segment], paths: Collection[str]) -> None:
         self.paths = frozenset(paths)
         missing = set(self.paths)
-        self._runs: list[_Run] = []
-        in_run = False
+        self._stretches: list[_Stretch] = []
+        in_stretch = False
         for segment in segments:
             inside = segment.continues
             goes_on = _asked_for(inside.name, self.paths) if inside is not None else None
             found = {_asked_for(member.name, self.paths) for member in segment.members} - {None}
             if goes_on is None and not found:
-                in_run = False
-            elif in_run:
-                self._runs[-1].add(segment)
+                in_stretch = False
+            elif in_stretch:
+                self._stretches[-1].add(segment)
             else:
-                self._runs.append(_Run(segment, _end_of_file_before(segment)))
-                in_run = True
+                self._stretches.append(_Stretch(segment, _end_of_file_before(segment)))
+                in_stretch = True
             missing -= found
         _none_is(missing)
 
     @property
     def segments(self) -> int:
         """How many segments are read."""
-        return sum(len(run.segments) for run in self._runs)
+        return sum(len(stretch.segments) for stretch in self._stretches)
 
     def hand_over(
         self,
@@ -109,10 +110,10 @@ class Parts:
         the archive does not hold what its index says.
         """
         chosen = _OnlyThese(self.paths, into)
-        for run in self._runs:
-            reader = TarReader(_chunks(run, read), progress, check)
-            # A run may end inside a file that nobody asked for: what begins in it is all of it.
-            for member in islice(reader.members(), run.members):
+        for stretch in self._stretches:
+            reader = TarReader(_chunks(stretch, read), progress, check)
+            # A stretch may end inside a file that nobody asked for: what begins in it is all of it.
+            for member in islice(reader.members(), stretch.members):
                 hand_over(member, reader, chosen)
             reader.drain()
         _none_is(self.paths - chosen.met)
@@ -132,8 +133,8 @@ def _none_is(missing: Collection[str]) -> None:
         raise NotFound(f"the backup's volume holds no {min(missing)[:200]!r}")
 
 
-def unpack_parts(
-    parts: Parts,
+def unpack_selection(
+    selection: Selection,
     read: ReadSegments,
     folder: Path,
     *,
@@ -141,22 +142,22 @@ def unpack_parts(
     progress: Callable[[int], None],
     check: Callable[[], None],
 ) -> StagedVolume:
-    """Unpacks parts of a volume beside the live folder, which is not touched; as `unpack` does.
+    """Unpacks a selection beside the live folder, which is not touched; else as `unpack`.
 
-    Folders above them are made, with plain modes where they do not exist.
+    Folders above its paths are made, with plain modes where they do not exist.
     """
     return staged_by(
-        lambda tree: parts.hand_over(read, tree, progress=progress, check=check),
+        lambda tree: selection.hand_over(read, tree, progress=progress, check=check),
         folder,
         owner,
-        parts=parts.paths,
+        selected=selection.paths,
         check=check,
     )
 
 
-def _chunks(run: _Run, read: ReadSegments) -> Iterator[bytes]:
-    passed_over = run.passed_over
-    for _, raw in read(run.segments):
+def _chunks(stretch: _Stretch, read: ReadSegments) -> Iterator[bytes]:
+    passed_over = stretch.passed_over
+    for _, raw in read(stretch.segments):
         yield raw[passed_over:]
         passed_over = 0
 
@@ -178,33 +179,33 @@ class _OnlyThese(Members):
         self.met: set[str] = set()
         """The paths of which something was there."""
 
-    def _wants(self, parts: list[str]) -> bool:
-        path = _asked_for("/".join(parts), self._paths)
+    def _wants(self, components: list[str]) -> bool:
+        path = _asked_for("/".join(components), self._paths)
         if path is None:
             return False
         self.met.add(path)
         return True
 
-    def add_folder(self, parts: list[str], attributes: Attributes) -> None:
-        if self._wants(parts):
-            self._into.add_folder(parts, attributes)
+    def add_folder(self, components: list[str], attributes: Attributes) -> None:
+        if self._wants(components):
+            self._into.add_folder(components, attributes)
 
     def add_file(
-        self, parts: list[str], size: int, content: Iterable[memoryview], attributes: Attributes
+        self, components: list[str], size: int, content: Content, attributes: Attributes
     ) -> None:
-        if self._wants(parts):
-            self._into.add_file(parts, size, content, attributes)
+        if self._wants(components):
+            self._into.add_file(components, size, content, attributes)
 
-    def add_link(self, parts: list[str], target: str, attributes: Attributes) -> None:
-        if self._wants(parts):
-            self._into.add_link(parts, target, attributes)
+    def add_link(self, components: list[str], target: str, attributes: Attributes) -> None:
+        if self._wants(components):
+            self._into.add_link(components, target, attributes)
 
-    def add_name(self, parts: list[str], existing: list[str]) -> None:
-        if not self._wants(parts):
+    def add_name(self, components: list[str], existing: list[str]) -> None:
+        if not self._wants(components):
             return
         if not self._wants(existing):
             raise InvalidRequest(
-                f"{shown('/'.join(parts))!r} is another name of {shown('/'.join(existing))!r}:"
-                " name that path as well"
+                f"{printable('/'.join(components))!r} is another name of"
+                f" {printable('/'.join(existing))!r}: name that path as well"
             )
-        self._into.add_name(parts, existing)
+        self._into.add_name(components, existing)

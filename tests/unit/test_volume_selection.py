@@ -1,4 +1,4 @@
-"""Parts of a volume: what is read, what is replaced, and what stays."""
+"""A selection of a volume: what is read, what is replaced, and what stays."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
 from lcp_backup.errors import ArchiveRefused, InvalidRequest, NotFound, VolumeError
 from lcp_backup.volume import mounts, staging
 from lcp_backup.volume.pack import pack
-from lcp_backup.volume.parts import Parts, checked_paths, unpack_parts
+from lcp_backup.volume.selection import Selection, checked_paths, unpack_selection
 from lcp_backup.volume.swap import StagedVolume
 from tests.buffers import Buffer
 from tests.trees import odd_tree, snapshot
@@ -56,8 +56,8 @@ class Stored:
         return self
 
     def stage(self, paths: tuple[str, ...], folder: Path) -> StagedVolume:
-        return unpack_parts(
-            Parts(self.segments, paths),
+        return unpack_selection(
+            Selection(self.segments, paths),
             lambda some: read_segments(self.archive, some, name="volume.tgz", threads=2),
             folder,
             owner=None,
@@ -140,11 +140,11 @@ def test_a_file_behind_a_large_one_reads_not_all_of_the_large_one(
     stored: Stored, tmp_path: Path
 ) -> None:
     stored.stage(("document_library/2/c-small",), tmp_path / "elsewhere").discard()
-    parts = Parts(stored.segments, ("document_library/2/c-small",))
-    assert parts.segments == 1
+    selection = Selection(stored.segments, ("document_library/2/c-small",))
+    assert selection.segments == 1
 
 
-def test_a_part_is_judged_as_the_whole_is(tmp_path: Path) -> None:
+def test_a_selection_is_judged_as_the_whole_is(tmp_path: Path) -> None:
     raw = Tar().add("a/b/l", kind=tarfile.SYMTYPE, target="../../x")
     raw.add("h", kind=tarfile.LNKTYPE, target="a/b/l")
     stored = Stored.of(raw.raw(), ("a/b/l", "h"))
@@ -165,7 +165,7 @@ def test_odd_names_are_found_like_any_other(tmp_path: Path) -> None:
 
 def test_a_path_that_is_not_in_the_backup_is_named(stored: Stored) -> None:
     with pytest.raises(NotFound, match="'document_library/9'"):
-        Parts(stored.segments, ("document_library/1", "document_library/9"))
+        Selection(stored.segments, ("document_library/1", "document_library/9"))
 
 
 def test_a_name_that_is_not_text_is_not_taken_for_the_text_it_is_shown_as(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_paths_are_taken_as_people_write_them() -> None:
 
 
 @pytest.mark.parametrize("way", ["beside", "inside"])
-def test_parts_replace_what_they_name_and_nothing_else(
+def test_a_selection_replaces_what_it_names_and_nothing_else(
     site: Path, stored: Stored, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mounts, "mount_points", lambda: {site} if way == "inside" else set())
@@ -202,7 +202,7 @@ def test_parts_replace_what_they_name_and_nothing_else(
     (library / "3" / "c-small").unlink()
     paths = ("document_library/1", "document_library/3/c-small")
     with stored.stage(paths, site) as staged:
-        staged.swap_parts(paths)
+        staged.swap_selection(paths)
     assert (library / "1" / "c-small").read_text() == "after 1"
     assert not (library / "1" / "added").exists()
     assert (library / "2" / "added").read_text() == "since"
@@ -210,7 +210,7 @@ def test_parts_replace_what_they_name_and_nothing_else(
     assert not list(site.parent.rglob(".lcp-*"))
 
 
-def test_parts_that_would_leave_the_folder_through_a_link_are_refused(
+def test_a_selection_that_would_leave_the_folder_through_a_link_is_refused(
     site: Path, stored: Stored, tmp_path: Path
 ) -> None:
     outside = tmp_path / "outside"
@@ -220,11 +220,11 @@ def test_parts_that_would_leave_the_folder_through_a_link_are_refused(
     (library / "1").symlink_to(outside)
     paths = ("document_library/1/a-small",)
     with stored.stage(paths, site) as staged, pytest.raises(VolumeError, match="is a link"):
-        staged.swap_parts(paths)
+        staged.swap_selection(paths)
     assert list(outside.iterdir()) == []
 
 
-def test_folders_made_above_a_part_are_as_the_one_they_are_made_in(
+def test_folders_made_above_a_selected_path_are_as_the_one_they_are_made_in(
     site: Path, stored: Stored
 ) -> None:
     library = site / "document_library"
@@ -232,7 +232,7 @@ def test_folders_made_above_a_part_are_as_the_one_they_are_made_in(
     site.chmod(0o2770)
     paths = ("document_library/1/a-small",)
     with stored.stage(paths, site) as staged:
-        staged.swap_parts(paths)
+        staged.swap_selection(paths)
     assert (library / "1" / "a-small").read_text() == "small 1"
     for folder in (library, library / "1"):
         status = folder.stat()
@@ -240,19 +240,19 @@ def test_folders_made_above_a_part_are_as_the_one_they_are_made_in(
         assert (status.st_uid, status.st_gid) == (site.stat().st_uid, site.stat().st_gid)
 
 
-def test_a_part_below_what_is_a_file_now_is_refused(site: Path, stored: Stored) -> None:
+def test_a_selected_path_below_what_is_a_file_now_is_refused(site: Path, stored: Stored) -> None:
     library = site / "document_library"
     (library / "1").rename(site.parent / "moved")
     (library / "1").write_text("a file")
     paths = ("document_library/0", "document_library/1/a-small")
     (library / "0" / "added").touch()
     with stored.stage(paths, site) as staged, pytest.raises(VolumeError, match="is a file"):
-        staged.swap_parts(paths)
+        staged.swap_selection(paths)
     assert (library / "0" / "added").exists()
     assert (library / "1").read_text() == "a file"
 
 
-def test_a_swap_of_parts_that_fails_at_any_rename_is_undone_whatever_the_portal_makes(
+def test_a_swap_of_a_selection_that_fails_at_any_rename_is_undone_whatever_the_portal_makes(
     site: Path, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library = site / "document_library"
@@ -274,23 +274,23 @@ def test_a_swap_of_parts_that_fails_at_any_rename_is_undone_whatever_the_portal_
         with stored.stage(paths, site) as staged:
             monkeypatch.setattr(os, "rename", rename)
             with pytest.raises(VolumeError, match="resource busy"):
-                staged.swap_parts(paths)
+                staged.swap_selection(paths)
             monkeypatch.setattr(os, "rename", real)
         assert contents(site) == before
 
 
 @pytest.mark.parametrize("way", ["beside", "inside"])
-@pytest.mark.parametrize("partly", [True, False])
+@pytest.mark.parametrize("is_selection", [True, False])
 def test_the_previous_content_is_kept_when_asked_and_never_packed_or_restored_over(
-    site: Path, stored: Stored, way: str, partly: bool, monkeypatch: pytest.MonkeyPatch
+    site: Path, stored: Stored, way: str, is_selection: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mounts, "mount_points", lambda: {site} if way == "inside" else set())
     changed = site / "document_library" / "1" / "c-small"
     changed.write_text("changed")
-    paths = ("document_library/1",) if partly else ("document_library",)
+    paths = ("document_library/1",) if is_selection else ("document_library",)
     with stored.stage(paths, site) as staged:
         kept = staged.keep_previous("20261123001500")
-        staged.swap_parts(paths) if partly else staged.swap()
+        staged.swap_selection(paths) if is_selection else staged.swap()
     assert changed.read_text() == "after 1"
     assert (kept / "document_library" / "1" / "c-small").read_text() == "changed"
     assert names_in(Stored(site)) == names_in(stored)

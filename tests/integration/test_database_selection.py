@@ -1,4 +1,4 @@
-"""Parts of a dump, over several connections, into the live schema or another, on real servers."""
+"""Selected tables, over several connections, into the live schema or another, on real servers."""
 
 import os
 import signal
@@ -11,21 +11,27 @@ import pytest
 from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import read_segments
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile
-from lcp_backup.database import load
+from lcp_backup.database import staged_schema
+from lcp_backup.database.dump_load import DumpLoad
 from lcp_backup.database.endpoint import Flavour
-from lcp_backup.database.load import IndexedDump, Loaded, Scope, StagedDatabase, StreamedDump
-from lcp_backup.database.loader import Loader
 from lcp_backup.database.pieces import Dump
 from lcp_backup.database.sections import SectionCutter
 from lcp_backup.database.session import Session
+from lcp_backup.database.staged_schema import (
+    IndexedDump,
+    Loaded,
+    Scope,
+    StagedDatabase,
+    StreamedDump,
+)
 from lcp_backup.errors import InvalidRequest, LoadFailed, NotFound, OutOfTime
 from tests.buffers import Buffer
 from tests.integration.conftest import DatabaseServer
 from tests.integration.test_database_load import dump, in_process
 
 _SITE = """
-CREATE DATABASE `parts` CHARACTER SET utf8mb4;
-USE `parts`;
+CREATE DATABASE `selected` CHARACTER SET utf8mb4;
+USE `selected`;
 CREATE TABLE big (id bigint PRIMARY KEY, name varchar(80), body longtext,
   UNIQUE KEY by_name (name), KEY by_id_name (id, name));
 CREATE TABLE small (id bigint PRIMARY KEY, name varchar(80), KEY by_name (name));
@@ -43,16 +49,16 @@ CREATE TRIGGER big_log AFTER INSERT ON big FOR EACH ROW INSERT INTO log VALUES (
 DELIMITER ;
 """
 _CHANGED = """
-INSERT INTO parts.small VALUES (3, 'since');
-DELETE FROM parts.small WHERE id = 1;
-INSERT INTO parts.big VALUES (-1, 'since', 'x');
+INSERT INTO selected.small VALUES (3, 'since');
+DELETE FROM selected.small WHERE id = 1;
+INSERT INTO selected.big VALUES (-1, 'since', 'x');
 """
 _SCHEMAS = (
-    "parts",
-    "parts_lcp_staging",
-    "parts_lcp_previous",
-    "parts_lcp_journal",
-    "parts_kept",
+    "selected",
+    "selected_lcp_staging",
+    "selected_lcp_previous",
+    "selected_lcp_journal",
+    "selected_kept",
     "elsewhere",
 )
 
@@ -69,13 +75,13 @@ def site(server: DatabaseServer) -> Iterator[DatabaseServer]:
     server.load(_SITE.encode())
     digits = " UNION ALL ".join(f"SELECT {digit} AS d" for digit in range(10))
     server.execute(
-        "INSERT INTO parts.big"
+        "INSERT INTO selected.big"
         " SELECT n, CONCAT('name ', n), REPEAT('text of a body; -- (', 200) FROM ("
         "  SELECT a.d * 1000 + b.d * 100 + c.d * 10 + e.d AS n"
         f"  FROM ({digits}) a, ({digits}) b, ({digits}) c, ({digits}) e) numbers"
         " WHERE n < 5000 ORDER BY n"
     )
-    server.execute("DELETE FROM parts.log")
+    server.execute("DELETE FROM selected.log")
     yield server
     drop()
 
@@ -91,7 +97,7 @@ class Stored:
             name="database.tgz",
             index_name="database.index",
             threads=2,
-            only_file=OnlyFile("parts.sql", datetime(2026, 11, 23, tzinfo=UTC)),
+            only_file=OnlyFile("selected.sql", datetime(2026, 11, 23, tzinfo=UTC)),
         ) as writer:
             cutter = SectionCutter()
             for cut in (*cutter.feed(raw), *cutter.close()):
@@ -125,7 +131,7 @@ def dumps() -> dict[Flavour, bytes]:
 def stored(site: DatabaseServer, dumps: dict[Flavour, bytes]) -> Stored:
     """The site as it was backed up; it has changed since."""
     if site.flavour not in dumps:
-        dumps[site.flavour] = dump(site, "parts")
+        dumps[site.flavour] = dump(site, "selected")
     site.load(_CHANGED.encode())
     return Stored(dumps[site.flavour])
 
@@ -134,15 +140,15 @@ def stage(
     server: DatabaseServer,
     found: Dump,
     *,
-    name: str = "parts",
+    name: str = "selected",
     connections: int = 3,
     scope: Scope = Scope(),  # noqa: B008 -- frozen
     check: Callable[[], None] = lambda: None,
 ) -> StagedDatabase:
-    return load.stage(
+    return staged_schema.stage(
         server.endpoint(name),
         found,
-        dumped_name="parts",
+        dumped_name="selected",
         connections=connections,
         progress=lambda _: None,
         check=check,
@@ -163,7 +169,7 @@ def test_a_whole_dump_over_several_connections_is_the_site_again(
 ) -> None:
     loaded = stage(site, stored.dump()).swap()
     assert loaded.rows == 5004
-    assert Stored(dump(site, "parts")).archive.data == stored.archive.data
+    assert Stored(dump(site, "selected")).archive.data == stored.archive.data
 
 
 def test_rows_are_loaded_by_several_connections_and_indexes_after_them(
@@ -193,13 +199,13 @@ def test_one_table_comes_back_with_its_triggers_and_all_else_stays(
     site: DatabaseServer, stored: Stored
 ) -> None:
     stage(site, stored.dump(["small"]), scope=only("small")).swap()
-    assert ids(site, "parts.small") == {1, 2}
-    assert -1 in ids(site, "parts.big")
-    assert site.execute("SELECT name FROM parts.names ORDER BY 1") == (("one",), ("two",))
-    site.execute("DELETE FROM parts.log")
-    site.execute("INSERT INTO parts.small VALUES (9, 'nine')")
-    site.execute("INSERT INTO parts.big VALUES (-9, 'nine', '')")
-    assert site.execute("SELECT n FROM parts.log ORDER BY n") == ((1,), (2,))
+    assert ids(site, "selected.small") == {1, 2}
+    assert -1 in ids(site, "selected.big")
+    assert site.execute("SELECT name FROM selected.names ORDER BY 1") == (("one",), ("two",))
+    site.execute("DELETE FROM selected.log")
+    site.execute("INSERT INTO selected.small VALUES (9, 'nine')")
+    site.execute("INSERT INTO selected.big VALUES (-9, 'nine', '')")
+    assert site.execute("SELECT n FROM selected.log ORDER BY n") == ((1,), (2,))
 
 
 def test_one_table_reads_only_its_own_segments(site: DatabaseServer, stored: Stored) -> None:
@@ -218,59 +224,59 @@ def test_a_table_that_is_not_in_the_backup_is_named(stored: Stored) -> None:
 def test_tables_tied_by_foreign_keys_come_back_together_or_not_at_all(
     site: DatabaseServer, stored: Stored, table: str, other: str
 ) -> None:
-    site.execute("UPDATE parts.child SET code = NULL")
+    site.execute("UPDATE selected.child SET code = NULL")
     with pytest.raises(InvalidRequest, match=other):
         stage(site, stored.dump([table]), scope=only(table))
-    assert site.execute("SELECT code FROM parts.child") == ((None,),)
+    assert site.execute("SELECT code FROM selected.child") == ((None,),)
     both = ("parent", "child")
     stage(site, stored.dump(both), scope=only(*both)).swap()
-    assert site.execute("SELECT code FROM parts.child") == ((10,),)
+    assert site.execute("SELECT code FROM selected.child") == ((10,),)
     with pytest.raises(Exception, match="foreign key constraint fails"):
-        site.execute("DELETE FROM parts.parent")
+        site.execute("DELETE FROM selected.parent")
 
 
 def test_another_database_gets_the_table_and_the_live_one_stays(
     site: DatabaseServer, stored: Stored
 ) -> None:
     endpoint = site.endpoint("elsewhere")
-    load.check_empty(endpoint)
+    staged_schema.check_empty(endpoint)
     stage(site, stored.dump(["small"]), name="elsewhere").swap()
     assert ids(site, "elsewhere.small") == {1, 2}
-    assert ids(site, "parts.small") == {2, 3}
+    assert ids(site, "selected.small") == {2, 3}
     with pytest.raises(InvalidRequest, match="'elsewhere' is not empty"):
-        load.check_empty(endpoint)
+        staged_schema.check_empty(endpoint)
 
 
 def test_what_was_live_is_kept_when_asked(site: DatabaseServer, stored: Stored) -> None:
-    scope = Scope(keep_in="parts_kept")
+    scope = Scope(keep_in="selected_kept")
     stage(site, stored.dump(), scope=scope).swap()
-    assert ids(site, "parts.small") == {1, 2}
-    assert ids(site, "parts_kept.small") == {2, 3}
+    assert ids(site, "selected.small") == {1, 2}
+    assert ids(site, "selected_kept.small") == {2, 3}
     # And it is not written over, or dropped, by the next.
-    with pytest.raises(LoadFailed, match="parts_kept exists"):
+    with pytest.raises(LoadFailed, match="selected_kept exists"):
         stage(site, stored.dump(), scope=scope).swap()
     stage(site, stored.dump()).swap()
-    assert ids(site, "parts_kept.small") == {2, 3}
+    assert ids(site, "selected_kept.small") == {2, 3}
 
 
-def test_a_partial_swap_killed_at_any_step_is_the_old_tables_or_the_new_ones(
+def test_the_swap_of_a_selection_killed_at_any_step_is_the_old_tables_or_the_new_ones(
     site: DatabaseServer, stored: Stored
 ) -> None:
-    scope = Scope(frozenset({"small", "log"}), keep_in="parts_kept")
+    scope = Scope(frozenset({"small", "log"}), keep_in="selected_kept")
     tables = ("small", "log")
     # The table that is large would only make it long.
-    site.execute("DROP TABLE parts.big")
-    site.execute("INSERT INTO parts.log VALUES (7)")
-    old = dump(site, "parts")
+    site.execute("DROP TABLE selected.big")
+    site.execute("INSERT INTO selected.log VALUES (7)")
+    old = dump(site, "selected")
     site.execute("CREATE DATABASE elsewhere")
     steps: list[str] = []
     stage(site, stored.dump(tables), scope=scope).swap(steps.append)
-    new = dump(site, "parts")
+    new = dump(site, "selected")
     assert new != old
     outcomes: dict[str, str] = {}
     for number, step in enumerate(steps):
-        site.execute("DROP DATABASE parts")
-        site.execute("DROP DATABASE IF EXISTS parts_kept")
+        site.execute("DROP DATABASE selected")
+        site.execute("DROP DATABASE IF EXISTS selected_kept")
         site.load(old)
 
         def killed(number: int = number) -> None:
@@ -284,13 +290,13 @@ def test_a_partial_swap_killed_at_any_step_is_the_old_tables_or_the_new_ones(
             stage(site, stored.dump(tables), connections=1, scope=scope).swap(between)
 
         assert in_process(killed) == -signal.SIGKILL, step
-        outcome = load.recover(site.endpoint("parts"))
+        outcome = staged_schema.recover(site.endpoint("selected"))
         finished = outcome == "finished"
-        assert dump(site, "parts") == (new if finished else old), (step, outcome)
-        kept = site.execute("SHOW DATABASES LIKE 'parts_kept'")
+        assert dump(site, "selected") == (new if finished else old), (step, outcome)
+        kept = site.execute("SHOW DATABASES LIKE 'selected_kept'")
         assert bool(kept) == finished, (step, outcome)
         outcomes[step] = outcome
-    print(f"partial swap killed before each step: {outcomes}")
+    print(f"swap of a selection killed before each step: {outcomes}")
     assert outcomes["rename"] == "undone"
     assert outcomes["drop old stored code"] == "finished"
     assert outcomes["drop staging"] == "finished"
@@ -334,7 +340,7 @@ def test_keys_that_a_dump_adds_after_its_rows_are_added_in_their_order(
 def test_rows_that_are_there_twice_fail_the_load_when_their_index_is_built(
     site: DatabaseServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lcp_backup.database.loader._WORTH_SETTING_ASIDE", 0)
+    monkeypatch.setattr("lcp_backup.database.dump_load._WORTH_SETTING_ASIDE", 0)
     raw = (
         b"CREATE TABLE `a` (`id` int NOT NULL, `n` int, PRIMARY KEY (`id`), UNIQUE KEY `u` (`n`))"
         b" ENGINE=InnoDB;\nINSERT INTO `a` VALUES (1,424242),(2,424242);\n"
@@ -353,15 +359,15 @@ def test_a_row_that_the_server_lost_fails_the_load(
         self._connection.query("DELETE FROM big WHERE id = 77")
         commit(self)
 
-    def losing_rows(self: Loader, piece: object, session: Session) -> None:
+    def losing_rows(self: DumpLoad, piece: object, session: Session) -> None:
         monkeypatch.setattr(Session, "commit", losing)
         try:
             load_rows(self, piece, session)  # type: ignore[arg-type]
         finally:
             monkeypatch.setattr(Session, "commit", commit)
 
-    load_rows = Loader._load_rows
-    monkeypatch.setattr(Loader, "_load_rows", losing_rows)
+    load_rows = DumpLoad._load_rows
+    monkeypatch.setattr(DumpLoad, "_load_rows", losing_rows)
     with pytest.raises(LoadFailed, match=r"5000 rows were loaded into 'big' and 4999 are there"):
         stage(site, stored.dump(["big"]), connections=1, scope=only("big"))
 
@@ -377,8 +383,8 @@ def test_a_load_whose_time_ends_stops_inside_the_server_too(
 
     with pytest.raises(OutOfTime):
         stage(site, stored.dump(), check=check)
-    assert site.execute("SHOW DATABASES LIKE 'parts%lcp%'") == ()
-    assert -1 in ids(site, "parts.big")
+    assert site.execute("SHOW DATABASES LIKE 'selected%lcp%'") == ()
+    assert -1 in ids(site, "selected.big")
 
 
 def test_a_programs_own_dump_needs_no_second_attempt(
@@ -389,7 +395,7 @@ def test_a_programs_own_dump_needs_no_second_attempt(
     def attempted_once(attempt: Callable[[int], Loaded], _dump: object, connections: int) -> Loaded:
         return attempt(connections)
 
-    monkeypatch.setattr(load, "_attempted", attempted_once)
+    monkeypatch.setattr(staged_schema, "_attempt_load", attempted_once)
     loaded = stage(site, stored.dump()).swap()
     assert loaded.rows == 5004
     assert loaded.rows_as_statements == 0

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from lcp_backup.archive.segment import Section
-from lcp_backup.database.crew import Crew
+from lcp_backup.database.connection_pool import ConnectionPool
 from lcp_backup.database.definition import Definition, taken_apart
 from lcp_backup.database.local_infile import LoadingConnection
 from lcp_backup.database.pieces import Dump, Piece, PlacedStatement
 from lcp_backup.database.policy import Policy, head
 from lcp_backup.database.rows import RowPlan
-from lcp_backup.database.rulings import OBJECTS, Ruling, StatementKind
+from lcp_backup.database.rulings import STORED_CODE, Ruling, StatementKind
 from lcp_backup.database.session import Session, Staging
 from lcp_backup.database.statements import Statement, StatementSplitter
 from lcp_backup.errors import InvalidRequest, LoadFailed
@@ -89,7 +89,7 @@ class _NotAsDataError(Exception):
     """Rows have to travel as a statement."""
 
 
-class Loader:
+class DumpLoad:
     """One load of a dump, from its first piece to its last; used once.
 
     Args:
@@ -97,7 +97,7 @@ class Loader:
         policy: judges its statements.
         progress: told the raw bytes of every piece once it is loaded.
         check: called before every statement, from several threads; raises to stop.
-        only: the tables of a partial restore, which must have no foreign keys to others.
+        only: the tables of a selection, which must have no foreign keys to others.
         plan_rows: how the rows of a table, with the columns that a statement lists, travel as data;
             called with a session of the loader. None: they travel as statements.
     """
@@ -136,7 +136,7 @@ class Loader:
         target: Staging,
         connect: Callable[[], AbstractContextManager[LoadingConnection]],
         kill: Callable[[int], None],
-        connections: int,
+        connections: int | None,
     ) -> Loaded:
         """Loads everything.
 
@@ -144,13 +144,13 @@ class Loader:
             target: where all goes that is no row; its session is one connection more.
             connect: opens a connection for rows.
             kill: ends one of those inside the server by its number, when the load has to stop.
-            connections: how many; with none, all is loaded in the order in which it was written.
+            connections: how many; None: all is loaded in the order in which it was written.
 
-        Raises OrderMattersError when only that order is right; else as `load.stage`.
+        Raises OrderMattersError when only that order is right; else as `staged_schema.stage`.
         """
 
         @contextmanager
-        def member() -> Iterator[Session]:
+        def pooled() -> Iterator[Session]:
             with connect() as connection:
                 session = Session(connection)
                 for ruling in self._head:
@@ -159,22 +159,23 @@ class Loader:
                     raise OrderMattersError
                 yield session
 
-        with Crew(max(connections, 1), member, kill, self._check) as crew:
+        in_parallel = connections is not None
+        with ConnectionPool(connections or 1, pooled, kill, self._check) as pool:
             current: str | None = None
-            for piece in self._dump.pieces(as_written=not connections):
-                rows_of = piece.table if connections and piece.section is Section.ROWS else None
+            for piece in self._dump.pieces(as_written=not in_parallel):
+                rows_of = piece.table if in_parallel and piece.section is Section.ROWS else None
                 if current is not None and rows_of != current:
-                    self._close(current, crew)
+                    self._close(current, pool)
                 current = rows_of
                 if piece.section not in _BETWEEN_TABLES:
-                    self._finish_rows(crew)
+                    self._finish_rows(pool)
                 if piece.section is Section.TAIL:
                     self._add_foreign_keys(target.session)
                 if rows_of is not None:
-                    self._hand_out(piece, rows_of, target.session, crew)
+                    self._hand_out(piece, rows_of, target.session, pool)
                 else:
-                    self._execute(piece, target, apart=bool(connections))
-            self._finish_rows(crew)
+                    self._execute(piece, target, apart=in_parallel)
+            self._finish_rows(pool)
             self._add_foreign_keys(target.session)
         target.session.commit()
         if not self._tables:
@@ -205,7 +206,7 @@ class Loader:
                 definition = self._define(ruling, apart=apart)
                 target.take(where, replace(ruling, sql=definition.create))
                 continue
-            if ruling.kind in OBJECTS:
+            if ruling.kind in STORED_CODE:
                 self._tell_of(ruling)
             if ruling.drops:
                 self._tables.pop(ruling.name, None)
@@ -245,14 +246,16 @@ class Loader:
 
     def _add_foreign_keys(self, session: Session) -> None:
         for name, table in self._tables.items():
-            keys, table.definition = table.definition.foreign_keys, Definition(b"")
+            keys, table.definition = table.definition.foreign_keys, Definition.executed()
             if keys:
                 self._check()
                 session.alter(name, keys)
 
-    # --- on the crew's connections --------------------------------------------
+    # --- on the pool's connections --------------------------------------------
 
-    def _hand_out(self, piece: Piece, name: str, main: Session, crew: Crew[Session]) -> None:
+    def _hand_out(
+        self, piece: Piece, name: str, main: Session, pool: ConnectionPool[Session]
+    ) -> None:
         if self._base is None:
             self._base = main.state()
         table = self._tables.get(name)
@@ -267,7 +270,7 @@ class Loader:
                     table.under_way -= 1
                 self._finish(name, table, session)
 
-        crew.put(load)
+        pool.put(load)
 
     def _load_rows(self, piece: Piece, session: Session) -> None:
         try:
@@ -341,7 +344,7 @@ class Loader:
                 self._plans[key] = plan
         return self._plans[key]
 
-    def _close(self, name: str, crew: Crew[Session]) -> None:
+    def _close(self, name: str, pool: ConnectionPool[Session]) -> None:
         """No more rows of this table: whoever loads the last of them finishes it."""
         table = self._tables.get(name)
         if table is None:
@@ -350,7 +353,7 @@ class Loader:
             table.closed = True
             idle = not table.under_way
         if idle and not table.finished:
-            crew.put(lambda session: self._finish(name, table, session))
+            pool.put(lambda session: self._finish(name, table, session))
 
     def _finish(self, name: str, table: _Table, session: Session) -> None:
         with self._lock:
@@ -366,11 +369,11 @@ class Loader:
                 reason = f"{table.inserted} rows were loaded into {name!r} and {there} are there"
                 raise LoadFailed(reason, public=reason)
 
-    def _finish_rows(self, crew: Crew[Session]) -> None:
+    def _finish_rows(self, pool: ConnectionPool[Session]) -> None:
         for name, table in self._tables.items():
             if not table.closed and table.definition.indexes:
-                self._close(name, crew)
-        crew.drain()
+                self._close(name, pool)
+        pool.drain()
 
     # --- statements -----------------------------------------------------------
 

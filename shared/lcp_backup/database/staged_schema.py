@@ -1,4 +1,4 @@
-"""A dump into the database: beside the live schema, and swapped in.
+"""A dump as a staged schema: loaded beside the live one, and swapped in.
 
 Definitions come first, on one connection; rows follow over several, a segment at a time; a table's
 secondary indexes are built when its rows are there; then foreign keys, and all else the dump holds.
@@ -19,6 +19,7 @@ from lcp_backup.database import accounts
 from lcp_backup.database.accounts import Accounts
 from lcp_backup.database.control import controlled
 from lcp_backup.database.definition import references
+from lcp_backup.database.dump_load import DumpLoad, Loaded, OrderMattersError, PlanRows
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, ask_server, connect
 from lcp_backup.database.foreign_keys import (
     check_ties,
@@ -27,7 +28,6 @@ from lcp_backup.database.foreign_keys import (
     dangling_key,
 )
 from lcp_backup.database.journal import Journal
-from lcp_backup.database.loader import Loaded, Loader, OrderMattersError, PlanRows
 from lcp_backup.database.local_infile import LoadingConnection, allows_local_infile
 from lcp_backup.database.pieces import Dump, IndexedDump, PlacedStatement, StreamedDump
 from lcp_backup.database.policy import Policy
@@ -159,7 +159,7 @@ def stage(
         with ExitStack() as whole_or_discarded:
             # A connection that is gone leaves the rest to the next `recover`.
             whole_or_discarded.callback(_discard_if_possible, control, endpoint)
-            work = _Load(
+            work = _StagedLoad(
                 control=control,
                 endpoint=endpoint,
                 dump=dump,
@@ -169,7 +169,7 @@ def stage(
                 progress=progress,
                 check=check,
             )
-            loaded = _attempted(work.attempt, dump, connections)
+            loaded = _attempt_load(work.attempt, dump, connections)
             whole_or_discarded.pop_all()
     return StagedDatabase(endpoint, loaded, scope, given)
 
@@ -221,7 +221,7 @@ def overwrite(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Load:
+class _StagedLoad:
     """One dump on its way into the staging schema, under the lock."""
 
     control: Connection
@@ -233,8 +233,8 @@ class _Load:
     progress: Callable[[int], None]
     check: Callable[[], None]
 
-    def attempt(self, connections: int) -> Loaded:
-        """Loads all of it and tries its stored code; as `Loader.load`."""
+    def attempt(self, connections: int | None) -> Loaded:
+        """Loads all of it and tries its stored code; as `DumpLoad.load`."""
         discard(self.control, self.endpoint)
         staging = create_staging(self.control, self.endpoint)
         journal = Journal(self.control, self.endpoint.name)
@@ -243,7 +243,7 @@ class _Load:
                 self._connection(endpoint, staging) as connection,
                 self._connection(endpoint, staging) as asking,
             ):
-                work = Loader(
+                work = DumpLoad(
                     self.dump,
                     self.policy,
                     progress=self.progress,
@@ -262,7 +262,7 @@ class _Load:
                     lambda thread_id: accounts.kill(endpoint, thread_id),
                     connections,
                 )
-            _verify(loaded.tables, tables_of(self.control, staging))
+            _check_all_there(loaded.tables, tables_of(self.control, staging))
             check_ties(self.control, staging)
             try_all(endpoint, self.control, staging, journal.kept(), self.check)
             set_defaults_aside(self.control, staging, self.endpoint.name, journal)
@@ -308,7 +308,7 @@ def check_empty(endpoint: DatabaseEndpoint) -> None:
             )
 
 
-def _verify(expected: Iterable[str], found: Iterable[str]) -> None:
+def _check_all_there(expected: Iterable[str], found: Iterable[str]) -> None:
     # A server may keep names in lower case (lower_case_table_names).
     there = {name.lower() for name in found}
     missing = [name for name in expected if name.lower() not in there]
@@ -318,7 +318,7 @@ def _verify(expected: Iterable[str], found: Iterable[str]) -> None:
         )
 
 
-def _attempted(attempt: Callable[[int], Loaded], dump: Dump, connections: int) -> Loaded:
+def _attempt_load(attempt: Callable[[int | None], Loaded], dump: Dump, connections: int) -> Loaded:
     """Loads over several connections; a dump that cannot be, over one and as it was written.
 
     Dump programs put the session back after each table. A dump that was written otherwise loses
@@ -332,7 +332,7 @@ def _attempted(attempt: Callable[[int], Loaded], dump: Dump, connections: int) -
     except LoadFailed:
         if dump.by_dump_program:
             raise
-    return attempt(0)
+    return attempt(None)
 
 
 def _judge_all(dump: Dump, policy: Policy, check: Callable[[], None]) -> None:

@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager
 from typing import Final, Protocol, Self
 
 _LOOK_UP_SECONDS: Final = 0.2
-"""How often whoever waits for the crew asks whether the run has to stop."""
+"""How often whoever waits for the pool asks whether the run has to stop."""
 
 
-class Member(Protocol):
-    """One connection of the crew."""
+class PooledConnection(Protocol):
+    """A connection that can be in a pool."""
 
     @property
     def thread_id(self) -> int:
@@ -19,7 +19,7 @@ class Member(Protocol):
         ...
 
 
-class Crew[M: Member]:
+class ConnectionPool[C: PooledConnection]:
     """Threads with a connection each, that take tasks from one short queue.
 
     The first failure ends all: it is raised by the next call, and once more never. Leaving the
@@ -36,7 +36,7 @@ class Crew[M: Member]:
     def __init__(
         self,
         size: int,
-        connect: Callable[[], AbstractContextManager[M]],
+        connect: Callable[[], AbstractContextManager[C]],
         kill: Callable[[int], None],
         check: Callable[[], None],
     ) -> None:
@@ -44,7 +44,7 @@ class Crew[M: Member]:
         self._connect = connect
         self._kill = kill
         self._check = check
-        self._tasks: deque[Callable[[M], None]] = deque()
+        self._tasks: deque[Callable[[C], None]] = deque()
         self._busy = 0
         self._ending = False
         self._failure: BaseException | None = None
@@ -68,8 +68,8 @@ class Crew[M: Member]:
         for thread in self._threads:
             thread.join()
 
-    def put(self, task: Callable[[M], None]) -> None:
-        """Hands a task over; blocks while the queue is full. Raises the crew's first failure."""
+    def put(self, task: Callable[[C], None]) -> None:
+        """Hands a task over; blocks while the queue is full. Raises the pool's first failure."""
         self._start()
         self._wait(lambda: len(self._tasks) < self._size)
         with self._changed:
@@ -77,7 +77,7 @@ class Crew[M: Member]:
             self._changed.notify_all()
 
     def drain(self) -> None:
-        """Waits until every task is done. Raises the crew's first failure."""
+        """Waits until every task is done. Raises the pool's first failure."""
         self._wait(lambda: not self._tasks and not self._busy)
 
     def _wait(self, ready: Callable[[], bool]) -> None:
@@ -102,22 +102,22 @@ class Crew[M: Member]:
 
     def _work(self) -> None:
         try:
-            with self._connect() as member:
+            with self._connect() as connection:
                 with self._changed:
-                    self._connected.add(member.thread_id)
+                    self._connected.add(connection.thread_id)
                 try:
                     while (task := self._next()) is not None:
-                        task(member)
+                        task(connection)
                         self._done()
                 finally:
                     with self._changed:
-                        self._connected.discard(member.thread_id)
-        except BaseException as error:  # noqa: BLE001 -- it is raised where the crew is waited for
+                        self._connected.discard(connection.thread_id)
+        except BaseException as error:  # noqa: BLE001 -- it is raised where the pool is waited for
             with self._changed:
                 self._failure = self._failure or error
                 self._changed.notify_all()
 
-    def _next(self) -> Callable[[M], None] | None:
+    def _next(self) -> Callable[[C], None] | None:
         with self._changed:
             self._changed.wait_for(lambda: self._tasks or self._ending or self._failure)
             if self._ending or self._failure is not None:

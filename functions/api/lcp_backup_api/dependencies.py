@@ -20,7 +20,7 @@ def _backend(request: Request) -> Backend:
 def _backup_id(
     backup_id: Annotated[str, Path(examples=["acme-prd-202611230015"], max_length=160)],
 ) -> str:
-    # Nothing that is no id ever becomes part of a key in the bucket.
+    # Nothing that is no id ever gets into a key in the bucket.
     return str(BackupId.parse(backup_id))
 
 

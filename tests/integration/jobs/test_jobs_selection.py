@@ -1,4 +1,4 @@
-"""Restores of parts, into other places, queued, and paused, by the real service."""
+"""Restores of a selection, into other places, queued, and paused, by the real service."""
 
 from typing import Any
 
@@ -97,7 +97,7 @@ def test_another_database_and_another_folder_get_the_site_and_the_live_one_stays
         mariadb_site.server.execute(f"DROP DATABASE IF EXISTS {other}")
 
 
-def test_parts_that_are_not_in_the_backup_are_named_and_nothing_changes(
+def test_a_selection_that_is_not_in_the_backup_is_named_and_nothing_changes(
     mariadb_site: JobSite,
 ) -> None:
     mariadb_site.create()
@@ -127,7 +127,9 @@ def test_paused_restores_do_not_start_by_their_rule_but_by_hand(mariadb_site: Jo
     assert rows(mariadb_site, f"{mariadb_site.name}.Lock_") == 0
 
 
-def test_a_restore_of_parts_does_not_count_as_the_backup_restored(mariadb_site: JobSite) -> None:
+def test_a_restore_of_a_selection_does_not_count_as_the_backup_restored(
+    mariadb_site: JobSite,
+) -> None:
     mariadb_site.create()
     restore(mariadb_site, tables=["Image_"])
     scheduled = RestoreRequest.read(_RULE_FIRED)
