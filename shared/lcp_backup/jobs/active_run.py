@@ -112,7 +112,7 @@ class ActiveRun:
                 self._log.warning(
                     "the run could not begin", error=code_of(error), reason=str(error)
                 )
-                self._refused(error)
+                self._end_refused(error)
                 self._forget()
                 raise
         try:
@@ -161,7 +161,7 @@ class ActiveRun:
             and error.backup_id == self.backup_id is not None
         )
 
-    def _refused(self, error: BackupError) -> None:
+    def _end_refused(self, error: BackupError) -> None:
         """Ends the record of a run that did not get the lease, unless it is another delivery's."""
         if isinstance(error, LeaseHeld) and error.run_id == self.id:
             self.is_another_deliverys = True

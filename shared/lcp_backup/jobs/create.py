@@ -213,10 +213,10 @@ class _Capture:
         """
         try:
             try:
-                database, volume = self._attempt()
+                database, volume = self._capture_both()
             except TableChangedDuringDump as error:
                 self.run.step(f"capturing once more: {error.public}", reason=str(error))
-                database, volume = self._attempt()
+                database, volume = self._capture_both()
         except LeaseLost:
             # What lies below the id may by now be another run's.
             raise
@@ -245,7 +245,7 @@ class _Capture:
             losses=volume.packed.losses + sum(notice.means_loss for notice in told),
         )
 
-    def _attempt(self) -> tuple[_DumpedDatabase, _PackedVolume]:
+    def _capture_both(self) -> tuple[_DumpedDatabase, _PackedVolume]:
         self.run.confirm()
         self.catalog.backups.clear_unpublished(str(self.backup_id))
         snapshot = threading.Event()
