@@ -30,13 +30,15 @@ class Environment:
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """What the settings describe; raises SettingsError."""
+        # First, because it silences the libraries: botocore's debug lines hold secrets.
+        log = new_logger(settings.log_level)
         s3 = clients.s3()
         bucket = settings.required_bucket()
         mode = settings.backup_object_lock
         retention = timedelta(days=settings.backup_retention_days)
         return cls(
             settings,
-            new_logger(settings.log_level),
+            log,
             Catalog(
                 ObjectStore(s3, bucket, owner=settings.backup_bucket_account),
                 settings.backup_prefix,
