@@ -162,6 +162,15 @@ class RestoreRequest(_Request):
             return self.only is ArchiveKind.VOLUME
         return bool(self.paths) or not self.tables
 
+    def check_can_keep(self, *, restores_overwrite: bool) -> None:
+        """Raises InvalidRequest when previous data is to be kept of which nothing will be left."""
+        if restores_overwrite and self.is_whole and self.keep_previous:
+            raise InvalidRequest(
+                "keep_previous is not possible while LCP_BACKUP_RESTORE_STRATEGY is OVERWRITE,"
+                " which leaves nothing of the live database: leave it out, or deploy the strategy"
+                " PREPARE_AND_SWAP"
+            )
+
     @property
     def is_whole(self) -> bool:
         """Whether afterwards the live site is the backup."""

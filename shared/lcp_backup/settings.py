@@ -289,6 +289,11 @@ class Settings(BaseModel):
         return self.backup_prefix
 
     @property
+    def restores_overwrite(self) -> bool:
+        """Whether a restore of a whole site drops the live database before it loads the other."""
+        return self.backup_restore_strategy is RestoreStrategy.OVERWRITE
+
+    @property
     def log_level(self) -> str:
         """The level the loggers use."""
         return "DEBUG" if self.debug_log else self.service_log_level

@@ -161,6 +161,7 @@ def test_a_name_that_is_no_text_lies_there_by_its_bytes_and_any_other_as_text() 
         ("members", [["a", "file", 0, 0, 0, 0, 0, "0"]]),
         ("members", [["a", "file", 0, 0, 0.5, 0, 0, 0]]),
         ("members", [["a", "door", 0, 0, 0, 0, 0, 0]]),
+        ("members", [["a\ud800", "file", 0, 0, 0, 0, 0, 0]]),
         ("members", [[None, "file", 0, 0, 0, 0, 0, 0]]),
         ("members", [[{"base64": "*"}, "file", 0, 0, 0, 0, 0, 0]]),
         ("members", [[{"hex": "61"}, "file", 0, 0, 0, 0, 0, 0]]),
@@ -177,6 +178,22 @@ def test_a_line_that_is_not_as_the_format_says_is_refused_by_its_number(
     lines[2] = json.dumps(json.loads(lines[2]) | {field: value}).encode() + b"\n"
     with pytest.raises(ArchiveDamaged, match="is damaged at its entry 2: "):
         read_lines(lines)
+
+
+def test_a_line_that_nests_without_end_is_refused() -> None:
+    lines = lines_of(segments_of([1]))
+    lines[1] = b'{"members":' + b"[" * 200_000 + b"\n"
+    with pytest.raises(ArchiveDamaged, match="is damaged at its entry 1: "):
+        read_lines(lines)
+
+
+def test_members_that_are_spelled_in_another_way_are_none() -> None:
+    lines = lines_of(segments_of([1]))
+    fields = json.loads(lines[1])
+    del fields["members"]
+    lines[1] = json.dumps(fields).encode().replace(b"{", b'{"\\u006dembers": 5, ', 1) + b"\n"
+    (segment,) = read_lines(lines)
+    assert segment.members == ()
 
 
 def test_fields_of_a_later_version_are_passed_over() -> None:

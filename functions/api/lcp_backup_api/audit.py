@@ -27,7 +27,7 @@ def audited(
     try:
         yield subject
     except BackupError as error:
-        outcome = type(error).__name__
+        outcome = error.code
         raise
     except BaseException:
         outcome = "failed"

@@ -64,7 +64,7 @@ def restore_backup(
     catalog = backend.catalog
     with audited(backend.log, request, caller, "restore", backup_id=backup_id) as subject:
         fields = (body or RestoreBody()).model_dump(mode="json", exclude_defaults=True)
-        event = _event(backup_id, fields)
+        event = _event(backup_id, fields, restores_overwrite=backend.settings.restores_overwrite)
         made_by = None
         if backend.restores_own_backups:
             # What is not there is told now, and not by a run that fails in a minute.
@@ -84,16 +84,19 @@ def restore_backup(
     return Started(run_id=run.id, state=run.state, backup_id=backup_id)
 
 
-def _event(backup_id: str, fields: dict[str, object]) -> dict[str, object]:
+def _event(
+    backup_id: str, fields: dict[str, object], *, restores_overwrite: bool
+) -> dict[str, object]:
     """The function's event, checked here so that a wrong one is told to who sent it."""
     if backup_id != LATEST:
         BackupId.parse(backup_id)
     event = {"backup_id": backup_id, **fields}
     try:
-        RestoreRequest.model_validate(event)
+        request = RestoreRequest.model_validate(event)
     except ValidationError as error:
         where, message, _ = first_problem(error)
         raise InvalidRequest(f"{where or 'the request'}: {message}") from None
+    request.check_can_keep(restores_overwrite=restores_overwrite)
     return event
 
 

@@ -181,7 +181,9 @@ def _lines(chunks: Iterator[bytes], what: str) -> Iterator[bytes]:
 
 def _segment(line: bytes, what: str, number: int) -> Segment:
     if b'"members"' not in line and b'"continues"' not in line:
-        return _parsed(Segment, line, what, number)
+        # (JSON can spell these names in other ways: nothing of that is taken.)
+        read = _parsed(Segment, line, what, number)
+        return read.model_copy(update={"members": (), "continues": None})
     try:
         fields = json.loads(line)
         members = tuple(map(_member, fields.pop("members", ())))
@@ -189,7 +191,7 @@ def _segment(line: bytes, what: str, number: int) -> Segment:
         segment = Segment.model_validate(fields)
     except ValidationError as error:
         raise _damaged(what, number, first_problem(error).message) from None
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise _damaged(what, number, str(error)) from None
     return segment.model_copy(
         update={
@@ -229,6 +231,7 @@ def _written(name: str) -> str | dict[str, str]:
 
 def _read(name: Any) -> str:
     if type(name) is str:
+        name.encode()  # JSON can spell half a character, which is no text: ValueError
         return name
     return os.fsdecode(base64.b64decode(name["base64"], validate=True))
 

@@ -82,7 +82,7 @@ def answer(
         resource = work(request)
         status, reason = "SUCCESS", ""
     except BackupError as error:
-        log.error("failed", request=request.request_type, reason=str(error))
+        log.error("failed", request=request.request_type, error=error.code, reason=str(error))
         resource, status, reason = _unchanged(request), "FAILED", str(error)
     except Exception as error:
         log.exception("failed unexpectedly", request=request.request_type)

@@ -81,7 +81,7 @@ class Runs:
                 listed = list(pool.map(lambda day: self._some(f"{day}T"), some))
             for day, found in zip(some, listed, strict=True):
                 for run_id in self._below(f"{day}T", found, before):
-                    if before is None or run_id < before:
+                    if (before is None or run_id < before) and _is_run_id(run_id):
                         yield run_id
             at_once = min(2 * at_once, _DAYS_AT_ONCE)
 
@@ -139,3 +139,12 @@ class Runs:
     def delete(self, run_ids: list[str]) -> None:
         """Deletes runs' records."""
         self._store.delete([self._keys.of_run(run_id) for run_id in run_ids])
+
+
+def _is_run_id(text: str) -> bool:
+    """Whether a name is a run's, and no object that somebody else put there."""
+    try:
+        RunId.parse(text)
+    except InvalidRequest:
+        return False
+    return True

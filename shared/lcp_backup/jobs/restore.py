@@ -21,7 +21,6 @@ from lcp_backup.jobs.queued_run import queued, succeeded_before
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.model import Archive, BackupType, Manifest, Notice, RunKind
 from lcp_backup.requests import LATEST, RestoreRequest
-from lcp_backup.setting_values import RestoreStrategy
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume import selection, staging, swap, unpack
@@ -209,15 +208,8 @@ class _Restore:
             folder=request.into_folder or self.settings.backup_folder,
             connections=self._connections(),
         )
-        in_place = (
-            request.is_whole and self.settings.backup_restore_strategy is RestoreStrategy.OVERWRITE
-        )
-        if in_place and request.keep_previous:
-            raise InvalidRequest(
-                "keep_previous is not possible while LCP_BACKUP_RESTORE_STRATEGY is OVERWRITE,"
-                " which leaves nothing of the live database: leave it out, or deploy the strategy"
-                " PREPARE_AND_SWAP"
-            )
+        in_place = request.is_whole and self.settings.restores_overwrite
+        request.check_can_keep(restores_overwrite=self.settings.restores_overwrite)
         self.run.step("finishing or undoing what an earlier restore left")
         # (Of the database, `stage` and `overwrite` do the same first.)
         self.run.add_notices(swap.recover(Path(self.settings.backup_folder)))
