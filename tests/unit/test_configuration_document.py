@@ -71,8 +71,10 @@ def given_variables(template: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         properties = resource.get("Properties", {})
         functions.append(properties.get("Environment", {}).get("Variables", {}))
     functions.append(template["Resources"]["Schedules"]["Properties"]["Variables"])
+    prefix = template["Resources"]["Prefix"]["Properties"]["Value"]
     for variables in functions:
-        yield from variables.items()
+        for name, value in variables.items():
+            yield name, prefix if value == {"Fn::GetAtt": ["Prefix", "Value"]} else value
 
 
 def test_every_parameter_stands_in_its_group_once(template: dict[str, Any]) -> None:

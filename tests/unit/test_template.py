@@ -52,7 +52,8 @@ def text(value: Any) -> str:
         case {"Fn::Sub": [template, _]}:
             return str(template)
         case {"Fn::Sub": template}:
-            return str(template)
+            # (The prefix of what restores read from is one of the Sub's own, and called the same.)
+            return str(template).replace("${Prefix.Value}", "${Prefix}")
         case {"Fn::GetAtt": [*path]}:
             return ".".join(path)
         case {"Ref": name}:
