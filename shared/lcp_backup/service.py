@@ -13,10 +13,10 @@ from lcp_backup.aws import clients
 from lcp_backup.aws.bus import EventBus
 from lcp_backup.aws.rds import is_rds_id, locate_database
 from lcp_backup.catalog import utc_now
+from lcp_backup.composition import Environment, secret
 from lcp_backup.database import tls
 from lcp_backup.database.accounts import Accounts, Login
 from lcp_backup.database.endpoint import DatabaseEndpoint
-from lcp_backup.environment import Environment, secret
 from lcp_backup.errors import SettingsError
 from lcp_backup.jobs.active_run import RunTiming
 from lcp_backup.jobs.cleanup import clean_up

@@ -8,10 +8,10 @@ import boto3
 import pytest
 from pydantic import SecretStr
 
+from lcp_backup.composition import Environment
 from lcp_backup.database import tls
 from lcp_backup.database.dump_program import DumpProgram, tls_options
 from lcp_backup.database.endpoint import Flavour
-from lcp_backup.environment import Environment
 from lcp_backup.errors import SettingsError
 from lcp_backup.service import Service
 from lcp_backup.setting_values import DatabaseTls

@@ -11,7 +11,7 @@ import pytest
 from functions.watch import app
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
-from lcp_backup.environment import Environment
+from lcp_backup.composition import Environment
 from lcp_backup.jobs.watch import WatchResult, watch
 from lcp_backup.model import BackupType, Run, RunKind, RunState
 from lcp_backup.service import Service

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from lcp_backup.aws import clients
 from lcp_backup.aws.functions import FunctionStarter
 from lcp_backup.catalog import Catalog, utc_now
-from lcp_backup.environment import Environment, secret
+from lcp_backup.composition import Environment, secret
 from lcp_backup.errors import SettingsError
 from lcp_backup.model import RunKind
 from lcp_backup.settings import MASTER_TOKEN_VARIABLE, Settings

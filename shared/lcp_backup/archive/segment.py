@@ -1,4 +1,4 @@
-"""Segments, as the index of an archive lists them, and what lies in each."""
+"""Segments, as the index of an archive lists them; `write` makes them, and `read` opens them."""
 
 from enum import StrEnum
 from typing import Annotated, Literal, NamedTuple

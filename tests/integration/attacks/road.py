@@ -19,7 +19,7 @@ from lcp_backup.archive.write import ArchiveWriter, OnlyFile
 from lcp_backup.aws import clients
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
-from lcp_backup.environment import Environment
+from lcp_backup.composition import Environment
 from lcp_backup.errors import BackupError, RestoredInPart
 from lcp_backup.intake.database import take_database
 from lcp_backup.model import ArchiveKind

@@ -18,7 +18,7 @@ import pytest
 from lcp_backup.aws import clients
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
-from lcp_backup.environment import Environment
+from lcp_backup.composition import Environment
 from lcp_backup.model import Manifest
 from lcp_backup.requests import CleanupRequest, CreateRequest, RestoreRequest
 from lcp_backup.service import Service, deadline
