@@ -1,5 +1,6 @@
 """What the functions are asked, by a rule or by hand."""
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -74,3 +75,16 @@ def test_what_is_not_understood_is_refused_by_name(
 ) -> None:
     with pytest.raises(InvalidRequest, match=f"^{named}: "):
         model.read(event)
+
+
+@pytest.mark.parametrize(
+    ("more", "refused"),
+    [({}, True), ({"only": "volume"}, False), ({"tables": ["User_"]}, False)],
+)
+def test_nothing_is_promised_to_be_kept_of_a_site_that_is_overwritten(
+    more: dict[str, object], *, refused: bool
+) -> None:
+    request = RestoreRequest.read({"backup_id": "latest", "keep_previous": True, **more})
+    request.check_can_keep(restores_overwrite=False)
+    with pytest.raises(InvalidRequest, match="OVERWRITE") if refused else nullcontext():
+        request.check_can_keep(restores_overwrite=True)

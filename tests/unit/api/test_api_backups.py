@@ -289,7 +289,7 @@ def test_what_changes_or_hands_out_leaves_one_line_of_who_and_what_and_no_secret
     assert told == [
         ("download database", "bob", "done"),
         ("create", "ann", "done"),
-        ("delete", "ann", "NotFound"),
+        ("delete", "ann", "not-found"),
     ]
     assert lines.audits[0]["backup_id"] == ID
     assert lines.audits[0]["source_ip"] == "192.0.2.7"
