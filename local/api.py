@@ -29,17 +29,23 @@ class Answer:
         return json.loads(self.body)
 
 
-def curl(*arguments: str | Path) -> Answer:
+def curl(*arguments: str | Path, user: User | None = None) -> Answer:
     """Runs curl; any status is an answer, a call that got none raises CalledProcessError.
 
-    With `--output` among the arguments the body is in that file and not in the answer.
+    With `--output` among the arguments the body is in that file and not in the answer. The name and
+    password of `user` stand on no command line, so no error quotes them either.
     """
+    config = ""
+    if user is not None:
+        quoted = f"{user.name}:{user.password}".replace("\\", "\\\\").replace('"', '\\"')
+        config = f'user = "{quoted}"\n'
     with tempfile.TemporaryDirectory() as folder:
         body, heads = Path(folder, "body"), Path(folder, "heads")
         to_body: list[str | Path] = [] if "--output" in arguments else ["--output", body]
         subprocess.run(
-            ["curl", "-s", "--max-time", str(_LONGEST), "-D", heads, *to_body, *arguments],
+            ["curl", "-sS", "-K-", "--max-time", str(_LONGEST), "-D", heads, *to_body, *arguments],
             check=True,
+            input=config.encode(),
             stdout=subprocess.DEVNULL,
         )
         # A head for each answer: one of 100 Continue or of a redirect comes before the last.
@@ -60,8 +66,7 @@ class Api:
 
     def call(self, method: str, path: str, *arguments: str | Path) -> Answer:
         """Calls `path`; `arguments` are further ones for curl."""
-        credential = ("--user", f"{self.user.name}:{self.user.password}")
-        return curl("--request", method, *credential, f"{self.url}{path}", *arguments)
+        return curl("--request", method, f"{self.url}{path}", *arguments, user=self.user)
 
     def post(self, path: str, body: dict[str, Any] | None = None) -> Answer:
         """Posts JSON, or nothing."""

@@ -25,9 +25,16 @@ class Database:
         name = split.path.strip("/")
         if split.scheme not in {"mysql", "mariadb"} or not split.hostname or not name:
             raise SystemExit("STACK_DATABASE_URL must read mysql://user:password@host:port/name")
+        try:
+            port = split.port or 3306
+        except ValueError:
+            # Its own words would quote what stands there: the password, if it holds a slash.
+            raise SystemExit(
+                "the port in STACK_DATABASE_URL is no number; write a / in a password as %2F"
+            ) from None
         return cls(
             host=split.hostname,
-            port=split.port or 3306,
+            port=port,
             user=unquote(split.username or ""),
             password=unquote(split.password or ""),
             name=name,

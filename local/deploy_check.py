@@ -6,21 +6,24 @@ every row and file; then takes away what it made, also when something failed.
 
 It needs what `sam deploy` needs (credentials and a region, as every AWS tool finds them), and where
 a site would be: a database by `STACK_DATABASE_URL`, and a file system and a network by the LCP_*
-variables of their parameters. What is there is overwritten, so both have to be named for it.
+variables of their parameters. What is there is overwritten, so both have to be named for it. A
+check that was killed leaves a note of its stack, and the next one removes that first.
 """
 
 import os
+import platform
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from local import mariadb, site
 from local.api import Answer, Api
@@ -30,7 +33,30 @@ from local.stack import PROJECT, Stack, variables_from
 MARK = "lcp_backup_check"
 """In the names of the database and of the folder: neither is anybody's site."""
 
+_UPLOADED_WITHIN = 1800
+"""Seconds for sending the sample and having it taken in."""
+
 type Say = Callable[[str], None]
+
+
+_TAKEN = {
+    "LCP_ARCHITECTURE",
+    "LCP_BACKUP_FOLDER",
+    "LCP_DATABASE_CA",
+    "LCP_DATABASE_TLS",
+    "LCP_ENDPOINT_URL",
+    "LCP_FILE_SYSTEM_ACCESS_POINT_ARN",
+    "LCP_FILE_SYSTEM_ARN",
+    "LCP_FILE_SYSTEM_MOUNT_PATH",
+    "LCP_KMS_KEY_ARN",
+    "LCP_SECURITY_GROUP_IDS",
+    "LCP_SUBNET_IDS",
+}
+"""Variables that say how to reach the place. One that names another database, other users or a
+lock could have the check overwrite a site, write into a real user pool, or leave what nobody can
+delete."""
+_MOUNT_PATH = "/mnt/liferay"
+"""The template's own."""
 
 
 def run(state: Path, environment: Mapping[str, str]) -> None:
@@ -40,28 +66,37 @@ def run(state: Path, environment: Mapping[str, str]) -> None:
     def say(text: str) -> None:
         print(f"[{time.monotonic() - began:5.1f} s] {text}", flush=True)
 
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stopped)
     database = Database.parse(environment.get("STACK_DATABASE_URL", ""))
-    variables = variables_from(environment)
-    folder = variables.get("LCP_BACKUP_FOLDER", "")
-    for what, name in (("database", database.name), ("folder (LCP_BACKUP_FOLDER)", folder)):
-        if MARK not in name:
-            raise SystemExit(
-                f"what is in the {what} will be overwritten, so {MARK} has to be in its name, and"
-                f" in {name!r} it is not"
-            )
+    variables = _checked(variables_from(environment), database)
+    folder = variables["LCP_BACKUP_FOLDER"]
+    # boto3 and the SAM CLI know the one name of it only.
+    if region := environment.get("AWS_REGION"):
+        os.environ.setdefault("AWS_DEFAULT_REGION", region)
+    note = state.with_suffix(".unfinished")
+    mariadb.stop(state)
     shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True, mode=0o700)
-    with _Sample.made(state, database.name) as sample:
-        name = f"lcp-backup-check-{secrets.token_hex(4)}"
-        stack = Stack(state, None, database, Path(folder))
+    stack = Stack(state, None, database, Path(folder))
+    say(_whose(stack))
+    if note.exists():
+        say("an earlier check did not end")
+        _remove(stack, note.read_text(), say)
+        note.unlink()
+    name = f"lcp-backup-check-{secrets.token_hex(4)}"
+    with _Sample.made(state, database.name, name) as sample:
         try:
             say("sam build")
             stack.build()
             say(f"sam deploy, as {name}")
+            note.write_text(name)
+            stack.secret_prefix = f"{name}/"
             stack.deploy({"LCP_PROJECT_ID": "check", **variables}, stack_name=name)
             stack.add_users(stack_name=name)
             url = stack.describe(stack_name=name)["api_url"]
             api = Api(url, stack.users["admin"])
+            _wait_for(api)
             say(f"the API answers at {url}")
             uploaded = _upload(api, state)
             say(f"the sample site is taken in as backup {uploaded}")
@@ -74,20 +109,77 @@ def run(state: Path, environment: Mapping[str, str]) -> None:
                 raise SystemExit(f"NOT as it was: {', '.join(different[:10])}")
             say("its download holds every row, view, trigger, routine, event, file, mode and time")
         finally:
-            _remove(stack, name, say)
+            if note.exists():
+                _remove(stack, name, say)
+                note.unlink()
     say(f"deploy-check: all checks held; {database.name} and {folder} are left, and yours to drop")
+
+
+def _stopped(number: int, _: object) -> None:
+    raise SystemExit(f"stopped by signal {number}")
+
+
+def _checked(variables: dict[str, str], database: Database) -> dict[str, str]:
+    """The variables, if nothing can be overwritten that was not named for it."""
+    if others := sorted(set(variables) - _TAKEN):
+        raise SystemExit(
+            f"{', '.join(others)} cannot be set for this check, which takes only what says how to"
+            f" reach the database and the folder: {', '.join(sorted(_TAKEN))}"
+        )
+    folder = variables.get("LCP_BACKUP_FOLDER", "")
+    mount = variables.get("LCP_FILE_SYSTEM_MOUNT_PATH", _MOUNT_PATH)
+    for what, name in (
+        ("database", database.name),
+        ("folder (LCP_BACKUP_FOLDER)", "" if folder == mount else PurePosixPath(folder).name),
+    ):
+        if MARK not in name:
+            raise SystemExit(
+                f"what is in the {what} will be overwritten, so {MARK} has to be in its name, and"
+                f" in {name!r} it is not"
+            )
+    # What is built here runs on the like only.
+    mine = "arm64" if platform.machine() in {"aarch64", "arm64"} else "x86_64"
+    if variables.setdefault("LCP_ARCHITECTURE", mine) != mine:
+        raise SystemExit(f"LCP_ARCHITECTURE has to be {mine}: the check builds on this machine")
+    return variables
+
+
+def _whose(stack: Stack) -> str:
+    """Where all of this will happen; raises SystemExit when AWS does not answer."""
+    try:
+        account = stack.client("sts").get_caller_identity()["Account"]
+        region = stack.client("cloudformation").meta.region_name
+    except (BotoCoreError, ClientError) as error:
+        raise SystemExit(
+            f"AWS does not answer ({error}); set AWS_PROFILE and AWS_DEFAULT_REGION"
+        ) from None
+    return f"account {account}, region {region}"
+
+
+def _wait_for(api: Api) -> None:
+    """Until the API answers: its stage is deployed a little after the stack is there."""
+    for _ in range(60):
+        if api.call("GET", "/backup/health").status == 200:
+            return
+        time.sleep(1)
+    raise SystemExit("the API does not answer GET /backup/health")
 
 
 class _Sample:
     """The demo's site on this machine, as the two archives that a user would upload."""
 
-    def __init__(self, state: Path, server: Database) -> None:
+    def __init__(self, state: Path, server: Database, mark: str) -> None:
         self._state = state
         self._server = server
         self._folder = state / "sample"
         with server.connect() as connection:
             site.fill_database(connection, server.name)
             site.fill_folder(self._folder)
+            # Of this check alone: an earlier one's data must not pass for it.
+            with connection.cursor() as cursor:
+                cursor.execute(f"CREATE TABLE `{server.name}`.CheckMark (mark VARCHAR(64))")
+                cursor.execute(f"INSERT INTO `{server.name}`.CheckMark VALUES (%s)", (mark,))
+            (self._folder / "document_library" / mark).write_text(mark)
             self._before = site.fingerprint(connection, server.name, self._folder).as_uploaded()
         dump = state / f"{server.name}.sql"
         dump.write_bytes(self._client("mariadb-dump", "--single-transaction", "--routines",
@@ -98,12 +190,13 @@ class _Sample:
 
     @classmethod
     @contextmanager
-    def made(cls, state: Path, name: str) -> "Iterator[_Sample]":
+    def made(cls, state: Path, name: str, mark: str) -> "Iterator[_Sample]":
         """On a private server, in a schema of this name (a dump of the service's says USE)."""
         password = secrets.token_urlsafe(12)
-        port = mariadb.start(state, password)
         try:
-            yield cls(state, Database("127.0.0.1", port, mariadb.MASTER_USER, password, name))
+            port = mariadb.start(state, password)
+            server = Database("127.0.0.1", port, mariadb.MASTER_USER, password, name)
+            yield cls(state, server, mark)
         finally:
             mariadb.stop(state)
 
@@ -126,7 +219,7 @@ class _Sample:
         self._client("mariadb", name, sent=dump)
         shutil.rmtree(self._folder)
         self._folder.mkdir()
-        _tar("-xzf", self._state / "downloaded-volume.tgz", "-C", self._folder)
+        _tar("-xpzf", self._state / "downloaded-volume.tgz", "-C", self._folder)
         with self._server.connect() as connection:
             return self._before.differences(site.fingerprint(connection, name, self._folder))
 
@@ -145,25 +238,47 @@ class _Sample:
 
 
 def _remove(stack: Stack, name: str, say: Say) -> None:
-    """Deletes the stack, and the bucket and the user pool that it would keep."""
-    say(f"removing {name}")
-    try:
+    """Deletes the stack, its secrets, and the bucket and the user pool that it would keep.
+
+    Tries all of it whatever fails; raises SystemExit, which names what is left.
+    """
+    say(f"removing {name}; the network interfaces of functions in a VPC can take 45 minutes")
+    stack.secret_prefix = f"{name}/"
+    kept: list[tuple[str, str]] = []
+    left: list[str] = []
+
+    @contextmanager
+    def trying(what: str) -> Iterator[None]:
+        try:
+            yield
+        except (BotoCoreError, ClientError) as error:
+            if not any(gone in str(error) for gone in _GONE):
+                left.append(f"{what} ({error})")
+
+    with trying(f"whatever stack {name} would keep"):
         kept = stack.kept_by_deletion(stack_name=name)
-    except ClientError:
-        kept = []  # it was refused before there was a stack
-    stack.delete(stack_name=name)
+    with trying(f"the stack {name}"):
+        stack.delete(stack_name=name)
+    with trying(f"the secrets whose names begin with {name}/"):
+        stack.delete_secrets()
     for kind, physical in kept:
-        if kind == "AWS::S3::Bucket":
-            s3 = stack.client("s3")
-            for page in s3.get_paginator("list_object_versions").paginate(Bucket=physical):
-                for version in page.get("Versions", []) + page.get("DeleteMarkers", []):
-                    s3.delete_object(
-                        Bucket=physical, Key=version["Key"], VersionId=version["VersionId"]
-                    )
-            s3.delete_bucket(Bucket=physical)
-        else:
-            stack.client("cognito-idp").delete_user_pool(UserPoolId=physical)
-    stack.delete_secrets()
+        with trying(f"{kind} {physical}"):
+            if kind == "AWS::S3::Bucket":
+                _delete_bucket(stack.client("s3"), physical)
+            else:
+                stack.client("cognito-idp").delete_user_pool(UserPoolId=physical)
+    if left:
+        raise SystemExit("these could not be removed, do it by hand: " + "; ".join(left))
+
+
+_GONE = ("does not exist", "NoSuchBucket", "ResourceNotFoundException")
+
+
+def _delete_bucket(s3: Any, bucket: str) -> None:
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        for version in page.get("Versions", []) + page.get("DeleteMarkers", []):
+            s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
+    s3.delete_bucket(Bucket=bucket)
 
 
 def _succeeded(api: Api, answer: Answer) -> dict[str, Any]:
@@ -186,11 +301,12 @@ def _upload(api: Api, files: Path) -> str:
         capture_output=True,
         text=True,
         check=False,
+        timeout=_UPLOADED_WITHIN,
     )
     if done.returncode:
         raise SystemExit(f"the upload failed: {done.stdout}{done.stderr}")
     listed = api.call("GET", "/backup/list").json()["backups"]
-    return str(listed[0]["backupId"])
+    return str(next(it["backupId"] for it in listed if it["type"] == "Uploaded"))
 
 
 def _tar(*arguments: str | Path) -> bytes:

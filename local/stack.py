@@ -21,7 +21,7 @@ from local.database import Database
 
 PROJECT = Path(__file__).resolve().parent.parent
 STACK_NAME = "lcp-backup"
-_DELETED_WITHIN = 900
+_DELETED_WITHIN = 3600
 """Seconds. On AWS a function in a VPC gives its network interfaces back slowly."""
 _SECRETS = {
     "LCP_MASTER_USER_PASSWORD",
@@ -57,6 +57,8 @@ class Stack:
         self.folder = folder
         self.token = secrets.token_hex(16)
         self.users: dict[str, User] = {}
+        self.secret_prefix = ""
+        """How the names of the secrets begin that deployments make."""
         self._secret_arns: dict[str, str] = {}
 
     @classmethod
@@ -192,12 +194,17 @@ class Stack:
     def reasons(self, stack_name: str = STACK_NAME) -> str:
         """What CloudFormation says of all that failed in a stack."""
         try:
-            events = self.client("cloudformation").describe_stack_events(StackName=stack_name)
+            pages = self.client("cloudformation").get_paginator("describe_stack_events")
+            events = [
+                event
+                for page in pages.paginate(StackName=stack_name)
+                for event in page["StackEvents"]
+            ]
         except ClientError:
             return ""  # it was refused before there was a stack
         return "\n".join(
             f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
-            for event in events["StackEvents"]
+            for event in events
             if event["ResourceStatus"].endswith("_FAILED") and event.get("ResourceStatusReason")
         )
 
@@ -217,14 +224,20 @@ class Stack:
             for page in pages.paginate(StackName=stack_name)
             for resource in page["StackResourceSummaries"]
             if resource["ResourceType"] in {"AWS::S3::Bucket", "AWS::Cognito::UserPool"}
+            # It has none before it is made, and a first deployment that failed has deleted it.
+            and resource.get("PhysicalResourceId")
+            and resource["ResourceStatus"] != "DELETE_COMPLETE"
         ]
 
     def delete_secrets(self) -> None:
-        """Deletes the secrets that deployments made, with no way back."""
+        """Deletes the secrets that deployments made under this prefix, with no way back."""
+        assert self.secret_prefix, "without one, they are not told from others"
         client = self.client("secretsmanager")
-        while self._secret_arns:
-            _, arn = self._secret_arns.popitem()
-            client.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
+        for page in client.get_paginator("list_secrets").paginate():
+            for found in page["SecretList"]:
+                if found["Name"].startswith(self.secret_prefix):
+                    client.delete_secret(SecretId=found["ARN"], ForceDeleteWithoutRecovery=True)
+        self._secret_arns.clear()
 
     def describe(self, *, stack_name: str = STACK_NAME) -> dict[str, Any]:
         """What a client needs to know, as `.local/stack.json` holds it."""
@@ -287,7 +300,7 @@ class Stack:
         client = self.client("secretsmanager")
         if variable not in self._secret_arns:
             created = client.create_secret(
-                Name=f"{variable}-{secrets.token_hex(4)}", SecretString=value
+                Name=f"{self.secret_prefix}{variable}-{secrets.token_hex(4)}", SecretString=value
             )
             self._secret_arns[variable] = created["ARN"]
         else:

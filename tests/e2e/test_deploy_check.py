@@ -91,11 +91,35 @@ def test_the_check_does_the_round_trip_and_leaves_nothing_in_the_account(
     assert left_of_checks(deployed) == before
 
 
-@pytest.mark.parametrize("variable", ["STACK_DATABASE_URL", "LCP_BACKUP_FOLDER"])
-def test_nothing_is_overwritten_that_was_not_named_for_it(
-    account: Account, tmp_path: Path, variable: str
+def test_a_check_whose_deployment_fails_leaves_nothing_either(
+    deployed: Deployed, account: Account, tmp_path: Path
 ) -> None:
-    named = account.variables[variable]
-    done = account.check(tmp_path / "state", **{variable: named.replace(MARK, "lportal")})
+    before = left_of_checks(deployed)
+    done = account.check(tmp_path / "state", LCP_SUBNET_IDS="subnet-0123456789abcdef0")
     assert done.returncode != 0
-    assert f"{MARK} has to be in its name" in done.stderr
+    assert "SecurityGroupIds" in done.stderr, done.stdout + done.stderr
+    assert "could not be removed" not in done.stderr
+    assert left_of_checks(deployed) == before
+    assert not (tmp_path / "state.unfinished").exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("STACK_DATABASE_URL", "mysql://u:p@127.0.0.1:3306/lportal", "has to be in its name"),
+        ("LCP_BACKUP_FOLDER", "/mnt/liferay/data", "has to be in its name"),
+        ("LCP_BACKUP_FOLDER", f"/mnt/{MARK}/data", "has to be in its name"),
+        ("LCP_FILE_SYSTEM_MOUNT_PATH", "{folder}", "has to be in its name"),
+        ("LCP_DBNAME", "lportal", "LCP_DBNAME cannot be set"),
+        ("LCP_USER_POOL_ID", "eu-central-1_abcdefghi", "LCP_USER_POOL_ID cannot be set"),
+        ("LCP_BACKUP_OBJECT_LOCK", "COMPLIANCE", "LCP_BACKUP_OBJECT_LOCK cannot be set"),
+    ],
+)
+def test_nothing_is_overwritten_that_was_not_named_for_it(
+    account: Account, tmp_path: Path, variable: str, value: str, says: str
+) -> None:
+    value = value.format(folder=account.variables["LCP_BACKUP_FOLDER"])
+    done = account.check(tmp_path / "state", **{variable: value})
+    assert done.returncode != 0
+    assert says in done.stderr
+    assert "sam build" not in done.stdout
