@@ -126,11 +126,11 @@ def _checked(variables: dict[str, str], database: Database) -> dict[str, str]:
             f"{', '.join(others)} cannot be set for this check, which takes only what says how to"
             f" reach the database and the folder: {', '.join(sorted(_TAKEN))}"
         )
-    folder = variables.get("LCP_BACKUP_FOLDER", "")
-    mount = variables.get("LCP_FILE_SYSTEM_MOUNT_PATH", _MOUNT_PATH)
+    folder = PurePosixPath(variables.get("LCP_BACKUP_FOLDER", ""))
+    mount = PurePosixPath(variables.get("LCP_FILE_SYSTEM_MOUNT_PATH", _MOUNT_PATH))
     for what, name in (
         ("database", database.name),
-        ("folder (LCP_BACKUP_FOLDER)", "" if folder == mount else PurePosixPath(folder).name),
+        ("folder (LCP_BACKUP_FOLDER)", "" if folder == mount else folder.name),
     ):
         if MARK not in name:
             raise SystemExit(

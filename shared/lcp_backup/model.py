@@ -229,6 +229,14 @@ class RunId(Document):
             ) from None
         return cls(started_at=started_at, kind=kind, token=match["token"])
 
+    @classmethod
+    def find(cls, text: str) -> Self | None:
+        """Reads a name that may be somebody else's object's; None when it is no id."""
+        try:
+            return cls.parse(text)
+        except InvalidRequest:
+            return None
+
     def __str__(self) -> str:
         return f"{self.started_at.strftime(_RUN_TIME)}-{self.kind}-{self.token}"
 

@@ -109,7 +109,7 @@ def test_a_check_whose_deployment_fails_leaves_nothing_either(
         ("STACK_DATABASE_URL", "mysql://u:p@127.0.0.1:3306/lportal", "has to be in its name"),
         ("LCP_BACKUP_FOLDER", "/mnt/liferay/data", "has to be in its name"),
         ("LCP_BACKUP_FOLDER", f"/mnt/{MARK}/data", "has to be in its name"),
-        ("LCP_FILE_SYSTEM_MOUNT_PATH", "{folder}", "has to be in its name"),
+        ("LCP_FILE_SYSTEM_MOUNT_PATH", "{folder}/", "has to be in its name"),
         ("LCP_DBNAME", "lportal", "LCP_DBNAME cannot be set"),
         ("LCP_USER_POOL_ID", "eu-central-1_abcdefghi", "LCP_USER_POOL_ID cannot be set"),
         ("LCP_BACKUP_OBJECT_LOCK", "COMPLIANCE", "LCP_BACKUP_OBJECT_LOCK cannot be set"),

@@ -53,7 +53,7 @@ def pool_of(hands: Hands, size: int) -> ConnectionPool[Hand]:
     return ConnectionPool(size, hands.connect, hands.kill, hands.check)
 
 
-def test_every_task_is_done_once_the_crew_is_drained(hands: Hands) -> None:
+def test_every_task_is_done_once_the_pool_is_drained(hands: Hands) -> None:
     done: list[int] = []
     with pool_of(hands, 3) as pool:
         for number in range(100):

@@ -1,11 +1,9 @@
 """What routes depend on: the backend, and a caller who may."""
 
-from contextlib import suppress
 from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request
 
-from lcp_backup.errors import InvalidRequest
 from lcp_backup.model import BackupId, RunId
 from lcp_backup_api import identity
 from lcp_backup_api.backend import Backend
@@ -43,9 +41,7 @@ def _next(
 ) -> str | None:
     if next is None:
         return None
-    with suppress(InvalidRequest):
-        return str(RunId.parse(next))
-    return str(BackupId.parse(next))
+    return str(RunId.find(next) or BackupId.parse(next))
 
 
 TheBackend = Annotated[Backend, Depends(_backend)]

@@ -10,7 +10,7 @@ from lcp_backup.catalog.backups import BackupLock, Backups
 from lcp_backup.catalog.keys import Keys
 from lcp_backup.catalog.lease import StoredLease
 from lcp_backup.catalog.pause import StoredPause
-from lcp_backup.catalog.runs import Runs
+from lcp_backup.catalog.runs import TIME_DIGITS, Runs
 from lcp_backup.catalog.uploads import StoredUploads
 from lcp_backup.errors import NotFound
 from lcp_backup.model import Manifest, Run, RunKind, RunState
@@ -21,7 +21,6 @@ type Clock = Callable[[], datetime]
 
 _SLOT_AT_END = re.compile(r"-(?P<day>[0-9]{8})(?P<minute>[0-9]{4})$")
 """How ids of backups end, and those of runs do not."""
-_TIME_DIGITS = len("YYYYMMDDTHHMMSS")
 
 
 def utc_now() -> datetime:
@@ -110,5 +109,5 @@ def _is_of_backup(record_id: str) -> bool:
 def _place(record_id: str) -> tuple[str, str]:
     """Where the id of a backup or of a run stands among both: at its time, and there by itself."""
     slot = _SLOT_AT_END.search(record_id)
-    moment = f"{slot['day']}T{slot['minute']}00" if slot else record_id[:_TIME_DIGITS]
+    moment = f"{slot['day']}T{slot['minute']}00" if slot else record_id[:TIME_DIGITS]
     return moment, record_id

@@ -10,12 +10,12 @@ from itertools import islice
 
 from lcp_backup.aws.s3 import LISTED_AT_ONCE, ObjectStore
 from lcp_backup.catalog.keys import Keys
-from lcp_backup.errors import InvalidRequest, NotFound, ObjectNotFound, RestoredInPart
+from lcp_backup.errors import NotFound, ObjectNotFound, RestoredInPart
 from lcp_backup.model import Run, RunId, RunKind, RunState
 
 _DAY = re.compile(r"[0-9]{8}")
 _DAYS_AT_ONCE = 16
-_TIME_DIGITS = len("YYYYMMDDTHHMMSS")
+TIME_DIGITS = len("YYYYMMDDTHHMMSS")
 
 
 class Runs:
@@ -70,6 +70,8 @@ class Runs:
     def ids(self, *, before: str | None = None) -> Iterator[str]:
         """The ids of all runs, newest first; with `before` (an id, or how one begins) older ones.
 
+        What is no run was put there by somebody else: its name is left out.
+
         Taken only as they are needed: a listing of all records would be most of a page's time.
         """
         days = [day for day in self._store.names(self._keys.runs, "T") if _DAY.fullmatch(day)]
@@ -81,7 +83,7 @@ class Runs:
                 listed = list(pool.map(lambda day: self._some(f"{day}T"), some))
             for day, found in zip(some, listed, strict=True):
                 for run_id in self._below(f"{day}T", found, before):
-                    if (before is None or run_id < before) and _is_run_id(run_id):
+                    if (before is None or run_id < before) and RunId.find(run_id):
                         yield run_id
             at_once = min(2 * at_once, _DAYS_AT_ONCE)
 
@@ -94,7 +96,7 @@ class Runs:
         """The ids that begin so, newest first; `some` is what `_some` found of them."""
         if len(some) < LISTED_AT_ONCE:
             yield from reversed(some)
-        elif len(start) == _TIME_DIGITS:  # more in one second than one answer holds
+        elif len(start) == TIME_DIGITS:  # more in one second than one answer holds
             names = self._store.names(f"{self._keys.runs}{start}", ".json")
             yield from sorted((f"{start}{name}" for name in names), reverse=True)
         else:
@@ -118,10 +120,7 @@ class Runs:
         `also_incomplete`: also those of a selection, and those that ended half-way.
         """
         for run_id in self.ids():
-            try:
-                named = RunId.parse(run_id)
-            except InvalidRequest:  # somebody else's object
-                continue
+            named = RunId.parse(run_id)
             if named.kind is not RunKind.RESTORE:
                 continue
             # The id tells the time, so that no older record is opened.
@@ -139,12 +138,3 @@ class Runs:
     def delete(self, run_ids: list[str]) -> None:
         """Deletes runs' records."""
         self._store.delete([self._keys.of_run(run_id) for run_id in run_ids])
-
-
-def _is_run_id(text: str) -> bool:
-    """Whether a name is a run's, and no object that somebody else put there."""
-    try:
-        RunId.parse(text)
-    except InvalidRequest:
-        return False
-    return True

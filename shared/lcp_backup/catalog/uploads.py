@@ -10,7 +10,7 @@ from datetime import timedelta
 from lcp_backup.aws.s3 import ObjectStore, StoredPart
 from lcp_backup.aws.s3_reader import ObjectReader
 from lcp_backup.catalog.keys import Keys
-from lcp_backup.errors import InvalidRequest, NotFound, ObjectNotFound, UnknownFormat
+from lcp_backup.errors import NotFound, ObjectNotFound, UnknownFormat
 from lcp_backup.model import ArchiveKind, RunId, RunKind, Upload
 
 _RECORD = "upload.json"
@@ -110,7 +110,5 @@ class StoredUploads:
 
 
 def _is_upload_id(text: str) -> bool:
-    try:
-        return RunId.parse(text).kind is RunKind.UPLOAD
-    except InvalidRequest:
-        return False
+    named = RunId.find(text)
+    return named is not None and named.kind is RunKind.UPLOAD

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from lcp_backup.catalog import Catalog
-from lcp_backup.errors import InvalidRequest, NotFound, UnknownFormat
+from lcp_backup.errors import NotFound, UnknownFormat
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.model import Run, RunError, RunId, RunKind, RunState
 from lcp_backup.settings import Settings
@@ -156,10 +156,7 @@ def _settle_runs(
     old: list[str] = []
     died: list[str] = []
     for run_id in catalog.runs.ids():
-        try:
-            started = RunId.parse(run_id).started_at
-        except InvalidRequest:  # somebody else's object
-            continue
+        started = RunId.parse(run_id).started_at
         if started > now - DEAD_AFTER:
             continue
         if started < now - RUNS_KEPT:
