@@ -23,6 +23,7 @@ from lcp_backup.errors import (
     RunIsOver,
     StorageError,
 )
+from lcp_backup.jobs import active_run
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.queued_run import queued, succeeded_before
 from lcp_backup.model import RunKind, RunState
@@ -343,3 +344,22 @@ def test_a_run_that_slept_until_another_delivery_took_it_over_does_not_end_its_r
     assert catalog.runs.get(run.id).state is RunState.RUNNING
     second.__exit__(None, None, None)
     assert catalog.runs.get(run.id).state is RunState.SUCCEEDED
+
+
+def test_a_failure_is_counted_and_announced_once(
+    catalog: Catalog,
+    telemetry: Telemetry,
+    announced: list[tuple[str, dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted: list[dict[str, float]] = []
+    monkeypatch.setattr(telemetry, "count", lambda **values: counted.append(values))
+    active = ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE)
+    with pytest.raises(ArchiveDamaged):
+        with active_run.announced(
+            active, telemetry, metric="CreateFailure", failed="Backup Failed"
+        ):
+            raise ArchiveDamaged("segment 3 is not what was written")
+    assert counted == [{"CreateFailure": 1}]
+    [(event, detail)] = announced
+    assert (event, detail["error"]) == ("Backup Failed", "archive-damaged")

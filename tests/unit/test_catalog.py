@@ -329,3 +329,11 @@ def test_a_renewed_lease_stands(catalog: Catalog, clock: SettableClock) -> None:
         held.renew()
     with pytest.raises(LeaseHeld, match="run long"):
         catalog.lease.acquire("other", RunKind.CREATE, None, TERM)
+
+
+def test_what_is_no_run_is_passed_over(catalog: Catalog, store: ObjectStore) -> None:
+    run = catalog.runs.queue(catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, None)
+    for name in (f"{run.id} (copy)", "20261123T000000-notes"):
+        store.put(f"acme/prd/runs/{name}.json", b"put here by hand")
+    assert list(catalog.runs.ids()) == [run.id]
+    assert list(catalog.runs.restores()) == []
