@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal, get_args
 
-from isal import igzip_lib
+from isal import isal_zlib
 from pydantic import ValidationError
 
 from lcp_backup.archive.deflate import inflate_stream
@@ -28,8 +28,10 @@ _WRITE_SIZE = 256 << 10
 _READ_SIZE = 1 << 20
 _MAX_LINE = 64 << 20
 """Far beyond what a line of members can take; a line without an end stops here."""
+_MEMBERS = b'{"members":['
 _MEMBERS_IN_LINE = 1000
 _LEVEL = 2
+_GZIP = 31
 _TYPES: Final = frozenset(get_args(MemberType.__value__))
 _NUMBERS = slice(2, 12)
 """The fields of a member that are whole numbers."""
@@ -64,7 +66,7 @@ class IndexWriter:
 
     def __init__(self, sink: ByteSink, archive_name: str, sources: Sequence[str] = ()) -> None:
         self._sink = sink
-        self._deflate = igzip_lib.IgzipCompressor(_LEVEL, igzip_lib.COMP_GZIP)
+        self._deflate = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP)
         self._waiting: list[bytes] = []
         self._waiting_size = 0
         self._sha256 = hashlib.sha256()
@@ -176,19 +178,33 @@ class IndexReader:
 
     def lines(self) -> Iterator[Segment | list[IndexedMember]]:
         """Every line between header and trailer, in their order."""
+        return self._parsed_lines(with_members=True)
+
+    def segments(self) -> Iterator[Segment]:
+        """Every segment; what stands between them is passed over, and only its SHA-256 checked."""
+        for line in self._parsed_lines(with_members=False):
+            if isinstance(line, Segment):
+                yield line
+
+    def _parsed_lines(self, *, with_members: bool) -> Iterator[Segment | list[IndexedMember]]:
         line = next(self._lines, None)
         while line is not None:
             following = next(self._lines, None)
             if following is None:
                 break
             self._number += 1
-            yield self._members_of(line) if line.startswith(b'{"members":[') else self._segment(line)
+            if not line.startswith(_MEMBERS):
+                yield self._segment(line)
+            elif with_members:
+                yield self._members_of(line)
             line = following
         if line is None:
             raise ArchiveDamaged(f"{self._what} is cut short: it ends after its header")
         trailer = self._parsed(IndexTrailer, line)
-        known = (trailer.segments, trailer.members)
-        if known != (self._segments, self._members) or trailer.size < (self._end or 0):
+        all_came = trailer.segments == self._segments and (
+            not with_members or trailer.members == self._members
+        )
+        if not all_came or trailer.size < (self._end or 0):
             raise ArchiveDamaged(
                 f"{self._what} is not whole: it lists {self._segments} segments up to byte"
                 f" {self._end or 0} with {self._members} members, and announces"
@@ -243,9 +259,9 @@ def read_index(
 
     Arguments, promises and errors are those of IndexReader.
     """
-    for line in IndexReader(source, archive_name=archive_name, sha256=sha256).lines():
-        if isinstance(line, Segment) and not line.source:
-            yield line
+    for segment in IndexReader(source, archive_name=archive_name, sha256=sha256).segments():
+        if not segment.source:
+            yield segment
 
 
 def read_members(
@@ -280,7 +296,7 @@ def _member(fields: list[Any], *, careful: bool) -> IndexedMember:
     if len(fields) > len(IndexedMember._fields):
         fields = fields[: len(IndexedMember._fields)]
     member = IndexedMember(*fields)
-    name = member.name
+    name: Any = member.name
     if type(name) is not str:
         member = member._replace(name=os.fsdecode(base64.b64decode(name["base64"], validate=True)))
     elif careful:
@@ -289,7 +305,7 @@ def _member(fields: list[Any], *, careful: bool) -> IndexedMember:
         member.type not in _TYPES
         or type(member.more) is not int
         or not (member.sha256 is None or type(member.sha256) is str)
-        or not all(type(it) is int for it in member[_NUMBERS])
+        or not all(type(it) is int for it in fields[_NUMBERS])
     ):
         raise ValueError("a member is no list of a name, a type, and whole numbers")
     return member

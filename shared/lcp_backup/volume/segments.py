@@ -55,6 +55,8 @@ class TarSegments:
         self._check = check
         self._number = writer.segments
         self._open: IndexedMember | None = None
+        self._used = 0
+        self._members = 0
         self._start()
 
     def begin(self, name: str, kind: tar.MemberKind, attributes: Attributes, target: str) -> None:
