@@ -29,7 +29,7 @@ from lcp_backup.aws.s3_bucket import (
 )
 from lcp_backup.aws.s3_reader import ObjectReader
 from lcp_backup.aws.s3_writer import ObjectWriter
-from lcp_backup.errors import ObjectNotFound, PreconditionFailed, StorageError
+from lcp_backup.errors import PreconditionFailed, StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

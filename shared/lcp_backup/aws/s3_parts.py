@@ -1,7 +1,7 @@
 """How what an object is made of, bytes and ranges of other objects, is cut into parts for S3.
 
-Of a multipart upload, S3 takes at most 10,000 parts, each of 5 MiB to 5 GiB, and only the last may be
-shorter. https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+Of a multipart upload, S3 takes at most 10,000 parts, each of 5 MiB to 5 GiB, and only the last may
+be shorter. https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 """
 
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ SMALLEST_PART = 5 * MIB
 """S3's limit, for all parts but the last."""
 FIRST_PART_SIZE = 8 * MIB
 LARGEST_COPY = 1024 * MIB
-"""Bytes that S3 is asked to copy at once. It would take 5 GiB; but it answers when it has copied them,
-the client waits for a minute, and smaller ones are copied side by side."""
+"""Bytes that S3 is asked to copy at once, at most. It would take 5 GiB; but it answers when it has
+copied them, the client waits for a minute, and smaller ones are copied side by side."""
 PARTS_PER_DOUBLING = 1000
 MAX_PARTS = 10_000
 """S3's limit on the parts of one multipart upload."""
@@ -81,8 +81,9 @@ class PartCutter:
         All methods: the parts have to be taken before the next call. What is fetched raises what
         its source raises.
         """
-        yield from self._end_range(is_last=False)
-        yield from self._fill(data)
+        if data:
+            yield from self._end_range(is_last=False)
+            yield from self._fill(data)
 
     def append(self, source: ObjectReader, offset: int, length: int) -> Iterator[tuple[int, Part]]:
         """Appends `length` bytes of another object, from `offset`."""

@@ -82,7 +82,7 @@ class ObjectWriter:
         self._check_open()
         if data:
             self._begin(takes_head=True)
-            self._take(self._cutter.write(data))
+        self._take(self._cutter.write(data))
 
     def append(self, source: Readable, offset: int, length: int) -> None:
         """Appends bytes that lie in another object; blocks and raises like `write`.
@@ -113,7 +113,8 @@ class ObjectWriter:
         self._check_open()
         if head and self._takes_head is False:
             raise ValueError("an object that begins with bytes of another one takes no head")
-        parts = list(self._cutter.end())
+        with self._failing_for_good():
+            parts = list(self._cutter.end())
         bodies = [body for _, body in parts if isinstance(body, bytes)]
         if self._multipart_id is None and len(bodies) == len(parts):
             self._closed = True
@@ -136,7 +137,7 @@ class ObjectWriter:
         if self._first is not None:
             self._send(1, head + self._first)
         sent = sorted((part.result() for part in self._parts), key=lambda p: p["PartNumber"])
-        multipart_id = self._multipart_id or ""
+        multipart_id = self._begun_multipart()
         self._publish(
             "complete",
             lambda: self._client.complete_multipart_upload(
@@ -213,14 +214,19 @@ class ObjectWriter:
             yield from self._cutter.write(data)
 
     def _take(self, parts: Iterable[tuple[int, Part]]) -> None:
-        try:
+        with self._failing_for_good():
             for number, part in parts:
                 if number == 1 and isinstance(part, bytes):
                     self._first = part
                 else:
                     self._send(number, part)
+
+    @contextmanager
+    def _failing_for_good(self) -> Iterator[None]:
+        """After a failure bytes are missing: nothing may make an object of those that follow."""
+        try:
+            yield
         except Exception as error:
-            # Bytes are missing from here on, so nothing that follows may make an object of it.
             self._failure = error
             raise
 
@@ -229,6 +235,13 @@ class ObjectWriter:
             raise StorageError(f"{self._where} would need more than {MAX_PARTS} parts")
         if self._failure is not None:
             raise self._failure
+        multipart_id = self._begun_multipart()
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="s3-part")
+        self._places.acquire()
+        self._parts.append(self._pool.submit(self._travel, multipart_id, number, part))
+
+    def _begun_multipart(self) -> str:
         if self._multipart_id is None:
             with self._bucket.errors_for("start the multipart upload of", self._key):
                 self._multipart_id = self._client.create_multipart_upload(
@@ -242,10 +255,7 @@ class ObjectWriter:
                     ChecksumAlgorithm="CRC32",
                     **lock_arguments(self._lock),
                 )["UploadId"]
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="s3-part")
-        self._places.acquire()
-        self._parts.append(self._pool.submit(self._travel, self._multipart_id, number, part))
+        return self._multipart_id
 
     def _travel(self, multipart_id: str, number: int, part: Part) -> CompletedPartTypeDef:
         try:
