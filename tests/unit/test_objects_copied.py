@@ -10,12 +10,12 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from tests.buffers import Buffer
 
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.aws.s3_bucket import ObjectLock
 from lcp_backup.aws.s3_parts import FIRST_PART_SIZE, MIB
 from lcp_backup.errors import ObjectNotFound, PreconditionFailed, StorageError
-from tests.buffers import Buffer
 from tests.unit.conftest import BUCKET, SettableClock
 
 if TYPE_CHECKING:

@@ -139,6 +139,7 @@ class ArchiveWriter:
         chunks: Sequence[Raw],
         *,
         members: int = 0,
+        first: int = 0,
         section: Section | None = None,
         table: str | None = None,
     ) -> None:
@@ -146,7 +147,7 @@ class ArchiveWriter:
 
         Args:
             chunks: the segment's raw bytes in order; they must not change any more.
-            members, section, table: what it holds, for the index (`segment.Segment`).
+            members, first, section, table: what it holds, for the index (`segment.Segment`).
 
         Raises what the sink raises, also for an earlier segment.
         """
@@ -161,6 +162,7 @@ class ArchiveWriter:
             raw_size=size,
             sha256="",
             members=members,
+            first=first,
             section=section,
             table=table,
         )
@@ -175,7 +177,9 @@ class ArchiveWriter:
         self._index.add_member(member)
 
     def list_segment(self, segment: Segment) -> None:
-        """Lists a segment of a source."""
+        """Lists a segment of a source; behind all of the archive's own, so none may follow."""
+        while self._waiting:
+            self._write_next()
         self._index.add(segment)
 
     def copy(self, source: RangeSource, segment: Segment) -> None:
