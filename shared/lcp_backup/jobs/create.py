@@ -31,6 +31,7 @@ from lcp_backup.jobs.archives import open_archive, read_back_or_describe
 from lcp_backup.jobs.new_volume import NewVolume, check_sources, store_volume
 from lcp_backup.jobs.queued_run import end_queued, queued, succeeded_before
 from lcp_backup.jobs.side_by_side import Check, side_by_side
+from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import (
     Archive,
     ArchiveKind,
@@ -110,9 +111,8 @@ def create_backup(
         while (
             published := _wait_for_other_delivery(catalog, str(backup_id), timing, pause)
         ) is None:
-            active = ActiveRun(
-                catalog, telemetry, RunKind.CREATE, str(backup_id), timing, run_id=request.run_id
-            )
+            stored = NewRun(catalog, RunKind.CREATE, str(backup_id), run_id=request.run_id)
+            active = ActiveRun(stored, telemetry, timing)
             try:
                 return _result(_publish(active, capture, catalog, telemetry), created=True)
             except LeaseHeld as held:

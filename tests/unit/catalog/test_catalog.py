@@ -322,6 +322,54 @@ def test_a_dead_runs_lease_is_taken_over_after_it_expires_and_its_run_finds_out(
         catalog.lease.acquire("third", RunKind.CREATE, None, TERM)
 
 
+def test_processes_of_one_run_renew_its_lease_side_by_side(
+    catalog: Catalog, clock: SettableClock
+) -> None:
+    first = catalog.lease.acquire("long", RunKind.RESTORE, None, TERM)
+    second = catalog.lease.take_up("long", TERM)
+    for held in (first, second, first):
+        clock.pass_by(timedelta(seconds=100))
+        held.renew()
+    with pytest.raises(LeaseHeld, match="long"):
+        catalog.lease.acquire("other", RunKind.CREATE, None, TERM)
+    # The tag of the second is an old one by now, and yet it gives the lease back for good.
+    second.release()
+    with pytest.raises(LeaseLost, match="another process ended the run"):
+        first.renew()
+    first.release()
+    catalog.lease.acquire("other", RunKind.CREATE, None, TERM)
+
+
+def test_a_lease_is_taken_up_by_its_own_run_only_and_late_only_if_nobody_had_it_since(
+    catalog: Catalog, clock: SettableClock
+) -> None:
+    with pytest.raises(LeaseLost):
+        catalog.lease.take_up("long", TERM)
+    catalog.lease.acquire("long", RunKind.RESTORE, None, TERM)
+    with pytest.raises(LeaseLost):
+        catalog.lease.take_up("other", TERM)
+    clock.pass_by(2 * TERM)
+    catalog.lease.take_up("long", TERM)
+    with pytest.raises(LeaseHeld, match="long"):
+        catalog.lease.check_is_free()
+    clock.pass_by(TERM)
+    catalog.lease.acquire("other", RunKind.CREATE, None, TERM).release()
+    with pytest.raises(LeaseLost):
+        catalog.lease.take_up("long", TERM)
+
+
+def test_a_second_delivery_takes_another_lease_though_it_is_the_same_run(
+    catalog: Catalog, clock: SettableClock
+) -> None:
+    first = catalog.lease.acquire("long", RunKind.RESTORE, None, TERM)
+    clock.pass_by(TERM)
+    second = catalog.lease.acquire("long", RunKind.RESTORE, None, TERM)
+    with pytest.raises(LeaseLost):
+        first.renew()
+    first.release()
+    second.renew()
+
+
 def test_a_renewed_lease_stands(catalog: Catalog, clock: SettableClock) -> None:
     held = catalog.lease.acquire("long", RunKind.CREATE, None, TERM)
     for _ in range(5):
