@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from local import site
 from local.stack import DeploymentFailed, FunctionError
-from tests.e2e.conftest import NEVER, Deployed
+from tests.support.deployed import NEVER, Deployed
 
 
 def scheduled(time_: str) -> dict[str, Any]:

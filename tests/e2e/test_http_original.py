@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from local.api import curl
-from tests.e2e.conftest import NEVER, Deployed
+from tests.support.deployed import NEVER, Deployed
 
 # As the original has them, with a backslash at the end of each line that goes on.
 DOWNLOAD_DATABASE = r"""

@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 from local import emulator
 from local.api import curl
 from local.emulator import ALLOWED
-from tests.e2e.conftest import Deployed
+from tests.support.deployed import Deployed
 
 FUNCTIONS = ("Api", "Cleanup", "Create", "Restore", "Schedules", "Upload", "Watch")
 

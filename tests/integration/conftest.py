@@ -41,8 +41,7 @@ _FAST_MARIADB = [*_FAST[:-1], "--innodb-flush-method=nosync"]
 
 _HERE = Path(__file__).parent
 _OF_EVERY_VERSION = {
-    _HERE / "database" / name
-    for name in ("test_dump.py", "test_roundtrip.py", "test_rows.py")
+    _HERE / "database" / name for name in ("test_dump.py", "test_roundtrip.py", "test_rows.py")
 }
 """What a dump says and how it is read differs between versions of one server."""
 

@@ -2,9 +2,7 @@
 
 import re
 import shutil
-import signal
 import threading
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -27,7 +25,7 @@ from lcp_backup.errors import (
 )
 from lcp_backup.model import RunKind, RunState
 from lcp_backup.volume.pack import pack
-from tests.integration.jobs.conftest import BACKUP_ID, SLOT, JobSite
+from tests.support.job_site import BACKUP_ID, INDEX_END, SLOT, JobSite, kill_when
 
 
 def test_a_dump_that_is_killed_half_way_publishes_nothing(
@@ -163,16 +161,7 @@ def test_s3_that_stays_broken_publishes_nothing(
     mariadb_site.assert_nothing_published()
 
 
-INDEX_END = "lcp_backup.archive.index:IndexWriter.end"
 SWAP = "lcp_backup.database.staged_schema:StagedDatabase.swap"
-
-
-def kill_when(condition: Callable[[], bool], process: Any) -> None:
-    while not condition():
-        assert process.poll() is None, f"it ended before it was killed: {process.communicate()}"
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
 
 
 def test_a_create_that_is_killed_is_made_by_the_next_delivery(job_site: JobSite) -> None:
