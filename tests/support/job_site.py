@@ -24,7 +24,7 @@ from lcp_backup.requests import CleanupRequest, CreateRequest, RestoreRequest
 from lcp_backup.service import Service, deadline
 from lcp_backup.settings import Settings
 from local import emulator, site
-from tests.integration.conftest import DatabaseServer
+from tests.support.servers import DatabaseServer
 
 SLOT = "2026-11-20T00:15:00Z"
 

@@ -14,8 +14,8 @@ from lcp_backup.database.staged_schema import (
     IndexedDump,
     StreamedDump,
 )
-from tests.integration.conftest import DatabaseServer
 from tests.support.buffers import Buffer
+from tests.support.servers import DatabaseServer
 
 _FLAGS = [
     "--databases",

@@ -12,7 +12,7 @@ from tests.integration.attacks.memory_s3 import MemoryS3, NoEvents
 from tests.integration.attacks.road import Road
 from tests.integration.attacks.servers import rds_like
 from tests.integration.attacks.world import World
-from tests.integration.conftest import _FLAVOURS
+from tests.support.servers import FLAVOURS
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -101,7 +101,7 @@ def roads(
     return Roads(worlds, tmp_path_factory)
 
 
-@pytest.fixture(scope="module", params=_FLAVOURS, ids=str)
+@pytest.fixture(scope="module", params=FLAVOURS, ids=str)
 def flavour(request: pytest.FixtureRequest) -> Flavour:
     """Each kind of server in turn."""
     return Flavour(request.param)

@@ -32,7 +32,7 @@ from tests.integration.attacks.servers import (
     SITE_PASSWORD,
     SITE_USER,
 )
-from tests.integration.conftest import DatabaseServer
+from tests.support.servers import DatabaseServer
 
 
 @dataclass

@@ -12,9 +12,9 @@ from lcp_backup.database.endpoint import Flavour, connect
 from lcp_backup.database.sql import execute
 from lcp_backup.database.staged_schema import Loaded, StagedDatabase
 from lcp_backup.errors import ArchiveRefused, Conflict, DatabaseError, LoadFailed
-from tests.integration.conftest import DatabaseServer
 from tests.support.child_process import in_process
 from tests.support.own_dumps import OwnDump, dump
+from tests.support.servers import DatabaseServer
 
 _SITE = """
 SET NAMES utf8mb4;

@@ -19,9 +19,9 @@ from lcp_backup.database.staged_schema import (
     StreamedDump,
 )
 from lcp_backup.errors import InvalidRequest, LoadFailed, NotFound, OutOfTime
-from tests.integration.conftest import DatabaseServer
 from tests.support.child_process import in_process
 from tests.support.own_dumps import Stored, dump
+from tests.support.servers import DatabaseServer
 
 _SITE = """
 CREATE DATABASE `selected` CHARACTER SET utf8mb4;

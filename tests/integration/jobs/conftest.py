@@ -9,8 +9,8 @@ import pytest
 
 from lcp_backup.aws import clients
 from local import emulator
-from tests.integration.conftest import DatabaseServer
 from tests.support.job_site import JobSite
+from tests.support.servers import DatabaseServer
 
 
 @pytest.fixture(scope="session")
