@@ -8,11 +8,11 @@ import pytest
 
 from lcp_backup.aws import clients
 from lcp_backup.database.endpoint import Flavour
-from tests.integration.attacks.memory_s3 import MemoryS3, NoEvents
-from tests.integration.attacks.road import Road
-from tests.integration.attacks.servers import rds_like
-from tests.integration.attacks.world import World
+from tests.support.memory_s3 import MemoryS3, NoEvents
+from tests.support.rds_like import rds_like
+from tests.support.road import Road
 from tests.support.servers import FLAVOURS
+from tests.support.world import World
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

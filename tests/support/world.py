@@ -15,7 +15,7 @@ from typing import Any
 import pymysql
 
 from lcp_backup.database.endpoint import Flavour
-from tests.integration.attacks.fingerprint import (
+from tests.support.fingerprint import (
     GRANT_TABLES,
     NAME,
     SERVICE_ACCOUNTS,
@@ -24,14 +24,14 @@ from tests.integration.attacks.fingerprint import (
     differences,
     is_the_sites,
 )
-from tests.integration.attacks.sample import CANARY, OTHERS, SECRET, SITE
-from tests.integration.attacks.servers import (
+from tests.support.rds_like import (
     MASTER,
     MASTER_PASSWORD,
     MASTER_RIGHTS,
     SITE_PASSWORD,
     SITE_USER,
 )
+from tests.support.sample import CANARY, OTHERS, SECRET, SITE
 from tests.support.servers import DatabaseServer
 
 
