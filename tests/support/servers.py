@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,3 +159,13 @@ def _wait_until_it_answers(server: DatabaseServer, process: "subprocess.Popen[by
             assert process.poll() is None, f"the {server.flavour} server died:\n{said}"
             assert time.monotonic() < end, f"the {server.flavour} server does not answer:\n{said}"
             time.sleep(0.1)
+
+
+def only_on[**P](flavour: Flavour) -> "Callable[[Callable[P, None]], Callable[P, None]]":
+    """A test of what only one kind of server has."""
+
+    def marked(test: Callable[P, None]) -> Callable[P, None]:
+        test.only = flavour  # type: ignore[attr-defined] # for conftest.py
+        return test
+
+    return marked
