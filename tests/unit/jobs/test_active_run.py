@@ -29,7 +29,7 @@ from lcp_backup.jobs.queued_run import queued, succeeded_before
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import RunKind, RunState
 from lcp_backup.telemetry import Telemetry
-from tests.unit.conftest import SettableClock
+from tests.support.clock import SettableClock
 
 IDLE = RunTiming(heartbeat=timedelta(hours=1))
 BEATING = RunTiming(heartbeat=timedelta(milliseconds=20))

@@ -11,8 +11,8 @@ from lcp_backup.jobs.create import _publish
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import RunKind
 from lcp_backup.telemetry import Telemetry
-from tests.unit.catalog.test_catalog import a_manifest
-from tests.unit.conftest import SettableClock
+from tests.support.backups import a_manifest
+from tests.support.clock import SettableClock
 
 IDLE = RunTiming(heartbeat=timedelta(hours=1))
 

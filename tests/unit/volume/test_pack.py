@@ -5,7 +5,6 @@ import io
 import os
 import socket
 import stat
-import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,61 +12,16 @@ from typing import Any
 
 import pytest
 
-from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import read_segments
-from lcp_backup.archive.segment import Segment
-from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
+from lcp_backup.archive.write import SEGMENT_SIZE
 from lcp_backup.errors import LeaseLost, VolumeError
 from lcp_backup.volume import segments
 from lcp_backup.volume.notices import MOST_NOTICES
-from lcp_backup.volume.pack import Packed, pack
 from lcp_backup.volume.removal import remove
 from lcp_backup.volume.unpack import unpack
-from tests.support.buffers import Buffer
-from tests.support.trees import TEXT, deep_tree, in_child, odd_tree, snapshot
-
-
-class Archived:
-    """A packed folder, to look into."""
-
-    def __init__(self, folder: Path, check: Callable[[], None] = lambda: None) -> None:
-        self.sink, index_sink = Buffer(), Buffer()
-        self.progress: list[int] = []
-        with ArchiveWriter(
-            self.sink, index_sink, name="volume.tgz", index_name="volume.index", threads=2
-        ) as writer:
-            self.packed: Packed = pack(folder, writer, progress=self.progress.append, check=check)
-            self.written = writer.finish()
-        self.segments: list[Segment] = list(read_index(index_sink, archive_name="volume.tgz"))
-
-    @property
-    def notices(self) -> list[tuple[str, str]]:
-        return [(notice.code, notice.subject) for notice in self.packed.notices]
-
-    def raw(self) -> bytes:
-        pairs = read_segments(self.sink, self.segments, name="volume.tgz", threads=2)
-        return b"".join(raw for _, raw in pairs)
-
-    def extract(self, folder: Path) -> None:
-        """With GNU tar, as an operator would."""
-        folder.mkdir()
-        result = subprocess.run(
-            ["tar", "-xpzf", "-", "-C", folder],
-            input=self.sink.data,
-            capture_output=True,
-            check=True,
-        )
-        # Names that are no text are announced as the standard says; GNU tar reads them too.
-        expected = (b"unknown extended header keyword 'hdrcharset'", b"implausibly old time stamp")
-        surprises = [
-            line for line in result.stderr.splitlines() if not any(e in line for e in expected)
-        ]
-        assert surprises == []
-
-    def contents(self) -> dict[str, bytes]:
-        with tarfile.open(fileobj=io.BytesIO(self.raw())) as opened:
-            files = {m.name: opened.extractfile(m) for m in opened if m.isreg()}
-            return {name: file.read() for name, file in files.items() if file is not None}
+from tests.support.archived import Archived
+from tests.support.child_process import in_child
+from tests.support.trees import TEXT, deep_tree, odd_tree, snapshot
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from lcp_backup.volume.pack import pack
 from lcp_backup.volume.selection import Selection, checked_paths, unpack_selection
 from lcp_backup.volume.swap import StagedVolume
 from tests.support.buffers import Buffer
+from tests.support.tars import Tar
 from tests.support.trees import odd_tree, snapshot
-from tests.unit.volume.test_unpack import Tar
 
 LARGE = 2 * SEGMENT_SIZE + 12_345
 MORE = 70_001

@@ -2,7 +2,6 @@
 
 import errno
 import gzip
-import io
 import os
 import subprocess
 import tarfile
@@ -32,7 +31,9 @@ from lcp_backup.volume.pack import pack
 from lcp_backup.volume.swap import StagedVolume
 from lcp_backup.volume.unpack import unpack
 from tests.support.buffers import Buffer
-from tests.support.trees import TEXT, in_child, odd_tree, snapshot
+from tests.support.child_process import in_child
+from tests.support.tars import Tar
+from tests.support.trees import TEXT, odd_tree, snapshot
 
 CUT = 700
 """Odd, so that headers and files lie over the chunks' borders."""
@@ -51,36 +52,6 @@ def restore(chunks: Iterable[bytes], folder: Path, owner: tuple[int, int] | None
 
 def cut(raw: bytes, size: int = CUT) -> Iterator[bytes]:
     return (raw[at : at + size] for at in range(0, len(raw), size))
-
-
-class Tar:
-    """Builds archives that others might send."""
-
-    def __init__(self, form: int = tarfile.PAX_FORMAT) -> None:
-        self._raw = io.BytesIO()
-        self._tar = tarfile.open(fileobj=self._raw, mode="w", format=form)  # noqa: SIM115 -- closed by raw()
-
-    def add(
-        self,
-        name: str,
-        content: bytes = b"",
-        *,
-        kind: bytes = tarfile.REGTYPE,
-        target: str = "",
-        **fields: Any,
-    ) -> "Tar":
-        member = tarfile.TarInfo(name)
-        member.type = kind
-        member.size = len(content)
-        member.linkname = target
-        for field, value in fields.items():
-            setattr(member, field, value)
-        self._tar.addfile(member, io.BytesIO(content))
-        return self
-
-    def raw(self) -> bytes:
-        self._tar.close()
-        return self._raw.getvalue()
 
 
 @pytest.fixture
