@@ -11,13 +11,12 @@ from lcp_backup.archive import tar
 from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.errors import VolumeIncomplete
 from lcp_backup.model import Notice, VolumeFacts
+from lcp_backup.volume.entry import Entry, Found
 from lcp_backup.volume.names import LIBRARY, quoted
-from lcp_backup.volume.notices import Notices
-from lcp_backup.volume.scan import Entry, Found, note_unreadable, scan
+from lcp_backup.volume.notices import Notices, in_order
+from lcp_backup.volume.read_ahead import OpenFile, read_ahead
+from lcp_backup.volume.scan import scan
 from lcp_backup.volume.segments import Attributes, TarSegments
-
-# A pipe that took a file's place must not hang the open; a link that did must not be followed.
-_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Packed(NamedTuple):
@@ -38,6 +37,7 @@ def pack(
     *,
     progress: Callable[[int], None],
     check: Callable[[], None],
+    threads: int = 1,
 ) -> Packed:
     """Writes the folder's content as a whole tar file; the caller finishes the writer.
 
@@ -56,22 +56,29 @@ def pack(
         writer: without an `only_file`.
         progress: told the raw bytes of every segment as it is handed to the writer.
         check: called before every entry and every segment; what it raises ends the packing.
+        threads: how many list folders and read attributes, and as many read small files, ahead of
+            the packing, once the file system turns out to be slow; 1 means none.
 
     Raises VolumeError when the folder itself cannot be read; VolumeIncomplete when the document
     library, or a folder in it, lies elsewhere behind a link; and what writer and check raise.
     """
     segments = TarSegments(writer, progress, check)
     packing = _Packing(segments)
-    with closing(scan(folder, packing.notices)) as entries:
-        for entry in entries:
+    notices = packing.notices
+    with (
+        closing(scan(folder, notices, threads=threads)) as entries,
+        closing(read_ahead(entries, notices, threads=threads)) as opened,
+    ):
+        for entry, file in opened:
             check()
-            packing.take(entry)
+            packing.take(entry, file)
     segments.end()
     facts = VolumeFacts(
         files=packing.files, folders=packing.folders, links=packing.links, bytes=packing.bytes
     )
-    notices = packing.notices
-    return Packed(facts, notices.listed, notices.left_out, notices.losses, notices.lost)
+    return Packed(
+        facts, in_order(notices.listed), notices.left_out, notices.losses, in_order(notices.lost)
+    )
 
 
 class _Packing:
@@ -82,12 +89,12 @@ class _Packing:
         self.notices = Notices()
         self.files = self.folders = self.links = self.bytes = 0
 
-    def take(self, entry: Entry) -> None:
-        if entry.found is Found.FILE:
-            self._take_file(entry)
+    def take(self, entry: Entry, file: OpenFile | None) -> None:
+        if file is not None:
+            self._take_file(file)
         elif entry.found is Found.LINK_OUT:
             self._leave_out(entry)
-        elif entry.status is not None:
+        else:
             is_folder = entry.found is Found.FOLDER
             kind = tar.MemberKind.FOLDER if is_folder else tar.MemberKind.LINK
             self._segments.begin(entry.name, kind, _attributes(entry.status, 0), entry.target)
@@ -108,57 +115,25 @@ class _Packing:
         detail = "leads out of the folder; not backed up, and left as it is by a restore"
         self.notices.add("link-outside", entry.name, detail)
 
-    def _take_file(self, entry: Entry) -> None:
-        try:
-            descriptor = os.open(entry.base, _OPEN_FILE, dir_fd=entry.folder_fd)
-        except OSError as error:
-            note_unreadable(self.notices, entry.name, error)
-            return
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                self.notices.add("special-file", entry.name, "no longer a file when it was opened")
-                return
-            size = status.st_size
-            self._segments.begin(entry.name, tar.MemberKind.FILE, _attributes(status, size), "")
-            self._copy(descriptor, entry.name, size)
-            self._segments.put(tar.padding(size))
-            self.files += 1
-            self.bytes += size
-            after = os.fstat(descriptor)
-        finally:
-            os.close(descriptor)
-        if (after.st_size, after.st_mtime_ns) != (size, status.st_mtime_ns):
-            detail = f"{size} bytes when it was opened, {after.st_size} once it was read"
-            self.notices.add("file-changed", entry.name, detail)
-
-    def _copy(self, descriptor: int, name: str, size: int) -> None:
-        """Appends exactly `size` bytes of the file, over as many segments as they take."""
+    def _take_file(self, file: OpenFile) -> None:
+        name, size = file.name, file.status.st_size
+        self._segments.begin(name, tar.MemberKind.FILE, _attributes(file.status, size), "")
         done = 0
-        at_end = False
         while done < size:
             room = self._segments.room(name, done, size - done)
-            if at_end:
-                # The buffer is new, so what is skipped is zeros.
-                count = len(room)
-            else:
-                count = self._read(descriptor, room, name)
-                at_end = not count
-            self._segments.filled(count)
-            done += count
-
-    def _read(self, descriptor: int, room: memoryview, name: str) -> int:
-        """How many bytes of `room` were filled; 0 at the file's end and where it is unreadable."""
-        try:
-            return os.readv(descriptor, [room])
-        except OSError as error:
-            note_unreadable(self.notices, name, error)
-            return 0
+            file.fill(room)
+            self._segments.filled(len(room))
+            done += len(room)
+        self._segments.put(tar.padding(size))
+        self.files += 1
+        self.bytes += size
+        file.finish(self.notices)
 
 
 def _leads_to_folder(entry: Entry) -> bool:
     try:
-        return stat.S_ISDIR(os.stat(entry.base, dir_fd=entry.folder_fd).st_mode)
+        with entry.folder as folder:
+            return stat.S_ISDIR(os.stat(entry.base, dir_fd=folder).st_mode)
     except OSError:
         return False
 
