@@ -7,11 +7,12 @@ SLOW_CALL_NS: Final = 100_000
 
 Between them lies what it costs to hand work to another thread and to take it back.
 """
-_MEMORY: Final = 16
+IN_A_ROW: Final = 12
+"""A machine that is busy makes calls slow now and then; a network does it every time."""
 
 
 class Pace:
-    """Judges a file system by its latest calls; slow once is slow for good.
+    """Judges a file system by how long it takes to answer; slow once is slow for good.
 
     On a local disk the threads would only wait for each other: the interpreter's lock is given back
     and taken again in every call. So a walk begins with the caller's own thread.
@@ -21,14 +22,14 @@ class Pace:
     """
 
     def __init__(self, threads: int) -> None:
-        self._never = threads == 1
-        self._mean = 0.0
-        self.slow = not self._never and SLOW_CALL_NS < 0
+        self._in_a_row = 0
+        self._threads = threads
+
+    @property
+    def slow(self) -> bool:
+        return self._in_a_row >= IN_A_ROW and self._threads > 1
 
     def took(self, nanoseconds: int, calls: int) -> None:
-        """Tells how long so many calls took."""
-        # Capped, so that a single hiccup does not decide.
-        call = min(nanoseconds / calls, 4 * SLOW_CALL_NS)
-        self._mean += (call - self._mean) / _MEMORY
-        if self._mean > SLOW_CALL_NS and not self._never:
-            self.slow = True
+        """Tells how long so many calls took, one after the other."""
+        if self._in_a_row < IN_A_ROW:
+            self._in_a_row = self._in_a_row + 1 if nanoseconds > calls * SLOW_CALL_NS else 0

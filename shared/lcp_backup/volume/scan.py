@@ -5,7 +5,7 @@ What they have found waits until it is its turn; what the walk needs next is alw
 """
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -35,7 +35,7 @@ _MOST_WAITING: Final = 4 * _WINDOW
 
 def scan(
     folder: Path, notices: Notices, below: str = "", *, threads: int = 1, files: bool = True
-) -> Generator[Entry]:
+) -> "Scan":
     """Everything in the folder but the folder itself: sorted, a folder before its content.
 
     Holds the names of one folder per level, what threads have read ahead (some thousand entries at
@@ -44,7 +44,7 @@ def scan(
     device (`special-file`), a name of more than MOST_NAME bytes (`name-too-long`) with all below
     it, and one that only a file system that ignores case takes for a staging folder
     (`reserved-name`). Links that lead out are told from the others. What a restore left is passed
-    over.
+    over. The caller closes it.
 
     Args:
         folder: LCP_BACKUP_FOLDER.
@@ -60,22 +60,28 @@ def scan(
         root = os.open(folder / below, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise _unusable(folder, error) from error
-    walk = _Walk(root, threads, files)
+    walk = Scan(root, notices, threads, files)
     try:
-        try:
-            names = levels.listed(root, None, files) or []
-        except OSError as error:
-            raise _unusable(folder, error) from error
-        top = [it for it in names if below or _is_taken(it, notices)]
-        yield from walk.entries(f"{below}/" if below else "", top, notices)
-    finally:
+        names = levels.listed(root, None, files) or []
+        walk.begin(
+            f"{below}/" if below else "", [it for it in names if below or _is_taken(it, notices)]
+        )
+    except BaseException as error:
         walk.close()
+        if isinstance(error, OSError):
+            raise _unusable(folder, error) from error
+        raise
+    return walk
 
 
-class _Walk:
-    """The way down to where the walk is, and what is read ahead of it."""
+class Scan(Iterator[Entry]):
+    """The entries, the way down to where the walk is, and what is read ahead of it.
 
-    def __init__(self, root: int, threads: int, files: bool) -> None:
+    What it yields is good until `close`, also when it has come to its end.
+    """
+
+    def __init__(self, root: int, notices: Notices, threads: int, files: bool) -> None:
+        self._notices = notices
         self._folders = OpenFolders(root, _MOST_IDLE)
         self._threads = threads
         self._files = files
@@ -84,16 +90,29 @@ class _Walk:
         self._levels: list[Level] = []
         self._waiting = 0
         """Jobs that were begun and not needed yet."""
+        self._entries = self._walk()
+
+    def __next__(self) -> Entry:
+        return next(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        # (Without a call in between for each of a million.)
+        return self._entries
 
     def close(self) -> None:
+        """Ends the threads and closes all folders; harmless when called again."""
+        self._entries.close()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
         self._folders.close()
 
-    def entries(self, prefix: str, top: list[str], notices: Notices) -> Generator[Entry]:
+    def begin(self, prefix: str, names: list[str]) -> None:
+        """Takes what lies in the topmost folder."""
         root = self._folders.root
-        stack = self._levels
-        stack.append(Level(root, prefix, os.fstat(root.descriptor), top))
+        self._levels.append(Level(root, prefix, os.fstat(root.descriptor), names))
+
+    def _walk(self) -> Generator[Entry]:
+        stack, notices = self._levels, self._notices
         while stack:
             level = stack[-1]
             for seen in level.rest:
