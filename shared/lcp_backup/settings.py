@@ -63,6 +63,10 @@ class Settings(BaseModel):
         50, alias="LCP_BACKUP_VOLUME_SHRINK_LIMIT"
     )
     """By how many percent a volume may be smaller than in the last backup; 100 means by any."""
+    backup_volume_threads: Annotated[int, BeforeValidator(values.threads)] = Field(
+        16, alias="LCP_BACKUP_VOLUME_THREADS"
+    )
+    """How many calls to a slow file system are made side by side, 1 to 64."""
     file_system_mount_path: Annotated[str | None, BeforeValidator(values.folder)] = Field(
         None, alias="LCP_FILE_SYSTEM_MOUNT_PATH"
     )

@@ -97,6 +97,7 @@ def create_backup(
                 backup_type=request.type,
                 folder=Path(settings.backup_folder),
                 shrink_limit=settings.backup_volume_shrink_limit,
+                volume_threads=settings.backup_volume_threads,
                 catalog=catalog,
                 locate=locate,
                 programs=programs,
@@ -202,6 +203,7 @@ class _Capture:
     backup_type: BackupType
     folder: Path
     shrink_limit: int
+    volume_threads: int
     catalog: Catalog
     locate: Callable[[], DatabaseEndpoint]
     programs: Sequence[Path]
@@ -324,6 +326,7 @@ class _Capture:
                 writer,
                 progress=self.run.progress_of("volume"),
                 check=check,
+                threads=self.volume_threads,
             )
             found = check_for_loss(packed, self.catalog, self.shrink_limit)
             written = writer.finish()
