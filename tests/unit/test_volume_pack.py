@@ -18,7 +18,7 @@ from lcp_backup.archive.read import read_segments
 from lcp_backup.archive.segment import Segment
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
 from lcp_backup.errors import LeaseLost, VolumeError
-from lcp_backup.volume import segments
+from lcp_backup.volume import pace, scan, segments
 from lcp_backup.volume.notices import MOST_NOTICES
 from lcp_backup.volume.pack import Packed, pack
 from lcp_backup.volume.removal import remove
@@ -36,7 +36,9 @@ class Archived:
         with ArchiveWriter(
             self.sink, index_sink, name="volume.tgz", index_name="volume.index", threads=2
         ) as writer:
-            self.packed: Packed = pack(folder, writer, progress=self.progress.append, check=check)
+            self.packed: Packed = pack(
+                folder, writer, progress=self.progress.append, check=check, threads=2
+            )
             self.written = writer.finish()
         self.segments: list[Segment] = list(read_index(index_sink, archive_name="volume.tgz"))
 
@@ -68,6 +70,16 @@ class Archived:
         with tarfile.open(fileobj=io.BytesIO(self.raw())) as opened:
             files = {m.name: opened.extractfile(m) for m in opened if m.isreg()}
             return {name: file.read() for name, file in files.items() if file is not None}
+
+
+@pytest.fixture(params=[10**9, 0], ids=["in turn", "read ahead"], autouse=True)
+def pace_in_a_row(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the file system counts as slow: never, or from the first call."""
+    monkeypatch.setattr(pace, "IN_A_ROW", request.param)
+
+
+in_turn = pytest.mark.parametrize("pace_in_a_row", [10**9], indirect=True)
+"""For what depends on that nothing is read before it is its turn."""
 
 
 @pytest.fixture
@@ -495,7 +507,7 @@ def test_a_folder_of_any_depth_that_a_path_can_have_is_packed_and_restored(
         chunks = [archived.raw()]
         unpack(chunks, out, owner=None, progress=lambda _: None, check=lambda: None).swap()
 
-    in_child(work, descriptors=70)
+    in_child(work, descriptors=80)
     assert Path(out, *["d"] * depth, "file").is_file()
     assert (out / "other").read_bytes() == TEXT
 
@@ -534,9 +546,11 @@ def test_folders_that_are_moved_while_they_are_read_lose_nothing_else(
     assert archived.notices == []
 
 
+@in_turn
 def test_a_folder_that_is_not_where_it_was_is_told_and_the_ones_above_it_are_packed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(scan, "_MOST_IDLE", 0)  # so that what lies deep is opened again
     for number in range(40):
         deep = folder / Path(*["d"] * number)
         deep.mkdir(exist_ok=True)

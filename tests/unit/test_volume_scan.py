@@ -39,9 +39,9 @@ def folder(tmp_path: Path) -> Path:
 def reference(folder: Path) -> list[str]:
     """The names in the archive's order, by the simplest means."""
     found = []
-    for base in sorted(os.listdir(folder)):
+    for path in sorted(folder.iterdir(), key=lambda it: it.name):
+        base = path.name
         found.append(base)
-        path = folder / base
         if path.is_dir() and not path.is_symlink():
             found += [f"{base}/{name}" for name in reference(path)]
     return found
@@ -207,7 +207,7 @@ def test_what_was_yielded_can_be_opened_until_the_scan_is_closed(folder: Path) -
 
 
 def descriptors_and_threads() -> tuple[int, int]:
-    return len(os.listdir("/proc/self/fd")), threading.active_count()
+    return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
 
 
 def test_whoever_stops_in_the_middle_leaves_no_thread_and_no_descriptor(folder: Path) -> None:
