@@ -272,14 +272,14 @@ def on_open_of(
 
 
 def on_read(monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -> None:
-    """Does something after the first read of a file."""
+    """Does something after the first read of the file `a`."""
     real = os.readv
     done = False
 
     def read(descriptor: int, buffers: Any) -> int:
         nonlocal done
         count = real(descriptor, [buffers[0][: SEGMENT_SIZE // 4]])
-        if not done:
+        if not done and Path(f"/proc/self/fd/{descriptor}").readlink().name == "a":
             done = True
             action()
         return count
