@@ -15,7 +15,7 @@ from lcp_backup.volume import pace, read_ahead
 from lcp_backup.volume.entry import Entry
 from lcp_backup.volume.notices import Notices
 from lcp_backup.volume.scan import scan
-from tests.trees import TEXT, odd_tree
+from tests.support.trees import TEXT, odd_tree
 
 
 @pytest.fixture(params=[10**9, 0], ids=["in turn", "read ahead"], autouse=True)

@@ -18,7 +18,7 @@ from lcp_backup.volume.entry import Found
 from lcp_backup.volume.notices import Notices
 from lcp_backup.volume.read_ahead import OpenFile
 from lcp_backup.volume.scan import scan
-from tests.trees import TEXT, deep_tree, in_child, odd_tree
+from tests.support.trees import TEXT, deep_tree, in_child, odd_tree
 
 THREADS = 8
 
