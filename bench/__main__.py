@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.database import database_archive, database_restore
+from bench.delayed import slow_file_system
 from bench.lists import pages
 from bench.memory import peak_memory
 from bench.rows import Row
@@ -20,6 +21,7 @@ from bench.volume import volume_archive
 
 SUBJECTS: Final[dict[str, Callable[[Path], list[Row]]]] = {
     "volume": volume_archive,
+    "delayed": slow_file_system,
     "database": database_archive,
     "restore": database_restore,
     "memory": peak_memory,

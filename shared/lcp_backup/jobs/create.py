@@ -101,6 +101,7 @@ def create_backup(
                 backup_type=request.type,
                 folder=Path(settings.backup_folder),
                 shrink_limit=settings.backup_volume_shrink_limit,
+                volume_threads=settings.backup_volume_threads,
                 catalog=catalog,
                 locate=locate,
                 programs=programs,
@@ -198,6 +199,7 @@ class _Capture:
     backup_type: BackupType
     folder: Path
     shrink_limit: int
+    volume_threads: int
     catalog: Catalog
     locate: Callable[[], DatabaseEndpoint]
     programs: Sequence[Path]
@@ -328,6 +330,7 @@ class _Capture:
             began=self.run.started_at,
             shrink_limit=self.shrink_limit,
             whole_below=self.whole_below,
+            threads=self.volume_threads,
             progress=self.run.progress_of("volume"),
             check=check,
         )

@@ -7,6 +7,7 @@ import socket
 import stat
 import tarfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,23 @@ import pytest
 from lcp_backup.archive.read import read_segments
 from lcp_backup.archive.write import SEGMENT_SIZE
 from lcp_backup.errors import LeaseLost, VolumeError
-from lcp_backup.volume import segments
+from lcp_backup.volume import pace, scan, segments
 from lcp_backup.volume.notices import MOST_NOTICES
 from lcp_backup.volume.removal import remove
 from lcp_backup.volume.unpack import unpack
 from tests.support.archived import Archived
 from tests.support.child_process import in_child
 from tests.support.trees import TEXT, deep_tree, odd_tree, snapshot
+
+
+@pytest.fixture(params=[10**9, 0], ids=["in turn", "read ahead"], autouse=True)
+def pace_in_a_row(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the file system counts as slow: never, or from the first call."""
+    monkeypatch.setattr(pace, "IN_A_ROW", request.param)
+
+
+in_turn = pytest.mark.parametrize("pace_in_a_row", [10**9], indirect=True)
+"""For what depends on that nothing is read before it is its turn."""
 
 
 @pytest.fixture
@@ -214,14 +225,14 @@ def on_open_of(
 
 
 def on_read(monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -> None:
-    """Does something after the first read of a file."""
+    """Does something after the first read of the file `a`."""
     real = os.readv
     done = False
 
     def read(descriptor: int, buffers: Any) -> int:
         nonlocal done
         count = real(descriptor, [buffers[0][: SEGMENT_SIZE // 4]])
-        if not done:
+        if not done and Path(f"/proc/self/fd/{descriptor}").readlink().name == "a":
             done = True
             action()
         return count
@@ -449,7 +460,7 @@ def test_a_folder_of_any_depth_that_a_path_can_have_is_packed_and_restored(
         chunks = [archived.raw()]
         unpack(chunks, out, owner=None, progress=lambda _: None, check=lambda: None).swap()
 
-    in_child(work, descriptors=70)
+    in_child(work, descriptors=80)
     assert Path(out, *["d"] * depth, "file").is_file()
     assert (out / "other").read_bytes() == TEXT
 
@@ -478,7 +489,7 @@ def test_folders_that_are_moved_while_they_are_read_lose_nothing_else(
     middle = folder / Path(*["d"] * 37)
 
     def move() -> None:
-        if middle.exists():
+        with suppress(FileNotFoundError):  # another thread was faster
             middle.rename(folder / "moved")
 
     on_open_of(monkeypatch, "z", move, after=True)
@@ -488,9 +499,11 @@ def test_folders_that_are_moved_while_they_are_read_lose_nothing_else(
     assert archived.notices == []
 
 
+@in_turn
 def test_a_folder_that_is_not_where_it_was_is_told_and_the_ones_above_it_are_packed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(scan, "_MOST_IDLE", 0)  # so that what lies deep is opened again
     for number in range(40):
         deep = folder / Path(*["d"] * number)
         deep.mkdir(exist_ok=True)
