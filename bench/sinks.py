@@ -4,6 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
+from lcp_backup.archive.streams import RangeSource
+
 
 class DiscardingSink:
     """A ByteSink that only counts."""
@@ -13,6 +15,9 @@ class DiscardingSink:
 
     def write(self, data: bytes) -> None:
         self.size += len(data)
+
+    def append(self, _source: RangeSource, _offset: int, length: int) -> None:
+        self.size += length
 
     def complete(self, head: bytes = b"") -> None:
         self.size += len(head)
@@ -31,6 +36,9 @@ class FileSink:
 
     def write(self, data: bytes) -> None:
         self._file.write(data)
+
+    def append(self, source: RangeSource, offset: int, length: int) -> None:
+        self.write(source.read(offset, length))
 
     def complete(self, head: bytes = b"") -> None:
         self._file.close()
