@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.folder import make_folder
@@ -33,7 +34,7 @@ def _ours(folder: Path) -> None:
         index_name="volume.index",
         threads=threads,
     ) as writer:
-        pack(folder, writer, progress=lambda _: None, check=lambda: None)
+        pack(folder, writer, began=datetime.now(UTC), progress=lambda _: None, check=lambda: None)
         writer.finish()
 
 

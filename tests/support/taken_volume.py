@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from lcp_backup.archive.index import read_index
+from lcp_backup.archive.index import read_index, read_members
 from lcp_backup.archive.read import read_segments
-from lcp_backup.archive.segment import Segment
+from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.intake.volume import take_volume
 from lcp_backup.model import Notice, VolumeFacts
@@ -44,5 +44,8 @@ class Store:
         ) as staged:
             staged.swap()
 
+    def members(self) -> list[IndexedMember]:
+        return list(read_members(self.index, archive_name="volume.tgz"))
+
     def names(self) -> list[str]:
-        return [it.name for segment, _ in self.segments() for it in segment.members]
+        return [it.name for it in self.members()]

@@ -50,11 +50,13 @@ def test_segments_start_at_a_file_or_continue_one() -> None:
     large, small = bytes(20 << 20), b"small"
     store = Store()
     store.take(Tar().add(f"{LIBRARY}/large", large).add(f"{LIBRARY}/small", small).raw())
-    first, *others = [segment for segment, _ in store.segments()]
-    assert [member.name for member in first.members] == [f"{LIBRARY}/large"]
-    assert others[0].continues is not None
-    assert others[0].continues.name == f"{LIBRARY}/large"
-    assert [member.name for member in others[-1].members] == [f"{LIBRARY}/small"]
+    raws = [raw for _, raw in store.segments()]
+    first, last = store.members()
+    assert (first.name, first.segment, first.at, first.more) == (f"{LIBRARY}/large", 0, 0, 2)
+    assert (last.name, last.segment, last.more) == (f"{LIBRARY}/small", 2, 0)
+    assert raws[2][last.at + 512 :].startswith(small)
+    assert [segment.members for segment, _ in store.segments()] == [1, 0, 1, 0]
+    assert raws[-1] == bytes(1024)
 
 
 def test_a_folder_data_around_it_all_is_left_out_of_the_names() -> None:

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -54,7 +54,13 @@ class Site:
         self._clock.pass_by(timedelta(minutes=1))
         backup_id = str(BackupId.of("acme", "prd", self._clock()))
         with open_archive(self._catalog, backup_id, ArchiveKind.VOLUME, None) as writer:
-            packed: Packed = pack(self.folder, writer, progress=lambda _: None, check=lambda: None)
+            packed: Packed = pack(
+                self.folder,
+                writer,
+                began=datetime.now(UTC),
+                progress=lambda _: None,
+                check=lambda: None,
+            )
             notices = check_for_loss(packed, self._catalog, limit)
             written = writer.finish()
         manifest = a_manifest(self._clock()).model_copy(
@@ -315,6 +321,8 @@ def _packed(folder: Path) -> Packed:
     with ArchiveWriter(
         Buffer(), Buffer(), name="volume.tgz", index_name="volume.index", threads=1
     ) as writer:
-        packed = pack(folder, writer, progress=lambda _: None, check=lambda: None)
+        packed = pack(
+            folder, writer, began=datetime.now(UTC), progress=lambda _: None, check=lambda: None
+        )
         writer.finish()
     return packed

@@ -1,19 +1,21 @@
 """What is packed is what lay in the folder, whatever happens while it is read."""
 
 import errno
+import hashlib
 import io
 import os
 import socket
 import stat
 import tarfile
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lcp_backup.archive.read import read_segments
 from lcp_backup.archive.write import SEGMENT_SIZE
 from lcp_backup.errors import LeaseLost, VolumeError
 from lcp_backup.volume import pace, scan, segments
@@ -84,13 +86,15 @@ def test_members_come_sorted_and_the_same_every_time(folder: Path) -> None:
         (folder / name / "2").touch()
         (folder / name / "1").touch()
     archived = Archived(folder)
-    names = [member.name for segment in archived.segments for member in segment.members]
+    names = [member.name for member in archived.members]
     assert names == sorted(names)
     assert len(names) == 12
     assert Archived(folder).sink.data == archived.sink.data
 
 
-def test_every_segment_starts_at_a_file_or_says_where_in_a_large_one(folder: Path) -> None:
+def test_every_segment_begins_with_a_file_or_goes_on_with_one_and_the_end_stands_alone(
+    folder: Path,
+) -> None:
     sizes = {
         "a": 100,
         "b-large": 3 * SEGMENT_SIZE + 77,
@@ -104,24 +108,32 @@ def test_every_segment_starts_at_a_file_or_says_where_in_a_large_one(folder: Pat
     }
     for name, size in sizes.items():
         (folder / name).write_bytes(os.urandom(1 << 16) * (size >> 16) + bytes(size & 0xFFFF))
+        os.utime(folder / name, (1, 1))  # whole seconds: every header is one block
     archived = Archived(folder)
 
-    starts = dict.fromkeys(sizes, 0)
-    pairs = read_segments(archived.sink, archived.segments, name="volume.tgz", threads=2)
-    for segment, raw in pairs:
-        assert len(raw) <= SEGMENT_SIZE
-        if segment.continues is None:
-            with tarfile.open(fileobj=io.BytesIO(raw), mode="r|", ignore_zeros=True) as opened:
-                first = opened.next()
-                assert first is None or first.name == segment.members[0].name
-        else:
-            name, offset = segment.continues.name, segment.continues.offset
-            content = (folder / name).read_bytes()[offset:]
-            shared = min(len(content), len(raw))
-            assert raw[:shared] == content[:shared]
-            starts[name] += 1
-    assert starts["b-large"] >= 3
-    assert starts["c"] == starts["d"] == starts["e"] == starts["i"] == 0
+    raws = archived.raw_segments()
+    assert all(len(raw) <= SEGMENT_SIZE for raw in raws)
+    begun = {member.segment for member in archived.members if member.at == 0}
+    continued: set[int] = set()
+    for member in archived.members:
+        # Header, content and padding come to an end in the last segment that is named.
+        size = 512 + member.size + -member.size % 512
+        others = range(member.segment + 1, member.segment + 1 + member.more)
+        held = b"".join(raws[number] for number in (member.segment, *others))
+        stretch = held[member.at : member.at + size]
+        content = (folder / member.name).read_bytes()
+        assert stretch[512 : 512 + member.size] == content, member.name
+        assert len(stretch) == size
+        before = len(held) - len(raws[others[-1]]) if others else 0
+        assert before < member.at + size
+        continued.update(others)
+    *filled, end = range(len(raws))
+    assert raws[end] == bytes(1024)
+    assert begun | continued == set(filled)
+    assert not begun & continued
+    more = {member.name: member.more for member in archived.members}
+    assert more["b-large"] >= 3
+    assert more["c"] == more["d"] == more["e"] == more["i"] == 0
     assert archived.contents() == {name: (folder / name).read_bytes() for name in sizes}
     assert sum(archived.progress) == archived.written.raw_size == len(archived.raw())
 
@@ -131,34 +143,64 @@ def test_the_index_says_of_every_member_what_its_header_says_and_where_that_is(
 ) -> None:
     odd_tree(folder)
     archived = Archived(folder)
-    found = 0
-    for segment, raw in read_segments(
-        archived.sink, archived.segments, name="volume.tgz", threads=2
-    ):
-        for member in segment.members:
-            with tarfile.open(fileobj=io.BytesIO(raw[member.at :]), mode="r|") as opened:
-                header = opened.next()
-            assert header is not None
-            status = (folder / member.name).lstat()
-            assert (header.name, header.size) == (member.name, member.size)
-            assert (status.st_mtime_ns, stat.S_IMODE(status.st_mode)) == member[4:6]
-            assert (status.st_uid, status.st_gid) == member[6:]
-            assert member.type == (
-                "folder" if header.isdir() else "link" if header.issym() else "file"
-            )
-            assert member.size == (status.st_size if header.isreg() else 0)
-            found += 1
-    assert found == len(list(folder.rglob("*")))
+    raws = archived.raw_segments()
+    for member in archived.members:
+        raw = raws[member.segment][member.at :]
+        with tarfile.open(fileobj=io.BytesIO(raw), mode="r|") as opened:
+            header = opened.next()
+        assert header is not None
+        status = (folder / member.name).lstat()
+        assert (header.name, header.size) == (member.name, member.size)
+        assert (member.mtime_ns, member.mode) == (
+            status.st_mtime_ns,
+            stat.S_IMODE(status.st_mode),
+        )
+        assert (member.uid, member.gid) == (status.st_uid, status.st_gid)
+        assert member.type == ("folder" if header.isdir() else "link" if header.issym() else "file")
+        assert member.size == (status.st_size if header.isreg() else 0)
+        assert member.source == 0
+    assert len(archived.members) == len(list(folder.rglob("*")))
+    begun = Counter(member.segment for member in archived.members)
+    assert [segment.members for segment in archived.segments] == [
+        begun[number] for number in range(len(archived.segments))
+    ]
 
 
-def test_a_line_of_the_index_stays_small_whatever_the_number_of_members(
+def test_the_index_says_of_every_file_what_its_content_is_and_when_it_was_changed(
+    folder: Path,
+) -> None:
+    odd_tree(folder)
+    an_hour_on = datetime.now(UTC) + timedelta(hours=1)
+    for member in Archived(folder, began=an_hour_on).members:
+        path = folder / member.name
+        if member.type == "file":
+            status = path.stat()
+            assert member.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+            assert (member.ctime_ns, member.inode) == (status.st_ctime_ns, status.st_ino)
+        else:
+            assert (member.ctime_ns, member.inode, member.sha256) == (0, 0, None)
+
+
+def test_a_file_changed_just_before_the_run_has_no_ctime_that_could_tell_a_later_change(
+    folder: Path,
+) -> None:
+    (folder / "a").write_bytes(TEXT)
+    changed = (folder / "a").stat().st_ctime_ns / 1e9
+    for seconds, settled in ((0, False), (2.9, False), (3.1, True)):
+        began = datetime.fromtimestamp(changed + seconds, UTC)
+        (member,) = Archived(folder, began=began).members
+        assert (member.ctime_ns != 0) is settled
+        assert member.sha256 == hashlib.sha256(TEXT).hexdigest()
+
+
+def test_a_segment_is_closed_once_many_members_begin_in_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(segments, "_MOST_MEMBERS", 10)
     for number in range(45):
         (folder / str(number)).touch()
     archived = Archived(folder)
-    assert [len(segment.members) for segment in archived.segments] == [10, 10, 10, 10, 5]
+    assert [segment.members for segment in archived.segments] == [10, 10, 10, 10, 5, 0]
     assert len(archived.contents()) == 45
 
 
@@ -192,8 +234,7 @@ def test_what_an_interrupted_restore_left_is_not_packed(folder: Path) -> None:
     (folder / ".lcp-restore" / "old").mkdir(parents=True)
     (folder / "deeper" / ".lcp-restore").mkdir(parents=True)
     archived = Archived(folder)
-    (segment,) = archived.segments
-    assert [member.name for member in segment.members] == ["deeper", "deeper/.lcp-restore"]
+    assert [member.name for member in archived.members] == ["deeper", "deeper/.lcp-restore"]
 
 
 @pytest.mark.parametrize("make", [None, Path.touch])
@@ -238,6 +279,11 @@ def on_read(monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -> None
         return count
 
     monkeypatch.setattr(os, "readv", read)
+
+
+def not_known_again(archived: Archived) -> list[str]:
+    """The files that the next backup stores whatever they are then."""
+    return [it.name for it in archived.members if (it.ctime_ns, it.sha256) == (0, None)]
 
 
 def test_a_file_that_vanishes_is_a_notice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,6 +381,7 @@ def test_a_file_that_grows_is_cut_and_noted(
     archived = Archived(folder)
     assert archived.notices == [("file-changed", "a")]
     assert archived.contents() == {"a": content, "b": TEXT}
+    assert not_known_again(archived) == ["a"]
 
 
 @pytest.mark.parametrize("size", [1000, 2 * SEGMENT_SIZE + 100])
@@ -357,12 +404,15 @@ def test_a_file_that_shrinks_is_filled_up_and_noted(
     assert archived.notices == [("file-changed", "a")]
     zeros = bytes(len(content) - 300)
     assert archived.contents() == {"a": content[:300] + zeros, "b": TEXT}
+    assert not_known_again(archived) == ["a"]
 
 
 def test_a_file_that_is_rewritten_is_noted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "a").write_bytes(TEXT)
     on_read(monkeypatch, lambda: os.utime(folder / "a", ns=(1, 1)))
-    assert Archived(folder).notices == [("file-changed", "a")]
+    archived = Archived(folder)
+    assert archived.notices == [("file-changed", "a")]
+    assert not_known_again(archived) == ["a"]
 
 
 def test_a_file_with_a_bad_place_is_filled_up_and_noted(
@@ -380,6 +430,7 @@ def test_a_file_with_a_bad_place_is_filled_up_and_noted(
     archived = Archived(folder)
     assert archived.notices == [("file-unreadable", "a")]
     assert archived.contents() == {"a": bytes(len(TEXT)), "b": TEXT}
+    assert not_known_again(archived) == ["a"]
 
 
 def test_the_list_of_notices_is_cut_and_the_rest_counted(folder: Path) -> None:
@@ -411,7 +462,7 @@ def test_an_undecodable_name_can_be_stored_in_index_and_manifest(folder: Path) -
     (folder / os.fsdecode(b"\xfe")).touch()
     archived = Archived(folder)
     assert archived.notices == [("link-outside", "\\xff")]
-    assert [os.fsencode(member.name) for member in archived.segments[0].members] == [b"\xfe"]
+    assert [os.fsencode(member.name) for member in archived.members] == [b"\xfe"]
     assert "\\xff" in archived.packed.notices[0].model_dump_json()
 
 

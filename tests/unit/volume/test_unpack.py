@@ -8,6 +8,7 @@ import tarfile
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def test_a_packed_folder_comes_back_exactly(tmp_path: Path) -> None:
     with ArchiveWriter(
         sink, index_sink, name="volume.tgz", index_name="volume.index", threads=2
     ) as writer:
-        pack(source, writer, progress=lambda _: None, check=lambda: None)
+        pack(source, writer, began=datetime.now(UTC), progress=lambda _: None, check=lambda: None)
         written = writer.finish()
     segments = read_index(index_sink, archive_name="volume.tgz")
     pairs = read_segments(sink, segments, name="volume.tgz", threads=2)
