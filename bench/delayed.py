@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -96,5 +97,12 @@ def _pack(folder: Path, *, threads: int) -> None:
         index_name="volume.index",
         threads=2,
     ) as writer:
-        pack(folder, writer, progress=lambda _: None, check=lambda: None, threads=threads)
+        pack(
+            folder,
+            writer,
+            began=datetime.now(UTC),
+            progress=lambda _: None,
+            check=lambda: None,
+            threads=threads,
+        )
         writer.finish()

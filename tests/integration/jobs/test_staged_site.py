@@ -14,7 +14,7 @@ from lcp_backup.model import RunKind
 from lcp_backup.requests import RestoreRequest
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry, new_logger
-from tests.integration.jobs.conftest import BACKUP_ID, JobSite
+from tests.support.job_site import BACKUP_ID, JobSite
 
 
 class _NoBus(EventBus):

@@ -22,7 +22,7 @@ from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.stored_run import LeftRun, NewRun
 from lcp_backup.model import Notice, RunKind, RunState
 from lcp_backup.telemetry import Telemetry
-from tests.unit.conftest import SettableClock
+from tests.support.clock import SettableClock
 
 IDLE = RunTiming(heartbeat=timedelta(hours=1))
 NOTICE = Notice(code="left-behind", subject="schema", detail="drop it by hand")

@@ -15,7 +15,7 @@ from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import RunKind
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume.staging import stage
-from tests.unit.conftest import SettableClock
+from tests.support.clock import SettableClock
 
 IDLE = RunTiming(heartbeat=timedelta(hours=1))
 
