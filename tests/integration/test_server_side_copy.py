@@ -1,6 +1,6 @@
 """Objects that take bytes of others by S3's own copy, against the emulator.
 
-The emulator takes a lock at the start of a multipart upload and makes no checksums for copied parts:
+The emulator takes a lock when a multipart upload begins. It makes no checksums for copied parts:
 what is done with S3's is seen in unit/test_objects_copied.py.
 """
 
