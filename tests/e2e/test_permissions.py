@@ -351,6 +351,29 @@ def test_the_function_that_reads_what_strangers_wrote_deletes_and_overwrites_no_
     assert json.loads(manifest)["id"] == published.id
 
 
+def test_a_backup_takes_bytes_of_an_older_one_by_copy_and_still_overwrites_none(
+    acting_as: ClientOf, published: Published
+) -> None:
+    s3 = acting_as("Create", "s3")
+    place = {"Bucket": published.bucket}
+    key = f"{published.prefix}/backups/acme-dev-202611210600/volume.tgz"
+    source = {"Bucket": published.bucket, "Key": published.key("volume.tgz")}
+    for overwrites in (False, True):
+        target = {**place, "Key": published.key("volume.tgz") if overwrites else key}
+        begun = {**target, "UploadId": s3.create_multipart_upload(**target)["UploadId"]}
+        copied = s3.upload_part_copy(**begun, PartNumber=1, CopySource=source)["CopyPartResult"]
+        parts = {"Parts": [{"PartNumber": 1, "ETag": copied["ETag"]}]}
+        with denied():
+            s3.complete_multipart_upload(**begun, MultipartUpload=parts)
+        if overwrites:
+            with pytest.raises(ClientError, match="PreconditionFailed"):
+                s3.complete_multipart_upload(**begun, MultipartUpload=parts, IfNoneMatch="*")
+            s3.abort_multipart_upload(**begun)
+        else:
+            s3.complete_multipart_upload(**begun, MultipartUpload=parts, IfNoneMatch="*")
+    s3.delete_object(**place, Key=key)
+
+
 @pytest.mark.parametrize("function", ["Api", "Create", "Restore", "Cleanup", "Watch", "Upload"])
 def test_no_function_lists_more_than_its_environment(
     acting_as: ClientOf, published: Published, function: str
