@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.database import database_archive, database_restore
+from bench.delayed_restore import delayed_restore
 from bench.lists import pages
 from bench.memory import peak_memory
 from bench.rows import Row
@@ -22,6 +23,7 @@ SUBJECTS: Final[dict[str, Callable[[Path], list[Row]]]] = {
     "volume": volume_archive,
     "database": database_archive,
     "restore": database_restore,
+    "delayed-restore": delayed_restore,
     "memory": peak_memory,
     "lists": pages,
 }

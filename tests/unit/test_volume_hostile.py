@@ -129,7 +129,7 @@ class World:
 
     def restore(self, raw: bytes) -> None:
         unpacking = unpack(
-            [raw], self.folder, owner=None, progress=lambda _: None, check=lambda: None
+            [raw], self.folder, owner=None, threads=4, progress=lambda _: None, check=lambda: None
         )
         with unpacking as staged:
             staged.swap()

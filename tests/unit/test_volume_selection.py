@@ -61,6 +61,7 @@ class Stored:
             lambda some: read_segments(self.archive, some, name="volume.tgz", threads=2),
             folder,
             owner=None,
+            threads=4,
             progress=lambda _: None,
             check=lambda: None,
         )

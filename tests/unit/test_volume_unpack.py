@@ -41,7 +41,7 @@ CUT = 700
 def staged(
     chunks: Iterable[bytes], folder: Path, owner: tuple[int, int] | None = None
 ) -> StagedVolume:
-    return unpack(chunks, folder, owner=owner, progress=lambda _: None, check=lambda: None)
+    return unpack(chunks, folder, owner=owner, threads=16, progress=lambda _: None, check=lambda: None)
 
 
 def restore(chunks: Iterable[bytes], folder: Path, owner: tuple[int, int] | None = None) -> None:
@@ -120,6 +120,7 @@ def test_a_packed_folder_comes_back_exactly(tmp_path: Path) -> None:
         (raw for _, raw in pairs),
         tmp_path / "out",
         owner=None,
+        threads=4,
         progress=progress.append,
         check=lambda: None,
     ) as new:
@@ -483,7 +484,7 @@ def test_what_check_raises_changes_nothing(untouched: Path) -> None:
         raise LeaseLost("taken over")
 
     with pytest.raises(LeaseLost):
-        unpack([WHOLE], untouched, owner=None, progress=lambda _: None, check=check)
+        unpack([WHOLE], untouched, owner=None, threads=4, progress=lambda _: None, check=check)
 
 
 def test_the_bytes_after_the_end_are_still_read(untouched: Path) -> None:

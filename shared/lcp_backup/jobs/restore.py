@@ -30,6 +30,8 @@ _MOST_DEFINERS: Final = 1000
 _THREADS: Final = os.process_cpu_count() or 1
 _CONNECTIONS: Final = _THREADS + 1
 """Over how many connections rows are loaded unless a setting says (measured: docs/decisions.md)."""
+_VOLUME_THREADS: Final = 16
+"""How many threads write files of the volume at once; on EFS each call takes a millisecond."""
 
 
 @dataclass(frozen=True)
@@ -341,12 +343,20 @@ class _Restore:
                 lambda segments: self._read(archive, segments),
                 folder,
                 owner=None,
+                threads=_VOLUME_THREADS,
                 progress=progress,
                 check=check,
             )
         else:
             chunks = (raw for _, raw in self._read(archive, self._read_index(archive)))
-            staged = unpack.unpack(chunks, folder, owner=None, progress=progress, check=check)
+            staged = unpack.unpack(
+                chunks,
+                folder,
+                owner=None,
+                threads=_VOLUME_THREADS,
+                progress=progress,
+                check=check,
+            )
         if self.request.keep_previous and self.request.into_folder is None:
             self.kept.append(str(staged.keep_previous(self._label)))
         return staged

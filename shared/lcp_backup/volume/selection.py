@@ -8,15 +8,10 @@ from lcp_backup.archive import tar
 from lcp_backup.archive.segment import Segment
 from lcp_backup.archive.untar import TarReader
 from lcp_backup.errors import InvalidRequest, NotFound
+from lcp_backup.volume.members import Attributes, Content, Members, hand_over
 from lcp_backup.volume.names import is_own, printable
 from lcp_backup.volume.swap import StagedVolume
-from lcp_backup.volume.unpack import (
-    Attributes,
-    Content,
-    Members,
-    hand_over,
-    staged_by,
-)
+from lcp_backup.volume.unpack import staged_by
 
 type ReadSegments = Callable[[Iterable[Segment]], Iterator[tuple[Segment, bytes]]]
 """The raw bytes of segments, checked, in the order asked for."""
@@ -139,6 +134,7 @@ def unpack_selection(
     folder: Path,
     *,
     owner: tuple[int, int] | None,
+    threads: int,
     progress: Callable[[int], None],
     check: Callable[[], None],
 ) -> StagedVolume:
@@ -150,6 +146,7 @@ def unpack_selection(
         lambda tree: selection.hand_over(read, tree, progress=progress, check=check),
         folder,
         owner,
+        threads=threads,
         selected=selection.paths,
         check=check,
     )
