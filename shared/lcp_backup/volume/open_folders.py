@@ -116,6 +116,22 @@ class OpenFolders:
                 folder.leaving = False
             return not folder.left
 
+    def open_above(self, folder: Folder) -> None:
+        """Opens the folder above one that is in use, if that was closed: it is left next, perhaps.
+
+        So leaving a deep tree does not take the way from its top for every folder.
+        """
+        above = folder.parent
+        assert above is not None
+        assert folder.descriptor is not None
+        with above.opening:
+            if above.descriptor is not None:
+                return
+            descriptor = _opened_again(above, "..", folder.descriptor)
+            with self._lock:
+                above.descriptor = descriptor
+                self._open[above] = None
+
     def close_one(self, folder: Folder) -> None:
         """Closes a folder that is in nobody's use."""
         with self._lock:
@@ -185,7 +201,7 @@ class OpenFolders:
 
 def _opened(folder: Folder, parent: int) -> int:
     if folder.identity is not None:
-        return _opened_again(folder, parent)
+        return _opened_again(folder, folder.name, parent)
     made = True
     try:
         os.mkdir(folder.name, _ALL_OF_OWNER, dir_fd=parent)
@@ -212,8 +228,8 @@ def _opened(folder: Folder, parent: int) -> int:
     return descriptor
 
 
-def _opened_again(folder: Folder, parent: int) -> int:
-    descriptor = os.open(folder.name, OPEN_FOLDER, dir_fd=parent)
+def _opened_again(folder: Folder, name: str, base: int) -> int:
+    descriptor = os.open(name, OPEN_FOLDER, dir_fd=base)
     try:
         status = os.fstat(descriptor)
         if (status.st_dev, status.st_ino) != folder.identity:

@@ -262,6 +262,7 @@ class Tree(Members):
         if step.content is None:
             if self._folders.may_leave(folder):
                 with self._folders.entered(folder) as descriptor:
+                    self._folders.open_above(folder)
                     self._writing.settle_folder(descriptor, folder.given or folder.found)
                 self._folders.close_one(folder)
             return
