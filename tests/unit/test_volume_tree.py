@@ -383,9 +383,7 @@ def test_deep_ways_one_after_the_other_cost_few_descriptors_and_no_memory(tmp_pa
     def work() -> None:
         def fill(into: Tree) -> None:
             for number in range(12):
-                into.add_file(
-                    [*[f"{number}"] * 400, "f"], 1, content(b"x"), at(0o644, 1)
-                )
+                into.add_file([*[f"{number}"] * 400, "f"], 1, content(b"x"), at(0o644, 1))
 
         tracemalloc.start()
         filled(tmp_path / "out", fill)

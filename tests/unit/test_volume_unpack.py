@@ -41,7 +41,9 @@ CUT = 700
 def staged(
     chunks: Iterable[bytes], folder: Path, owner: tuple[int, int] | None = None
 ) -> StagedVolume:
-    return unpack(chunks, folder, owner=owner, threads=16, progress=lambda _: None, check=lambda: None)
+    return unpack(
+        chunks, folder, owner=owner, threads=16, progress=lambda _: None, check=lambda: None
+    )
 
 
 def restore(chunks: Iterable[bytes], folder: Path, owner: tuple[int, int] | None = None) -> None:

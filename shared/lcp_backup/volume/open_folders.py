@@ -178,15 +178,14 @@ class OpenFolders:
                 self._open[folder] = None
 
     def _release(self, folder: Folder) -> None:
-        closed = []
+        closed: list[int | None] = []
         with self._lock:
             folder.users -= 1
             if folder in self._open:
                 self._open[folder] = self._open.pop(folder)
             if len(self._open) > _KEPT_OPEN:
                 idle = [it for it in self._open if not it.users]
-                for it in idle[: len(self._open) - _KEPT_OPEN]:
-                    closed.append(self._forgotten(it))
+                closed = [self._forgotten(it) for it in idle[: len(self._open) - _KEPT_OPEN]]
         for descriptor in closed:
             if descriptor is not None:
                 os.close(descriptor)

@@ -88,8 +88,8 @@ class Tree(Members):
         """Bytes that are under way."""
         self._at_hand: dict[Folder, None] = {}
         """All folders but the root, those that were needed last at the end."""
+        self._most_at_hand = self._look_from = _AT_HAND
         self._here = self._folders.root
-        self._look_from = _AT_HAND
         self._writing.give_folder(self._folders.root.descriptor or 0)
 
     def __enter__(self) -> Self:
@@ -102,15 +102,11 @@ class Tree(Members):
     def finish(self) -> None:
         """Waits until all is written and all folders have what they shall have."""
         self._here = self._folders.root
-        self._hand_over()
-        while self._at_hand:
-            # From the end: what lies in another came later, mostly.
-            for folder in reversed(list(self._at_hand)):
-                self._let_go(folder)
-            self._hand_over()
-            self._collect()
-        while self._crew.under_way:
-            self._collect()
+        self._wait_for_all()
+        self._most_at_hand = 0
+        for folder in list(self._at_hand):
+            self._let_go(folder)
+        self._wait_for_all()
 
     def add_folder(self, components: list[str], attributes: Attributes) -> None:
         self._enter(components).given = attributes
@@ -237,6 +233,11 @@ class Tree(Members):
             while (done := self._crew.collect(wait=False)) is not None:
                 self._mark(done)
 
+    def _wait_for_all(self) -> None:
+        while self._waiting or self._crew.under_way:
+            self._hand_over()
+            self._collect()
+
     def _collect(self) -> None:
         """Waits for a job."""
         self._check()
@@ -253,7 +254,7 @@ class Tree(Members):
             elif folder.left:
                 assert folder.parent is not None
                 del self._at_hand[folder], folder.parent.inside[folder.name]
-                if len(self._at_hand) > _AT_HAND:
+                if len(self._at_hand) > self._most_at_hand:
                     self._let_go(folder.parent)
 
     def _do(self, step: _Step) -> None:
