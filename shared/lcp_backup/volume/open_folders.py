@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -84,8 +85,12 @@ class OpenFolders:
         self.root.descriptor = root
         self.root.users = 1
         self._lock = threading.Lock()
-        self._open: dict[Folder, None] = {}
-        """All open ones but the root, those in use last at the end."""
+        self._open: OrderedDict[Folder, None] = OrderedDict()
+        """All open ones but the root, those in use last at the end.
+
+        What was only opened on the way to another stands in front, until a way begins there: a long
+        way would have all others closed.
+        """
 
     @contextmanager
     def entered(self, folder: Folder) -> Iterator[int]:
@@ -156,13 +161,14 @@ class OpenFolders:
                 at = at.parent
             at.users += 1
         # Each is in use while the one below it is opened, so that nobody closes it meanwhile.
+        begins = True
         while way:
             following = way.pop()
             try:
                 self._use_in(at, following)
             finally:
-                self._release(at)
-            at = following
+                self._release(at, last=begins)
+            at, begins = following, False
 
     def _use_in(self, parent: Folder, folder: Folder) -> None:
         with folder.opening:
@@ -176,13 +182,14 @@ class OpenFolders:
                 folder.descriptor = descriptor
                 folder.users += 1
                 self._open[folder] = None
+                self._open.move_to_end(folder, last=False)
 
-    def _release(self, folder: Folder) -> None:
+    def _release(self, folder: Folder, *, last: bool = True) -> None:
         closed: list[int | None] = []
         with self._lock:
             folder.users -= 1
-            if folder in self._open:
-                self._open[folder] = self._open.pop(folder)
+            if last and folder in self._open:
+                self._open.move_to_end(folder)
             if len(self._open) > _KEPT_OPEN:
                 idle = [it for it in self._open if not it.users]
                 closed = [self._forgotten(it) for it in idle[: len(self._open) - _KEPT_OPEN]]
