@@ -189,7 +189,7 @@ def test_what_is_still_being_written_is_in_the_way_of_an_attack_already(
         unpacked(tar, untouched)
 
 
-def shuffled_tree(chance: random.Random) -> tuple[list[tuple[MemberKind, list[str], int]], int]:
+def shuffled_tree(chance: random.Random) -> list[tuple[MemberKind, list[str], int]]:
     """Members of folders in folders, in any order; a number says an attribute of each."""
     members = []
     for number in range(60):
@@ -200,7 +200,7 @@ def shuffled_tree(chance: random.Random) -> tuple[list[tuple[MemberKind, list[st
         kind = MemberKind.LINK if number % 9 == 0 else MemberKind.FILE
         members.append((kind, [*name, f"f{number}"], number))
     chance.shuffle(members)
-    return members, len(members)
+    return members
 
 
 MODES = (0o755, 0o555, 0o300, 0o700, 0o2750, 0o0)
@@ -215,7 +215,7 @@ def test_folders_that_are_entered_again_and_again_have_their_own_attributes_in_t
     monkeypatch.setattr(open_folders, "_KEPT_OPEN", 3)
 
     def work() -> None:
-        members, _ = shuffled_tree(random.Random(seed))
+        members = shuffled_tree(random.Random(seed))
         expected: dict[str, tuple[int, int]] = {}
 
         def fill(into: Tree) -> None:
@@ -366,27 +366,27 @@ def test_no_more_is_under_way_than_was_said(
     assert most <= 6 << 20
 
 
-def test_memory_does_not_grow_with_the_number_of_folders(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_number_of_folders() -> None:
     def work() -> None:
         def fill(into: Tree) -> None:
             for number in range(12_000):
                 into.add_folder([f"{number % 90}", f"{number}"], at(0o755, 1))
 
         tracemalloc.start()
-        filled(tmp_path / "out", fill)
+        filled(Path("out"), fill)
         assert tracemalloc.get_traced_memory()[1] < 3 << 20
 
     in_child(work)
 
 
-def test_deep_ways_one_after_the_other_cost_few_descriptors_and_no_memory(tmp_path: Path) -> None:
+def test_deep_ways_one_after_the_other_cost_few_descriptors_and_no_memory() -> None:
     def work() -> None:
         def fill(into: Tree) -> None:
             for number in range(12):
                 into.add_file([*[f"{number}"] * 400, "f"], 1, content(b"x"), at(0o644, 1))
 
         tracemalloc.start()
-        filled(tmp_path / "out", fill)
+        filled(Path("out"), fill)
         assert tracemalloc.get_traced_memory()[1] < 6 << 20
 
     in_child(work, descriptors=60)

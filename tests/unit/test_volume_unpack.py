@@ -28,11 +28,23 @@ from lcp_backup.errors import (
     StorageError,
     VolumeError,
 )
+from lcp_backup.volume import crew, tree
 from lcp_backup.volume.pack import pack
 from lcp_backup.volume.swap import StagedVolume
 from lcp_backup.volume.unpack import unpack
 from tests.buffers import Buffer
 from tests.trees import TEXT, in_child, odd_tree, snapshot
+
+
+@pytest.fixture(autouse=True, scope="module", params=["one thread", "threads"])
+def slow_file_system(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every file system is slow enough for threads, and each of them gets one thing at a time."""
+    with pytest.MonkeyPatch.context() as patched:
+        if request.param == "threads":
+            patched.setattr(crew, "QUICK", 0)
+            patched.setattr(tree, "_STEPS", 1)
+        yield
+
 
 CUT = 700
 """Odd, so that headers and files lie over the chunks' borders."""
