@@ -18,7 +18,7 @@ from lcp_backup.errors import ArchiveRefused, LeaseLost, VolumeError
 from lcp_backup.volume import crew, open_folders, tree
 from lcp_backup.volume.members import Attributes
 from lcp_backup.volume.tree import Tree
-from lcp_backup.volume.unpack import staged_by, unpack
+from lcp_backup.volume.unpack import unpack
 from tests.trees import in_child, snapshot
 from tests.unit.test_volume_unpack import Tar
 
@@ -98,11 +98,13 @@ def untouched(tmp_path: Path) -> Iterator[Path]:
 
 def test_what_is_slow_is_done_by_all_threads_at_once(tmp_path: Path) -> None:
     together = threading.Barrier(8, timeout=60)
+    met_there: set[str] = set()
     real = os.utime
 
     def met(path: Any, **kwargs: Any) -> None:
         if threading.current_thread() is not threading.main_thread():
             together.wait()
+            met_there.add(threading.current_thread().name)
         real(path, **kwargs)
 
     def fill(into: Tree) -> None:
@@ -113,6 +115,7 @@ def test_what_is_slow_is_done_by_all_threads_at_once(tmp_path: Path) -> None:
         patched.setattr(os, "utime", met)
         filled(tmp_path / "out", fill)
     assert len(snapshot(tmp_path / "out")) == 9
+    assert len(met_there) == 8
 
 
 def test_the_later_member_of_a_name_wins_however_long_the_earlier_takes(
@@ -170,6 +173,10 @@ def test_a_hard_link_waits_for_its_file(tmp_path: Path, monkeypatch: pytest.Monk
             "writes through 'l'",
         ),
         (Tar().add("1").add("f/x").add("f", b"x"), "'f' as a folder and as a file"),
+        (
+            Tar().add("1").add("f", kind=tarfile.DIRTYPE).add("f", b"x"),
+            "'f' as a folder and as a file",
+        ),
         (
             Tar().add("1").add("h", kind=tarfile.LNKTYPE, target="later").add("later"),
             "'h' names 'later'",
@@ -254,7 +261,7 @@ def test_a_folder_that_is_needed_again_is_not_waited_for(
 
     def held(descriptor: int, piece: Any) -> int:
         if threading.current_thread() is not threading.main_thread():
-            assert going.wait(60)
+            assert going.wait(20)
         return real(descriptor, piece)
 
     monkeypatch.setattr(os, "write", held)
@@ -314,8 +321,8 @@ def test_an_error_in_the_last_folder_that_is_settled_is_one_too(
         unpacked(tar, untouched)
 
 
-def test_what_check_raises_while_threads_are_waited_for_ends_the_unpacking(
-    untouched: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_check_raises_while_threads_are_waited_for_ends_the_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delayed(monkeypatch, "write", lambda *_: True)
     ended = False
@@ -324,14 +331,17 @@ def test_what_check_raises_while_threads_are_waited_for_ends_the_unpacking(
         if ended:
             raise LeaseLost("taken over")
 
-    def fill(into: Any) -> None:
+    def fill(into: Tree) -> None:
         nonlocal ended
         for number in range(20):
             into.add_file([str(number)], 1, content(b"x"), at(0o644, 1))
         ended = True
 
+    before = open_descriptors()
     with pytest.raises(LeaseLost):
-        staged_by(fill, untouched, None, threads=8, check=check)
+        filled(tmp_path / "out", fill, check)
+    assert writers() == []
+    assert open_descriptors() == before
 
 
 def test_no_more_is_under_way_than_was_said(
@@ -366,15 +376,17 @@ def test_no_more_is_under_way_than_was_said(
     assert most <= 6 << 20
 
 
-def test_memory_does_not_grow_with_the_number_of_folders() -> None:
+def test_memory_does_not_grow_with_the_number_of_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree, "_AT_HAND", 128)
+
     def work() -> None:
         def fill(into: Tree) -> None:
-            for number in range(12_000):
+            for number in range(3000):
                 into.add_folder([f"{number % 90}", f"{number}"], at(0o755, 1))
 
         tracemalloc.start()
         filled(Path("out"), fill)
-        assert tracemalloc.get_traced_memory()[1] < 3 << 20
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
 
     in_child(work)
 
