@@ -14,6 +14,7 @@ from typing import Final
 
 from bench.database import database_archive, database_restore
 from bench.delayed import slow_file_system
+from bench.delayed_restore import delayed_restore
 from bench.lists import pages
 from bench.memory import peak_memory
 from bench.rows import Row
@@ -24,6 +25,7 @@ SUBJECTS: Final[dict[str, Callable[[Path], list[Row]]]] = {
     "delayed": slow_file_system,
     "database": database_archive,
     "restore": database_restore,
+    "delayed-restore": delayed_restore,
     "memory": peak_memory,
     "lists": pages,
 }

@@ -40,7 +40,7 @@ class Store:
     def restore(self, folder: Path) -> None:
         chunks = (raw for _, raw in self.segments())
         with unpack(
-            chunks, folder, owner=None, progress=lambda _: None, check=lambda: None
+            chunks, folder, owner=None, threads=2, progress=lambda _: None, check=lambda: None
         ) as staged:
             staged.swap()
 

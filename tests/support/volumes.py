@@ -87,6 +87,7 @@ class Volumes:
                 folder,
                 paths=paths,
                 owner=None,
+                threads=2,
                 progress=lambda _: None,
                 check=lambda: None,
             ) as staged:

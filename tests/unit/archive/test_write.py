@@ -14,7 +14,7 @@ import pytest
 from lcp_backup.archive.deflate import inflate_member
 from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import read_back
-from lcp_backup.archive.segment import IndexedMember, Section, Segment
+from lcp_backup.archive.segment import Section, Segment
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter, OnlyFile, WrittenArchive
 from lcp_backup.errors import ArchiveDamaged, StorageError
 from tests.support.buffers import Buffer
@@ -202,8 +202,7 @@ def old_archive(count: int = 3) -> tuple[Buffer, list[Segment]]:
     sink, index_sink = Buffer(), Buffer()
     with writer_of(sink, index_sink) as writer:
         for number in range(count):
-            folder = IndexedMember(f"old{number}", "folder", 0, 0, 1, 0o755, 0, 0)
-            writer.add([b"old %d" % number * 999], members=(folder,))
+            writer.add([b"old %d" % number * 999], members=number + 1)
         writer.finish()
     return sink, list(read_index(index_sink, archive_name="database.tgz"))
 

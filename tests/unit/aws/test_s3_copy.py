@@ -16,8 +16,9 @@ from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.aws.s3_bucket import ObjectLock
 from lcp_backup.aws.s3_parts import FIRST_PART_SIZE, MIB
 from lcp_backup.errors import ObjectNotFound, PreconditionFailed, StorageError
+from tests.support.backups import BUCKET
 from tests.support.buffers import Buffer
-from tests.unit.conftest import BUCKET, SettableClock
+from tests.support.clock import SettableClock
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

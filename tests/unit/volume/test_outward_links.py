@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 def restore(archived: Archived, folder: Path) -> list[str]:
     with unpack(
-        [archived.raw()], folder, owner=None, progress=lambda _: None, check=lambda: None
+        [archived.raw()], folder, owner=None, threads=4, progress=lambda _: None, check=lambda: None
     ) as staged:
         staged.swap()
     return [f"{notice.code} {notice.subject}" for notice in staged.notices]

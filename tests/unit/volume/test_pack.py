@@ -509,7 +509,9 @@ def test_a_folder_of_any_depth_that_a_path_can_have_is_packed_and_restored(
         facts = archived.packed.facts
         assert (facts.files, facts.folders) == (2, depth)
         chunks = [archived.raw()]
-        unpack(chunks, out, owner=None, progress=lambda _: None, check=lambda: None).swap()
+        unpack(
+            chunks, out, owner=None, threads=4, progress=lambda _: None, check=lambda: None
+        ).swap()
 
     in_child(work, descriptors=80)
     assert Path(out, *["d"] * depth, "file").is_file()

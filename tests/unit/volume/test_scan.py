@@ -18,7 +18,8 @@ from lcp_backup.volume.entry import Found
 from lcp_backup.volume.notices import Notices
 from lcp_backup.volume.read_ahead import OpenFile
 from lcp_backup.volume.scan import scan
-from tests.support.trees import TEXT, deep_tree, in_child, odd_tree
+from tests.support.child_process import in_child
+from tests.support.trees import TEXT, deep_tree, odd_tree
 
 THREADS = 8
 

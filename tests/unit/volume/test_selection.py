@@ -71,6 +71,7 @@ class Stored:
             folder,
             paths=paths,
             owner=None,
+            threads=4,
             progress=lambda _: None,
             check=lambda: None,
         )

@@ -28,6 +28,7 @@ from lcp_backup.errors import (
     StorageError,
     VolumeError,
 )
+from lcp_backup.volume import crew, tree
 from lcp_backup.volume.pack import pack
 from lcp_backup.volume.swap import StagedVolume
 from lcp_backup.volume.unpack import unpack
@@ -36,6 +37,17 @@ from tests.support.child_process import in_child
 from tests.support.tars import Tar
 from tests.support.trees import TEXT, odd_tree, snapshot
 
+
+@pytest.fixture(autouse=True, scope="module", params=["one thread", "threads"])
+def slow_file_system(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every file system is slow enough for threads, and each of them gets one thing at a time."""
+    with pytest.MonkeyPatch.context() as patched:
+        if request.param == "threads":
+            patched.setattr(crew, "QUICK", 0)
+            patched.setattr(tree, "_STEPS", 1)
+        yield
+
+
 CUT = 700
 """Odd, so that headers and files lie over the chunks' borders."""
 
@@ -43,7 +55,9 @@ CUT = 700
 def staged(
     chunks: Iterable[bytes], folder: Path, owner: tuple[int, int] | None = None
 ) -> StagedVolume:
-    return unpack(chunks, folder, owner=owner, progress=lambda _: None, check=lambda: None)
+    return unpack(
+        chunks, folder, owner=owner, threads=16, progress=lambda _: None, check=lambda: None
+    )
 
 
 def restore(chunks: Iterable[bytes], folder: Path, owner: tuple[int, int] | None = None) -> None:
@@ -92,6 +106,7 @@ def test_a_packed_folder_comes_back_exactly(tmp_path: Path) -> None:
         (raw for _, raw in pairs),
         tmp_path / "out",
         owner=None,
+        threads=4,
         progress=progress.append,
         check=lambda: None,
     ) as new:
@@ -455,7 +470,7 @@ def test_what_check_raises_changes_nothing(untouched: Path) -> None:
         raise LeaseLost("taken over")
 
     with pytest.raises(LeaseLost):
-        unpack([WHOLE], untouched, owner=None, progress=lambda _: None, check=check)
+        unpack([WHOLE], untouched, owner=None, threads=4, progress=lambda _: None, check=check)
 
 
 def test_the_bytes_after_the_end_are_still_read(untouched: Path) -> None:
