@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lcp_backup.history import MOST_SOURCES, Found, can_be_base, plan, read_by
+from lcp_backup.history import MOST_SOURCES, Found, can_be_base, plan
 from lcp_backup.model import BackupType, Manifest, VolumeSource
 from tests.unit.catalog.test_catalog import a_manifest
 from tests.unit.conftest import SettableClock
@@ -135,10 +135,3 @@ def test_a_base_is_large_enough_and_was_made_of_the_site() -> None:
     assert not can_be_base(base(size=99), 100)
     uploaded = base(size=100).model_copy(update={"type": BackupType.UPLOADED})
     assert not can_be_base(uploaded, 0)
-
-
-def test_archives_that_any_backup_reads_are_known() -> None:
-    assert read_by([base(source(1), source(2)), base(source(2), source(3)), base()]) == {
-        source(number).backup_id for number in (1, 2, 3)
-    }
-    assert read_by([]) == frozenset()
