@@ -107,13 +107,13 @@ def taken(
 
 
 FILES = {
-    "a": b"a" * 700,
+    "a": b"A" * 700,
     "b-large": os.urandom(1000) * (LARGE // 1000),
-    "c": b"c",
+    "c": b"C",
     "d": b"",
     "e-large": os.urandom(1000) * (LARGE // 1000 + 71),
-    "f": b"f" * 512,
-    "g": b"g" * 513,
+    "f": b"F" * 512,
+    "g": b"G" * 513,
 }
 
 
@@ -212,10 +212,13 @@ class TestAnIndexThatIsNotTrue:
         with pytest.raises(ArchiveDamaged):
             taken([stored], [member])
 
-    def test_a_place_behind_the_last_live_member_is_refused(self, stored: Archived) -> None:
+    def test_a_place_behind_the_last_member_is_refused(self, stored: Archived) -> None:
         f, g = stored.members["f"], stored.members["g"]
-        with pytest.raises(ArchiveDamaged, match="no member begins"):
+        with pytest.raises(ArchiveDamaged):
             taken([stored], [f, g._replace(at=g.at + 512)])
+        end = g._replace(segment=len(stored.segments) - 1, at=0)
+        with pytest.raises(ArchiveDamaged, match="no member begins where one should"):
+            taken([stored], [f, end])
 
     def test_a_large_file_of_which_a_segment_is_missing_is_refused(self, stored: Archived) -> None:
         live = LiveMembers([stored.members["b-large"]])
