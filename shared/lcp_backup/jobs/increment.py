@@ -169,7 +169,7 @@ class Increment:
 
 @contextmanager
 def open_increment(
-    catalog: Catalog, *, whole: bool, carry_none: bool, whole_below: int
+    catalog: Catalog, *, whole: bool, carry_none: bool
 ) -> Iterator[Increment]:
     """What a new volume may refer to, for as long as the block lasts.
 
@@ -180,7 +180,6 @@ def open_increment(
     Args:
         whole: whether the new archive is to hold everything, so that nothing is referred to.
         carry_none: whether what would be carried over is read from the folder and stored again.
-        whole_below: bytes; a base with a smaller volume is not referred to.
 
     Raises StorageError.
     """
@@ -194,7 +193,7 @@ def open_increment(
             catalog, notices=(_stored_whole("the last backup", "a later version made it"),)
         )
         return
-    if not can_be_base(last, whole_below):
+    if not can_be_base(last):
         yield Increment(catalog)
         return
     try:

@@ -205,10 +205,8 @@ class TestAnIndexThatIsNotTrue:
         self, stored: Archived, name: str, by: int
     ) -> None:
         member = stored.members[name]
-        if member.at + by < 0:
-            member = member._replace(at=3)
-        else:
-            member = member._replace(at=member.at + by)
+        at = member.at + by
+        member = member._replace(at=at if at >= 0 else 3)
         with pytest.raises(ArchiveDamaged):
             taken([stored], [member])
 
