@@ -30,7 +30,7 @@ NOT_SEEN_HERE = {
     ("*", "logs:CreateLogStream", "*"): "Lambda itself writes the logs, by the function's role",
     ("*", "logs:PutLogEvents", "*"): "Lambda itself writes the logs, by the function's role",
     ("*", "sqs:SendMessage", "*"): "Lambda itself sends what was given up, by the function's role",
-    ("*", "rds:DescribeDB*", "*"): "the database here has a host name; see test_aws.py",
+    ("*", "rds:DescribeDB*", "*"): "the database here has a host name; see aws/test_aws.py",
     ("Schedules", "events:Put*", "*-restore-*"): "in disaster recovery; see test_deployed_stack.py",
     ("Cleanup", "s3:GetObject", "*/runs/*"): "of runs an hour old and more; see test_cleanup.py",
     ("Cleanup", "s3:AbortMultipartUpload", "*"): "what is aborted is a day old; test_cleanup.py",

@@ -16,8 +16,8 @@ import pytest
 from lcp_backup.database.dump import start_dump
 from lcp_backup.database.dump_program import find_program
 from lcp_backup.database.endpoint import Flavour, ask_server, connect
-from tests.certificates import AUTHORITY, CERTIFICATES, FOREIGN, HOST
 from tests.integration.conftest import DatabaseServer, running_mariadb
+from tests.support.certificates import AUTHORITY, CERTIFICATES, FOREIGN, HOST
 
 _PROJECT = Path(__file__).parents[2]
 _SCRIPT = _PROJECT / "layers/mysql_client/client_layer.py"

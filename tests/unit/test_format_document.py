@@ -14,8 +14,8 @@ from lcp_backup.archive.write import ArchiveWriter, OnlyFile
 from lcp_backup.document import Document
 from lcp_backup.model import Lease, Manifest, Pause, Run, Upload
 from lcp_backup.volume.pack import pack
-from tests.buffers import Buffer
-from tests.trees import odd_tree, snapshot
+from tests.support.buffers import Buffer
+from tests.support.trees import odd_tree, snapshot
 from tests.unit.conftest import SettableClock
 
 PAGE = (Path(__file__).parents[2] / "docs" / "format.md").read_text()

@@ -1,35 +1,24 @@
 """Restore: a backup is loaded beside the live site, checked to its end, and then swapped in."""
 
-import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
-from lcp_backup.archive.index import read_index
-from lcp_backup.archive.read import read_segments
-from lcp_backup.archive.segment import Segment
 from lcp_backup.catalog import Catalog
-from lcp_backup.database import staged_schema
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.local_infile import ROWS_TRAVEL_AS_STATEMENTS
-from lcp_backup.database.staged_schema import Accounts, IndexedDump, Loaded, Scope, StagedDatabase
-from lcp_backup.errors import InvalidRequest, NotFound, RestoredInPart
+from lcp_backup.database.staged_schema import Accounts, Loaded
+from lcp_backup.errors import NotFound
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.queued_run import queued, succeeded_before
-from lcp_backup.jobs.side_by_side import Check, side_by_side
-from lcp_backup.model import Archive, BackupType, Manifest, Notice, RunKind
+from lcp_backup.jobs.staged_site import stage_site
+from lcp_backup.jobs.stored_backup import StoredBackup
+from lcp_backup.model import Manifest, Notice, RunKind
 from lcp_backup.requests import LATEST, RestoreRequest
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
-from lcp_backup.volume import selection, staging, swap, unpack
-from lcp_backup.volume.mounts import check_mounted
 
 _MOST_DEFINERS: Final = 1000
-_THREADS: Final = os.process_cpu_count() or 1
-_CONNECTIONS: Final = _THREADS + 1
-"""Over how many connections rows are loaded unless a setting says (measured: docs/decisions.md)."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +79,7 @@ def restore_backup(
         if request.only_if_new and (pause := catalog.pause.get()):
             telemetry.log.warning("restores are paused", by=pause.by, reason=pause.reason)
             return RestoreResult(None, restored=False)
-        if request.backup_id == LATEST:
-            # What somebody uploaded is never restored by a schedule, unless that is wanted.
-            uploaded = not request.only_if_new or settings.backup_restore_uploaded
-            manifest = source.backups.latest(uploaded=uploaded)
-        else:
-            manifest = source.backups.get(request.backup_id)
-            _check_is_meant(manifest, catalog, request.run_id)
+        manifest = _chosen(request, settings, catalog, source)
         last = next(catalog.runs.restores(), None) if request.only_if_new else None
         if last is not None and last.is_about(manifest):
             telemetry.log.info("restored already", backup_id=manifest.id)
@@ -112,21 +95,14 @@ def restore_backup(
         )
         with announced(active, telemetry, metric="RestoreFailure", failed="Restore Failed") as run:
             run.add_notices(settings.notices)
-            work = _Restore(run, request, manifest, settings, source, locate(), accounts())
-            loaded = work.replace()
-            if loaded is not None:
-                run.detail("rows were loaded", rows=loaded.rows, as_data=loaded.rows_as_data)
-            run.add_notices(_notices(loaded))
-            result = work.result(loaded)
-            run.set_result(
-                whole=request.is_whole,
-                rows=result.rows,
-                read_bytes=result.read_bytes,
-                kept=result.kept,
-                statements_left_out=result.statements_left_out,
-                definers=result.definers,
-                events_disabled=result.events_disabled,
-            )
+            backup = StoredBackup(source, manifest)
+            with stage_site(
+                run, request, backup, settings, live=locate(), accounts=accounts()
+            ) as staged:
+                loaded = staged.swap()
+            run.add_notices(staged.notices)
+            result = _result(run, backup, loaded, staged.kept)
+            _record(run, request, loaded, result)
     telemetry.count(
         RestoreSuccess=1, RestoreSeconds=(catalog.now() - run.started_at).total_seconds()
     )
@@ -135,6 +111,19 @@ def restore_backup(
         {"backupId": manifest.id, "runId": run.id, "whole": request.is_whole},
     )
     return result
+
+
+def _chosen(
+    request: RestoreRequest, settings: Settings, catalog: Catalog, source: Catalog
+) -> Manifest:
+    """The backup that is asked for; raises NotFound."""
+    if request.backup_id == LATEST:
+        # What somebody uploaded is never restored by a schedule, unless that is wanted.
+        uploaded = not request.only_if_new or settings.backup_restore_uploaded
+        return source.backups.latest(uploaded=uploaded)
+    manifest = source.backups.get(request.backup_id)
+    _check_is_meant(manifest, catalog, request.run_id)
+    return manifest
 
 
 def _check_is_meant(manifest: Manifest, catalog: Catalog, run_id: str | None) -> None:
@@ -176,204 +165,36 @@ def _notices(loaded: Loaded | None) -> tuple[Notice, ...]:
     return tuple(found)
 
 
-@dataclass
-class _Restore:
-    """One restore, under the lease."""
+def _result(
+    run: ActiveRun, backup: StoredBackup, loaded: Loaded | None, kept: tuple[str, ...]
+) -> RestoreResult:
+    """What a restore answers that was done."""
+    return RestoreResult(
+        backup.manifest.id,
+        restored=True,
+        run_id=run.id,
+        rows=loaded.rows if loaded else 0,
+        read_bytes=backup.read_bytes,
+        kept=list(kept),
+        statements_left_out=list(loaded.left_out) if loaded else [],
+        definers=list(loaded.definers[:_MOST_DEFINERS]) if loaded else [],
+        events_disabled=list(loaded.disabled) if loaded else [],
+    )
 
-    run: ActiveRun
-    request: RestoreRequest
-    manifest: Manifest
-    settings: Settings
-    source: Catalog
-    live: DatabaseEndpoint
-    accounts: Accounts
-    read_bytes: int = 0
-    kept: list[str] = field(default_factory=list)
 
-    def replace(self) -> Loaded | None:
-        """Stages what is asked for and swaps it in; answers what was loaded into the database."""
-        request = self.request
-        if request.wants_volume:
-            check_mounted(self.settings.backup_folder, self.settings.file_system_mount_path)
-        self.run.detail(
-            "the backup is restored to here",
-            asked_for=request.backup_id,
-            made_by=self.manifest.type,
-            dumped_from=self.manifest.database_facts.server_version,
-            strategy=self.settings.backup_restore_strategy,
-            host=self.live.host,
-            port=self.live.port,
-            tls=self.live.tls,
-            database=request.into_database or self.live.name,
-            folder=request.into_folder or self.settings.backup_folder,
-            connections=self._connections(),
-        )
-        in_place = request.is_whole and self.settings.restores_overwrite
-        request.check_can_keep(restores_overwrite=self.settings.restores_overwrite)
-        self.run.step("finishing or undoing what an earlier restore left")
-        # (Of the database, `stage` and `overwrite` do the same first.)
-        self.run.add_notices(swap.recover(Path(self.settings.backup_folder)))
-        with ExitStack() as undo:
-
-            def stage_database(check: Check) -> StagedDatabase | None:
-                if not request.wants_database:
-                    return None
-                if in_place:
-                    # The live database is not touched before its replacement was read to the end.
-                    archive = self.manifest.database
-                    for _ in self._read(archive, self._read_index(archive)):
-                        check()
-                    return None
-                staged = self._stage_database(check)
-                undo.callback(staged.discard)
-                return staged
-
-            def stage_volume(check: Check) -> swap.StagedVolume | None:
-                if not request.wants_volume:
-                    return None
-                staged = self._stage_volume(check)
-                undo.callback(staged.discard)
-                return staged
-
-            self.run.step("loading the database and unpacking the volume beside the live site")
-            database, volume = side_by_side(stage_database, stage_volume, self.run.check)
-            self.run.step("swapping")
-            self.run.confirm()
-            loaded = None
-            try:
-                if database is not None:
-                    loaded = database.swap()
-                elif in_place:
-                    loaded = self._overwrite()
-            except RestoredInPart:
-                # The rows are the backup's now, so the files they name must be too.
-                self._swap_volume(volume)
-                raise
-            self._swap_volume(volume)
-        if volume is not None:
-            self.run.add_notices(volume.notices)
-        return loaded
-
-    def result(self, loaded: Loaded | None) -> RestoreResult:
-        """What the restore answers once it is done."""
-        return RestoreResult(
-            self.manifest.id,
-            restored=True,
-            run_id=self.run.id,
-            rows=loaded.rows if loaded else 0,
-            read_bytes=self.read_bytes,
-            kept=self.kept,
-            statements_left_out=list(loaded.left_out) if loaded else [],
-            definers=list(loaded.definers[:_MOST_DEFINERS]) if loaded else [],
-            events_disabled=list(loaded.disabled) if loaded else [],
-        )
-
-    @property
-    def _label(self) -> str:
-        """What makes the names under which something is kept this run's own."""
-        return f"{self.run.started_at:%Y%m%d%H%M%S}"
-
-    # --- the database ---------------------------------------------------------
-
-    def _stage_database(self, check: Check) -> StagedDatabase:
-        endpoint = self.live
-        if self.request.into_database is not None:
-            endpoint = replace(endpoint, name=self.request.into_database)
-            if endpoint.name.lower() == self.live.name.lower():
-                raise InvalidRequest(
-                    f"into_database is the live database {endpoint.name!r}: leave it out, or name"
-                    " another"
-                )
-            staged_schema.check_empty(endpoint)
-        tables = keep_in = None
-        if self.request.into_database is None:
-            tables = frozenset(self.request.tables) or None
-            if self.request.keep_previous:
-                keep_in = f"{self.live.name}_{self._label}"
-                self.kept.append(keep_in)
-        return staged_schema.stage(
-            endpoint,
-            self._dump(),
-            dumped_name=self.manifest.database_facts.name,
-            connections=self._connections(),
-            progress=self.run.progress_of("database"),
-            check=check,
-            scope=Scope(tables, keep_in),
-            given=self.accounts,
-        )
-
-    def _overwrite(self) -> Loaded:
-        return staged_schema.overwrite(
-            self.live,
-            self._dump(),
-            dumped_name=self.manifest.database_facts.name,
-            connections=self._connections(),
-            progress=self.run.progress_of("database"),
-            check=self.run.check,
-            given=self.accounts,
-        )
-
-    def _dump(self) -> IndexedDump:
-        archive = self.manifest.database
-        return IndexedDump(
-            self._read_index(archive),
-            lambda segments: self._read(archive, segments),
-            by_dump_program=self.manifest.type is not BackupType.UPLOADED,
-            tables=self.request.tables or None,
-        )
-
-    def _connections(self) -> int:
-        return self.settings.backup_restore_connections or _CONNECTIONS
-
-    # --- the volume -----------------------------------------------------------
-
-    def _stage_volume(self, check: Check) -> swap.StagedVolume:
-        archive = self.manifest.volume
-        folder = Path(self.settings.backup_folder)
-        if self.request.into_folder is not None:
-            folder = staging.check_below(Path(self.request.into_folder), folder)
-            staging.check_empty(folder)
-        paths = selection.checked_paths(self.request.paths)
-        progress = self.run.progress_of("volume")
-        if paths:
-            staged = selection.unpack_selection(
-                selection.Selection(self._read_index(archive), paths),
-                lambda segments: self._read(archive, segments),
-                folder,
-                owner=None,
-                progress=progress,
-                check=check,
-            )
-        else:
-            chunks = (raw for _, raw in self._read(archive, self._read_index(archive)))
-            staged = unpack.unpack(chunks, folder, owner=None, progress=progress, check=check)
-        if self.request.keep_previous and self.request.into_folder is None:
-            self.kept.append(str(staged.keep_previous(self._label)))
-        return staged
-
-    def _swap_volume(self, staged: swap.StagedVolume | None) -> None:
-        if staged is None:
-            return
-        if self.request.paths and self.request.into_folder is None:
-            staged.swap_selection(selection.checked_paths(self.request.paths))
-        else:
-            staged.swap()
-
-    # --- archives -------------------------------------------------------------
-
-    def _read_index(self, archive: Archive) -> Iterator[Segment]:
-        index = self.source.backups.open(self.manifest.id, archive.index_name)
-        return read_index(index, archive_name=archive.name, sha256=archive.index_sha256)
-
-    def _read(
-        self, archive: Archive, segments: Iterable[Segment]
-    ) -> Iterator[tuple[Segment, bytes]]:
-        pieces = read_segments(
-            self.source.backups.open(self.manifest.id, archive.name),
-            segments,
-            name=f"{archive.name} of backup {self.manifest.id}",
-            threads=_THREADS,
-        )
-        for segment, raw in pieces:
-            self.read_bytes += segment.size
-            yield segment, raw
+def _record(
+    run: ActiveRun, request: RestoreRequest, loaded: Loaded | None, result: RestoreResult
+) -> None:
+    """What the run's record and its log say of it."""
+    if loaded is not None:
+        run.detail("rows were loaded", rows=loaded.rows, as_data=loaded.rows_as_data)
+    run.add_notices(_notices(loaded))
+    run.set_result(
+        whole=request.is_whole,
+        rows=result.rows,
+        read_bytes=result.read_bytes,
+        kept=result.kept,
+        statements_left_out=result.statements_left_out,
+        definers=result.definers,
+        events_disabled=result.events_disabled,
+    )

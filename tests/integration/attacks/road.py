@@ -27,10 +27,10 @@ from lcp_backup.requests import CreateRequest, RestoreRequest, UploadRequest
 from lcp_backup.service import Service, deadline
 from lcp_backup.settings import Settings
 from lcp_backup.uploads import Uploads
-from tests.buffers import Buffer
 from tests.integration.attacks.fingerprint import NAME, differences
 from tests.integration.attacks.servers import MASTER, MASTER_PASSWORD
 from tests.integration.attacks.world import World
+from tests.support.buffers import Buffer
 
 BUCKET = "attacks"
 _MOST_SECONDS = 60

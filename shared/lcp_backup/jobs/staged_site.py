@@ -1,0 +1,276 @@
+"""A site beside the live one: staged from a backup, and then swapped in or thrown away."""
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, Self
+
+from lcp_backup.database import staged_schema
+from lcp_backup.database.endpoint import DatabaseEndpoint
+from lcp_backup.database.staged_schema import Accounts, IndexedDump, Loaded, Scope, StagedDatabase
+from lcp_backup.errors import InvalidRequest, RestoredInPart
+from lcp_backup.jobs.active_run import ActiveRun
+from lcp_backup.jobs.side_by_side import Check, side_by_side
+from lcp_backup.jobs.stored_backup import StoredBackup
+from lcp_backup.model import BackupType, Notice
+from lcp_backup.requests import RestoreRequest
+from lcp_backup.settings import Settings
+from lcp_backup.volume import selection, staging, swap, unpack
+from lcp_backup.volume.mounts import check_mounted
+
+_CONNECTIONS: Final = (os.process_cpu_count() or 1) + 1
+"""Over how many connections rows are loaded unless a setting says (measured: docs/decisions.md)."""
+
+
+class StagedSite:
+    """What a restore asked for, whole and checked, beside the live site, which is as it was.
+
+    A caller may swap it in or not, and then discards it; as a context it is discarded at the end of
+    the block.
+    """
+
+    def __init__(
+        self,
+        run: ActiveRun,
+        swap_database: Callable[[], Loaded] | None,
+        volume: swap.StagedVolume | None,
+        *,
+        paths: tuple[str, ...],
+        kept: tuple[str, ...],
+        undo: ExitStack,
+    ) -> None:
+        self._run = run
+        self._swap_database = swap_database
+        self._volume = volume
+        self._paths = paths
+        self.kept = kept
+        """Where a swap keeps what was live before, when that was asked for."""
+        self._undo = undo
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.discard()
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What a reader of the run should know of the volume; complete after `discard`."""
+        return () if self._volume is None else self._volume.notices
+
+    def swap(self) -> Loaded | None:
+        """Makes it the live site, under a lease that is renewed first.
+
+        Answers what was loaded into the database, when that was asked for. A swap that is killed is
+        finished by the next restore. Raises RestoredInPart, LeaseLost, OutOfTime, StorageError,
+        DatabaseError, VolumeError and their kinds.
+        """
+        self._run.step("swapping")
+        self._run.confirm()
+        loaded = None
+        try:
+            if self._swap_database is not None:
+                loaded = self._swap_database()
+        except RestoredInPart:
+            # The rows are the backup's now, so the files they name must be too.
+            self._swap_volume()
+            raise
+        self._swap_volume()
+        return loaded
+
+    def discard(self) -> None:
+        """Removes what is not live: without a swap what was staged, after it what was live before.
+
+        Harmless when called again. Raises LoadFailed, DatabaseUnreachable, VolumeError.
+        """
+        self._undo.close()
+
+    def _swap_volume(self) -> None:
+        if self._volume is None:
+            return
+        if self._paths:
+            self._volume.swap_selection(self._paths)
+        else:
+            self._volume.swap()
+
+
+def stage_site(
+    run: ActiveRun,
+    request: RestoreRequest,
+    backup: StoredBackup,
+    settings: Settings,
+    *,
+    live: DatabaseEndpoint,
+    accounts: Accounts,
+) -> StagedSite:
+    """Loads and unpacks what is asked for beside the live site, and checks it to its end.
+
+    Finishes or undoes first what an earlier restore left. A failure leaves nothing staged. With the
+    strategy OVERWRITE, the database of a whole restore is only read to its end: the swap then
+    replaces what is live in place.
+
+    Arguments: `run` has the lease; `live` is the site's database; `accounts` are those that an
+    operator made for restores. Raises InvalidRequest, LeaseLost, OutOfTime, ArchiveDamaged,
+    ArchiveRefused, DatabaseError, VolumeError, StorageError and their kinds.
+    """
+    return _Staging(run, request, backup, settings, live, accounts).stage()
+
+
+@dataclass
+class _Staging:
+    """One site on its way to being staged, under the lease."""
+
+    run: ActiveRun
+    request: RestoreRequest
+    backup: StoredBackup
+    settings: Settings
+    live: DatabaseEndpoint
+    accounts: Accounts
+    kept: list[str] = field(default_factory=list)
+
+    def stage(self) -> StagedSite:
+        request = self.request
+        if request.wants_volume:
+            check_mounted(self.settings.backup_folder, self.settings.file_system_mount_path)
+        self._say_where()
+        request.check_can_keep(restores_overwrite=self.settings.restores_overwrite)
+        self.run.step("finishing or undoing what an earlier restore left")
+        # (Of the database, `stage` and `overwrite` do the same first.)
+        self.run.add_notices(swap.recover(Path(self.settings.backup_folder)))
+        self.run.step("loading the database and unpacking the volume beside the live site")
+        with ExitStack() as undo:
+            swap_database, volume = side_by_side(
+                lambda check: self._prepare_database(undo, check),
+                lambda check: self._prepare_volume(undo, check),
+                self.run.check,
+            )
+            # Another folder was empty, so that there is nothing to replace piece by piece.
+            replaced_alone = () if request.into_folder is not None else request.paths
+            return StagedSite(
+                self.run,
+                swap_database,
+                volume,
+                paths=selection.checked_paths(replaced_alone),
+                kept=tuple(self.kept),
+                undo=undo.pop_all(),
+            )
+
+    def _say_where(self) -> None:
+        manifest = self.backup.manifest
+        self.run.detail(
+            "the backup is restored to here",
+            asked_for=self.request.backup_id,
+            made_by=manifest.type,
+            dumped_from=manifest.database_facts.server_version,
+            strategy=self.settings.backup_restore_strategy,
+            host=self.live.host,
+            port=self.live.port,
+            tls=self.live.tls,
+            database=self.request.into_database or self.live.name,
+            folder=self.request.into_folder or self.settings.backup_folder,
+            connections=self._connections(),
+        )
+
+    @property
+    def _label(self) -> str:
+        """What makes the names under which something is kept this run's own."""
+        return f"{self.run.started_at:%Y%m%d%H%M%S}"
+
+    # --- the database ---------------------------------------------------------
+
+    def _prepare_database(self, undo: ExitStack, check: Check) -> Callable[[], Loaded] | None:
+        """Answers what swaps it in."""
+        if not self.request.wants_database:
+            return None
+        if self.request.is_whole and self.settings.restores_overwrite:
+            # The live database is not touched before its replacement was read to the end.
+            for _ in self.backup.read_database(self.backup.database_segments()):
+                check()
+            return self._overwrite
+        staged = self._stage_database(check)
+        undo.callback(staged.discard)
+        return staged.swap
+
+    def _stage_database(self, check: Check) -> StagedDatabase:
+        endpoint = self.live
+        if self.request.into_database is not None:
+            endpoint = replace(endpoint, name=self.request.into_database)
+            if endpoint.name.lower() == self.live.name.lower():
+                raise InvalidRequest(
+                    f"into_database is the live database {endpoint.name!r}: leave it out, or name"
+                    " another"
+                )
+            staged_schema.check_empty(endpoint)
+        tables = keep_in = None
+        if self.request.into_database is None:
+            tables = frozenset(self.request.tables) or None
+            if self.request.keep_previous:
+                keep_in = f"{self.live.name}_{self._label}"
+                self.kept.append(keep_in)
+        return staged_schema.stage(
+            endpoint,
+            self._dump(),
+            dumped_name=self.backup.manifest.database_facts.name,
+            connections=self._connections(),
+            progress=self.run.progress_of("database"),
+            check=check,
+            scope=Scope(tables, keep_in),
+            given=self.accounts,
+        )
+
+    def _overwrite(self) -> Loaded:
+        return staged_schema.overwrite(
+            self.live,
+            self._dump(),
+            dumped_name=self.backup.manifest.database_facts.name,
+            connections=self._connections(),
+            progress=self.run.progress_of("database"),
+            check=self.run.check,
+            given=self.accounts,
+        )
+
+    def _dump(self) -> IndexedDump:
+        return IndexedDump(
+            self.backup.database_segments(),
+            self.backup.read_database,
+            by_dump_program=self.backup.manifest.type is not BackupType.UPLOADED,
+            tables=self.request.tables or None,
+        )
+
+    def _connections(self) -> int:
+        return self.settings.backup_restore_connections or _CONNECTIONS
+
+    # --- the volume -----------------------------------------------------------
+
+    def _prepare_volume(self, undo: ExitStack, check: Check) -> swap.StagedVolume | None:
+        if not self.request.wants_volume:
+            return None
+        staged = self._stage_volume(check)
+        undo.callback(staged.discard)
+        return staged
+
+    def _stage_volume(self, check: Check) -> swap.StagedVolume:
+        folder = Path(self.settings.backup_folder)
+        if self.request.into_folder is not None:
+            folder = staging.check_below(Path(self.request.into_folder), folder)
+            staging.check_empty(folder)
+        paths = selection.checked_paths(self.request.paths)
+        progress = self.run.progress_of("volume")
+        segments = self.backup.volume_segments()
+        if paths:
+            staged = selection.unpack_selection(
+                selection.Selection(segments, paths),
+                self.backup.read_volume,
+                folder,
+                owner=None,
+                progress=progress,
+                check=check,
+            )
+        else:
+            chunks = (raw for _, raw in self.backup.read_volume(segments))
+            staged = unpack.unpack(chunks, folder, owner=None, progress=progress, check=check)
+        if self.request.keep_previous and self.request.into_folder is None:
+            self.kept.append(str(staged.keep_previous(self._label)))
+        return staged

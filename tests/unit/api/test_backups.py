@@ -1,0 +1,453 @@
+"""Backups over HTTP: what scripts expect to get, and how everything else is refused."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from lcp_backup.catalog import Catalog
+from lcp_backup.errors import AwsError
+from lcp_backup.model import ArchiveKind, BackupType, Run, RunError, RunKind, RunState
+from lcp_backup_api import backups
+from lcp_backup_api.application import create_app
+from lcp_backup_api.backend import Backend
+from tests.unit.api.conftest import Client, Lines
+from tests.unit.catalog.test_catalog import a_manifest, publish
+from tests.unit.conftest import SettableClock
+
+ID = "acme-prd-202611230015"
+
+
+def test_health_needs_no_identity(call: Client) -> None:
+    answer = call("GET", "/backup/health", by=None)
+    assert (answer.status, answer.json()["status"]) == (200, "ok")
+
+
+def test_backups_are_listed_newest_first_in_the_shape_scripts_expect(
+    call: Client, catalog: Catalog, clock: SettableClock
+) -> None:
+    old = publish(catalog, clock())
+    clock.pass_by(timedelta(days=1))
+    new = publish(catalog, clock())
+    listed = call("GET", "/backup/list", by="bob").json()["backups"]
+    assert [it["backupId"] for it in listed] == [new, old]
+    assert listed[0]["type"] == "Auto"
+    assert listed[0]["status"] == "succeeded"
+    assert listed[0]["size"] == 200
+    assert listed[0]["database"]["size"] == 100
+    assert [it["backupId"] for it in call("GET", "/backup/list?limit=1").json()["backups"]] == [new]
+
+
+def test_what_failed_is_listed_only_when_asked_for(
+    call: Client, catalog: Catalog, clock: SettableClock
+) -> None:
+    made = publish(catalog, clock())
+    clock.pass_by(timedelta(hours=1))
+    now = clock()
+    failed = Run(
+        id=catalog.runs.new_id(RunKind.CREATE),
+        kind=RunKind.CREATE,
+        state=RunState.FAILED,
+        backup_id="acme-prd-202611230115",
+        started_at=now,
+        updated_at=now,
+        finished_at=now,
+        error=RunError(code="dump-failed", message="it was killed"),
+    )
+    catalog.runs.write(failed)
+
+    def listed(status: str) -> list[tuple[str, str]]:
+        answer = call("GET", f"/backup/list?status={status}").json()["backups"]
+        return [(it["backupId"], it["status"]) for it in answer]
+
+    assert listed("succeeded") == [(made, "succeeded")]
+    assert listed("failed") == [("acme-prd-202611230115", "failed")]
+    assert listed("all") == [("acme-prd-202611230115", "failed"), (made, "succeeded")]
+    assert (
+        call("GET", "/backup/list?status=failed").json()["backups"][0]["error"] == "it was killed"
+    )
+
+
+def test_one_backup_tells_what_its_manifest_says(
+    call: Client, catalog: Catalog, clock: SettableClock
+) -> None:
+    publish(catalog, clock())
+    answer = call("GET", f"/backup/{ID}")
+    assert answer.status == 200
+    assert answer.json()["databaseName"] == "lportal"
+    assert answer.json()["backupId"] == ID
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("kind", ["database", "volume"])
+def test_a_small_archive_comes_as_bytes_with_a_file_name(
+    call: Client, catalog: Catalog, clock: SettableClock, method: str, kind: str
+) -> None:
+    publish(catalog, clock())
+    answer = call(
+        method,
+        f"/backup/download/{kind}/{ID}",
+        by="bob",
+        headers={"content-type": "application/json"},
+    )
+    assert answer.status == 200
+    assert answer.body == b"x" * 100
+    assert answer.headers["content-type"] == "application/gzip"
+    assert f"{ID}-{kind}.tgz" in answer.headers["content-disposition"]
+
+
+def test_a_large_archive_is_had_by_following_the_redirect(
+    call: Client, catalog: Catalog, clock: SettableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(catalog, clock())
+    monkeypatch.setattr(backups, "LARGEST_ANSWER", 99)
+    answer = call("GET", f"/backup/download/volume/{ID}")
+    assert answer.status == 303
+    assert b"curl -L" in answer.body
+    url = urlsplit(answer.headers["location"])
+    assert url.path.endswith(f"{ID}/volume.tgz")
+    assert parse_qs(url.query)["X-Amz-Expires"] == ["900"]
+
+
+def test_who_asks_for_json_always_gets_the_url(
+    call: Client, catalog: Catalog, clock: SettableClock
+) -> None:
+    publish(catalog, clock())
+    path = f"/backup/download/database/{ID}?expires=60"
+    answer = call("POST", path, headers={"accept": "application/json"}).json()
+    assert answer["size"] == 100
+    assert answer["sha256"] == "0" * 64
+    assert answer["file_name"] == f"{ID}-database.tgz"
+    assert parse_qs(urlsplit(answer["url"]).query)["X-Amz-Expires"] == ["60"]
+    assert answer["expires_at"] == (clock() + timedelta(seconds=60)).isoformat().replace(
+        "+00:00", "Z"
+    )
+
+
+def test_no_url_lives_longer_than_an_hour(
+    call: Client, catalog: Catalog, clock: SettableClock
+) -> None:
+    publish(catalog, clock())
+    answer = call("GET", f"/backup/download/database/{ID}?expires=3601")
+    assert answer.status == 400
+    assert "expires" in answer.json()["detail"]
+
+
+def test_a_backup_is_deleted_but_not_while_a_run_is_at_work_on_it(
+    call: Client, catalog: Catalog, clock: SettableClock
+) -> None:
+    publish(catalog, clock())
+    lease = catalog.lease.acquire("r", RunKind.RESTORE, ID, timedelta(minutes=2))
+    refused = call("DELETE", f"/backup/{ID}")
+    assert refused.status == 409
+    assert catalog.backups.find(ID) is not None
+    lease.release()
+    assert call("DELETE", f"/backup/{ID}").status == 204
+    assert catalog.backups.find(ID) is None
+    assert call("DELETE", f"/backup/{ID}").status == 404
+
+
+def test_a_create_is_queued_and_started(
+    call: Client, started: list[tuple[str, dict[str, object]]]
+) -> None:
+    answer = call("POST", "/backup/create")
+    assert answer.status == 202
+    run_id = answer.json()["run_id"]
+    assert answer.headers["location"] == f"/backup/runs/{run_id}"
+    assert answer.json()["backup_id"] == ID
+    assert started == [("create-function", {"time": "2026-11-23T00:15:30+00:00", "run_id": run_id})]
+    assert call("GET", f"/backup/runs/{run_id}").json()["state"] == "queued"
+
+
+def test_a_create_in_the_minute_of_an_upload_names_the_backup_that_it_will_make(
+    call: Client, catalog: Catalog, clock: SettableClock
+) -> None:
+    uploaded = a_manifest(clock()).model_copy(update={"type": BackupType.UPLOADED})
+    catalog.backups.publish(uploaded)
+    assert uploaded.id == ID
+    assert call("POST", "/backup/create").json()["backup_id"] == "acme-prd-202611230014"
+
+
+def test_a_create_whose_function_cannot_be_started_is_a_failed_run(
+    backend: Backend, catalog: Catalog
+) -> None:
+    def broken(_name: str, _event: dict[str, object]) -> None:
+        raise AwsError("Lambda refused")
+
+    object.__setattr__(backend, "start", broken)
+    answer = Client(backend)("POST", "/backup/create")
+    assert answer.status == 503
+    [run] = catalog.runs.all()
+    assert run.state is RunState.FAILED
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/backup/create"), ("POST", f"/backup/restore/{ID}")]
+)
+def test_nothing_is_started_while_another_run_writes(
+    call: Client,
+    catalog: Catalog,
+    clock: SettableClock,
+    started: list[tuple[str, dict[str, object]]],
+    method: str,
+    path: str,
+) -> None:
+    publish(catalog, clock())
+    catalog.lease.acquire(
+        "20261123T000000-create-00000000", RunKind.CREATE, None, timedelta(minutes=2)
+    )
+    answer = call(method, path)
+    assert answer.status == 409
+    assert answer.json()["type"] == "urn:lcp-backup:problem:lease-held"
+    assert "20261123T000000-create-00000000" in answer.json()["detail"]
+    assert started == []
+    assert list(catalog.runs.all()) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/backup/create"),
+        ("POST", f"/backup/restore/{ID}"),
+        ("DELETE", f"/backup/{ID}"),
+        ("POST", "/backup/upload"),
+        ("PUT", "/backup/restore/pause"),
+        ("DELETE", "/backup/restore/pause"),
+        ("DELETE", "/backup/upload/20261123T001500-upload-0a1b2c3d"),
+        ("GET", "/backup/upload/20261123T001500-upload-0a1b2c3d"),
+        ("POST", "/backup/upload/20261123T001500-upload-0a1b2c3d/complete"),
+    ],
+)
+def test_a_viewer_changes_nothing(
+    call: Client, started: list[tuple[str, dict[str, object]]], method: str, path: str
+) -> None:
+    answer = call(method, path, by="bob")
+    assert answer.status == 403
+    assert answer.json()["type"] == "urn:lcp-backup:problem:forbidden"
+    assert started == []
+
+
+def test_every_call_but_health_asks_who_calls(call: Client, backend: Backend) -> None:
+    paths = create_app(backend).openapi()["paths"]
+    open_to_all = {
+        (method, path)
+        for path, methods in paths.items()
+        for method in methods
+        if call(method.upper(), path.replace("{kind}", "volume"), by=None).status != 401
+    }
+    assert open_to_all == {("get", "/backup/health")}
+
+
+def test_a_refused_caller_is_challenged(call: Client) -> None:
+    answer = call("GET", "/backup/list", by="mallory")
+    assert answer.status == 401
+    assert answer.headers["www-authenticate"].startswith("Basic ")
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "trap",
+    ["..", "..%2f..%2flease.json", "%00", "acme-prd-202613450015", "x" * 5000, "{{7*7}}", "a-b"],
+)
+def test_what_is_no_id_never_becomes_a_key(call: Client, trap: str) -> None:
+    for method, path in (
+        ("GET", f"/backup/{trap}"),
+        ("DELETE", f"/backup/{trap}"),
+        ("GET", f"/backup/runs/{trap}"),
+        ("GET", f"/backup/download/volume/{trap}"),
+        ("POST", f"/backup/restore/{trap}"),
+        ("POST", f"/backup/upload/{trap}/complete"),
+    ):
+        answer = call(method, path)
+        assert answer.status in {400, 404, 405}, (method, path, answer)
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_an_error_nobody_foresaw_tells_nothing_and_is_logged(
+    call: Client, catalog: Catalog, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("mysql://root:hunter2@host")
+
+    monkeypatch.setattr(catalog, "page", broken)
+    answer = call("GET", "/backup/list")
+    assert answer.status == 500
+    assert b"hunter2" not in answer.body
+    assert any("nobody foresaw" in line["message"] for line in lines.written)
+
+
+def test_what_changes_or_hands_out_leaves_one_line_of_who_and_what_and_no_secret(
+    call: Client, catalog: Catalog, clock: SettableClock, lines: Lines
+) -> None:
+    publish(catalog, clock())
+    call("GET", "/backup/list")
+    call("GET", f"/backup/download/database/{ID}", by="bob")
+    call("POST", "/backup/create", headers={"x-secret": "hunter2"})
+    call("DELETE", "/backup/acme-prd-200001010000")
+    told = [(it["action"], it["caller"], it["outcome"]) for it in lines.audits]
+    assert told == [
+        ("download database", "bob", "done"),
+        ("create", "ann", "done"),
+        ("delete", "ann", "not-found"),
+    ]
+    assert lines.audits[0]["backup_id"] == ID
+    assert lines.audits[0]["source_ip"] == "192.0.2.7"
+    assert "hunter2" not in str(lines.written)
+
+
+def test_no_answer_may_be_kept_by_a_cache(call: Client) -> None:
+    assert call("GET", "/backup/health", by=None).headers["cache-control"] == "no-store"
+    assert call("GET", "/backup/nothing-here").headers["cache-control"] == "no-store"
+
+
+def test_schedules_tell_the_next_five_times_and_whether_restores_are_paused(
+    call: Client, with_settings: Callable[..., Client]
+) -> None:
+    told = call("GET", "/backup/schedules", by="bob").json()
+    assert told["create"]["cron"] == "15 0 * * *"
+    assert told["create"]["next"][0] == "2026-11-24T00:15:00Z"
+    assert len(told["create"]["next"]) == 5
+    assert told["restore"] is None
+    assert told["restores_paused"] is None
+    paused = call("PUT", "/backup/restore/pause", body={"reason": "DR is live"})
+    assert paused.status == 200
+    assert call("GET", "/backup/schedules").json()["restores_paused"]["reason"] == "DR is live"
+    assert call("DELETE", "/backup/restore/pause").status == 204
+    assert call("GET", "/backup/schedules").json()["restores_paused"] is None
+    dr = with_settings(
+        LCP_BACKUP_RESTORE_SCHEDULE="@hourly",
+        LCP_ENVIRONMENT_TYPE="production",
+        LCP_BACKUP_RESTORE_SOURCE_BUCKET="other",
+    )
+    assert dr("GET", "/backup/schedules").json()["create"] is None
+
+
+def test_a_restore_of_a_selection_is_handed_on_as_it_was_asked_for(
+    call: Client,
+    catalog: Catalog,
+    clock: SettableClock,
+    started: list[tuple[str, dict[str, object]]],
+) -> None:
+    publish(catalog, clock())
+    answer = call("POST", "/backup/restore/latest", body={"tables": ["User_"]})
+    assert answer.status == 202
+    event = {"backup_id": ID, "tables": ["User_"], "run_id": answer.json()["run_id"]}
+    assert started == [("restore-function", event)]
+
+
+@pytest.mark.parametrize("named", ["latest", ID])
+def test_a_queued_restore_knows_which_backup_of_that_id_is_meant(
+    call: Client, catalog: Catalog, clock: SettableClock, named: str
+) -> None:
+    publish(catalog, clock())
+    run_id = call("POST", f"/backup/restore/{named}").json()["run_id"]
+    run = call("GET", f"/backup/runs/{run_id}").json()
+    assert (run["backup_id"], run["backup_run_id"]) == (ID, catalog.backups.get(ID).run_id)
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ({"only": "nothing"}, "only"),
+        ({"only": "volume", "tables": ["a"]}, "only the volume"),
+        ({"into_folder": "../x"}, "into_folder"),
+        ({"into_database": "a`b"}, "into_database"),
+        ({"unknown": 1}, "unknown"),
+    ],
+)
+def test_a_restore_that_makes_no_sense_is_refused_before_anything_starts(
+    call: Client,
+    catalog: Catalog,
+    clock: SettableClock,
+    started: list[tuple[str, dict[str, object]]],
+    body: dict[str, object],
+    names: str,
+) -> None:
+    publish(catalog, clock())
+    answer = call("POST", f"/backup/restore/{ID}", body=body)
+    assert answer.status == 400
+    assert names in answer.json()["detail"]
+    assert started == []
+
+
+def test_a_restore_of_a_backup_that_is_not_there_starts_nothing(
+    call: Client, started: list[tuple[str, dict[str, object]]]
+) -> None:
+    assert call("POST", f"/backup/restore/{ID}").status == 404
+    assert call("POST", "/backup/restore/latest").status == 404
+    assert started == []
+
+
+def test_runs_are_listed_by_kind_and_state(call: Client, catalog: Catalog) -> None:
+    create = catalog.runs.queue(catalog.runs.new_id(RunKind.CREATE), RunKind.CREATE, ID)
+    restore = catalog.runs.queue(catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, ID)
+
+    def ids(query: str) -> set[str]:
+        return {run["id"] for run in call("GET", f"/backup/runs?{query}").json()["runs"]}
+
+    assert ids("") == {create.id, restore.id}
+    assert ids("kind=restore") == {restore.id}
+    assert ids("state=failed") == set()
+    assert len(ids("limit=1")) == 1
+
+
+def test_lists_are_had_page_by_page_and_a_client_that_knows_of_none_gets_the_newest(
+    call: Client, catalog: Catalog, clock: SettableClock
+) -> None:
+    for _ in range(3):
+        clock.pass_by(timedelta(minutes=1))
+        publish(catalog, clock())
+        catalog.runs.queue(catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, ID)
+    for path, records, name in (
+        ("/backup/list", "backups", "backupId"),
+        ("/backup/list?status=all", "backups", "backupId"),
+        ("/backup/runs", "runs", "id"),
+    ):
+        whole = call("GET", path, by="bob").json()
+        assert (len(whole[records]), whole["next"]) == (3, None)
+        paged = f"{path}{'&' if '?' in path else '?'}limit=2"
+        first = call("GET", paged, by="bob").json()
+        second = call("GET", f"{paged}&next={first['next']}", by="bob").json()
+        assert second["next"] is None
+        told = [it[name] for page in (first, second) for it in page[records]]
+        assert told == [it[name] for it in whole[records]]
+
+
+def test_a_page_begins_after_an_id_and_nothing_else(call: Client) -> None:
+    for path in ("/backup/list", "/backup/runs"):
+        for wrong in ("x", "../lease", "%00", "0" * 300):
+            assert call("GET", f"{path}?next={wrong}").status == 400
+        for fine in (ID, "20261123T001500-create-0a1b2c3d"):
+            assert call("GET", f"{path}?next={fine}").status == 200
+
+
+def test_a_path_says_which_methods_it_has(call: Client, catalog: Catalog) -> None:
+    publish(catalog, catalog.now())
+    for path, allowed in (
+        (f"/backup/download/volume/{ID}", "GET, POST"),
+        (f"/backup/{ID}", "DELETE, GET"),
+        ("/backup/upload/20261123T001500-upload-0a1b2c3d", "DELETE, GET"),
+        ("/backup/runs", "GET"),
+        ("/backup/list", "GET"),
+        ("/backup/restore/pause", "DELETE, PUT"),
+    ):
+        for method in ("HEAD", "PATCH", "OPTIONS"):
+            answer = call(method, path)
+            assert (answer.status, answer.headers["allow"]) == (405, allowed), path
+
+
+def test_json_that_is_none_is_a_malformed_body(call: Client, catalog: Catalog) -> None:
+    publish(catalog, catalog.now())
+    for body in (b"{", b'"\xff"', b"[" * 100_000):
+        answer = call(
+            "POST", f"/backup/restore/{ID}", body=body, headers={"content-type": "application/json"}
+        )
+        assert answer.status == 400
+        assert answer.json()["type"] == "urn:lcp-backup:problem:malformed-body"
+
+
+def test_archives_are_named_by_their_kind(call: Client) -> None:
+    answer = call("GET", f"/backup/download/manifest/{ID}")
+    assert answer.status == 400
+    assert all(kind in answer.json()["detail"] for kind in ArchiveKind)

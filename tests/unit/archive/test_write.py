@@ -1,0 +1,194 @@
+"""An archive is whole and plain, or it is not there."""
+
+import gzip
+import hashlib
+import io
+import subprocess
+import tarfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from lcp_backup.archive.deflate import inflate_member
+from lcp_backup.archive.index import read_index
+from lcp_backup.archive.read import read_back
+from lcp_backup.archive.segment import Section
+from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter, OnlyFile, WrittenArchive
+from lcp_backup.errors import StorageError
+from tests.support.buffers import Buffer
+
+MODIFIED = datetime(2026, 11, 23, 4, 5, 6, tzinfo=UTC)
+STATEMENTS = [b"DROP DATABASE x;\n", b"INSERT INTO t VALUES (1);\n" * 9999, b"-- Dump completed\n"]
+
+
+def writer_of(
+    sink: Buffer, index_sink: Buffer, only_file: OnlyFile | None = None, threads: int = 2
+) -> ArchiveWriter:
+    return ArchiveWriter(
+        sink,
+        index_sink,
+        name="database.tgz",
+        index_name="database.index",
+        threads=threads,
+        only_file=only_file,
+    )
+
+
+def write_file(segments: Sequence[bytes]) -> tuple[Buffer, Buffer, WrittenArchive]:
+    sink, index_sink = Buffer(), Buffer()
+    with writer_of(sink, index_sink, OnlyFile("lportal.sql", MODIFIED)) as writer:
+        for raw in segments:
+            writer.add([raw[:7], raw[7:]], section=Section.ROWS, table="t")
+        written = writer.finish()
+    return sink, index_sink, written
+
+
+def test_the_archive_of_a_file_is_one_that_gzip_tar_and_python_open(tmp_path: Path) -> None:
+    sink, _, _ = write_file(STATEMENTS)
+    path = tmp_path / "database.tgz"
+    path.write_bytes(sink.data)
+
+    subprocess.run(["gzip", "-t", path], check=True)
+    out = subprocess.run(
+        ["tar", "-xzOf", path, "lportal.sql"],
+        check=True,
+        capture_output=True,
+    )
+    assert out.stdout == b"".join(STATEMENTS)
+    assert out.stderr == b""
+    with tarfile.open(path) as opened:
+        (member,) = opened.getmembers()
+        assert member.size == len(out.stdout)
+        assert member.mtime == MODIFIED.timestamp()
+
+
+@pytest.mark.parametrize("size", [1, 511, 512, 513])
+def test_a_file_of_any_length_is_filled_up_to_a_block(size: int) -> None:
+    sink, _, _ = write_file([b"x" * size])
+
+    raw = gzip.decompress(sink.data)
+    assert len(raw) % 512 == 0
+    with tarfile.open(fileobj=io.BytesIO(raw)) as opened:
+        extracted = opened.extractfile("lportal.sql")
+        assert extracted is not None
+        assert extracted.read() == b"x" * size
+
+
+def test_an_empty_file_is_a_valid_archive_too() -> None:
+    sink, index_sink, written = write_file([])
+
+    assert written.segments == 0
+    with tarfile.open(fileobj=io.BytesIO(sink.data)) as opened:
+        assert [member.size for member in opened.getmembers()] == [0]
+    assert list(read_index(index_sink, archive_name="database.tgz")) == []
+
+
+def test_the_index_gives_true_places_of_segments_that_inflate_alone() -> None:
+    sink, index_sink, written = write_file(STATEMENTS)
+
+    segments = list(read_index(index_sink, archive_name="database.tgz"))
+
+    assert [segment.table for segment in segments] == ["t"] * 3
+    for segment, raw in zip(segments, STATEMENTS, strict=True):
+        data = sink.data[segment.offset : segment.offset + segment.size]
+        assert inflate_member(data, segment.raw_size) == raw
+        assert gzip.decompress(data) == raw
+        assert hashlib.sha256(data).hexdigest() == segment.sha256
+    assert (written.size, written.raw_size) == (len(sink.data), len(gzip.decompress(sink.data)))
+    assert written.index_size == len(index_sink.data)
+    assert written.index_sha256 == hashlib.sha256(index_sink.data).hexdigest()
+
+
+def test_the_sha256_is_the_whole_objects() -> None:
+    sink, index_sink = Buffer(), Buffer()
+    with writer_of(sink, index_sink) as writer:
+        writer.add([b"raw"])
+        written = writer.finish()
+    assert written.sha256 == hashlib.sha256(sink.data).hexdigest()
+
+    sink, index_sink, written = write_file(STATEMENTS)
+    assert written.sha256 is None
+    described = read_back(written, sink, index_sink, threads=2)
+    assert described.sha256 == hashlib.sha256(sink.data).hexdigest()
+
+
+def test_equal_content_gives_equal_bytes() -> None:
+    assert write_file(STATEMENTS)[0].data == write_file(STATEMENTS)[0].data
+
+
+def test_an_exception_that_leaves_publishes_nothing() -> None:
+    sink, index_sink = Buffer(), Buffer()
+
+    def dump_that_dies() -> None:
+        with writer_of(sink, index_sink, OnlyFile("lportal.sql", MODIFIED)) as writer:
+            writer.add([STATEMENTS[0]])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dump_that_dies()
+    assert (sink.visible, index_sink.visible) == (False, False)
+    assert (sink.aborted, index_sink.aborted) == (True, True)
+
+
+def test_leaving_without_finish_publishes_nothing() -> None:
+    sink, index_sink = Buffer(), Buffer()
+    with writer_of(sink, index_sink) as writer:
+        writer.add([b"raw"])
+    assert (sink.visible, index_sink.visible) == (False, False)
+    assert (sink.aborted, index_sink.aborted) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("sink", "index_sink"),
+    [
+        (Buffer(fail_at=1000), Buffer()),
+        (Buffer(fail_complete=True), Buffer()),
+        (Buffer(), Buffer(fail_at=10)),
+    ],
+)
+def test_a_storage_that_fails_leaves_nothing(sink: Buffer, index_sink: Buffer) -> None:
+    def write() -> None:
+        with writer_of(sink, index_sink) as writer:
+            for _ in range(3):
+                writer.add([bytes(range(256)) * 1000])
+            writer.finish()
+
+    with pytest.raises(StorageError):
+        write()
+    assert (sink.visible, index_sink.visible) == (False, False)
+    assert (sink.aborted, index_sink.aborted) == (True, True)
+
+
+def test_an_index_that_fails_last_is_aborted_and_the_error_is_told() -> None:
+    sink, index_sink = Buffer(), Buffer(fail_complete=True)
+    with writer_of(sink, index_sink) as writer:
+        writer.add([b"raw"])
+        with pytest.raises(StorageError):
+            writer.finish()
+        assert index_sink.aborted
+        assert not sink.aborted
+
+
+def test_a_finished_archive_is_not_aborted_when_the_block_ends() -> None:
+    sink, index_sink, _ = write_file(STATEMENTS)
+    assert (sink.aborted, index_sink.aborted) == (False, False)
+
+
+def test_the_queue_is_bounded() -> None:
+    sink, index_sink = Buffer(), Buffer()
+    raw = bytes(SEGMENT_SIZE)
+    with writer_of(sink, index_sink, threads=1) as writer:
+        for count in range(1, 9):
+            written_before = sink.written
+            writer.add([raw])
+            assert sink.written > written_before or count <= 3
+
+
+def test_a_segment_larger_than_the_queue_passes() -> None:
+    sink, index_sink = Buffer(), Buffer()
+    with writer_of(sink, index_sink, threads=1) as writer:
+        for raw in (b"small", bytes(SEGMENT_SIZE * 5), b"small"):
+            writer.add([raw])
+        assert writer.finish().segments == 3

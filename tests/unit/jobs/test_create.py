@@ -1,0 +1,36 @@
+"""Create: what is told of a backup that was published. (Whole runs: tests/integration/jobs.)"""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from lcp_backup.catalog import Catalog
+from lcp_backup.jobs.active_run import ActiveRun, RunTiming
+from lcp_backup.jobs.create import _publish
+from lcp_backup.model import RunKind
+from lcp_backup.telemetry import Telemetry
+from tests.unit.catalog.test_catalog import a_manifest
+from tests.unit.conftest import SettableClock
+
+IDLE = RunTiming(heartbeat=timedelta(hours=1))
+
+
+@pytest.mark.parametrize("losses", [0, 3])
+def test_a_backup_tells_how_much_of_the_site_it_lacks_also_when_that_is_nothing(
+    catalog: Catalog,
+    telemetry: Telemetry,
+    clock: SettableClock,
+    capsys: pytest.CaptureFixture[str],
+    losses: int,
+) -> None:
+    """A backup that lacks nothing has to say so: by that the alarm goes off."""
+    manifest = a_manifest(clock()).model_copy(update={"losses": losses})
+    active = ActiveRun(catalog, telemetry, RunKind.CREATE, manifest.id, IDLE)
+    capsys.readouterr()
+    _publish(active, lambda _: manifest, catalog, telemetry)
+    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (metrics,) = [line for line in written if "_aws" in line]
+    assert (metrics["CreateSuccess"], metrics["CreateLosses"]) == ([1.0], [float(losses)])
+    assert catalog.runs.get(active.id).result["losses"] == losses
+    assert catalog.backups.get(manifest.id).losses == losses

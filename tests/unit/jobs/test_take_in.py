@@ -1,0 +1,358 @@
+"""Taking an upload in: one backup or none, and what stays of the files that were sent."""
+
+import gzip
+import hashlib
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from lcp_backup.archive.index import read_index
+from lcp_backup.archive.read import read_segments
+from lcp_backup.aws.s3 import ObjectStore
+from lcp_backup.catalog import Catalog
+from lcp_backup.errors import (
+    ArchiveDamaged,
+    ArchiveError,
+    ArchiveRefused,
+    Conflict,
+    LeaseHeld,
+    NotFound,
+    OutOfTime,
+    RunIsOver,
+    StorageError,
+)
+from lcp_backup.jobs.active_run import RunTiming
+from lcp_backup.jobs.take_in import UploadResult, take_in
+from lcp_backup.model import ArchiveKind, BackupType, Run, RunKind, RunState
+from lcp_backup.requests import UploadRequest
+from lcp_backup.settings import Settings
+from lcp_backup.telemetry import Telemetry
+from lcp_backup.uploads import Uploads
+from tests.unit.catalog.test_catalog import publish
+from tests.unit.conftest import SettableClock
+from tests.unit.intake.test_database import SQL
+from tests.unit.volume.test_unpack import Tar
+
+DATABASE, VOLUME = ArchiveKind.DATABASE, ArchiveKind.VOLUME
+DUMP = gzip.compress(SQL)
+LIBRARY = gzip.compress(Tar().add("document_library/a", b"text").raw())
+IDLE = RunTiming(heartbeat=timedelta(hours=1))
+
+
+class Inbox:
+    """Sends uploads and has them taken in."""
+
+    def __init__(self, catalog: Catalog, store: ObjectStore, telemetry: Telemetry) -> None:
+        self.catalog = catalog
+        self.uploads = Uploads(catalog)
+        self._store = store
+        self._telemetry = telemetry
+
+    def sent(
+        self,
+        database: bytes = DUMP,
+        volume: bytes = LIBRARY,
+        sha256: dict[ArchiveKind, str] | None = None,
+    ) -> str:
+        """The id of a sealed upload of these files."""
+        files = {DATABASE: database, VOLUME: volume}
+        sizes = {kind: len(body) for kind, body in files.items()}
+        upload = self.uploads.open(sizes, sha256 or {}, "ann")
+        for kind, body in files.items():
+            self.uploads.put(upload.id, kind, body)
+        return self.uploads.seal(upload.id).id
+
+    def take_in(self, upload_id: str, timing: RunTiming = IDLE) -> UploadResult:
+        return take_in(
+            UploadRequest.read({"upload_id": upload_id}),
+            settings=Settings.from_env({"LCP_PROJECT_ID": "acme", "LCP_ENVIRONMENT_ID": "prd"}),
+            catalog=self.catalog,
+            telemetry=self._telemetry,
+            timing=timing,
+        )
+
+    def run(self, upload_id: str) -> Run:
+        return self.catalog.runs.get(upload_id)
+
+    def keys(self, folder: str) -> list[str]:
+        return [entry.key for entry in self._store.entries(f"acme/prd/{folder}/")]
+
+
+@pytest.fixture
+def inbox(catalog: Catalog, store: ObjectStore, telemetry: Telemetry) -> Inbox:
+    return Inbox(catalog, store, telemetry)
+
+
+def test_an_upload_becomes_a_backup_and_what_was_sent_is_gone(
+    inbox: Inbox, catalog: Catalog, announced: list[tuple[str, dict[str, Any]]]
+) -> None:
+    sha256 = {
+        DATABASE: hashlib.sha256(DUMP).hexdigest().upper(),
+        VOLUME: hashlib.sha256(LIBRARY).hexdigest(),
+    }
+    upload_id = inbox.sent(sha256=sha256)
+    result = inbox.take_in(upload_id)
+    assert (result.backup_id, result.run_id) == ("acme-prd-202611230015", upload_id)
+    manifest = catalog.backups.get(result.backup_id)
+    assert (manifest.type, manifest.run_id) == (BackupType.UPLOADED, upload_id)
+    assert (manifest.database_facts.name, manifest.database_facts.tables) == ("lportal", 1)
+    assert (manifest.volume_facts.files, manifest.volume_facts.bytes) == (1, 4)
+    for archive, raw in ((manifest.database, SQL), (manifest.volume, None)):
+        source = catalog.backups.open(manifest.id, archive.name)
+        assert hashlib.sha256(source.read(0, source.size)).hexdigest() == archive.sha256
+        index = catalog.backups.open(manifest.id, archive.index_name)
+        segments = read_index(index, archive_name=archive.name, sha256=archive.index_sha256)
+        read = b"".join(
+            piece for _, piece in read_segments(source, segments, name=archive.name, threads=1)
+        )
+        assert raw in (None, read)
+    run = inbox.run(upload_id)
+    assert (run.state, run.backup_id) == (RunState.SUCCEEDED, manifest.id)
+    assert inbox.keys("uploads") == []
+    assert catalog.lease.holder() is None
+    detail = {"backupId": manifest.id, "bytes": manifest.size, "runId": upload_id}
+    environment = {"project": "acme", "environment": "prd"}
+    assert announced == [("Backup Uploaded", environment | detail)]
+
+
+def test_its_id_is_the_newest_free_minute(
+    inbox: Inbox, catalog: Catalog, clock: SettableClock
+) -> None:
+    publish(catalog, clock())
+    publish(catalog, clock() - timedelta(minutes=1))
+    assert inbox.take_in(inbox.sent()).backup_id == "acme-prd-202611230013"
+    assert inbox.take_in(inbox.sent()).backup_id == "acme-prd-202611230012"
+
+
+@pytest.mark.parametrize(
+    ("database", "volume", "said"),
+    [
+        (b"<html>", LIBRARY, "the database is an HTML page"),
+        (DUMP[:-9], LIBRARY, "in the middle of its gzip data"),
+        (DUMP, gzip.compress(Tar().add("../x").raw()), "outside the folder"),
+        (gzip.compress(SQL + bytes(70 << 20)), LIBRARY, "inflates to more than 67108864 bytes"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "sent",
+)
+def test_refused_files_go_and_the_run_says_why(
+    inbox: Inbox,
+    announced: list[tuple[str, dict[str, Any]]],
+    database: bytes,
+    volume: bytes,
+    said: str,
+    store: ObjectStore,
+) -> None:
+    upload_id = inbox.sent(database, volume)
+    with pytest.raises(ArchiveError, match=said):
+        inbox.take_in(upload_id)
+    assert (inbox.keys("uploads"), inbox.keys("backups")) == ([], [])
+    assert list(store.open_multiparts("")) == []
+    run = inbox.run(upload_id)
+    assert run.state is RunState.FAILED
+    assert run.error is not None
+    assert announced[0][0] == "Upload Failed"
+    assert announced[0][1]["reason"] == run.error.message
+    with pytest.raises(NotFound):
+        inbox.take_in(upload_id)  # Lambda tries again
+    assert inbox.run(upload_id) == run, "the reason is still told"
+
+
+def test_a_file_that_is_not_what_was_announced_is_refused(inbox: Inbox) -> None:
+    for kind in ArchiveKind:
+        upload_id = inbox.sent(sha256={kind: "0" * 64})
+        with pytest.raises(ArchiveDamaged, match=f"the {kind} .* its SHA-256 .* 0+ was expected"):
+            inbox.take_in(upload_id)
+        assert inbox.keys("backups") == []
+
+
+@pytest.mark.parametrize("more", [b"more", b""], ids=["another size", "another tag"])
+def test_a_file_that_was_swapped_after_the_seal_is_refused(
+    inbox: Inbox, more: bytes, store: ObjectStore
+) -> None:
+    upload_id = inbox.sent()
+    store.put(f"acme/prd/uploads/{upload_id}/volume", LIBRARY + more)
+    with pytest.raises(ArchiveDamaged, match="the volume .* is not the file that was sealed"):
+        inbox.take_in(upload_id)
+
+
+def test_any_other_failure_keeps_the_files_for_another_try(
+    inbox: Inbox, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = inbox.sent()
+    with monkeypatch.context() as broken:
+
+        def refuse(*_: object) -> None:
+            raise StorageError("the storage is away")
+
+        broken.setattr(catalog.backups, "publish", refuse)
+        with pytest.raises(StorageError, match="away"):
+            inbox.take_in(upload_id)
+    assert list(catalog.backups.all()) == []
+    assert inbox.run(upload_id).state is RunState.FAILED
+    inbox.uploads.seal(upload_id)
+    again = inbox.take_in(upload_id)
+    assert again.run_id == upload_id
+    # It may delete nothing there, so it leaves what it left to cleanup.
+    assert again.backup_id == "acme-prd-202611230014"
+    assert [leftover.backup_id for leftover in catalog.backups.leftovers()] == [
+        "acme-prd-202611230015"
+    ]
+
+
+def test_nothing_is_deleted_where_backups_lie_whatever_happens(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch, store: ObjectStore
+) -> None:
+    """The function's role does not allow it (see template.yaml)."""
+    asked: list[str] = []
+    delete = store.delete
+
+    def watched(keys: Iterable[str]) -> None:
+        asked.extend(some := list(keys))
+        delete(some)
+
+    monkeypatch.setattr(store, "delete", watched)
+    store.put("acme/prd/backups/acme-prd-202611230015/volume.tgz", b"a dead run's")
+    with pytest.raises(ArchiveError):
+        inbox.take_in(inbox.sent(DUMP, b"no archive"))
+    assert inbox.take_in(inbox.sent()).backup_id == "acme-prd-202611230014"
+    assert asked != []
+    assert [key for key in asked if "/backups/" in key] == []
+
+
+def test_a_run_without_time_publishes_nothing_and_keeps_the_files(
+    inbox: Inbox, clock: SettableClock
+) -> None:
+    upload_id = inbox.sent()
+    with pytest.raises(OutOfTime):
+        inbox.take_in(upload_id, RunTiming(deadline=clock(), heartbeat=timedelta(hours=1)))
+    assert inbox.keys("backups") == []
+    assert len(inbox.keys("uploads")) == 3
+
+
+def test_a_second_delivery_answers_the_same_backup_and_does_nothing(
+    inbox: Inbox, catalog: Catalog, announced: list[tuple[str, dict[str, Any]]]
+) -> None:
+    upload_id = inbox.sent()
+    first = inbox.take_in(upload_id)
+    assert inbox.take_in(upload_id) == first
+    assert len(announced) == 1
+    assert len(list(catalog.backups.all())) == 1
+
+
+def test_a_second_delivery_leaves_a_run_that_lives_alone(inbox: Inbox, catalog: Catalog) -> None:
+    upload_id = inbox.sent()
+    catalog.lease.acquire(upload_id, RunKind.UPLOAD, None, timedelta(minutes=2))
+    running = inbox.run(upload_id).model_copy(update={"state": RunState.RUNNING})
+    catalog.runs.write(running)
+    with pytest.raises(LeaseHeld, match=upload_id):
+        inbox.take_in(upload_id)
+    assert inbox.run(upload_id) == running
+
+
+class _KilledError(BaseException):
+    """Stands for the end of the process: nothing that follows may count."""
+
+
+@pytest.mark.parametrize(("where", "when"), [("backups", "publish"), ("uploads", "delete")])
+def test_a_run_that_was_killed_is_finished_by_the_next_delivery(
+    inbox: Inbox,
+    catalog: Catalog,
+    clock: SettableClock,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    when: str,
+) -> None:
+    upload_id = inbox.sent()
+    place = getattr(catalog, where)
+    real: Callable[..., None] = getattr(place, when)
+    with monkeypatch.context() as killing:
+
+        def kill(*arguments: object) -> None:
+            real(*arguments)
+            killing.setattr(catalog.runs, "write", lambda _: None)
+            raise _KilledError
+
+        killing.setattr(place, when, kill)
+        with pytest.raises(_KilledError):
+            inbox.take_in(upload_id)
+    assert inbox.run(upload_id).state is RunState.RUNNING
+    clock.pass_by(timedelta(minutes=3))
+    assert inbox.take_in(upload_id).backup_id == "acme-prd-202611230015"
+    assert inbox.run(upload_id).state is RunState.SUCCEEDED
+    assert len(list(catalog.backups.all())) == 1
+    assert inbox.keys("uploads") == []
+
+
+def test_files_that_cannot_be_forgotten_make_no_failure_of_a_backup_that_was_made(
+    inbox: Inbox, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = inbox.sent()
+
+    def refuse(*_: object) -> None:
+        raise StorageError("the storage is away")
+
+    monkeypatch.setattr(catalog.uploads, "delete", refuse)
+    assert inbox.take_in(upload_id).backup_id == "acme-prd-202611230015"
+    assert inbox.run(upload_id).state is RunState.SUCCEEDED
+
+
+def test_an_upload_that_failed_is_not_taken_in_before_it_is_completed_again(
+    inbox: Inbox, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = inbox.sent()
+    with monkeypatch.context() as broken:
+
+        def refuse(*_: object) -> None:
+            raise StorageError("the storage is away")
+
+        broken.setattr(catalog.backups, "publish", refuse)
+        with pytest.raises(StorageError, match="away"):
+            inbox.take_in(upload_id)
+    failed = inbox.run(upload_id)
+    with pytest.raises(RunIsOver):
+        inbox.take_in(upload_id)
+    assert inbox.run(upload_id) == failed
+    assert list(catalog.backups.all()) == []
+    inbox.uploads.seal(upload_id)
+    inbox.take_in(upload_id)
+
+
+def test_an_upload_that_lambda_gave_up_while_another_run_wrote_may_be_completed_again(
+    inbox: Inbox, catalog: Catalog, clock: SettableClock
+) -> None:
+    upload_id = inbox.sent()
+    lease = catalog.lease.acquire("other", RunKind.RESTORE, None, timedelta(minutes=2))
+    with pytest.raises(LeaseHeld):
+        inbox.take_in(upload_id)
+    lease.release()
+    assert inbox.run(upload_id).state is RunState.QUEUED
+    with pytest.raises(Conflict, match="its run is queued"):
+        inbox.uploads.seal(upload_id)
+    clock.pass_by(timedelta(minutes=61))
+    inbox.uploads.seal(upload_id)
+    inbox.take_in(upload_id)
+
+
+def test_while_another_run_writes_the_upload_waits_for_another_try(
+    inbox: Inbox, catalog: Catalog
+) -> None:
+    upload_id = inbox.sent()
+    lease = catalog.lease.acquire("other", RunKind.RESTORE, None, timedelta(minutes=2))
+    with pytest.raises(LeaseHeld, match="restore run other"):
+        inbox.take_in(upload_id)
+    lease.release()
+    assert inbox.take_in(upload_id).run_id == upload_id
+
+
+def test_an_upload_of_a_bad_id_is_not_looked_for() -> None:
+    with pytest.raises(Exception, match="is not a run id"):
+        UploadRequest.read({"upload_id": "../x"})
+
+
+def test_a_hostile_dump_is_refused_by_its_line(inbox: Inbox) -> None:
+    dump = SQL + b"GRANT ALL PRIVILEGES ON *.* TO 'me'@'%';\n"
+    line = SQL.count(b"\n") + 1
+    with pytest.raises(ArchiveRefused, match=f"^line {line} of the dump is refused"):
+        inbox.take_in(inbox.sent(dump))
