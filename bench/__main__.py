@@ -11,13 +11,11 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from bench.lines import Measured
+from bench.lines import RESULT, Measured
 from bench.rounds import ROUNDS, ProgramMissing
 from bench.subjects import SUBJECTS, Subject
-
-RESULT: Final = Path(".local") / "bench.json"
 
 
 def main(arguments: list[str]) -> int:
@@ -29,38 +27,42 @@ def main(arguments: list[str]) -> int:
     if asked.rounds < 1:
         parser.error("--rounds: at least 1")
     if unknown := set(asked.subjects) - SUBJECTS.keys():
-        parser.error(f"no such subject: {', '.join(sorted(unknown))}; there are {', '.join(SUBJECTS)}")
+        parser.error(
+            f"no such subject: {', '.join(sorted(unknown))}; there are {', '.join(SUBJECTS)}"
+        )
     RESULT.parent.mkdir(exist_ok=True)
     found: list[Measured] = []
     for name in asked.subjects or SUBJECTS:
-        found += (measured := _measured(SUBJECTS[name], asked.rounds))
-        for one in measured:
+        # Beside the result and not in /tmp, which may be memory.
+        with tempfile.TemporaryDirectory(prefix="bench-", dir=RESULT.parent) as work:
+            lines = measured(SUBJECTS[name], Path(work).resolve(), rounds=asked.rounds)
+        for one in lines:
             print(one.printed)
             print(f"    {one.detail}", flush=True)
+        found += lines
         RESULT.write_text(json.dumps([_as_stored(one) for one in found], indent=2) + "\n")
     return 0 if all(one.holds for one in found) else 1
 
 
-def _measured(subject: Subject, rounds: int) -> Sequence[Measured]:
-    # Beside the result and not in /tmp, which may be memory.
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=RESULT.parent) as work:
-        try:
-            measured = subject.measure(Path(work).resolve(), rounds)
-        except ProgramMissing as error:
-            return [Measured(line, (), str(error)) for line in subject.lines]
+def measured(subject: Subject, work: Path, *, rounds: int) -> Sequence[Measured]:
+    """What a subject finds out; when a rival is missing, its lines without figures."""
+    try:
+        found = subject.measure(work, rounds)
+    except ProgramMissing as error:
+        return [Measured(line, (), str(error)) for line in subject.lines]
     # The README may quote every line that a subject says it prints.
-    assert [one.line for one in measured] == list(subject.lines)
-    return measured
+    assert [one.line for one in found] == list(subject.lines)
+    return found
 
 
-def _as_stored(measured: Measured) -> dict[str, Any]:
+def _as_stored(one: Measured) -> dict[str, Any]:
     return {
-        "name": measured.line.name,
-        "printed": measured.printed,
-        "figures": measured.figures,
-        "bar": measured.line.bar,
-        "holds": measured.holds,
-        "detail": measured.detail,
+        "name": one.line.name,
+        "printed": str(one.printed),
+        "figures": one.figures,
+        "bar": one.line.bar,
+        "holds": one.holds,
+        "detail": one.detail,
     }
 
 

@@ -1,14 +1,20 @@
-"""What `make bench` prints: lines, their bars, and the form that the README quotes."""
+"""What `make bench` prints: its lines, their bars, and the form in which the README quotes them."""
 
 import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-_QUOTABLE: Final = re.compile(
-    r"(?P<name>\S+(?: \S+)*)  +(?P<figures>not measured yet|\d[\d.,]*(?:  +[\d.,]+ to [\d.,]+)?)"
-    r"(?:  +(?P<bar>at (?:least|most) \d[\d.]*))?(?:  +(?P<verdict>holds|FALLS))?"
+RESULT: Final = Path(".local") / "bench.json"
+"""Where the last run's lines are."""
+
+_NUMBER: Final = r"\d[\d,]*(?:\.\d\d)?"
+_PRINTED: Final = re.compile(
+    rf"(?P<name>\S+(?: \S+)*)  +(?P<median>{_NUMBER}|-)"
+    rf"(?:  +(?P<spread>{_NUMBER} to {_NUMBER}|not measured yet))?"
+    r"(?:  +(?P<bar>at (?:least|most) [\d.]+))?(?:  +(?P<verdict>holds|FALLS))?"
 )
 
 
@@ -17,7 +23,7 @@ class Line:
     """One figure that is measured, and the bar it is held against; without one it is only shown."""
 
     name: str
-    """What the figure counts, in its unit: `..., times faster than restic backup`."""
+    """What the figure counts, and its unit: `..., times faster than restic backup`."""
     at_least: float | None = None
     at_most: float | None = None
 
@@ -29,10 +35,33 @@ class Line:
         return "" if self.at_most is None else f"at most {self.at_most:g}"
 
     def holds(self, figure: float) -> bool:
-        """Whether a figure reaches the bar, and does not go beyond it."""
+        """Whether a figure is on the right side of the bar."""
         return (self.at_least is None or figure >= self.at_least) and (
             self.at_most is None or figure <= self.at_most
         )
+
+
+@dataclass(frozen=True)
+class PrintedLine:
+    """A line as it is printed and quoted: columns of text."""
+
+    name: str
+    median: str
+    spread: str
+    """The lowest figure and the highest; empty for what was counted once."""
+    bar: str
+    verdict: str
+
+    def __str__(self) -> str:
+        columns = f"{self.name:<66}{self.median:>7}  {self.spread:<16}  {self.bar:<13}"
+        return f"{columns}  {self.verdict}".rstrip()
+
+    @classmethod
+    def read(cls, text: str) -> "PrintedLine | None":
+        """What `str` made of one; None when the text is of another form."""
+        found = _PRINTED.fullmatch(text)
+        line = None if found is None else cls(**found.groupdict(default=""))
+        return line if str(line) == text else None
 
 
 @dataclass(frozen=True)
@@ -46,45 +75,24 @@ class Measured:
     """What the figures were made of, or why there are none; shown, not judged."""
 
     @property
-    def median(self) -> float | None:
-        """What is judged; None when nothing was measured."""
-        return statistics.median(self.figures) if self.figures else None
-
-    @property
     def holds(self) -> bool:
-        """Whether the bar was reached; what was not measured did not reach it."""
-        return self.median is not None and self.line.holds(self.median)
+        """Whether the median is on the right side of the bar; what was not measured is not."""
+        return bool(self.figures) and self.line.holds(statistics.median(self.figures))
 
     @property
-    def printed(self) -> str:
-        """The line as it is printed, and as the README quotes it; without the detail."""
-        middle = spread = verdict = ""
-        if self.median is None:
-            middle, spread = "not", "measured yet"
-        else:
-            middle = _number(self.median)
-            if len(self.figures) > 1:
-                spread = f"{_number(min(self.figures))} to {_number(max(self.figures))}"
-            if self.line.bar:
-                verdict = "holds" if self.holds else "FALLS"
-        figures = f"{middle:>7} {spread}" if self.median is None else f"{middle:>7}  {spread}"
-        return f"{self.line.name:<66}{figures:<24}  {self.line.bar:<13}  {verdict}".rstrip()
-
-
-@dataclass(frozen=True)
-class Quotation:
-    """A printed line, read again."""
-
-    name: str
-    figures: str
-    bar: str
-    verdict: str
-
-    @classmethod
-    def read(cls, text: str) -> "Quotation | None":
-        """A line of a page; None when `make bench` prints no line of that form."""
-        found = _QUOTABLE.fullmatch(text.strip())
-        return None if found is None else cls(**found.groupdict(default=""))
+    def printed(self) -> PrintedLine:
+        """The line without the detail."""
+        name, bar = self.line.name, self.line.bar
+        if not self.figures:
+            return PrintedLine(name, "-", "not measured yet", bar, "")
+        spread = f"{_number(min(self.figures))} to {_number(max(self.figures))}"
+        return PrintedLine(
+            name,
+            _number(statistics.median(self.figures)),
+            spread if len(self.figures) > 1 else "",
+            bar,
+            ("holds" if self.holds else "FALLS") if bar else "",
+        )
 
 
 def once(line: Line, figure: float, detail: str = "") -> Measured:
