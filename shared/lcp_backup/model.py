@@ -133,10 +133,12 @@ NOTICES: Final[Mapping[str, bool]] = {
     "rows-as-statements": False,
     "schema-comment": False,
     "schema-encryption": False,
+    "source-missing": False,
     "special-file": False,
     "view-of-another-schema": False,
     "volume-empty": True,
     "volume-not-compared": False,
+    "volume-stored-whole": False,
 }
 """Every code of a notice, and whether it means loss: something of the site is not in the backup,
 nor will it be in the next one unless somebody does something. docs/operations.md says why."""
@@ -157,6 +159,20 @@ class Notice(Document):
         return NOTICES.get(self.code, False)
 
 
+class VolumeSource(Document):
+    """A backup in whose archive files of another backup's volume lie."""
+
+    backup_id: str
+    size: int
+    """Bytes of its archive."""
+    etag: str
+    """S3's tag of its archive: by this it is known again."""
+    raw_size: int
+    """Bytes of its archive once inflated."""
+    live_size: int
+    """How many of these bytes the other backup's files take."""
+
+
 class Manifest(Document):
     """What a backup is. Written last, and only once: a backup exists if its manifest does."""
 
@@ -173,6 +189,8 @@ class Manifest(Document):
     service_version: str
     database: Archive
     volume: Archive
+    sources: tuple[VolumeSource, ...] = ()
+    """In which other backups' archives files of the volume lie; `volume` is only what changed."""
     database_facts: DatabaseFacts
     volume_facts: VolumeFacts
     warnings: tuple[Notice, ...] = ()
@@ -183,13 +201,28 @@ class Manifest(Document):
 
     @property
     def size(self) -> int:
-        """Stored bytes of both archives."""
+        """Stored bytes of both archives, without those of sources."""
         return self.database.size + self.volume.size
 
     @classmethod
     def read(cls, body: bytes) -> Self:
         """Reads a stored manifest; raises UnknownFormat when this version cannot."""
         return read_document(cls, body, "manifest")
+
+
+class Retired(Document):
+    """Marks a backup that was deleted, but whose volume's archive others may still read."""
+
+    format: Literal[1] = 1
+    since: AwareDatetime
+    unread_since: AwareDatetime | None = None
+    """Since when no backup is known that reads the archive; it stays a day longer, because a run
+    that is under way may be about to refer to it."""
+
+    @classmethod
+    def read(cls, body: bytes) -> Self:
+        """Reads a stored mark; raises UnknownFormat when this version cannot."""
+        return read_document(cls, body, "mark of a retired backup")
 
 
 class RunKind(StrEnum):

@@ -1,23 +1,24 @@
-"""The index object: which segments an archive has, written and read as a stream.
+"""The index object: which segments an archive has and what they hold, written and read as a stream.
 
-Form: gzip'd JSON lines. The first is the header `{"format", "archive"}`, then one line per segment
-(`segment.Segment`, what is not set is left out), and last the trailer `{"segments", "size",
-"raw_size"}`, which says that the index is whole. Neither side's memory grows with their number.
-docs/format.md has the whole of it.
+Form: gzip'd JSON lines. The first is the header (IndexHeader), the last the trailer (IndexTrailer),
+which says that the index is whole. Between them stands a line for every segment of the archive, in
+their order. The index of a volume also lists the backup's members, many to a line; and as they may
+lie in archives of other backups (its *sources*), the segments of those that hold any of them.
+Neither side's memory grows with the number of lines. docs/format.md has the whole of it.
 """
 
 import base64
 import hashlib
 import json
 import os
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal, get_args
 
+from isal import isal_zlib
 from pydantic import ValidationError
 
 from lcp_backup.archive.deflate import inflate_stream
-from lcp_backup.archive.segment import Continuation, IndexedMember, MemberType, Segment
+from lcp_backup.archive.segment import IndexedMember, MemberType, Segment
 from lcp_backup.archive.streams import ByteSink, RangeSource
 from lcp_backup.document import Document, read_document
 from lcp_backup.errors import ArchiveDamaged
@@ -26,10 +27,14 @@ from lcp_backup.invalid import first_problem
 _WRITE_SIZE = 256 << 10
 _READ_SIZE = 1 << 20
 _MAX_LINE = 64 << 20
-"""Far beyond what a segment's list of members can take; a line without an end stops here."""
-
+"""Far beyond what a line of members can take; a line without an end stops here."""
+_MEMBERS = b'{"members":['
+_MEMBERS_IN_LINE = 1000
+_LEVEL = 2
 _GZIP = 31
 _TYPES: Final = frozenset(get_args(MemberType.__value__))
+_NUMBERS = slice(2, 12)
+"""The fields of a member that are whole numbers."""
 
 
 class IndexHeader(Document):
@@ -37,12 +42,16 @@ class IndexHeader(Document):
 
     format: Literal[1] = 1
     archive: str
+    sources: tuple[str, ...] = ()
+    """Volume: the ids of other backups in whose archives members may lie."""
 
 
 class IndexTrailer(Document):
     """The last line: what all segments come to; an index without it was cut short."""
 
     segments: int
+    """Of the archive; those of sources are not counted."""
+    members: int = 0
     size: int
     """Bytes of the whole archive, with what stands before the first and after the last segment."""
     raw_size: int
@@ -50,44 +59,70 @@ class IndexTrailer(Document):
 
 
 class IndexWriter:
-    """Streams an index into a sink; the caller completes or aborts that sink."""
+    """Streams an index into a sink; the caller completes or aborts that sink.
 
-    def __init__(self, sink: ByteSink, archive_name: str) -> None:
+    Arguments: `sources` are the ids of backups whose archives hold some of the members.
+    """
+
+    def __init__(self, sink: ByteSink, archive_name: str, sources: Sequence[str] = ()) -> None:
         self._sink = sink
-        self._deflate = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
+        self._deflate = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP)
         self._waiting: list[bytes] = []
         self._waiting_size = 0
         self._sha256 = hashlib.sha256()
+        self._members: list[IndexedMember] = []
+        self._members_written = 0
         self.segments = 0
+        """How many of the archive's own were added."""
         self.size = 0
         """Bytes of the index object so far; final after `end`."""
-        self._line(IndexHeader(archive=archive_name))
+        self._line(IndexHeader(archive=archive_name, sources=tuple(sources)), whole=True)
 
     def add(self, segment: Segment) -> None:
-        """Appends a segment's line."""
-        self._segment(segment)
-        self.segments += 1
+        """Appends the line of the archive's next segment, or of one that lies in a source."""
+        if segment.source:
+            fields = segment.model_dump(mode="json", exclude_defaults=True)
+            self._json({"number": segment.number, **fields})
+        else:
+            self._line(segment, whole=False)
+            self.segments += 1
+
+    def add_member(self, member: IndexedMember) -> None:
+        """Lists the next member."""
+        self._members.append(member)
+        if len(self._members) == _MEMBERS_IN_LINE:
+            self._write_members()
 
     def end(self, *, archive_size: int, raw_size: int) -> str:
         """Writes the trailer and hands everything to the sink; returns the index's SHA-256."""
-        self._line(IndexTrailer(segments=self.segments, size=archive_size, raw_size=raw_size))
+        if self._members:
+            self._write_members()
+        self._line(
+            IndexTrailer(
+                segments=self.segments,
+                members=self._members_written,
+                size=archive_size,
+                raw_size=raw_size,
+            ),
+            whole=True,
+        )
         self._take(self._deflate.flush())
         self._hand_over()
         return self._sha256.hexdigest()
 
-    def _line(self, document: Document) -> None:
-        line = document.model_dump_json(exclude_defaults=not isinstance(document, IndexHeader))
+    def _write_members(self) -> None:
+        members, self._members = self._members, []
+        self._members_written += len(members)
+        try:
+            self._json({"members": members})
+        except UnicodeEncodeError:  # a name that is no text
+            self._json({"members": [(_written(name), *rest) for name, *rest in members]})
+
+    def _line(self, document: Document, *, whole: bool) -> None:
+        line = document.model_dump_json(exclude_defaults=not whole)
         self._take(self._deflate.compress(line.encode() + b"\n"))
 
-    def _segment(self, segment: Segment) -> None:
-        if not segment.members and segment.continues is None:
-            self._line(segment)
-            return
-        fields = segment.model_dump(mode="json", exclude_defaults=True)
-        fields["members"] = [(_written(name), *rest) for name, *rest in segment.members]
-        if segment.continues is not None:
-            name, *rest = segment.continues
-            fields["continues"] = (_written(name), *rest)
+    def _json(self, fields: dict[str, Any]) -> None:
         line = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
         self._take(self._deflate.compress(line.encode() + b"\n"))
 
@@ -107,58 +142,135 @@ class IndexWriter:
             self._sink.write(data)
 
 
-def read_index(
-    source: RangeSource, *, archive_name: str, sha256: str | None = None
-) -> Iterator[Segment]:
-    """The segments of an archive in order, straight from its index.
+class IndexReader:
+    """One pass over an index.
 
-    They come as the index is read: only when the last has come without an error is the index known
-    to be whole. What they are used for until then must be possible to undo, or be checked itself
-    (a segment's bytes are, by `read.read_segments`).
+    The lines come as the index is read: only when the last has come without an error is the index
+    known to be whole. What they are used for until then must be possible to undo, or be checked
+    itself (a segment's bytes are, by `read.read_segments`).
 
     Args:
         archive_name: the archive it must be the index of, such as `volume.tgz`.
         sha256: what the manifest says of the whole index object; None leaves that out.
 
-    Raises:
+    Raises, here and from `lines`:
         ArchiveDamaged: it is cut short, changed, of another archive, or its segments do not lie
             one after the other.
         UnknownFormat: a version of the service wrote it that this one cannot read.
     """
-    what = f"the index of {archive_name}"
-    digest = hashlib.sha256()
-    lines = _lines(_chunks(source, digest), what)
-    first = next(lines, b"")
-    header = read_document(IndexHeader, first, what)
-    if header.archive != archive_name:
-        raise ArchiveDamaged(f"{what} was written for {header.archive[:100]!r}")
-    count = 0
-    end: int | None = None
-    line = next(lines, None)
-    while line is not None:
-        following = next(lines, None)
-        if following is None:
-            break
-        segment = _segment(line, what, count + 1)
-        if end is not None and segment.offset != end:
-            raise ArchiveDamaged(
-                f"{what} is not whole: segment {count + 1} starts at byte {segment.offset},"
-                f" but segment {count} ends at byte {end}"
-            )
-        yield segment
-        count += 1
-        end = segment.offset + segment.size
-        line = following
-    if line is None:
-        raise ArchiveDamaged(f"{what} is cut short: it ends after its header")
-    trailer = _parsed(IndexTrailer, line, what, count + 1)
-    if trailer.segments != count or trailer.size < (end or 0):
-        raise ArchiveDamaged(
-            f"{what} is not whole: it lists {count} segments up to byte {end or 0} and announces"
-            f" {trailer.segments} in {trailer.size} bytes"
+
+    def __init__(
+        self, source: RangeSource, *, archive_name: str, sha256: str | None = None
+    ) -> None:
+        self._what = f"the index of {archive_name}"
+        self._sha256 = sha256
+        self._digest = hashlib.sha256()
+        self._lines = _lines(_chunks(source, self._digest), self._what)
+        self._number = 1
+        self._segments = 0
+        self._members = 0
+        self._end: int | None = None
+        header = read_document(IndexHeader, next(self._lines, b""), self._what)
+        if header.archive != archive_name:
+            raise ArchiveDamaged(f"{self._what} was written for {header.archive[:100]!r}")
+        self.sources = header.sources
+        """The ids that members name by a number."""
+
+    def lines(self) -> Iterator[Segment | list[IndexedMember]]:
+        """Every line between header and trailer, in their order."""
+        return self._parsed_lines(with_members=True)
+
+    def segments(self) -> Iterator[Segment]:
+        """Every segment; what stands between them is passed over, and only its SHA-256 checked."""
+        for line in self._parsed_lines(with_members=False):
+            if isinstance(line, Segment):
+                yield line
+
+    def _parsed_lines(self, *, with_members: bool) -> Iterator[Segment | list[IndexedMember]]:
+        line = next(self._lines, None)
+        while line is not None:
+            following = next(self._lines, None)
+            if following is None:
+                break
+            self._number += 1
+            if not line.startswith(_MEMBERS):
+                yield self._segment(line)
+            elif with_members:
+                yield self._members_of(line)
+            line = following
+        if line is None:
+            raise ArchiveDamaged(f"{self._what} is cut short: it ends after its header")
+        trailer = self._parsed(IndexTrailer, line)
+        all_came = trailer.segments == self._segments and (
+            not with_members or trailer.members == self._members
         )
-    if sha256 is not None and digest.hexdigest() != sha256:
-        raise ArchiveDamaged(f"{what} is not what was written: its SHA-256 differs")
+        if not all_came or trailer.size < (self._end or 0):
+            raise ArchiveDamaged(
+                f"{self._what} is not whole: it lists {self._segments} segments up to byte"
+                f" {self._end or 0} with {self._members} members, and announces"
+                f" {trailer.segments} in {trailer.size} bytes with {trailer.members}"
+            )
+        if self._sha256 is not None and self._digest.hexdigest() != self._sha256:
+            raise ArchiveDamaged(f"{self._what} is not what was written: its SHA-256 differs")
+
+    def _segment(self, line: bytes) -> Segment:
+        segment = self._parsed(Segment, line)
+        if segment.source:
+            if segment.source > len(self.sources) or b'"number"' not in line:
+                raise self._damaged("a segment lies in no source")
+            return segment
+        if self._end is not None and segment.offset != self._end:
+            raise ArchiveDamaged(
+                f"{self._what} is not whole: segment {self._segments + 1} starts at byte"
+                f" {segment.offset}, but segment {self._segments} ends at byte {self._end}"
+            )
+        self._end = segment.offset + segment.size
+        self._segments += 1
+        return segment.model_copy(update={"number": self._segments - 1})
+
+    def _members_of(self, line: bytes) -> list[IndexedMember]:
+        most = len(self.sources)
+        # (JSON can spell half a character, which is no text; nothing else is spelled in this way
+        # but control characters.)
+        careful = b"\\u" in line
+        try:
+            members = [_member(fields, careful=careful) for fields in json.loads(line)["members"]]
+            if any(not 0 <= member.source <= most for member in members):
+                raise ValueError("a member lies in no source")
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            raise self._damaged(str(error)) from None
+        self._members += len(members)
+        return members
+
+    def _parsed[T: Document](self, model: type[T], line: bytes) -> T:
+        try:
+            return model.model_validate_json(line)
+        except ValidationError as error:
+            raise self._damaged(first_problem(error).message) from None
+
+    def _damaged(self, problem: str) -> ArchiveDamaged:
+        return ArchiveDamaged(f"{self._what} is damaged at its entry {self._number}: {problem}")
+
+
+def read_index(
+    source: RangeSource, *, archive_name: str, sha256: str | None = None
+) -> Iterator[Segment]:
+    """The segments of an archive in order, straight from its index; those of sources left out.
+
+    Arguments, promises and errors are those of IndexReader.
+    """
+    for segment in IndexReader(source, archive_name=archive_name, sha256=sha256).segments():
+        if not segment.source:
+            yield segment
+
+
+def read_members(
+    source: RangeSource, *, archive_name: str, sha256: str | None = None
+) -> Iterator[IndexedMember]:
+    """The members of a volume in their order, straight from its index; else as `read_index`."""
+    for line in IndexReader(source, archive_name=archive_name, sha256=sha256).lines():
+        if not isinstance(line, Segment):
+            yield from line
 
 
 def _chunks(source: RangeSource, digest: "hashlib._Hash") -> Iterator[bytes]:
@@ -179,45 +291,24 @@ def _lines(chunks: Iterator[bytes], what: str) -> Iterator[bytes]:
         raise ArchiveDamaged(f"{what} is cut short: its last line has no end")
 
 
-def _segment(line: bytes, what: str, number: int) -> Segment:
-    if b'"members"' not in line and b'"continues"' not in line:
-        # (JSON can spell these names in other ways: nothing of that is taken.)
-        read = _parsed(Segment, line, what, number)
-        return read.model_copy(update={"members": (), "continues": None})
-    try:
-        fields = json.loads(line)
-        members = tuple(map(_member, fields.pop("members", ())))
-        continues = fields.pop("continues", None)
-        segment = Segment.model_validate(fields)
-    except ValidationError as error:
-        raise _damaged(what, number, first_problem(error).message) from None
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise _damaged(what, number, str(error)) from None
-    return segment.model_copy(
-        update={
-            "members": members,
-            "continues": None if continues is None else _continuation(continues, what, number),
-        }
-    )
-
-
-def _member(fields: list[Any]) -> IndexedMember:
+def _member(fields: list[Any], *, careful: bool) -> IndexedMember:
     """Raises ValueError and what else there is. What a later version adds stands at the end."""
-    name, kind, *numbers = fields
-    at, size, mtime_ns, mode, uid, gid = numbers[:6]
-    if kind not in _TYPES or not all(type(it) is int for it in numbers[:6]):
-        raise ValueError("a member is no list of a name, a type and six whole numbers")
-    return IndexedMember(_read(name), kind, at, size, mtime_ns, mode, uid, gid)
-
-
-def _continuation(fields: list[Any], what: str, number: int) -> Continuation:
-    try:
-        name, offset, size = fields[:3]
-        if type(offset) is not int or type(size) is not int:
-            raise ValueError("a continuation is no list of a name and two whole numbers")
-        return Continuation(_read(name), offset, size)
-    except (ValueError, TypeError, LookupError) as error:
-        raise _damaged(what, number, str(error)) from None
+    if len(fields) > len(IndexedMember._fields):
+        fields = fields[: len(IndexedMember._fields)]
+    member = IndexedMember(*fields)
+    name: Any = member.name
+    if type(name) is not str:
+        member = member._replace(name=os.fsdecode(base64.b64decode(name["base64"], validate=True)))
+    elif careful:
+        name.encode()
+    if (
+        member.type not in _TYPES
+        or type(member.more) is not int
+        or not (member.sha256 is None or type(member.sha256) is str)
+        or not all(type(it) is int for it in fields[_NUMBERS])
+    ):
+        raise ValueError("a member is no list of a name, a type, and whole numbers")
+    return member
 
 
 def _written(name: str) -> str | dict[str, str]:
@@ -227,21 +318,3 @@ def _written(name: str) -> str | dict[str, str]:
     except UnicodeEncodeError:
         return {"base64": base64.b64encode(os.fsencode(name)).decode()}
     return name
-
-
-def _read(name: Any) -> str:
-    if type(name) is str:
-        name.encode()  # JSON can spell half a character, which is no text: ValueError
-        return name
-    return os.fsdecode(base64.b64decode(name["base64"], validate=True))
-
-
-def _damaged(what: str, number: int, problem: str) -> ArchiveDamaged:
-    return ArchiveDamaged(f"{what} is damaged at its entry {number}: {problem}")
-
-
-def _parsed[T: Document](model: type[T], line: bytes, what: str, number: int) -> T:
-    try:
-        return model.model_validate_json(line)
-    except ValidationError as error:
-        raise _damaged(what, number, first_problem(error).message) from None

@@ -4,6 +4,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 from lcp_backup.archive.deflate import inflate_member
 from lcp_backup.archive.index import read_index
@@ -14,8 +15,23 @@ from lcp_backup.errors import ArchiveDamaged
 from lcp_backup.model import Archive
 
 
+class OpenArchive(NamedTuple):
+    """An archive that segments are read from, and what to call it in an error."""
+
+    source: RangeSource
+    name: str
+
+
 def read_segments(
     source: RangeSource, segments: Iterable[Segment], *, name: str, threads: int
+) -> Iterator[tuple[Segment, bytes]]:
+    """The raw bytes of segments of one archive; else as `read_segments_of`."""
+    archive = OpenArchive(source, name)
+    return read_segments_of(lambda _: archive, segments, threads=threads)
+
+
+def read_segments_of(
+    archive_of: Callable[[Segment], OpenArchive], segments: Iterable[Segment], *, threads: int
 ) -> Iterator[tuple[Segment, bytes]]:
     """The raw bytes of segments, in the order asked for; all of an archive's or only some.
 
@@ -23,30 +39,29 @@ def read_segments(
     At most about `threads + 2` segments are in memory.
 
     Args:
-        source: the archive.
-        segments: from its index.
-        name: what to call the archive in an error.
+        archive_of: tells where a segment lies; called by one thread, in the segments' order.
+        segments: from an index.
         threads: how many segments are fetched and inflated at once.
 
     Raises ArchiveDamaged, which names the archive, the segment's place among those asked for
-    (counted from 1) and its offset; StorageError from the source.
+    (counted from 1) and its offset; StorageError from the source, and what `archive_of` raises.
     """
 
-    def fetch(numbered: tuple[int, Segment]) -> bytes:
-        number, segment = numbered
-        data = _checked(source, segment, name, number)
+    def fetch(placed: tuple[int, Segment, OpenArchive]) -> bytes:
+        number, segment, archive = placed
+        data = _checked(archive.source, segment, archive.name, number)
         try:
             return inflate_member(data, segment.raw_size)
         except ArchiveDamaged as error:
-            raise ArchiveDamaged(f"{_place(name, number, segment)} {error}") from None
+            raise ArchiveDamaged(f"{_place(archive.name, number, segment)} {error}") from None
 
     pieces = _in_order(
-        enumerate(segments, 1),
+        ((number, it, archive_of(it)) for number, it in enumerate(segments, 1)),
         fetch,
-        size_of=lambda numbered: numbered[1].raw_size + numbered[1].size,
+        size_of=lambda placed: placed[1].raw_size + placed[1].size,
         threads=threads,
     )
-    for (_, segment), raw in pieces:
+    for (_, segment, _), raw in pieces:
         yield segment, raw
 
 

@@ -1,9 +1,9 @@
 """Segments, as the index of an archive lists them; `write` makes them, and `read` opens them."""
 
 from enum import StrEnum
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from pydantic import Field, SkipValidation
+from pydantic import Field
 
 from lcp_backup.document import Document
 
@@ -32,11 +32,15 @@ type MemberType = Literal["file", "folder", "link", "second-name"]
 
 
 class IndexedMember(NamedTuple):
-    """One member of a volume's tar file, as the index lists it."""
+    """One member of a volume, as the index lists it: what it is, and where its bytes lie."""
 
     name: str
     """Relative to the folder, as `os.fsdecode` gives it: exact, whatever bytes it has."""
     type: MemberType
+    source: int
+    """In whose archive it lies: 0 is the backup's own, others count from 1 in `sources`."""
+    segment: int
+    """The segment of that archive in which its tar header begins, counted from 0."""
     at: int
     """Where its tar header begins among the segment's raw bytes."""
     size: int
@@ -46,22 +50,22 @@ class IndexedMember(NamedTuple):
     """Permission bits."""
     uid: int
     gid: int
-
-
-class Continuation(NamedTuple):
-    """What a volume segment starts with that begins inside a large file."""
-
-    name: str
-    """The file's, as in its IndexedMember."""
-    offset: int
-    """Bytes of the file that earlier segments hold."""
-    size: int
-    """Bytes of the whole file, so that its end is found without its header."""
+    ctime_ns: int = 0
+    """When content or attributes were changed last; 0 where that does not tell a later change."""
+    inode: int = 0
+    sha256: str | None = None
+    """Of a file's content, hexadecimal; None where it is not known."""
+    more: int = 0
+    """In how many more segments, those that follow, the content goes on."""
 
 
 class Segment(Document):
     """A stretch of an archive that is a whole gzip member, so it can be inflated alone."""
 
+    source: int = 0
+    """Volume: in whose archive it lies, as in IndexedMember."""
+    number: int = Field(default=0, exclude=True)
+    """Volume: which of that archive's segments it is, counted from 0."""
     offset: int
     """First byte, counted from the start of the archive."""
     size: int
@@ -70,11 +74,8 @@ class Segment(Document):
     """Bytes once inflated."""
     sha256: str
     """Of the `size` bytes in the archive, hexadecimal."""
-    members: Annotated[tuple[IndexedMember, ...], SkipValidation] = Field(default=(), exclude=True)
-    """Volume: the members whose tar header starts in this segment. (Written and read by
-    `archive.index`: there may be a million, and their names need not be text.)"""
-    continues: Annotated[Continuation | None, SkipValidation] = Field(default=None, exclude=True)
-    """Volume: set when the segment starts inside a large file. (As above.)"""
+    members: int = 0
+    """Volume: how many members begin in it, also such as the backup does not hold any more."""
     section: Section | None = None
     """Database: what the segment holds."""
     table: str | None = None

@@ -81,6 +81,8 @@ class TarReader:
         self._chunk = memoryview(b"")
         self._at = 0
         self._offset = 0
+        self.begin = 0
+        """Where the member at hand begins in the file, with what stands in front of its header."""
         self._content = 0
         """Bytes of the member at hand that were not taken yet."""
         self._padding = 0
@@ -125,6 +127,7 @@ class TarReader:
     def _next(self) -> Member | None:
         """The next header, with what stands in front of it; None at the end."""
         records: dict[str, str] = {}
+        self.begin = self._offset
         for number in range(_MOST_HEADERS):
             begin = self._offset
             block = self._read(BLOCK)

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Self
 from lcp_backup.archive import tar
 from lcp_backup.archive.deflate import STORED_OVERHEAD, member, stored_member
 from lcp_backup.archive.index import IndexWriter
-from lcp_backup.archive.segment import Continuation, IndexedMember, Section, Segment
+from lcp_backup.archive.segment import IndexedMember, Section, Segment
 from lcp_backup.archive.streams import ByteSink
 from lcp_backup.model import Archive
 
@@ -77,6 +77,7 @@ class ArchiveWriter:
         threads: how many segments are compressed at once.
         only_file: given, the segments are the content of this file, and the writer makes the tar
             file around it; not given, the segments are a tar file, up to and with its end.
+        sources: backups in whose archives some of the listed members lie.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class ArchiveWriter:
         index_name: str,
         threads: int,
         only_file: OnlyFile | None = None,
+        sources: Sequence[str] = (),
     ) -> None:
         self._sinks = [sink, index_sink]
         self._sink = sink
@@ -100,12 +102,14 @@ class ArchiveWriter:
         self._waiting: deque[tuple[int, Segment, Future[tuple[bytes, str]]]] = deque()
         self._waiting_size = 0
         self._sha256 = hashlib.sha256()
-        self._index = IndexWriter(index_sink, name)
+        self._index = IndexWriter(index_sink, name, sources)
         # The head is stored, not deflated: its length is known before its content, so the offsets
         # in the index are true from the start.
         self._head_size = tar.FILE_HEAD_SIZE + STORED_OVERHEAD if only_file else 0
         self._offset = self._head_size
         self._raw_size = 0
+        self.segments = 0
+        """How many were taken in."""
 
     def __enter__(self) -> Self:
         return self
@@ -127,8 +131,7 @@ class ArchiveWriter:
         self,
         chunks: Sequence[Raw],
         *,
-        members: tuple[IndexedMember, ...] = (),
-        continues: Continuation | None = None,
+        members: int = 0,
         section: Section | None = None,
         table: str | None = None,
     ) -> None:
@@ -136,7 +139,7 @@ class ArchiveWriter:
 
         Args:
             chunks: the segment's raw bytes in order; they must not change any more.
-            members, continues, section, table: what it holds, for the index (`segment.Segment`).
+            members, section, table: what it holds, for the index (`segment.Segment`).
 
         Raises what the sink raises, also for an earlier segment.
         """
@@ -151,13 +154,21 @@ class ArchiveWriter:
             raw_size=size,
             sha256="",
             members=members,
-            continues=continues,
             section=section,
             table=table,
         )
         self._waiting.append((size, content, self._pool.submit(_compressed, chunks)))
         self._waiting_size += size
         self._raw_size += size
+        self.segments += 1
+
+    def list_member(self, member: IndexedMember) -> None:
+        """Lists a member in the index; members are listed in their order, wherever they lie."""
+        self._index.add_member(member)
+
+    def list_segment(self, segment: Segment) -> None:
+        """Lists a segment of a source."""
+        self._index.add(segment)
 
     def finish(self) -> WrittenArchive:
         """Writes what is left and makes archive and index visible, in this order.

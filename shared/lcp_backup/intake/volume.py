@@ -123,16 +123,14 @@ class _Rewritten:
             return
         name = self._required(components, _Occupant.FILE)
         self._begin(name, tar.MemberKind.FILE, attributes, size=size)
-        done = 0
         for piece in content:
             while piece:
-                room = self._segments.room(name, done, len(piece))
+                room = self._segments.room(len(piece))
                 count = len(room)
                 room[:] = piece[:count]
                 self._segments.filled(count)
-                done += count
                 piece = piece[count:]  # noqa: PLW2901 -- the bytes that found no room
-        self._segments.put(tar.padding(size))
+        self._segments.close()
         self.files += 1
         self.bytes += size
 
@@ -232,6 +230,8 @@ class _Rewritten:
         mode, uid, gid, mtime_ns = attributes
         rewritten = segments.Attributes(size, mode & 0o7777, uid, gid, mtime_ns)
         self._segments.begin(name, kind, rewritten, target)
+        if kind is not tar.MemberKind.FILE:
+            self._segments.close()
 
 
 class _Occupant(Enum):

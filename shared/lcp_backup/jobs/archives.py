@@ -1,6 +1,7 @@
 """The archives of a backup that is being made, at their place in the catalog."""
 
 import os
+from collections.abc import Sequence
 from typing import Final
 
 from lcp_backup.archive.read import read_back
@@ -14,9 +15,16 @@ THREADS: Final = os.process_cpu_count() or 1
 
 
 def open_archive(
-    catalog: Catalog, backup_id: str, kind: ArchiveKind, only_file: OnlyFile | None
+    catalog: Catalog,
+    backup_id: str,
+    kind: ArchiveKind,
+    only_file: OnlyFile | None,
+    sources: Sequence[str] = (),
 ) -> ArchiveWriter:
-    """The writer of one archive and its index, below an id that is not published."""
+    """The writer of one archive and its index, below an id that is not published.
+
+    `sources` are the backups in whose archives members of the index may lie.
+    """
     return ArchiveWriter(
         catalog.backups.archive_writer(backup_id, kind),
         catalog.backups.index_writer(backup_id, kind),
@@ -24,6 +32,7 @@ def open_archive(
         index_name=index_name(kind),
         threads=THREADS,
         only_file=only_file,
+        sources=sources,
     )
 
 

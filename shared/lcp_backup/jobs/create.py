@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lcp_backup import VERSION
 from lcp_backup.archive.segment import Section
-from lcp_backup.archive.write import ArchiveWriter, OnlyFile, WrittenArchive
+from lcp_backup.archive.write import OnlyFile, WrittenArchive
 from lcp_backup.catalog import Catalog
 from lcp_backup.database import preflight
 from lcp_backup.database.dump import start_dump
@@ -25,11 +25,12 @@ from lcp_backup.errors import (
     StorageError,
     TableChangedDuringDump,
 )
+from lcp_backup.history import WHOLE_BELOW
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.archives import open_archive, read_back_or_describe
+from lcp_backup.jobs.new_volume import NewVolume, check_sources, store_volume
 from lcp_backup.jobs.queued_run import end_queued, queued, succeeded_before
 from lcp_backup.jobs.side_by_side import Check, side_by_side
-from lcp_backup.jobs.volume_loss import check_for_loss
 from lcp_backup.model import (
     Archive,
     ArchiveKind,
@@ -44,7 +45,6 @@ from lcp_backup.requests import CreateRequest
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume.mounts import check_mounted
-from lcp_backup.volume.pack import Packed, pack
 
 _POLL_SECONDS = 3.0
 
@@ -71,6 +71,7 @@ def create_backup(
     programs: Sequence[Path],
     timing: RunTiming,
     pause: Callable[[float], None] = time.sleep,
+    whole_below: int = WHOLE_BELOW,
 ) -> CreateResult:
     """Makes the backup of the request's slot, or answers the one that exists.
 
@@ -79,7 +80,8 @@ def create_backup(
     whole; whatever is raised, no multipart stays open and the live data is not touched.
 
     Arguments: `locate` finds the database, anew for every run; `programs` are the folders to look
-    for dump programs in, the first one first; `pause` takes seconds. Raises
+    for dump programs in, the first one first; `pause` takes seconds; volumes that were smaller than
+    `whole_below` bytes are stored whole. Raises
     LeaseHeld, OutOfTime, DatabaseError, VolumeError, StorageError, AwsError and their kinds.
     """
     with queued(catalog, request.run_id, telemetry.log):
@@ -100,6 +102,7 @@ def create_backup(
                 catalog=catalog,
                 locate=locate,
                 programs=programs,
+                whole_below=whole_below,
             ).capture()
 
         while (
@@ -130,6 +133,7 @@ def _publish(
         manifest = capture(run)
         run.step("publishing")
         run.confirm()
+        check_sources(catalog, manifest)
         catalog.backups.publish(manifest)
         run.set_result(bytes=manifest.size, warnings=len(manifest.warnings), losses=manifest.losses)
         if manifest.losses:
@@ -182,16 +186,6 @@ class _DumpedDatabase:
     notices: tuple[Notice, ...]
 
 
-@dataclass(frozen=True)
-class _PackedVolume:
-    """The volume's archive, whole in the bucket but not published."""
-
-    archive: Archive
-    packed: Packed
-    found: tuple[Notice, ...]
-    """What was seen by comparing it with the last backup's."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Capture:
     """Both archives of one backup, written below its id; nothing is published."""
@@ -205,6 +199,7 @@ class _Capture:
     catalog: Catalog
     locate: Callable[[], DatabaseEndpoint]
     programs: Sequence[Path]
+    whole_below: int
 
     def capture(self) -> Manifest:
         """Captures; when a table was altered meanwhile, captures once more from the start.
@@ -225,7 +220,7 @@ class _Capture:
             with suppress(StorageError, Conflict):
                 self.catalog.backups.clear_unpublished(str(self.backup_id))
             raise
-        told = (*database.notices, *volume.found)
+        told = (*database.notices, *volume.notices)
         return Manifest(
             id=str(self.backup_id),
             type=self.backup_type,
@@ -238,6 +233,7 @@ class _Capture:
             service_version=VERSION,
             database=database.archive,
             volume=volume.archive,
+            sources=volume.sources,
             database_facts=database.facts,
             volume_facts=volume.packed.facts,
             warnings=(*told, *volume.packed.notices),
@@ -245,7 +241,7 @@ class _Capture:
             losses=volume.packed.losses + sum(notice.means_loss for notice in told),
         )
 
-    def _capture_both(self) -> tuple[_DumpedDatabase, _PackedVolume]:
+    def _capture_both(self) -> tuple[_DumpedDatabase, NewVolume]:
         self.run.confirm()
         self.catalog.backups.clear_unpublished(str(self.backup_id))
         snapshot = threading.Event()
@@ -280,8 +276,11 @@ class _Capture:
         counted = self.run.progress_of("database")
         tables: set[str] = set()
         with (
-            self._open_archive(
-                ArchiveKind.DATABASE, OnlyFile(f"{endpoint.name}.sql", self.catalog.now())
+            open_archive(
+                self.catalog,
+                str(self.backup_id),
+                ArchiveKind.DATABASE,
+                OnlyFile(f"{endpoint.name}.sql", self.catalog.now()),
             ) as writer,
             start_dump(
                 endpoint, program, server, snapshot_stands=snapshot, history=history
@@ -315,22 +314,19 @@ class _Capture:
         notices += inspection.notices(packet)
         return _DumpedDatabase(self._read_back_or_describe(written), facts, notices)
 
-    def _pack(self, snapshot: threading.Event, check: Check) -> _PackedVolume:
+    def _pack(self, snapshot: threading.Event, check: Check) -> NewVolume:
         while not snapshot.wait(0.05):
             check()
-        with self._open_archive(ArchiveKind.VOLUME, None) as writer:
-            packed = pack(
-                self.folder,
-                writer,
-                progress=self.run.progress_of("volume"),
-                check=check,
-            )
-            found = check_for_loss(packed, self.catalog, self.shrink_limit)
-            written = writer.finish()
-        return _PackedVolume(self._read_back_or_describe(written), packed, found)
-
-    def _open_archive(self, kind: ArchiveKind, only_file: OnlyFile | None) -> ArchiveWriter:
-        return open_archive(self.catalog, str(self.backup_id), kind, only_file)
+        return store_volume(
+            self.catalog,
+            str(self.backup_id),
+            self.folder,
+            began=self.run.started_at,
+            shrink_limit=self.shrink_limit,
+            whole_below=self.whole_below,
+            progress=self.run.progress_of("volume"),
+            check=check,
+        )
 
     def _read_back_or_describe(self, written: WrittenArchive) -> Archive:
         archive = read_back_or_describe(self.catalog, str(self.backup_id), written)

@@ -17,7 +17,8 @@ from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.model import BackupType, Notice
 from lcp_backup.requests import RestoreRequest
 from lcp_backup.settings import Settings
-from lcp_backup.volume import selection, staging, swap, unpack
+from lcp_backup.volume import selection, staging, swap
+from lcp_backup.volume.live import LiveMembers
 from lcp_backup.volume.mounts import check_mounted
 
 _CONNECTIONS: Final = (os.process_cpu_count() or 1) + 1
@@ -258,19 +259,18 @@ class _Staging:
             staging.check_empty(folder)
         paths = selection.checked_paths(self.request.paths)
         progress = self.run.progress_of("volume")
-        segments = self.backup.volume_segments()
-        if paths:
-            staged = selection.unpack_selection(
-                selection.Selection(segments, paths),
-                self.backup.read_volume,
+        with self.backup.volume() as volume:
+            members = volume.members()
+            live = LiveMembers(selection.selected(members, paths) if paths else members)
+            staged = selection.unpack_live(
+                live,
+                volume.read(live),
                 folder,
+                paths=paths,
                 owner=None,
                 progress=progress,
                 check=check,
             )
-        else:
-            chunks = (raw for _, raw in self.backup.read_volume(segments))
-            staged = unpack.unpack(chunks, folder, owner=None, progress=progress, check=check)
         if self.request.keep_previous and self.request.into_folder is None:
             self.kept.append(str(staged.keep_previous(self._label)))
         return staged

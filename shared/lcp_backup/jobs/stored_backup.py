@@ -2,13 +2,18 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Final
 
-from lcp_backup.archive.index import read_index
-from lcp_backup.archive.read import read_segments
-from lcp_backup.archive.segment import Segment
+from lcp_backup.archive.index import IndexReader, read_index, read_members
+from lcp_backup.archive.local_copy import LocalCopy
+from lcp_backup.archive.read import OpenArchive, read_segments_of
+from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.catalog import Catalog
-from lcp_backup.model import Archive, Manifest
+from lcp_backup.errors import ArchiveDamaged, ObjectNotFound
+from lcp_backup.model import Manifest
+from lcp_backup.volume.live import LiveMembers
 
 THREADS: Final = os.process_cpu_count() or 1
 """How many segments of the database, and as many of the volume, are inflated at once."""
@@ -30,33 +35,76 @@ class StoredBackup:
 
     def database_segments(self) -> Iterator[Segment]:
         """The segments of the database, in their order."""
-        return self._segments(self.manifest.database)
-
-    def volume_segments(self) -> Iterator[Segment]:
-        """The segments of the volume, in their order."""
-        return self._segments(self.manifest.volume)
-
-    def read_database(self, segments: Iterable[Segment]) -> Iterator[tuple[Segment, bytes]]:
-        """These segments of the database, each with its raw bytes."""
-        return self._read(self.manifest.database, segments)
-
-    def read_volume(self, segments: Iterable[Segment]) -> Iterator[tuple[Segment, bytes]]:
-        """These segments of the volume, each with its raw bytes."""
-        return self._read(self.manifest.volume, segments)
-
-    def _segments(self, archive: Archive) -> Iterator[Segment]:
+        archive = self.manifest.database
         index = self._source.backups.open(self.manifest.id, archive.index_name)
         return read_index(index, archive_name=archive.name, sha256=archive.index_sha256)
 
-    def _read(
-        self, archive: Archive, segments: Iterable[Segment]
+    def read_database(self, segments: Iterable[Segment]) -> Iterator[tuple[Segment, bytes]]:
+        """These segments of the database, each with its raw bytes."""
+        archive = self._open(self.manifest.id, self.manifest.database.name)
+        return self._counted(read_segments_of(lambda _: archive, segments, threads=THREADS))
+
+    @contextmanager
+    def volume(self) -> Iterator["StoredVolume"]:
+        """The volume, for as long as the block lasts: its index is kept on this machine's disk."""
+        archive = self.manifest.volume
+        index = self._source.backups.open(self.manifest.id, archive.index_name)
+        name = f"the index of {archive.name} of backup {self.manifest.id}"
+        with LocalCopy(index, sha256=archive.index_sha256, name=name) as copy:
+            yield StoredVolume(self, copy)
+
+    def read_volume(
+        self, segments: Iterable[Segment], sources: tuple[str, ...]
     ) -> Iterator[tuple[Segment, bytes]]:
-        pieces = read_segments(
-            self._source.backups.open(self.manifest.id, archive.name),
-            segments,
-            name=f"{archive.name} of backup {self.manifest.id}",
-            threads=THREADS,
+        """These segments of the volume, wherever they lie, each with its raw bytes."""
+        archives = (self.manifest.id, *sources)
+        opened = cache(lambda number: self._open(archives[number], self.manifest.volume.name))
+        return self._counted(
+            read_segments_of(lambda segment: opened(segment.source), segments, threads=THREADS)
         )
+
+    def _open(self, backup_id: str, name: str) -> OpenArchive:
+        shown = f"{name} of backup {backup_id}"
+        try:
+            return OpenArchive(self._source.backups.open(backup_id, name), shown)
+        except ObjectNotFound as error:
+            raise ArchiveDamaged(
+                f"{shown}, in which a part of backup {self.manifest.id} lies, is missing"
+            ) from error
+
+    def _counted(self, pieces: Iterator[tuple[Segment, bytes]]) -> Iterator[tuple[Segment, bytes]]:
         for segment, raw in pieces:
             self.read_bytes += segment.size
             yield segment, raw
+
+
+class StoredVolume:
+    """The volume of a backup: what it holds, and the segments that it lies in."""
+
+    def __init__(self, backup: StoredBackup, index: LocalCopy) -> None:
+        self._backup = backup
+        self._index = index
+        self._name = backup.manifest.volume.name
+        self.sources = self._reader().sources
+        """The ids of the backups that members and segments name by a number."""
+
+    def members(self) -> Iterator[IndexedMember]:
+        """All members, in their order."""
+        return read_members(self._index, archive_name=self._name)
+
+    def segments(self, live: LiveMembers) -> Iterator[Segment]:
+        """The segments that hold any of these members: those of sources, then the backup's own.
+
+        The backup's own hold all folders, which so come when what lies in them is there.
+        """
+        for own in (False, True):
+            for segment in self._reader().segments():
+                if (not segment.source) is own and segment in live:
+                    yield segment
+
+    def read(self, live: LiveMembers) -> Iterator[tuple[Segment, bytes]]:
+        """The segments that hold any of these members, each with its raw bytes."""
+        return self._backup.read_volume(self.segments(live), self.sources)
+
+    def _reader(self) -> IndexReader:
+        return IndexReader(self._index, archive_name=self._name)

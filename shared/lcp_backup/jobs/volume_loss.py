@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from lcp_backup.archive.index import read_index
+from lcp_backup.archive.index import read_members
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import (
     ArchiveError,
@@ -87,12 +87,12 @@ def _check_lost(packed: Packed, catalog: Catalog, last: Manifest) -> None:
     if not lost:
         return
     # Read only now, because it lists every file.
-    index = read_index(
+    members = read_members(
         catalog.backups.open(last.id, last.volume.index_name),
         archive_name=last.volume.name,
         sha256=last.volume.index_sha256,
     )
-    names = (printable(member.name) for segment in index for member in segment.members)
+    names = (printable(member.name) for member in members)
     found = [lost[name] for name in names if name in lost]
     if not found:
         return

@@ -6,7 +6,7 @@ from mmap import mmap
 from typing import Final, NamedTuple
 
 from lcp_backup.archive import tar
-from lcp_backup.archive.segment import Continuation, IndexedMember, MemberType
+from lcp_backup.archive.segment import IndexedMember, MemberType
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
 
 _MOST_MEMBERS = 4096
@@ -36,7 +36,7 @@ class Attributes(NamedTuple):
 class TarSegments:
     """Fills segments and hands them to the writer, which the caller finishes.
 
-    A member is begun, then its content comes through `room` and `filled`, then its padding is put.
+    A member is begun, then its content comes through `room` and `filled`, then it is closed.
 
     Args:
         writer: without an `only_file`.
@@ -53,10 +53,11 @@ class TarSegments:
         self._writer = writer
         self._progress = progress
         self._check = check
+        self._number = writer.segments
+        self._open: IndexedMember | None = None
         self._used = 0
-        self._size = 0
-        """Of the member begun last."""
-        self._start(None)
+        self._members = 0
+        self._start()
 
     def begin(self, name: str, kind: tar.MemberKind, attributes: Attributes, target: str) -> None:
         """Starts a member, in a new segment when it fits whole only there, or is large.
@@ -78,49 +79,67 @@ class TarSegments:
         half_full = self._used > SEGMENT_SIZE // 2
         if self._used and (
             (self._used + need > SEGMENT_SIZE and (need <= SEGMENT_SIZE or half_full))
-            or len(self._members) >= _MOST_MEMBERS
+            or self._members >= _MOST_MEMBERS
         ):
-            self._hand_over(None)
-        self._members.append(
-            IndexedMember(name, _TYPES[kind], self._used, size, mtime_ns, mode, uid, gid)
+            self._hand_over()
+        self._open = IndexedMember(
+            name, _TYPES[kind], 0, self._number, self._used, size, mtime_ns, mode, uid, gid
         )
-        self._size = size
-        self.put(head)
+        self._members += 1
+        self._put(head)
 
-    def put(self, data: bytes) -> None:
-        """Appends what belongs together; makes room in a segment that is all but full."""
-        if self._used + len(data) > SEGMENT_SIZE:
-            self._hand_over(None)
-        end = self._used + len(data)
-        self._buffer[self._used : end] = data
-        self._used = end
-
-    def room(self, name: str, done: int, most: int) -> memoryview:
-        """Zeros for the next bytes of a file of which `done` are in: 1 to `most` of them."""
+    def room(self, most: int) -> memoryview:
+        """Zeros for the next bytes of the member's content: 1 to `most` of them."""
         if self._used == SEGMENT_SIZE:
-            self._hand_over(Continuation(name, done, self._size))
+            self._hand_over()
         return self._buffer[self._used : self._used + most]
 
     def filled(self, count: int) -> None:
         """Keeps so many bytes of the room."""
         self._used += count
 
-    def end(self) -> None:
-        """Writes the end of the tar file, and what is left."""
-        self.put(tar.END)
-        self._hand_over(None)
+    def close(self, *, ctime_ns: int = 0, inode: int = 0, sha256: str | None = None) -> None:
+        """Ends the member that was begun last, and lists it; arguments as of IndexedMember."""
+        member = self._open
+        if member is None:
+            raise ValueError("no member is open")
+        self._put(tar.padding(member.size))
+        self._open = None
+        more = self._number - member.segment
+        self._writer.list_member(
+            member._replace(ctime_ns=ctime_ns, inode=inode, sha256=sha256, more=more)
+        )
 
-    def _start(self, continues: Continuation | None) -> None:
+    def end(self) -> None:
+        """Writes what is left, and the end of the tar file in a segment of its own.
+
+        So every other segment can be carried over into another archive, where it is not the last.
+        """
+        self._hand_over()
+        self._put(tar.END)
+        self._hand_over()
+
+    def _put(self, data: bytes) -> None:
+        """Appends what belongs together; makes room in a segment that is all but full."""
+        if self._used + len(data) > SEGMENT_SIZE:
+            self._hand_over()
+        end = self._used + len(data)
+        self._buffer[self._used : end] = data
+        self._used = end
+
+    def _start(self) -> None:
         # A fresh buffer every time: the writer still reads the last one. Mapped, so that it goes
         # back to the system when the writer is done: on the heap it would leave holes.
         self._buffer = memoryview(mmap(-1, SEGMENT_SIZE))
         self._used = 0
-        self._members: list[IndexedMember] = []
-        self._continues = continues
+        self._members = 0
 
-    def _hand_over(self, continues: Continuation | None) -> None:
+    def _hand_over(self) -> None:
+        if not self._used:
+            return
         self._check()
         raw = self._buffer[: self._used]
-        self._writer.add([raw], members=tuple(self._members), continues=self._continues)
+        self._writer.add([raw], members=self._members)
+        self._number += 1
         self._progress(len(raw))
-        self._start(continues)
+        self._start()

@@ -1,0 +1,56 @@
+"""A small object fetched once, to be read several times."""
+
+import hashlib
+import os
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import Self
+
+from lcp_backup.archive.streams import RangeSource
+from lcp_backup.errors import ArchiveDamaged
+
+_PIECE = 4 << 20
+
+
+class LocalCopy:
+    """A RangeSource over a copy on this machine's disk, for as long as the `with` block lasts.
+
+    Args:
+        source: an index; of a million files it has about 50 MB.
+        sha256: of the whole object, hexadecimal.
+        name: what to call it in an error.
+
+    Raises ArchiveDamaged when the copy is not what was written; StorageError; OSError when the disk
+    is full.
+    """
+
+    def __init__(self, source: RangeSource, *, sha256: str, name: str) -> None:
+        self.size = source.size
+        self._file = TemporaryFile(prefix="lcp-backup-")  # noqa: SIM115 -- `__exit__` closes it
+        digest = hashlib.sha256()
+        try:
+            for offset in range(0, self.size, _PIECE):
+                piece = source.read(offset, min(_PIECE, self.size - offset))
+                digest.update(piece)
+                self._file.write(piece)
+            self._file.flush()
+            if digest.hexdigest() != sha256:
+                raise ArchiveDamaged(f"{name} is not what was written: its SHA-256 differs")
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes from `offset`."""
+        return os.pread(self._file.fileno(), length, offset)

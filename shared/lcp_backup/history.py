@@ -1,0 +1,77 @@
+"""Which archives a new backup's volume may refer to, and which of them it carries over.
+
+A backup's volume may lie in several archives: its own, which holds what changed, and those of older
+backups, its *sources*. Two bounds keep that short, so that a restore is not slower for a long
+history and space is freed: there are at most MOST_SOURCES, and none of which less than half is
+live. What is live in one that fails is carried over into the new archive.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Final, NamedTuple
+
+from lcp_backup.model import BackupType, Manifest, VolumeSource
+
+MOST_SOURCES: Final = 32
+WHOLE_BELOW: Final = 64 << 20
+"""Bytes of all files of a volume; a smaller one is always stored whole."""
+
+
+def can_be_base(manifest: Manifest, whole_below: int) -> bool:
+    """Whether a new backup may refer to this one's archives, and those that it reads."""
+    return manifest.type is not BackupType.UPLOADED and manifest.volume_facts.bytes >= whole_below
+
+
+class Found(NamedTuple):
+    """What lies where a backup's volume should."""
+
+    size: int
+    etag: str
+
+
+class Plan(NamedTuple):
+    """What a new backup does with the archives that its base reads."""
+
+    kept: tuple[VolumeSource, ...]
+    """Referred to; `live_size` as it was in the base."""
+    carried: tuple[VolumeSource, ...]
+    """What is live in them goes into the new archive."""
+    missing: tuple[VolumeSource, ...]
+    """Gone or replaced: their files are read from the folder again."""
+
+
+def plan(base: Manifest, found: Mapping[str, Found], *, carry_all: bool) -> Plan:
+    """Decides for every archive that the base reads, its own first.
+
+    Args:
+        base: the last backup; its sources keep to the bounds already.
+        found: what lies there now, by backup; without an entry, nothing does.
+        carry_all: whether the new archive is to hold everything.
+    """
+    own = VolumeSource(
+        backup_id=base.id,
+        size=base.volume.size,
+        etag=found[base.id].etag if base.id in found else "",
+        raw_size=base.volume.raw_size,
+        live_size=base.volume.raw_size,
+    )
+    missing: list[VolumeSource] = []
+    usable: list[VolumeSource] = []
+    for source in (own, *base.sources):
+        is_there = found.get(source.backup_id) == Found(source.size, source.etag)
+        (usable if is_there else missing).append(source)
+    if carry_all:
+        return Plan((), tuple(usable), tuple(missing))
+    kept = [source for source in usable if source.live_size * 2 >= source.raw_size]
+    # The new archive is one of the next backup's sources, so that there is room for it.
+    most = sorted(kept, key=lambda source: source.live_size, reverse=True)[:MOST_SOURCES]
+    names = {source.backup_id for source in most}
+    return Plan(
+        tuple(source for source in usable if source.backup_id in names),
+        tuple(source for source in usable if source.backup_id not in names),
+        tuple(missing),
+    )
+
+
+def read_by(manifests: Collection[Manifest]) -> frozenset[str]:
+    """The backups in whose archives volumes of these backups lie."""
+    return frozenset(source.backup_id for it in manifests for source in it.sources)

@@ -1,0 +1,157 @@
+"""What a new volume takes over from the last backup instead of reading and storing it again."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from lcp_backup.archive.index import IndexReader, read_members
+from lcp_backup.archive.local_copy import LocalCopy
+from lcp_backup.archive.segment import Segment
+from lcp_backup.archive.streams import RangeSource
+from lcp_backup.catalog import Catalog
+from lcp_backup.errors import (
+    ArchiveDamaged,
+    NotFound,
+    ObjectNotFound,
+    UnknownFormat,
+)
+from lcp_backup.history import Found, Plan, can_be_base, plan
+from lcp_backup.model import Manifest, Notice, VolumeSource
+from lcp_backup.volume.base import Base, Moved
+
+_ASKED_AT_ONCE = 16
+_NOTHING = Plan((), (), ())
+
+
+class Increment:
+    """A new volume as it refers to archives of other backups.
+
+    Args:
+        last: the base; None when everything is stored.
+        index: a copy of its index.
+        chosen: what is done with the archives it reads.
+        notices: what a reader of the new backup should know.
+    """
+
+    def __init__(
+        self,
+        last: Manifest | None = None,
+        index: RangeSource | None = None,
+        chosen: Plan = _NOTHING,
+        notices: tuple[Notice, ...] = (),
+    ) -> None:
+        self._last = last
+        self._index = index
+        self._plan = chosen
+        self.notices = notices
+        self.sources = tuple(source.backup_id for source in chosen.kept)
+        """The backups that the new index may name; it counts them from 1."""
+        self._base: Base | None = None
+
+    def base(self) -> Base | None:
+        """What the folder is compared with; None when everything is stored."""
+        if self._last is None or self._index is None:
+            return None
+        moved: dict[int, Moved] = {}
+        self._base = Base(
+            read_members(self._index, archive_name=self._last.volume.name), self._places(), moved
+        )
+        return self._base
+
+    def segments(self) -> Iterator[Segment]:
+        """The segments of sources in which members of the new volume lie; once all are known."""
+        if self._base is None:
+            return
+        places, used = self._places(), self._base.used
+        for segment in self._reader().segments():
+            source = places.get(segment.source)
+            if source is not None and segment.number in used.get(source, ()):
+                yield segment.model_copy(update={"source": source})
+
+    def referred(self) -> tuple[VolumeSource, ...]:
+        """The sources of the new volume, as its manifest lists them; once all members are known."""
+        if self._base is None:
+            return ()
+        live = self._base.live
+        return tuple(
+            source.model_copy(update={"live_size": live[number]})
+            for number, source in enumerate(self._plan.kept, 1)
+            if number in live
+        )
+
+    def _places(self) -> dict[int, int]:
+        """The number in the new index of each source that is kept, by that in the base's."""
+        if self._last is None:
+            return {}
+        archives = (self._last.id, *self._reader().sources)
+        number = {backup_id: count for count, backup_id in enumerate(self.sources, 1)}
+        return {it: number[name] for it, name in enumerate(archives) if name in number}
+
+    def _reader(self) -> IndexReader:
+        if self._last is None or self._index is None:
+            raise ValueError("there is no base")
+        return IndexReader(self._index, archive_name=self._last.volume.name)
+
+
+@contextmanager
+def open_increment(catalog: Catalog, *, whole_below: int) -> Iterator[Increment]:
+    """What a new volume may refer to, for as long as the block lasts.
+
+    The base is the last backup that was made of the site. Without one that can be used everything
+    is stored, and a notice tells why if that is not as it should be (`volume-stored-whole`,
+    `source-missing`).
+
+    Args:
+        whole_below: bytes; a base with a smaller volume is not referred to.
+
+    Raises StorageError.
+    """
+    try:
+        last = catalog.backups.latest(uploaded=False)
+    except NotFound:
+        yield Increment()
+        return
+    except UnknownFormat:
+        yield Increment(notices=(_stored_whole("the last backup", "a later version made it"),))
+        return
+    if not can_be_base(last, whole_below):
+        yield Increment()
+        return
+    try:
+        copy = LocalCopy(
+            catalog.backups.open(last.id, last.volume.index_name),
+            sha256=last.volume.index_sha256,
+            name=f"the index of {last.volume.name} of backup {last.id}",
+        )
+    except (ArchiveDamaged, ObjectNotFound) as error:
+        yield Increment(notices=(_stored_whole(last.id, str(error)),))
+        return
+    with copy:
+        chosen = plan(last, archives_found(catalog, last), carry_all=False)
+        yield Increment(last, copy, chosen, tuple(map(_missing, chosen.missing)))
+
+
+def archives_found(catalog: Catalog, manifest: Manifest) -> dict[str, Found]:
+    """What lies at the places of the archives that a backup's volume reads, its own included."""
+
+    def look(backup_id: str) -> Found | None:
+        try:
+            reader = catalog.backups.open(backup_id, manifest.volume.name)
+        except ObjectNotFound:
+            return None
+        return Found(reader.size, reader.etag)
+
+    ids = [manifest.id, *(source.backup_id for source in manifest.sources)]
+    with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="source") as pool:
+        answers = zip(ids, pool.map(look, ids), strict=True)
+        return {backup_id: found for backup_id, found in answers if found is not None}
+
+
+def _missing(source: VolumeSource) -> Notice:
+    detail = "its archive is gone or was replaced; the files that lay there were stored again"
+    return Notice(code="source-missing", subject=source.backup_id, detail=detail)
+
+
+def _stored_whole(subject: str, reason: str) -> Notice:
+    detail = f"the volume was stored whole, because this backup cannot be referred to: {reason}"
+    return Notice(code="volume-stored-whole", subject=subject, detail=detail)

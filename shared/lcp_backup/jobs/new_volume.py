@@ -1,0 +1,84 @@
+"""The volume of a backup that is being made: what changed is stored, the rest is referred to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from lcp_backup.catalog import Catalog
+from lcp_backup.errors import Conflict
+from lcp_backup.history import Found
+from lcp_backup.jobs.archives import open_archive, read_back_or_describe
+from lcp_backup.jobs.increment import archives_found, open_increment
+from lcp_backup.jobs.volume_loss import check_for_loss
+from lcp_backup.model import Archive, ArchiveKind, Manifest, Notice, VolumeSource
+from lcp_backup.volume.pack import Packed, pack
+
+
+@dataclass(frozen=True)
+class NewVolume:
+    """The volume's archive, whole in the bucket but not published."""
+
+    archive: Archive
+    sources: tuple[VolumeSource, ...]
+    packed: Packed
+    notices: tuple[Notice, ...]
+    """What was seen beside the folder, such as by comparing it with the last backup's."""
+
+
+def store_volume(
+    catalog: Catalog,
+    backup_id: str,
+    folder: Path,
+    *,
+    began: datetime,
+    shrink_limit: int,
+    whole_below: int,
+    progress: Callable[[int], None],
+    check: Callable[[], None],
+) -> NewVolume:
+    """Writes the archive and the index of a folder below an id that is not published.
+
+    Args:
+        folder: LCP_BACKUP_FOLDER.
+        began: when the run began, UTC.
+        shrink_limit: as of `check_for_loss`.
+        whole_below: bytes of all files; a base with fewer is not referred to.
+        progress, check: as of `pack`.
+
+    Raises VolumeError, VolumeIncomplete, StorageError, and what check raises.
+    """
+    with (
+        open_increment(catalog, whole_below=whole_below) as increment,
+        open_archive(catalog, backup_id, ArchiveKind.VOLUME, None, increment.sources) as writer,
+    ):
+        packed = pack(
+            folder,
+            writer,
+            base=increment.base(),
+            began=began,
+            progress=progress,
+            check=check,
+        )
+        for segment in increment.segments():
+            writer.list_segment(segment)
+        found = check_for_loss(packed, catalog, shrink_limit)
+        written = writer.finish()
+    archive = read_back_or_describe(catalog, backup_id, written)
+    return NewVolume(archive, increment.referred(), packed, (*increment.notices, *found))
+
+
+def check_sources(catalog: Catalog, manifest: Manifest) -> None:
+    """Makes sure, just before a backup is published, that every archive it reads still lies there.
+
+    Raises Conflict, which names the backup whose archive is gone: the next run stores anew what lay
+    there. StorageError.
+    """
+    found = archives_found(catalog, manifest)
+    for source in manifest.sources:
+        if found.get(source.backup_id) != Found(source.size, source.etag):
+            raise Conflict(
+                f"{manifest.volume.name} of backup {source.backup_id}, to which this backup was to"
+                " refer, was deleted or replaced while it was made: nothing was published, and the"
+                " next backup stores those files again"
+            )

@@ -1,0 +1,110 @@
+"""The backup that a new one is compared with, its *base*: which files are as they were in it."""
+
+import os
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Final
+
+from lcp_backup.archive import tar
+from lcp_backup.archive.segment import IndexedMember
+
+SETTLED_NS: Final = 3_000_000_000
+"""How long ago a file must have been changed last, in nanoseconds, for its ctime to tell a later
+change: file systems count in ticks, and the clock of a file server may go behind."""
+
+
+class Verdict(Enum):
+    """What the attributes of a file say of its content."""
+
+    SAME = "the content is what it was"
+    MAYBE = "only reading tells: it was touched, moved or restored"
+    CHANGED = "it has to be stored"
+
+
+def verdict(member: IndexedMember, status: os.stat_result) -> Verdict:
+    """Whether a file is what a member of the base was.
+
+    A changed content changes size, mtime, ctime or, when the file was replaced, the inode; of these
+    a program can set back all but ctime and inode. What a restore would set again must be equal
+    too, since it stands in the archive.
+    """
+    attributes = (member.size, member.mtime_ns, member.mode, member.uid, member.gid)
+    if member.type != "file" or attributes != (
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_mode & 0o7777,
+        status.st_uid,
+        status.st_gid,
+    ):
+        return Verdict.CHANGED
+    if member.ctime_ns == status.st_ctime_ns and member.inode == status.st_ino:
+        return Verdict.SAME
+    return Verdict.CHANGED if member.sha256 is None else Verdict.MAYBE
+
+
+class Base:
+    """The members of the base, in step with a scan of the folder; and what is referred to of them.
+
+    Args:
+        members: of the base's index, in their order.
+        places: for each source of the base's index, by its number there, its number in the new
+            index. Members of a source that is not named are stored anew.
+        moved: tells where members lie that were carried over into the new archive; by the number
+            of their source in the base's index.
+    """
+
+    def __init__(
+        self,
+        members: Iterator[IndexedMember],
+        places: Mapping[int, int],
+        moved: "Mapping[int, Moved]",
+    ) -> None:
+        self._members = members
+        self._places = places
+        self._moved = moved
+        self._ahead: IndexedMember | None = next(members, None)
+        self.used: dict[int, set[int]] = {}
+        """The segments that the new index needs, by their source's number in it."""
+        self.live: dict[int, int] = {}
+        """How many raw bytes of each source are needed, by its number in the new index."""
+
+    def find(self, name: str) -> IndexedMember | None:
+        """The member of this name, placed as the new index has it; None when it has to be stored.
+
+        Names must come in the order of a scan: what was passed over is not found any more.
+        """
+        member = self._ahead
+        while member is not None and member.name != name:
+            if _order(member.name) > _order(name):
+                return None
+            member = next(self._members, None)
+            self._ahead = member
+        if member is None:
+            return None
+        self._ahead = next(self._members, None)
+        if (moved := self._moved.get(member.source)) is not None:
+            return moved.place(member)
+        place = self._places.get(member.source)
+        return None if place is None else member._replace(source=place)
+
+    def refer(self, member: IndexedMember) -> None:
+        """Counts a member of a source that the new index lists."""
+        if not member.source:
+            return
+        used = self.used.setdefault(member.source, set())
+        used.update(range(member.segment, member.segment + 1 + member.more))
+        footprint = tar.BLOCK + member.size + -member.size % tar.BLOCK
+        self.live[member.source] = self.live.get(member.source, 0) + footprint
+
+
+class Moved:
+    """Where members of one source went that was carried over."""
+
+    def place(self, member: IndexedMember) -> IndexedMember | None:
+        """The member as it lies in the new archive; None when it was not carried over."""
+        raise NotImplementedError
+
+
+def _order(name: str) -> str:
+    """A scan's order as that of texts: by components, a folder before its content."""
+    return name.replace("/", "\0")

@@ -1,0 +1,170 @@
+"""What of which archives a backup's volume, or a selection of it, is: its *live* members.
+
+The members of a backup may lie in several archives, each beside others that the backup does not
+hold any more. They are found by their places: the segment, and the byte in it.
+"""
+
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+
+from lcp_backup.archive.segment import IndexedMember, Segment
+from lcp_backup.archive.untar import TarReader
+from lcp_backup.errors import ArchiveDamaged
+from lcp_backup.volume.unpack import Members, hand_over
+
+
+class LiveMembers:
+    """Where the members lie that are wanted of a backup.
+
+    Memory: four bytes for every member, and about 150 for every segment.
+
+    Arguments: `members` of the backup's index; all that are wanted, in any order.
+    """
+
+    def __init__(self, members: Iterable[IndexedMember]) -> None:
+        self._at: dict[tuple[int, int], array[int]] = {}
+        self._continued: set[tuple[int, int]] = set()
+        for member in members:
+            place = (member.source, member.segment)
+            positions = self._at.get(place)
+            if positions is None:
+                positions = self._at[place] = array("I")
+            positions.append(member.at)
+            for segment in range(member.segment + 1, member.segment + 1 + member.more):
+                self._continued.add((member.source, segment))
+
+    def __contains__(self, segment: Segment) -> bool:
+        """Whether any of them begins or goes on in a segment."""
+        place = (segment.source, segment.number)
+        return place in self._at or place in self._continued
+
+    def are_all_of(self, segment: Segment) -> bool:
+        """Whether a segment holds nothing else: neither in the middle nor at its beginning."""
+        place = (segment.source, segment.number)
+        positions = self._at.get(place, ())
+        return len(positions) == segment.members and (
+            self.goes_on_in(segment) or (bool(positions) and min(positions) == 0)
+        )
+
+    def goes_on_in(self, segment: Segment) -> bool:
+        """Whether one of them, that began in an earlier segment, goes on in this one."""
+        return (segment.source, segment.number) in self._continued
+
+    def begin_in(self, segment: Segment) -> list[int]:
+        """At which of a segment's raw bytes any of them begin, in their order."""
+        return sorted(self._at.get((segment.source, segment.number), ()))
+
+
+def hand_over_live(
+    live: LiveMembers,
+    read: Iterable[tuple[Segment, bytes]],
+    into: Members,
+    *,
+    progress: Callable[[int], None],
+    check: Callable[[], None],
+) -> None:
+    """Hands over the live members of segments, with their contents, one after the other.
+
+    Args:
+        read: the segments that hold any, each archive's in its order, with their raw bytes.
+        progress, check: as of `TarReader`.
+
+    Raises ArchiveDamaged when a segment does not hold what the index says; what `read` raises, and
+    as `unpack` does.
+    """
+    stretches = _Stretches(live, read)
+    while (chunks := stretches.next()) is not None:
+        reader = TarReader(chunks, progress, check)
+        for member in reader.members():
+            if not chunks.is_live(reader.begin):
+                continue
+            hand_over(member, reader, into)
+            for _ in reader.content():
+                pass  # what was not taken of it
+            if chunks.is_done():
+                # What follows may be a file that ends in a segment which nobody needs.
+                break
+        reader.drain()
+        chunks.check_is_done()
+
+
+class _Stretches:
+    """Segments in which members go on from one into the next, read as one piece of a tar file."""
+
+    def __init__(self, live: LiveMembers, read: Iterable[tuple[Segment, bytes]]) -> None:
+        self._live = live
+        self._read = iter(read)
+        self._waiting: tuple[Segment, bytes] | None = None
+
+    def next(self) -> "_Stretch | None":
+        if self._waiting is None:
+            self._waiting = next(self._read, None)
+        return None if self._waiting is None else _Stretch(self, self._live)
+
+    def take(self, after: Segment | None) -> tuple[Segment, bytes] | None:
+        """The next segment; None when it does not go on with what is in the one before."""
+        if self._waiting is None:
+            self._waiting = next(self._read, None)
+        if self._waiting is None:
+            return None
+        segment, _ = taken = self._waiting
+        goes_on = self._live.goes_on_in(segment)
+        if after is not None and not (
+            goes_on and (segment.source, segment.number) == (after.source, after.number + 1)
+        ):
+            return None
+        if after is None and goes_on:
+            raise ArchiveDamaged(
+                f"segment {segment.number} goes on with a file of which the segment before is"
+                " missing in the index"
+            )
+        self._waiting = None
+        return taken
+
+
+class _Stretch:
+    """The raw bytes of one stretch, from the first live member on."""
+
+    def __init__(self, stretches: _Stretches, live: LiveMembers) -> None:
+        self._stretches = stretches
+        self._live = live
+        self._last: Segment | None = None
+        self._expected: deque[int] = deque()
+        self._passed = 0
+        """Raw bytes in front of the segment at hand, counted from the first live member."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        taken = self._stretches.take(self._last)
+        if taken is None:
+            raise StopIteration
+        segment, raw = taken
+        positions = self._live.begin_in(segment)
+        if self._last is None:
+            raw = raw[positions[0] :]
+            self._passed = -positions[0]
+        self._expected.extend(self._passed + at for at in positions)
+        self._passed += segment.raw_size
+        self._last = segment
+        return raw
+
+    def is_live(self, begin: int) -> bool:
+        """Whether a member that begins at this byte of the stretch is wanted."""
+        if not self._expected or self._expected[0] != begin:
+            return False
+        self._expected.popleft()
+        return True
+
+    def is_done(self) -> bool:
+        """Whether everything wanted came, of the segments that were read."""
+        return not self._expected
+
+    def check_is_done(self) -> None:
+        if self._expected and self._last is not None:
+            raise ArchiveDamaged(
+                f"segment {self._last.number} does not hold what the index says: no member begins"
+                f" where one should"
+            )

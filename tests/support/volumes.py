@@ -1,0 +1,89 @@
+"""A folder that is backed up time and again, as the jobs do it with the volume alone."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from lcp_backup.catalog import Catalog
+from lcp_backup.jobs.new_volume import NewVolume, check_sources, store_volume
+from lcp_backup.jobs.stored_backup import StoredBackup
+from lcp_backup.model import BackupId, BackupType, Manifest
+from lcp_backup.volume.live import LiveMembers
+from lcp_backup.volume.selection import selected, unpack_live
+from tests.unit.catalog.test_catalog import a_manifest
+from tests.unit.conftest import SettableClock
+
+LATER = timedelta(hours=1)
+"""What passes between two backups: files that were there before are then settled."""
+
+
+class Volumes:
+    """Backups of one folder; every one is referred to, however small it is."""
+
+    def __init__(self, catalog: Catalog, clock: SettableClock, folder: Path, out: Path) -> None:
+        self.catalog = catalog
+        self._clock = clock
+        self.folder = folder
+        self._out = out
+        self._restores = 0
+        self.settled = LATER
+        """How long before a backup what lies there was changed, as far as that knows."""
+        folder.mkdir(exist_ok=True)
+
+    def back_up(
+        self, kind_of: BackupType = BackupType.AUTO, *, whole_below: int = 0, publish: bool = True
+    ) -> Manifest:
+        """One backup, an hour after the last."""
+        self._clock.pass_by(LATER)
+        backup_id = str(self.catalog.backups.id_for(BackupId.of("acme", "prd", self._clock())))
+        volume = self.store(backup_id, whole_below=whole_below)
+        manifest = a_manifest(self._clock()).model_copy(
+            update={
+                "id": backup_id,
+                "type": kind_of,
+                "volume": volume.archive,
+                "sources": volume.sources,
+                "volume_facts": volume.packed.facts,
+                "warnings": (*volume.notices, *volume.packed.notices),
+            }
+        )
+        if publish:
+            check_sources(self.catalog, manifest)
+            self.catalog.backups.publish(manifest)
+        return manifest
+
+    def store(
+        self, backup_id: str, *, whole_below: int = 0, check: Callable[[], None] = lambda: None
+    ) -> NewVolume:
+        """Everything up to its publication."""
+        return store_volume(
+            self.catalog,
+            backup_id,
+            self.folder,
+            began=datetime.now(UTC) + self.settled,
+            shrink_limit=100,
+            whole_below=whole_below,
+            progress=lambda _: None,
+            check=check,
+        )
+
+    def restore(self, backup_id: str, *paths: str) -> Path:
+        """What a restore of a backup, or of some paths of it, makes of nothing."""
+        self._restores += 1
+        folder = self._out / f"restored-{self._restores}"
+        stored = StoredBackup(self.catalog, self.catalog.backups.get(backup_id))
+        with stored.volume() as volume:
+            members = volume.members()
+            live = LiveMembers(selected(members, paths) if paths else members)
+            with unpack_live(
+                live,
+                volume.read(live),
+                folder,
+                paths=paths,
+                owner=None,
+                progress=lambda _: None,
+                check=lambda: None,
+            ) as staged:
+                staged.swap()
+        self.read_bytes = stored.read_bytes
+        return folder
