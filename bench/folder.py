@@ -8,6 +8,8 @@ from typing import Final
 
 _WORDS = [f"word{number:04d}" for number in range(3000)]
 _IN_FOLDER: Final = 40
+SUFFIX: Final = ".bin"
+"""How the name of every file ends."""
 
 
 def make_folder(folder: Path, *, files: int, size: int) -> None:
@@ -25,7 +27,7 @@ def make_folder(folder: Path, *, files: int, size: int) -> None:
 
     def contents() -> Iterator[tuple[str, bytes]]:
         for number, weight in enumerate(weights):
-            name = f"document_library/{20097 + number % 7}/{number // 40}/{number}.bin"
+            name = f"document_library/{20097 + number % 7}/{number // 40}/{number}{SUFFIX}"
             yield name, _content(chance, int(weight * unit), number, text)
 
     _write(folder, contents())
@@ -50,7 +52,7 @@ def make_documents(folder: Path, numbers: Iterable[int], *, size: int, version: 
 def document(number: int) -> str:
     """The name of a document, relative to the folder; forty of them lie in one folder."""
     group = number // _IN_FOLDER
-    return f"document_library/{20097 + group % 7}/{group}/{number}.bin"
+    return f"document_library/{20097 + group % 7}/{group}/{number}{SUFFIX}"
 
 
 def remove(tree: Path) -> None:

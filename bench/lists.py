@@ -16,21 +16,12 @@ from xml.sax.saxutils import escape
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from bench.lines import Line, Measured
+from bench.manifests import a_manifest
 from bench.rounds import in_turns
 from lcp_backup.aws import clients
 from lcp_backup.aws.s3 import LISTED_AT_ONCE, ObjectStore
 from lcp_backup.catalog import Catalog
-from lcp_backup.model import (
-    Archive,
-    BackupId,
-    BackupType,
-    DatabaseFacts,
-    Manifest,
-    Run,
-    RunKind,
-    RunState,
-    VolumeFacts,
-)
+from lcp_backup.model import Run, RunKind, RunState
 
 _MAKERS: Final = (RunKind.CREATE, RunKind.UPLOAD)
 _ANY: Final = tuple(RunState)
@@ -72,7 +63,7 @@ def pages(_work: Path, rounds: int) -> list[Measured]:
 
 def _objects() -> Iterator[tuple[str, bytes]]:
     for number in range(_BACKUPS):
-        manifest = _manifest(_NEWEST - timedelta(hours=number))
+        manifest = a_manifest(_NEWEST - timedelta(hours=number))
         key = f"acme/prd/backups/{manifest.id}/manifest.json"
         yield key, manifest.model_dump_json(indent=1).encode()
     for number in range(_RUNS):
@@ -87,36 +78,6 @@ def _objects() -> Iterator[tuple[str, bytes]]:
             finished_at=began,
         )
         yield f"acme/prd/runs/{run.id}.json", run.model_dump_json(indent=1).encode()
-
-
-def _manifest(slot: datetime) -> Manifest:
-    archive = Archive(
-        name="database.tgz",
-        size=1,
-        raw_size=1,
-        sha256="0" * 64,
-        segments=1,
-        index_name="database.index",
-        index_size=1,
-        index_sha256="0" * 64,
-    )
-    return Manifest(
-        id=str(BackupId.of("acme", "prd", slot)),
-        type=BackupType.AUTO,
-        project="acme",
-        environment="prd",
-        slot=slot,
-        run_id="20261123T001500-create-0a1b2c3d",
-        started_at=slot,
-        published_at=slot,
-        service_version="0",
-        database=archive,
-        volume=archive,
-        database_facts=DatabaseFacts(
-            name="lportal", flavour="mysql", server_version="9", client_version="9", tables=1
-        ),
-        volume_facts=VolumeFacts(files=1, folders=0, links=0, bytes=1),
-    )
 
 
 def _slow_store(objects: dict[str, bytes]) -> ObjectStore:

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Final
 
@@ -38,6 +38,6 @@ def in_turns(rounds: int, *works: Callable[[], object]) -> list[tuple[float, ...
     return list(zip(*taken, strict=True))
 
 
-def middle(name: str, taken: tuple[float, ...]) -> str:
+def middle(name: str, taken: Sequence[float]) -> str:
     """A work's median seconds, for a line's detail."""
     return f"{name}: {median(taken):.2f} s"

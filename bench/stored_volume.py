@@ -1,101 +1,100 @@
-"""Our side of what is measured of increments: the volume's share of a create and of a restore.
+"""Our side of what is measured of increments: the volume's share of creates and restores.
 
-Archives and indexes lie in files on the disk, as restic's repository does, and reach it before a
-create ends, as restic's do. Everything that the benchmarks ask of the service is in this file.
+Archives, indexes and manifests lie in files on the disk, as restic's repository does, and reach it
+before a create ends, as restic's do. All that is asked of the service is in this file.
 """
 
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from bench.sinks import FileSink, FileSource
-from lcp_backup.archive.index import read_index
-from lcp_backup.archive.read import read_segments
-from lcp_backup.archive.segment import Segment
-from lcp_backup.archive.write import ArchiveWriter, WrittenArchive
-from lcp_backup.volume.pack import pack
-from lcp_backup.volume.selection import Selection, unpack_selection
-from lcp_backup.volume.unpack import unpack
+from bench.file_store import FileStore
+from bench.manifests import a_manifest
+from lcp_backup.catalog import Catalog
+from lcp_backup.jobs.new_volume import check_sources, store_volume
+from lcp_backup.jobs.stored_backup import StoredBackup
+from lcp_backup.model import Manifest
+from lcp_backup.volume.live import LiveMembers
+from lcp_backup.volume.selection import selected, unpack_live
 
-_THREADS: Final = os.process_cpu_count() or 2
-_ARCHIVE: Final = "volume.tgz"
-_INDEX: Final = "volume.index"
-
-
-@dataclass(frozen=True)
-class StoredVolume:
-    """The volume of one backup."""
-
-    at: Path
-    """The folder that holds archive and index."""
-    written: WrittenArchive
-
-    @property
-    def size(self) -> int:
-        """Bytes that this backup added to what is stored."""
-        return self.written.size + self.written.index_size
+_SETTLED: Final = timedelta(minutes=1)
+"""How long nobody has changed the folder when a create begins. (What changed a moment before is
+read once more by the next create; and benches, unlike sites, are always backed up right then.)"""
+_NOTHING: Final[Callable[..., None]] = lambda *_: None  # noqa: E731 -- a default that has a type
 
 
-class Reading:
-    """The archives and indexes that one job reads."""
+@dataclass
+class StoredVolumes:
+    """The backups of one folder, each of which refers to the ones before."""
 
-    def __init__(self) -> None:
-        self._sources: list[FileSource] = []
+    folder: Path
+    root: Path
+    """Where they are stored."""
+    _slot: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    newest: Manifest = field(init=False)
+    """The last that was created."""
+    _store: FileStore = field(init=False)
 
-    @property
-    def size(self) -> int:
-        """Bytes that were read of all of them."""
-        return sum(source.bytes_read for source in self._sources)
+    def __post_init__(self) -> None:
+        self._store = FileStore(self.root)
+        self._catalog = Catalog(self._store, "bench")
 
-    def open(self, stored: "StoredVolume", name: str) -> FileSource:
-        """One file of a stored volume; what is read of it counts from now on."""
-        source = FileSource(stored.at / name)
-        self._sources.append(source)
-        return source
+    def create(self, *, whole: bool = False) -> Manifest:
+        """Stores what changed since the last, or everything; a minute later than the last one."""
+        self._slot += timedelta(minutes=1)
+        manifest = a_manifest(self._slot)
+        volume = store_volume(
+            self._catalog,
+            manifest.id,
+            self.folder,
+            began=datetime.now(UTC) + _SETTLED,
+            shrink_limit=50,
+            whole_below=sys.maxsize if whole else 0,
+            progress=_NOTHING,
+            check=_NOTHING,
+        )
+        manifest = manifest.model_copy(
+            update={
+                "volume": volume.archive,
+                "sources": volume.sources,
+                "volume_facts": volume.packed.facts,
+                "warnings": (*volume.notices, *volume.packed.notices),
+            }
+        )
+        assert not manifest.warnings, manifest.warnings
+        check_sources(self._catalog, manifest)
+        self._catalog.backups.publish(manifest)
+        self.newest = manifest
+        return manifest
+
+    def restore(self, backup: Manifest, target: Path, *paths: str) -> int:
+        """Restores a backup, or some paths of it; answers the bytes of all objects that it read.
+
+        They are staged beside the target, an empty folder, checked, and swapped in.
+        """
+        before = self._store.bytes_read
+        with StoredBackup(self._catalog, backup).volume() as volume:
+            members = volume.members()
+            live = LiveMembers(selected(members, paths) if paths else members)
+            with unpack_live(
+                live,
+                volume.read(live),
+                target,
+                paths=paths,
+                owner=None,
+                progress=_NOTHING,
+                check=_NOTHING,
+            ) as staged:
+                if paths:
+                    staged.swap_selection(paths)
+                else:
+                    staged.swap()
+        return self._store.bytes_read - before
 
 
-def create(
-    folder: Path, at: Path, base: StoredVolume | None = None, reading: Reading | None = None
-) -> StoredVolume:
-    """Backs the folder up into a new folder `at`: what changed since `base`, or all of it."""
-    at.mkdir(parents=True)
-    with ArchiveWriter(
-        FileSink(at / _ARCHIVE),
-        FileSink(at / _INDEX),
-        name=_ARCHIVE,
-        index_name=_INDEX,
-        threads=_THREADS,
-    ) as writer:
-        pack(folder, writer, progress=lambda _: None, check=lambda: None)
-        return StoredVolume(at, writer.finish())
-
-
-def restore(stored: StoredVolume, target: Path) -> None:
-    """Restores the whole volume into an empty folder: staged, checked and swapped in."""
-    reading = Reading()
-    segments = _segments(stored, reading)
-    read = read_segments(reading.open(stored, _ARCHIVE), segments, name=_ARCHIVE, threads=_THREADS)
-    chunks = (raw for _, raw in read)
-    unpack(chunks, target, owner=None, progress=lambda _: None, check=lambda: None).swap()
-
-
-def restore_file(stored: StoredVolume, target: Path, path: str) -> int:
-    """Restores one file; answers the bytes that were read for it of archives and indexes."""
-    reading = Reading()
-    archive = reading.open(stored, _ARCHIVE)
-    unpack_selection(
-        Selection(_segments(stored, reading), (path,)),
-        lambda some: read_segments(archive, some, name=_ARCHIVE, threads=_THREADS),
-        target,
-        owner=None,
-        progress=lambda _: None,
-        check=lambda: None,
-    ).swap_selection((path,))
-    return reading.size
-
-
-def _segments(stored: StoredVolume, reading: Reading) -> Iterator[Segment]:
-    index = reading.open(stored, _INDEX)
-    return read_index(index, archive_name=_ARCHIVE, sha256=stored.written.index_sha256)
+def size_of(backup: Manifest) -> int:
+    """Bytes that a backup added to what is stored of the volume."""
+    return backup.volume.size + backup.volume.index_size

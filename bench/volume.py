@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -40,7 +41,13 @@ def _ours(folder: Path) -> None:
         index_name="volume.index",
         threads=threads,
     ) as writer:
-        pack(folder, writer, progress=lambda _: None, check=lambda: None)
+        pack(
+            folder,
+            writer,
+            began=datetime.now(UTC),
+            progress=lambda _: None,
+            check=lambda: None,
+        )
         writer.finish()
 
 
