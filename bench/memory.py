@@ -18,8 +18,8 @@ _FUNCTIONS: Final = ("create", "restore")
 _WITH_INCREMENT: Final = ("create", "increment", "restore")
 _FOLDERS: Final = ((1000, 200_000_000), (10_000, 2_000_000_000))
 """Files and their bytes: the small folder and the large one."""
-_FILES: Final = (10_000, 1_000_000)
-_FILE_SIZE: Final = 1000
+_FILES: Final = ((10_000, 20_000), (1_000_000, 1000))
+"""How many, and the bytes of each. (A small volume would be stored whole, so no increment.)"""
 _DATABASES: Final = (300_000_000, 3_000_000_000)
 """Bytes of SQL."""
 
@@ -99,11 +99,11 @@ def _by_bytes(work: Path, env: dict[str, str]) -> Iterator[dict[str, int]]:
 
 
 def _by_files(work: Path, env: dict[str, str]) -> Iterator[dict[str, int]]:
-    for files in _FILES:
+    for files, size in _FILES:
         with _site(work, f"files-{files}", env) as probe:
-            make_documents(probe.folder, range(files), size=_FILE_SIZE)
+            make_documents(probe.folder, range(files), size=size)
             create = probe.peak("create")
-            make_documents(probe.folder, range(0, files, 100), size=_FILE_SIZE, version=1)
+            make_documents(probe.folder, range(0, files, 100), size=size, version=1)
             yield {"create": create} | {it: probe.peak(it) for it in ("increment", "restore")}
 
 

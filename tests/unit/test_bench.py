@@ -45,8 +45,8 @@ def test_no_two_lines_have_one_name() -> None:
     ("one", "text"),
     [
         (
-            Measured(_FASTER, (7.0, 6.5, 9.124), "a detail"),
-            "one thing, times faster than another | -6    7.00  6.50 to 9.12  at least 4  holds",
+            Measured(_FASTER, (7.0, 3.5, 9.124), "a detail"),
+            "one thing, times faster than another | -6    7.00  3.50 to 9.12  at least 4  holds",
         ),
         (
             Measured(_FASTER, (3.0, 3.99, 12.0)),
