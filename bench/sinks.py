@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 from typing import BinaryIO
 
+from lcp_backup.archive.streams import RangeSource
+
 
 class DiscardingSink:
     """A ByteSink that only counts."""
@@ -14,6 +16,9 @@ class DiscardingSink:
 
     def write(self, data: bytes) -> None:
         self.size += len(data)
+
+    def append(self, _source: RangeSource, _offset: int, length: int) -> None:
+        self.size += length
 
     def complete(self, head: bytes = b"") -> None:
         self.size += len(head)
@@ -35,6 +40,9 @@ class FileSink:
 
     def write(self, data: bytes) -> None:
         self._file.write(data)
+
+    def append(self, source: RangeSource, offset: int, length: int) -> None:
+        self.write(source.read(offset, length))
 
     def complete(self, head: bytes = b"") -> None:
         if head:

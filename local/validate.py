@@ -46,6 +46,7 @@ EVERY_PARAMETER: Final = {
     "SiteUserName": "site",
     "SiteUserPassword": SECRET,
     "BackupFolder": "/mnt/liferay/data",
+    "BackupVolumeMode": "INCREMENTAL",
     "BackupVolumeShrinkLimit": "50",
     "FileSystemArn": f"{FILE_SYSTEM}:file-system/fs-0123456789abcdef0",
     "FileSystemAccessPointArn": f"{FILE_SYSTEM}:access-point/fsap-0123456789abcdef0",

@@ -6,7 +6,7 @@ history and space is freed: there are at most MOST_SOURCES, and none of which le
 live. What is live in one that fails is carried over into the new archive.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from lcp_backup.model import BackupType, Manifest, VolumeSource
@@ -16,7 +16,7 @@ WHOLE_BELOW: Final = 64 << 20
 """Bytes of all files of a volume; a smaller one is always stored whole."""
 
 
-def can_be_base(manifest: Manifest, whole_below: int) -> bool:
+def can_be_base(manifest: Manifest, whole_below: int = WHOLE_BELOW) -> bool:
     """Whether a new backup may refer to this one's archives, and those that it reads."""
     return manifest.type is not BackupType.UPLOADED and manifest.volume_facts.bytes >= whole_below
 
@@ -70,8 +70,3 @@ def plan(base: Manifest, found: Mapping[str, Found], *, carry_all: bool) -> Plan
         tuple(source for source in usable if source.backup_id not in names),
         tuple(missing),
     )
-
-
-def read_by(manifests: Collection[Manifest]) -> frozenset[str]:
-    """The backups in whose archives volumes of these backups lie."""
-    return frozenset(source.backup_id for it in manifests for source in it.sources)

@@ -81,8 +81,9 @@ class Archive(Document):
     """The object's name below the backup's folder, such as `database.tgz`."""
     size: int
     raw_size: int
-    sha256: str
-    """Of the whole object, hexadecimal: what `sha256sum database.tgz` prints."""
+    sha256: str | None
+    """Of the whole object, hexadecimal: what `sha256sum database.tgz` prints. None when segments
+    were copied in: nobody read them."""
     segments: int
     index_name: str
     index_size: int

@@ -29,6 +29,15 @@ class RestoreStrategy(StrEnum):
     """Do as the dump says, in place: less space, no way back."""
 
 
+class VolumeMode(StrEnum):
+    """What the archive of a volume holds."""
+
+    INCREMENTAL = "INCREMENTAL"
+    """What changed since the last backup; the rest is read from older archives."""
+    FULL = "FULL"
+    """All of it; what did not change is copied from older archives by S3."""
+
+
 class DatabaseTls(StrEnum):
     """How a connection to the database is protected."""
 
@@ -94,6 +103,14 @@ def strategy(value: object) -> RestoreStrategy:
         return RestoreStrategy(str(value).strip().upper())
     except ValueError:
         allowed = " or ".join(RestoreStrategy)
+        raise ValueError(f"{allowed} is allowed") from None
+
+
+def volume_mode(value: object) -> VolumeMode:
+    try:
+        return VolumeMode(str(value).strip().upper())
+    except ValueError:
+        allowed = " or ".join(VolumeMode)
         raise ValueError(f"{allowed} is allowed") from None
 
 

@@ -25,7 +25,7 @@ from lcp_backup.cron import CronExpression
 from lcp_backup.errors import SettingsError
 from lcp_backup.invalid import first_problem
 from lcp_backup.model import Notice
-from lcp_backup.setting_values import DatabaseTls, RestoreStrategy
+from lcp_backup.setting_values import DatabaseTls, RestoreStrategy, VolumeMode
 
 MASTER_TOKEN_VARIABLE = "LCP_PROJECT_MASTER_TOKEN"  # noqa: S105 -- the variable's name, no secret
 
@@ -63,6 +63,9 @@ class Settings(BaseModel):
         50, alias="LCP_BACKUP_VOLUME_SHRINK_LIMIT"
     )
     """By how many percent a volume may be smaller than in the last backup; 100 means by any."""
+    backup_volume_mode: Annotated[VolumeMode, BeforeValidator(values.volume_mode)] = Field(
+        VolumeMode.INCREMENTAL, alias="LCP_BACKUP_VOLUME_MODE"
+    )
     file_system_mount_path: Annotated[str | None, BeforeValidator(values.folder)] = Field(
         None, alias="LCP_FILE_SYSTEM_MOUNT_PATH"
     )

@@ -1,5 +1,6 @@
 """Objects in memory: a sink and a source for tests that need neither files nor S3."""
 
+from lcp_backup.archive.streams import RangeSource
 from lcp_backup.errors import StorageError
 
 
@@ -34,6 +35,9 @@ class Buffer:
         if self._fail_at is not None and self.written > self._fail_at:
             raise StorageError("the storage refused a part")
         self._written.append(data)
+
+    def append(self, source: RangeSource, offset: int, length: int) -> None:
+        self.write(source.read(offset, length))
 
     def complete(self, head: bytes = b"") -> None:
         if self._fail_complete:

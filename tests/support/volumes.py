@@ -31,12 +31,12 @@ class Volumes:
         folder.mkdir(exist_ok=True)
 
     def back_up(
-        self, kind_of: BackupType = BackupType.AUTO, *, whole_below: int = 0, publish: bool = True
+        self, kind_of: BackupType = BackupType.AUTO, *, whole: bool = False, whole_below: int = 0
     ) -> Manifest:
         """One backup, an hour after the last."""
         self._clock.pass_by(LATER)
         backup_id = str(self.catalog.backups.id_for(BackupId.of("acme", "prd", self._clock())))
-        volume = self.store(backup_id, whole_below=whole_below)
+        volume = self.store(backup_id, whole=whole, whole_below=whole_below)
         manifest = a_manifest(self._clock()).model_copy(
             update={
                 "id": backup_id,
@@ -47,19 +47,24 @@ class Volumes:
                 "warnings": (*volume.notices, *volume.packed.notices),
             }
         )
-        if publish:
-            check_sources(self.catalog, manifest)
-            self.catalog.backups.publish(manifest)
+        check_sources(self.catalog, manifest)
+        self.catalog.backups.publish(manifest)
         return manifest
 
     def store(
-        self, backup_id: str, *, whole_below: int = 0, check: Callable[[], None] = lambda: None
+        self,
+        backup_id: str,
+        *,
+        whole: bool = False,
+        whole_below: int = 0,
+        check: Callable[[], None] = lambda: None,
     ) -> NewVolume:
         """Everything up to its publication."""
         return store_volume(
             self.catalog,
             backup_id,
             self.folder,
+            whole=whole,
             began=datetime.now(UTC) + self.settled,
             shrink_limit=100,
             whole_below=whole_below,

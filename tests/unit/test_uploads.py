@@ -9,7 +9,7 @@ import requests
 
 from lcp_backup.aws import clients
 from lcp_backup.aws.s3 import ObjectStore
-from lcp_backup.aws.s3_writer import MIB
+from lcp_backup.aws.s3_parts import MIB
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import Conflict, InvalidRequest, NotFound
 from lcp_backup.model import ArchiveKind, RunKind, RunState, Upload

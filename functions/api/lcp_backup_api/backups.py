@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import Conflict
 from lcp_backup.jobs.queued_run import queued
+from lcp_backup.jobs.retirement import delete_backup as delete
 from lcp_backup.model import ArchiveKind, BackupId, Manifest, Run, RunKind, RunState
 from lcp_backup_api.audit import audited
 from lcp_backup_api.dependencies import Admin, TheBackend, TheBackupId, TheNext, Viewer
@@ -94,10 +95,10 @@ def delete_backup(
     Refused while a run is at work on it.
     """
     with audited(backend.log, request, caller, "delete", backup_id=backup_id):
-        backend.catalog.backups.get(backup_id)
+        manifest = backend.catalog.backups.get(backup_id)
         if backend.catalog.lease.backup_in_use() == backup_id:
             raise Conflict(f"a run is at work on backup {backup_id}")
-        backend.catalog.backups.unpublish(backup_id)
+        delete(backend.catalog, manifest)
 
 
 @router.post(

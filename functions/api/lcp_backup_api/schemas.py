@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_camel
 from lcp_backup.model import Archive, BackupType, Manifest, Notice, Pause, Run, RunKind, RunState
 
 _ID = "acme-prd-202611230015"
+_SHA256 = "Of the .tgz; null when segments of older backups were copied into it."
 
 
 class _Camel(BaseModel):
@@ -24,7 +25,7 @@ class StoredArchive(_Camel):
 
     size: int = Field(description="Bytes of the .tgz.")
     raw_size: int = Field(description="Bytes once inflated.")
-    sha256: str
+    sha256: str | None = Field(description=_SHA256)
 
     @classmethod
     def of(cls, archive: Archive) -> Self:
@@ -123,7 +124,7 @@ class Download(BaseModel):
     url: str = Field(description="Presigned: good for GET, for everybody who has it.")
     expires_at: datetime
     size: int
-    sha256: str
+    sha256: str | None = Field(description=_SHA256)
     file_name: str = Field(examples=[f"{_ID}-database.tgz"])
 
 

@@ -76,6 +76,9 @@ class Segment(Document):
     """Of the `size` bytes in the archive, hexadecimal."""
     members: int = 0
     """Volume: how many members begin in it, also such as the backup does not hold any more."""
+    first: int = 0
+    """Volume: at which raw byte the first of them begins; a file that began in an earlier segment
+    goes on before it, or in the whole segment when none begins here."""
     section: Section | None = None
     """Database: what the segment holds."""
     table: str | None = None

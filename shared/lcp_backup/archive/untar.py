@@ -83,6 +83,8 @@ class TarReader:
         self._offset = 0
         self.begin = 0
         """Where the member at hand begins in the file, with what stands in front of its header."""
+        self.content_at = 0
+        """Where its content begins."""
         self._content = 0
         """Bytes of the member at hand that were not taken yet."""
         self._padding = 0
@@ -149,6 +151,7 @@ class TarReader:
                     records.setdefault(keyword, _text(self._extended(fields)))
                 else:
                     member = fields.member({**self._global, **records})
+                    self.content_at = self._offset
                     self._content = member.size
                     self._padding = -member.size % BLOCK
                     return member

@@ -7,13 +7,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import ClassVar, Final, NamedTuple, Self
 
 from lcp_backup.archive import tar
 from lcp_backup.archive.deflate import STORED_OVERHEAD, member, stored_member
 from lcp_backup.archive.index import IndexWriter
 from lcp_backup.archive.segment import IndexedMember, Section, Segment
-from lcp_backup.archive.streams import ByteSink
+from lcp_backup.archive.streams import ByteSink, RangeSource
+from lcp_backup.errors import ArchiveDamaged
 from lcp_backup.model import Archive
 
 SEGMENT_SIZE: Final = 8 << 20
@@ -42,11 +43,16 @@ class WrittenArchive:
     index_size: int
     index_sha256: str
     sha256: str | None
-    """Of the whole object; None for an OnlyFile, whose first bytes were written last. Then
-    `read.read_back` reads the object once and gives it."""
+    """Of the whole object; None for an OnlyFile, whose first bytes were written last, and when
+    segments were copied in. `read.read_back` reads the object once and gives it."""
+    copied_segments: int
+    """How many of the segments were copied in from other archives: their bytes nobody has read."""
 
-    def described(self, sha256: str) -> Archive:
-        """The archive as a manifest lists it, with the SHA-256 of the whole object."""
+    def described(self, sha256: str | None) -> Archive:
+        """The archive as a manifest lists it, with the SHA-256 of the whole object.
+
+        None stands for one that nobody knows, because segments were copied in.
+        """
         return Archive(
             name=self.name,
             size=self.size,
@@ -99,7 +105,7 @@ class ArchiveWriter:
         self._only_file = only_file
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"compress {name}")
         self._most_waiting = (threads + 2) * SEGMENT_SIZE
-        self._waiting: deque[tuple[int, Segment, Future[tuple[bytes, str]]]] = deque()
+        self._waiting: deque[_Compressing | _Copying] = deque()
         self._waiting_size = 0
         self._sha256 = hashlib.sha256()
         self._index = IndexWriter(index_sink, name, sources)
@@ -108,6 +114,7 @@ class ArchiveWriter:
         self._head_size = tar.FILE_HEAD_SIZE + STORED_OVERHEAD if only_file else 0
         self._offset = self._head_size
         self._raw_size = 0
+        self._copied_segments = 0
         self.segments = 0
         """How many were taken in."""
 
@@ -132,6 +139,7 @@ class ArchiveWriter:
         chunks: Sequence[Raw],
         *,
         members: int = 0,
+        first: int = 0,
         section: Section | None = None,
         table: str | None = None,
     ) -> None:
@@ -139,7 +147,7 @@ class ArchiveWriter:
 
         Args:
             chunks: the segment's raw bytes in order; they must not change any more.
-            members, section, table: what it holds, for the index (`segment.Segment`).
+            members, first, section, table: what it holds, for the index (`segment.Segment`).
 
         Raises what the sink raises, also for an earlier segment.
         """
@@ -154,10 +162,12 @@ class ArchiveWriter:
             raw_size=size,
             sha256="",
             members=members,
+            first=first,
             section=section,
             table=table,
         )
-        self._waiting.append((size, content, self._pool.submit(_compressed, chunks)))
+        compressed = self._pool.submit(_compressed, chunks)
+        self._waiting.append(_Compressing(content, compressed))
         self._waiting_size += size
         self._raw_size += size
         self.segments += 1
@@ -167,8 +177,39 @@ class ArchiveWriter:
         self._index.add_member(member)
 
     def list_segment(self, segment: Segment) -> None:
-        """Lists a segment of a source."""
+        """Lists a segment of a source; behind all of the archive's own, so none may follow."""
+        while self._waiting:
+            self._write_next()
         self._index.add(segment)
+
+    def copy(self, source: RangeSource, segment: Segment) -> None:
+        """Takes a segment of another archive next, as it is: its bytes, and what it holds.
+
+        The sink copies the bytes (`ByteSink.append`); they are neither inflated nor compared with
+        their SHA-256, which a reader of the new archive does. That of the whole archive is unknown
+        from then on. Segments that were added before stay in front.
+
+        Args:
+            source: the archive that the segment lies in.
+            segment: as the index lists it that is to have it; its place is the one in `source`.
+
+        Raises ArchiveDamaged when the source is too short, ValueError for an archive of an OnlyFile
+        (its head is known last, and what was copied takes none in front), and what the sink raises.
+        """
+        if self._only_file is not None:
+            raise ValueError("no segment can be copied into the archive of an OnlyFile")
+        if segment.offset + segment.size > source.size:
+            raise ArchiveDamaged(
+                f"no segment of {segment.size} bytes lies at byte {segment.offset} of an archive"
+                f" of {source.size} bytes, from which it was to be copied into {self._name}"
+            )
+        self._waiting.append(_Copying(segment.model_copy(update={"source": 0}), source))
+        self.segments += 1
+        self._raw_size += segment.raw_size
+        self._copied_segments += 1
+        # What is copied holds no memory that counts. It waits only for what is being compressed.
+        while self._waiting and self._waiting[0].is_ready:
+            self._write_next()
 
     def finish(self) -> WrittenArchive:
         """Writes what is left and makes archive and index visible, in this order.
@@ -204,7 +245,8 @@ class ArchiveWriter:
             index_name=self._index_name,
             index_size=self._index.size,
             index_sha256=index_sha256,
-            sha256=None if self._only_file else self._sha256.hexdigest(),
+            sha256=self._sha256.hexdigest() if self._is_all_read else None,
+            copied_segments=self._copied_segments,
         )
 
     def abort(self) -> None:
@@ -220,20 +262,53 @@ class ArchiveWriter:
                 sink.abort()
 
     def _write_next(self) -> None:
-        size, content, future = self._waiting.popleft()
-        self._waiting_size -= size
-        data, sha256 = future.result()
-        offset = self._offset
+        segment, offset = self._waiting.popleft(), self._offset
+        if isinstance(segment, _Copying):
+            content = segment.content
+            self._sink.append(segment.source, content.offset, content.size)
+            self._offset += content.size
+            self._index.add(content.model_copy(update={"offset": offset}))
+            return
+        self._waiting_size -= segment.content.raw_size
+        data, sha256 = segment.compressed.result()
         self._write(data)
         self._index.add(
-            content.model_copy(update={"offset": offset, "size": len(data), "sha256": sha256})
+            segment.content.model_copy(
+                update={"offset": offset, "size": len(data), "sha256": sha256}
+            )
         )
+
+    @property
+    def _is_all_read(self) -> bool:
+        """Whether the bytes of the archive go through here, from the first to the last."""
+        return self._only_file is None and not self._copied_segments
 
     def _write(self, data: bytes) -> None:
         self._sink.write(data)
-        if self._only_file is None:
+        if self._is_all_read:
             self._sha256.update(data)
         self._offset += len(data)
+
+
+@dataclass(frozen=True)
+class _Compressing:
+    """A segment that waits to be written, once it is compressed."""
+
+    content: Segment
+    compressed: Future[tuple[bytes, str]]
+
+    @property
+    def is_ready(self) -> bool:
+        return self.compressed.done()
+
+
+@dataclass(frozen=True)
+class _Copying:
+    """A segment that waits to be copied, until those before it are written."""
+
+    content: Segment
+    source: RangeSource
+    is_ready: ClassVar[bool] = True
 
 
 def _compressed(chunks: Sequence[Raw]) -> tuple[bytes, str]:

@@ -9,34 +9,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import batched
 from typing import TYPE_CHECKING, Any, Literal
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    IncompleteReadError,
-)
+from botocore.exceptions import HTTPClientError, IncompleteReadError
 from urllib3.exceptions import HTTPError
 
 from lcp_backup.aws.s3_bucket import (
-    DENIED,
     Bucket,
     ObjectLock,
     abort_multipart,
+    absence_told,
     checksum_arguments,
-    code_of,
     lock_arguments,
     while_busy,
 )
 from lcp_backup.aws.s3_reader import ObjectReader
 from lcp_backup.aws.s3_writer import ObjectWriter
-from lcp_backup.errors import ObjectNotFound, PreconditionFailed, StorageError
+from lcp_backup.errors import PreconditionFailed, StorageError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -105,7 +98,7 @@ class ObjectStore:
         """Reads a small object whole; raises ObjectNotFound."""
 
         def read() -> StoredObject:
-            with self._absence_told(key):
+            with absence_told(self._client, self._bucket, key):
                 answer = self._client.get_object(**self._bucket.arguments, Key=key)
             return StoredObject(answer["Body"].read(), answer["ETag"])
 
@@ -322,10 +315,16 @@ class ObjectStore:
 
     def reader(self, key: str) -> ObjectReader:
         """A RangeSource over one object as it is now; raises ObjectNotFound."""
-        with self._bucket.errors_for("read", key), self._absence_told(key):
+        with self._bucket.errors_for("read", key), absence_told(self._client, self._bucket, key):
             head = self._client.head_object(**self._bucket.arguments, Key=key)
         etag = head["ETag"]
-        return ObjectReader(partial(self.read_range, key, etag), head["ContentLength"], etag)
+        return ObjectReader(
+            partial(self.read_range, key, etag),
+            head["ContentLength"],
+            bucket=self._bucket,
+            key=key,
+            etag=etag,
+        )
 
     def writer(
         self,
@@ -350,12 +349,13 @@ class ObjectStore:
         """Exactly `length` bytes (at least 1) of the object that has this tag."""
 
         def read() -> bytes:
-            answer = self._client.get_object(
-                **self._bucket.arguments,
-                Key=key,
-                Range=f"bytes={offset}-{offset + length - 1}",
-                IfMatch=etag,
-            )
+            with absence_told(self._client, self._bucket, key):
+                answer = self._client.get_object(
+                    **self._bucket.arguments,
+                    Key=key,
+                    Range=f"bytes={offset}-{offset + length - 1}",
+                    IfMatch=etag,
+                )
             return answer["Body"].read()
 
         body = self._again("read", key, read)
@@ -365,29 +365,6 @@ class ObjectStore:
                 f" before {offset + length}"
             )
         return body
-
-    @contextmanager
-    def _absence_told(self, key: str) -> Iterator[None]:
-        """A refusal to read a key at which nothing lies becomes ObjectNotFound.
-
-        S3 answers 403 instead of 404 to a caller without the right to list. Our roles have that
-        right below their prefix only, and AWS does not say whether it counts: the listing is asked.
-        Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html (Permissions).
-        """
-        try:
-            yield
-        except ClientError as error:
-            if code_of(error) in DENIED and self._is_absent(key):
-                raise ObjectNotFound(f"nothing lies at s3://{self.bucket}/{key}") from error
-            raise
-
-    def _is_absent(self, key: str) -> bool:
-        try:
-            answer = self._client.list_objects_v2(**self._bucket.arguments, Prefix=key, MaxKeys=1)
-        except (ClientError, BotoCoreError):
-            return False
-        # Keys are listed in their order, so the key itself comes before those that it begins.
-        return key not in [entry["Key"] for entry in answer.get("Contents", [])]
 
     def _again[T](self, action: str, key: str, read: Callable[[], T]) -> T:
         """Reads again when a body breaks off: the client's own retries end at the answer's head."""

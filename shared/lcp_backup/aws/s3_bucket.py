@@ -24,7 +24,7 @@ type LockMode = Literal["GOVERNANCE", "COMPLIANCE"]
 _WRITE_ATTEMPTS = 6
 """Of a write on a condition, while S3 says that another write of the key is under way: with their
 pauses about 13 seconds, so that a lease is still renewed well before it ends."""
-DENIED = {"AccessDenied", "403"}
+_DENIED = {"AccessDenied", "403"}
 """What S3 says to who may not; the answer to a HEAD has no body, so it is the status."""
 
 
@@ -53,6 +53,10 @@ class _ChecksumArguments(TypedDict):
 class _BucketArguments(TypedDict):
     Bucket: str
     ExpectedBucketOwner: NotRequired[str]
+
+
+class _SourceArguments(TypedDict, total=False):
+    ExpectedSourceBucketOwner: str
 
 
 def lock_arguments(lock: ObjectLock | None) -> _LockArguments:
@@ -86,6 +90,11 @@ class Bucket:
             return {"Bucket": self.name}
         return {"Bucket": self.name, "ExpectedBucketOwner": self.owner}
 
+    @property
+    def source_arguments(self) -> _SourceArguments:
+        """What a request names beside, that copies from an object in this bucket."""
+        return {} if self.owner is None else {"ExpectedSourceBucketOwner": self.owner}
+
     @contextmanager
     def errors_for(self, action: str, key: str) -> Iterator[None]:
         """Maps the client's errors; `action` completes "S3 refused to ..."."""
@@ -106,7 +115,7 @@ class Bucket:
                 ) from error
             message = error.response.get("Error", {}).get("Message", "")
             refused = f"S3 refused to {action} {where}: {code} {message}".strip()
-            if code in DENIED and self.owner is not None:
+            if code in _DENIED and self.owner is not None:
                 refused += (
                     f" (it also refuses when the bucket does not belong to account {self.owner},"
                     " which the settings name as its owner)"
@@ -137,3 +146,28 @@ def abort_multipart(client: S3Client, bucket: Bucket, key: str, multipart_id: st
             client.abort_multipart_upload(**bucket.arguments, Key=key, UploadId=multipart_id)
         except client.exceptions.NoSuchUpload:
             return
+
+
+@contextmanager
+def absence_told(client: S3Client, bucket: Bucket, key: str) -> Iterator[None]:
+    """A refusal to read a key at which nothing lies becomes ObjectNotFound.
+
+    S3 answers 403 instead of 404 to a caller without the right to list. Our roles have that
+    right below their prefix only, and AWS does not say whether it counts: the listing is asked.
+    Source: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html (Permissions).
+    """
+    try:
+        yield
+    except ClientError as error:
+        if code_of(error) in _DENIED and _is_absent(client, bucket, key):
+            raise ObjectNotFound(f"nothing lies at s3://{bucket.name}/{key}") from error
+        raise
+
+
+def _is_absent(client: S3Client, bucket: Bucket, key: str) -> bool:
+    try:
+        answer = client.list_objects_v2(**bucket.arguments, Prefix=key, MaxKeys=1)
+    except (ClientError, BotoCoreError):
+        return False
+    # Keys are listed in their order, so the key itself comes before those that it begins.
+    return key not in [entry["Key"] for entry in answer.get("Contents", [])]

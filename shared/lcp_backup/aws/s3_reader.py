@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from lcp_backup.aws.s3_bucket import Bucket
+
 
 class ObjectReader:
     """A RangeSource over one object; it is the same object for as long as the reader is used.
@@ -11,9 +13,21 @@ class ObjectReader:
         size: bytes in the object.
     """
 
-    def __init__(self, read_range: Callable[[int, int], bytes], size: int, etag: str) -> None:
+    def __init__(
+        self,
+        read_range: Callable[[int, int], bytes],
+        size: int,
+        *,
+        bucket: Bucket,
+        key: str,
+        etag: str,
+    ) -> None:
         self._read_range = read_range
         self._size = size
+        self.bucket = bucket
+        """The bucket that the object lies in; with `key` and `etag`, what a copy of it names."""
+        self.key = key
+        """The object's key."""
         self.etag = etag
         """S3's tag of the object."""
 

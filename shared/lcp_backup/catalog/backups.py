@@ -19,17 +19,18 @@ from lcp_backup.errors import (
     ObjectNotFound,
     PreconditionFailed,
 )
-from lcp_backup.model import ArchiveKind, BackupId, BackupType, Manifest
+from lcp_backup.model import ArchiveKind, BackupId, BackupType, Manifest, Retired
 from lcp_backup.pages import READ_AT_ONCE
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """What a run that died left below an id that was never published; `newest` is UTC."""
+    """What lies below an id that is not published: a dead run left it, or others may read it."""
 
     backup_id: str
     keys: tuple[str, ...]
     newest: datetime
+    """When the last of it was written, UTC."""
 
 
 @dataclass(frozen=True)
@@ -118,15 +119,22 @@ class Backups:
     def id_for(self, wanted: BackupId) -> BackupId:
         """The id of a slot's backup, made or to be made: `wanted`, unless that is another's.
 
-        An upload may have taken the minute, or a backup that an upload had driven out of its own:
-        neither is a backup of this slot, and to answer it would be a success that never was.
+        An upload may have taken the minute, or a backup that an upload had driven out of its own,
+        or one that was deleted and whose archive is still read: none of these is a backup
+        of this slot, and to answer it would be a success that never was.
         """
         backup_id = wanted
-        while (found := self.find(str(backup_id))) is not None:
-            if found.type is not BackupType.UPLOADED and found.slot == wanted.slot:
-                break
+        while True:
+            found = self.find(str(backup_id))
+            if found is None and self.retired(str(backup_id)) is None:
+                return backup_id
+            if (
+                found is not None
+                and found.type is not BackupType.UPLOADED
+                and found.slot == wanted.slot
+            ):
+                return backup_id
             backup_id = backup_id.before()
-        return backup_id
 
     def archive_writer(self, backup_id: str, kind: ArchiveKind) -> ObjectWriter:
         """Where a new archive's bytes go."""
@@ -171,12 +179,45 @@ class Backups:
             [entry.key for entry in self._store.entries(self._keys.of_backup(backup_id, ""))]
         )
 
+    def retire(self, backup_id: str) -> None:
+        """Makes the backup not exist; its volume's archive stays, for backups that read it.
+
+        May be called again. The mark is written first: without it the archive would pass for
+        what a dead run left.
+        """
+        if self.retired(backup_id) is None:
+            self.mark_retired(backup_id, Retired(since=self._now()))
+        self._store.delete([self._keys.of_backup(backup_id, MANIFEST)])
+        kept = self._keys.of_backup(backup_id, archive_name(ArchiveKind.VOLUME))
+        entries = self._store.entries(self._keys.of_backup(backup_id, ""))
+        self._store.delete([entry.key for entry in entries if entry.key != kept])
+
+    def retired(self, backup_id: str) -> Retired | None:
+        """The mark of a backup that was retired, or None; raises UnknownFormat."""
+        try:
+            return Retired.read(self._store.get(self._keys.of_retired(backup_id)).body)
+        except ObjectNotFound:
+            return None
+
+    def mark_retired(self, backup_id: str, mark: Retired) -> None:
+        """Writes the mark of a retired backup, over the one it had."""
+        body = mark.model_dump_json(indent=1).encode()
+        self._store.put(self._keys.of_retired(backup_id), body)
+
+    def forget_retired(self, leftover: Leftover) -> None:
+        """Deletes the mark of a retired backup and what was kept of it.
+
+        The mark first: what a kill leaves is then like what a dead run left, and goes like that.
+        """
+        self._store.delete([self._keys.of_retired(leftover.backup_id)])
+        self._store.delete(leftover.keys)
+
     def clear_unpublished(self, backup_id: str) -> None:
         """Deletes what a dead run left below an id; call it under the lease, before writing there.
 
-        Raises Conflict when the backup exists.
+        Raises Conflict when the backup exists, or did and others may read its archive.
         """
-        if self.find(backup_id) is not None:
+        if self.find(backup_id) is not None or self.retired(backup_id) is not None:
             raise Conflict(f"backup {backup_id} exists; a published backup is never rewritten")
         for multipart in list(self._store.open_multiparts(self._keys.of_backup(backup_id, ""))):
             self._store.abort_multipart(multipart.key, multipart.multipart_id)
@@ -185,7 +226,7 @@ class Backups:
         )
 
     def leftovers(self) -> Iterator[Leftover]:
-        """Objects below ids that have no manifest, newest slot first."""
+        """What lies below ids that have no manifest, newest slot first."""
         for backup_id in self.ids():
             entries = list(self._store.entries(self._keys.of_backup(backup_id, "")))
             if not entries or any(entry.key.endswith(f"/{MANIFEST}") for entry in entries):

@@ -1,6 +1,7 @@
 """What lies in the bucket; no other module knows a key.
 
 <prefix>/backups/<id>/database.tgz  volume.tgz  database.index  volume.index  manifest.json
+<prefix>/retired/<id>.json
 <prefix>/uploads/<upload id>/upload.json  database  volume
 <prefix>/runs/<run id>.json
 <prefix>/lease.json
@@ -31,6 +32,7 @@ class Keys:
     def __init__(self, prefix: str) -> None:
         self.root = f"{prefix}/" if prefix else ""
         self.backups = f"{self.root}backups/"
+        self.retired = f"{self.root}retired/"
         self.uploads = f"{self.root}uploads/"
         self.runs = f"{self.root}runs/"
         self.lease = f"{self.root}lease.json"
@@ -39,6 +41,10 @@ class Keys:
     def of_backup(self, backup_id: str, name: str) -> str:
         """An object of a backup; with an empty name, how the keys of all of them begin."""
         return f"{self.backups}{backup_id}/{name}"
+
+    def of_retired(self, backup_id: str) -> str:
+        """The mark of a backup that was retired."""
+        return f"{self.retired}{backup_id}.json"
 
     def of_upload(self, upload_id: str, name: str) -> str:
         """An object of an upload; with an empty name, how the keys of all of them begin."""

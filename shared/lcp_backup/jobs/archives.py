@@ -39,9 +39,10 @@ def open_archive(
 def read_back_or_describe(catalog: Catalog, backup_id: str, written: WrittenArchive) -> Archive:
     """What the manifest says of a written archive.
 
-    One whose head was written last is read back for it: nobody knows its SHA-256 yet.
+    One whose head was written last is read back for it: nobody knows its SHA-256 yet. One into
+    which segments were copied is not: that would read what was copied in order not to be read.
     """
-    if written.sha256 is not None:
+    if written.sha256 is not None or written.copied_segments:
         return written.described(written.sha256)
     return read_back(
         written,

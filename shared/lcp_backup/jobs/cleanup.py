@@ -1,5 +1,6 @@
 """Cleanup: expired backups go, the newest never does; what crashes left goes after a day."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -7,6 +8,7 @@ from typing import Final
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import NotFound, UnknownFormat
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
+from lcp_backup.jobs.retirement import delete_backup, settle_retired
 from lcp_backup.model import Run, RunError, RunId, RunKind, RunState
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
@@ -29,6 +31,8 @@ class CleanupResult:
     kept: list[str]
     leftovers: list[str]
     """Ids whose unpublished objects went."""
+    retired: list[str]
+    """Ids of deleted backups whose archives went, because no backup reads them any more."""
     multiparts: int
     """Multipart uploads of archives that were never ended."""
     abandoned: list[str]
@@ -58,7 +62,10 @@ def clean_up(
         run.add_notices(settings.notices)
         result = _sweep(settings, catalog, telemetry, dry_run=False)
         run.set_result(
-            expired=result.expired, leftovers=result.leftovers, abandoned=result.abandoned
+            expired=result.expired,
+            retired=result.retired,
+            leftovers=result.leftovers,
+            abandoned=result.abandoned,
         )
     telemetry.count(CleanupSuccess=1, CleanupFreedBytes=result.freed_bytes)
     return result
@@ -68,14 +75,8 @@ def _sweep(
     settings: Settings, catalog: Catalog, telemetry: Telemetry, *, dry_run: bool
 ) -> CleanupResult:
     now = catalog.now()
-    expired, kept, freed = _expire(settings, catalog, telemetry, now, dry_run=dry_run)
-    leftovers: list[str] = []
-    for leftover in catalog.backups.leftovers():
-        if now - leftover.newest < GRACE:
-            continue
-        leftovers.append(leftover.backup_id)
-        if not dry_run:
-            catalog.backups.delete_leftover(leftover)
+    expired, kept, read, freed = _expire(settings, catalog, telemetry, now, dry_run=dry_run)
+    leftovers, retired = _forget_unpublished(catalog, telemetry, now, read, dry_run=dry_run)
     stale = [it for it in catalog.backups.open_multiparts() if now - it.started >= GRACE]
     if not dry_run:
         for multipart in stale:
@@ -87,6 +88,7 @@ def _sweep(
         expired=expired,
         kept=kept,
         leftovers=leftovers,
+        retired=retired,
         multiparts=len(stale),
         abandoned=abandoned,
         runs=old,
@@ -99,12 +101,14 @@ def _sweep(
 
 def _expire(
     settings: Settings, catalog: Catalog, telemetry: Telemetry, now: datetime, *, dry_run: bool
-) -> tuple[list[str], list[str], int]:
+) -> tuple[list[str], list[str], set[str] | None, int]:
+    """What expired; what stays; the backups whose archives that reads, if known; bytes freed."""
     limit = now - timedelta(days=settings.backup_retention_days)
     # A backup that is being restored right now is left for the next cleanup.
     in_use = catalog.lease.backup_in_use()
     expired: list[str] = []
     kept: list[str] = []
+    read: set[str] | None = set()
     freed = 0
     newest = True
     for backup_id in catalog.backups.ids():
@@ -113,18 +117,48 @@ def _expire(
         except UnknownFormat as error:
             telemetry.log.warning("kept", backup_id=backup_id, reason=str(error))
             kept.append(backup_id)
+            read = None
             continue
         if manifest is None:
             continue
         if newest or manifest.slot > limit or backup_id == in_use:
             newest = False
             kept.append(backup_id)
+            if read is not None:
+                read.update(source.backup_id for source in manifest.sources)
             continue
         expired.append(backup_id)
         freed += manifest.size
         if not dry_run:
-            catalog.backups.unpublish(backup_id)
-    return expired, kept, freed
+            delete_backup(catalog, manifest)
+    return expired, kept, read, freed
+
+
+def _forget_unpublished(
+    catalog: Catalog,
+    telemetry: Telemetry,
+    now: datetime,
+    read: Collection[str] | None,
+    *,
+    dry_run: bool,
+) -> tuple[list[str], list[str]]:
+    """What dead runs left, and archives of deleted backups that nobody reads any more."""
+    leftovers: list[str] = []
+    retired: list[str] = []
+    for leftover in catalog.backups.leftovers():
+        try:
+            mark = catalog.backups.retired(leftover.backup_id)
+        except UnknownFormat as error:
+            telemetry.log.warning("kept", backup_id=leftover.backup_id, reason=str(error))
+            continue
+        if mark is not None:
+            if settle_retired(catalog, leftover, mark, read, dry_run=dry_run):
+                retired.append(leftover.backup_id)
+        elif now - leftover.newest >= GRACE:
+            leftovers.append(leftover.backup_id)
+            if not dry_run:
+                catalog.backups.delete_leftover(leftover)
+    return leftovers, retired
 
 
 def _forget_uploads(

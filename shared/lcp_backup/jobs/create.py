@@ -42,6 +42,7 @@ from lcp_backup.model import (
     RunKind,
 )
 from lcp_backup.requests import CreateRequest
+from lcp_backup.setting_values import VolumeMode
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume.mounts import check_mounted
@@ -102,6 +103,7 @@ def create_backup(
                 catalog=catalog,
                 locate=locate,
                 programs=programs,
+                whole=settings.backup_volume_mode is VolumeMode.FULL,
                 whole_below=whole_below,
             ).capture()
 
@@ -199,6 +201,7 @@ class _Capture:
     catalog: Catalog
     locate: Callable[[], DatabaseEndpoint]
     programs: Sequence[Path]
+    whole: bool
     whole_below: int
 
     def capture(self) -> Manifest:
@@ -321,6 +324,7 @@ class _Capture:
             self.catalog,
             str(self.backup_id),
             self.folder,
+            whole=self.whole,
             began=self.run.started_at,
             shrink_limit=self.shrink_limit,
             whole_below=self.whole_below,

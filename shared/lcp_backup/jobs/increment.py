@@ -1,13 +1,17 @@
 """What a new volume takes over from the last backup instead of reading and storing it again."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 
-from lcp_backup.archive.index import IndexReader, read_members
+from lcp_backup.archive.index import IndexReader
 from lcp_backup.archive.local_copy import LocalCopy
-from lcp_backup.archive.segment import Segment
+from lcp_backup.archive.read import OpenArchive
+from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.archive.streams import RangeSource
+from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import (
     ArchiveDamaged,
@@ -16,17 +20,26 @@ from lcp_backup.errors import (
     UnknownFormat,
 )
 from lcp_backup.history import Found, Plan, can_be_base, plan
+from lcp_backup.jobs.archives import THREADS
 from lcp_backup.model import Manifest, Notice, VolumeSource
-from lcp_backup.volume.base import Base, Moved
+from lcp_backup.volume.base import Base
+from lcp_backup.volume.carry import Moved, carry
+from lcp_backup.volume.live import LiveMembers
+from lcp_backup.volume.unchanged import unchanged
 
 _ASKED_AT_ONCE = 16
 _NOTHING = Plan((), (), ())
 
 
+class SourceUnusable(Exception):
+    """What was to be carried over is gone or damaged: it has to be read from the folder."""
+
+
 class Increment:
-    """A new volume as it refers to archives of other backups.
+    """A new volume as it refers to archives of other backups, or takes over what lies in them.
 
     Args:
+        catalog: holds them.
         last: the base; None when everything is stored.
         index: a copy of its index.
         chosen: what is done with the archives it reads.
@@ -35,27 +48,68 @@ class Increment:
 
     def __init__(
         self,
+        catalog: Catalog,
         last: Manifest | None = None,
         index: RangeSource | None = None,
         chosen: Plan = _NOTHING,
         notices: tuple[Notice, ...] = (),
     ) -> None:
+        self._catalog = catalog
         self._last = last
         self._index = index
         self._plan = chosen
         self.notices = notices
         self.sources = tuple(source.backup_id for source in chosen.kept)
         """The backups that the new index may name; it counts them from 1."""
+        self._moved = Moved()
         self._base: Base | None = None
+
+    def carry(self, writer: ArchiveWriter, folder: Path | None, check: Callable[[], None]) -> None:
+        """Takes over what is live in the archives that are not to be referred to.
+
+        Args:
+            writer: of the new volume; nothing was packed yet.
+            folder: given, only files that are unchanged in it are taken over, so that the new
+                archive holds nothing else than the folder does.
+            check: called often; what it raises ends the work.
+
+        Raises SourceUnusable when one of them is gone or damaged.
+        """
+        if not self._plan.carried or self._last is None:
+            return
+        numbers = self._numbers(source.backup_id for source in self._plan.carried)
+        members = (it for it in self._members() if it.type == "file" and it.source in numbers)
+        if folder is None:
+            live = LiveMembers(members)
+        else:
+            same = {number: number for number in numbers}
+            live = LiveMembers(unchanged(folder, Base(members, same, Moved()), check))
+        archives = self._archives()
+        name = self._last.volume.name
+
+        @cache
+        def opened(number: int) -> OpenArchive:
+            backup_id = archives[number]
+            source = self._catalog.backups.open(backup_id, name)
+            return OpenArchive(source, f"{name} of backup {backup_id}")
+
+        try:
+            self._moved = carry(
+                writer,
+                live,
+                lambda: (it for it in self._reader().segments() if it in live),
+                lambda segment: opened(segment.source),
+                threads=THREADS,
+                check=check,
+            )
+        except (ArchiveDamaged, ObjectNotFound) as error:
+            raise SourceUnusable(str(error)) from error
 
     def base(self) -> Base | None:
         """What the folder is compared with; None when everything is stored."""
-        if self._last is None or self._index is None:
+        if self._last is None:
             return None
-        moved: dict[int, Moved] = {}
-        self._base = Base(
-            read_members(self._index, archive_name=self._last.volume.name), self._places(), moved
-        )
+        self._base = Base(self._members(), self._places(), self._moved)
         return self._base
 
     def segments(self) -> Iterator[Segment]:
@@ -81,11 +135,23 @@ class Increment:
 
     def _places(self) -> dict[int, int]:
         """The number in the new index of each source that is kept, by that in the base's."""
-        if self._last is None:
-            return {}
-        archives = (self._last.id, *self._reader().sources)
-        number = {backup_id: count for count, backup_id in enumerate(self.sources, 1)}
-        return {it: number[name] for it, name in enumerate(archives) if name in number}
+        new = {backup_id: count for count, backup_id in enumerate(self.sources, 1)}
+        archives = self._archives()
+        return {number: new[archives[number]] for number in self._numbers(self.sources)}
+
+    def _numbers(self, backup_ids: Iterable[str]) -> set[int]:
+        """The numbers that the base's index has for backups."""
+        wanted = set(backup_ids)
+        return {number for number, it in enumerate(self._archives()) if it in wanted}
+
+    def _archives(self) -> tuple[str, ...]:
+        """The backups that the base's index has numbers for: itself, and its sources."""
+        return () if self._last is None else (self._last.id, *self._reader().sources)
+
+    def _members(self) -> Iterator[IndexedMember]:
+        for line in self._reader().lines():
+            if not isinstance(line, Segment):
+                yield from line
 
     def _reader(self) -> IndexReader:
         if self._last is None or self._index is None:
@@ -94,7 +160,9 @@ class Increment:
 
 
 @contextmanager
-def open_increment(catalog: Catalog, *, whole_below: int) -> Iterator[Increment]:
+def open_increment(
+    catalog: Catalog, *, whole: bool, carry_none: bool, whole_below: int
+) -> Iterator[Increment]:
     """What a new volume may refer to, for as long as the block lasts.
 
     The base is the last backup that was made of the site. Without one that can be used everything
@@ -102,6 +170,8 @@ def open_increment(catalog: Catalog, *, whole_below: int) -> Iterator[Increment]
     `source-missing`).
 
     Args:
+        whole: whether the new archive is to hold everything, so that nothing is referred to.
+        carry_none: whether what would be carried over is read from the folder and stored again.
         whole_below: bytes; a base with a smaller volume is not referred to.
 
     Raises StorageError.
@@ -109,13 +179,15 @@ def open_increment(catalog: Catalog, *, whole_below: int) -> Iterator[Increment]
     try:
         last = catalog.backups.latest(uploaded=False)
     except NotFound:
-        yield Increment()
+        yield Increment(catalog)
         return
     except UnknownFormat:
-        yield Increment(notices=(_stored_whole("the last backup", "a later version made it"),))
+        yield Increment(
+            catalog, notices=(_stored_whole("the last backup", "a later version made it"),)
+        )
         return
     if not can_be_base(last, whole_below):
-        yield Increment()
+        yield Increment(catalog)
         return
     try:
         copy = LocalCopy(
@@ -124,11 +196,14 @@ def open_increment(catalog: Catalog, *, whole_below: int) -> Iterator[Increment]
             name=f"the index of {last.volume.name} of backup {last.id}",
         )
     except (ArchiveDamaged, ObjectNotFound) as error:
-        yield Increment(notices=(_stored_whole(last.id, str(error)),))
+        yield Increment(catalog, notices=(_stored_whole(last.id, str(error)),))
         return
     with copy:
-        chosen = plan(last, archives_found(catalog, last), carry_all=False)
-        yield Increment(last, copy, chosen, tuple(map(_missing, chosen.missing)))
+        chosen = plan(last, archives_found(catalog, last), carry_all=whole)
+        if carry_none:
+            unusable = (*chosen.missing, *chosen.carried)
+            chosen = Plan(chosen.kept, (), unusable)
+        yield Increment(catalog, last, copy, chosen, tuple(map(_missing, chosen.missing)))
 
 
 def archives_found(catalog: Catalog, manifest: Manifest) -> dict[str, Found]:
@@ -148,7 +223,7 @@ def archives_found(catalog: Catalog, manifest: Manifest) -> dict[str, Found]:
 
 
 def _missing(source: VolumeSource) -> Notice:
-    detail = "its archive is gone or was replaced; the files that lay there were stored again"
+    detail = "its archive is gone, replaced or damaged; the files that lay there were stored again"
     return Notice(code="source-missing", subject=source.backup_id, detail=detail)
 
 

@@ -6,10 +6,10 @@ from datetime import datetime
 from pathlib import Path
 
 from lcp_backup.catalog import Catalog
-from lcp_backup.errors import Conflict
+from lcp_backup.errors import Conflict, ObjectNotFound, PreconditionFailed
 from lcp_backup.history import Found
 from lcp_backup.jobs.archives import open_archive, read_back_or_describe
-from lcp_backup.jobs.increment import archives_found, open_increment
+from lcp_backup.jobs.increment import SourceUnusable, archives_found, open_increment
 from lcp_backup.jobs.volume_loss import check_for_loss
 from lcp_backup.model import Archive, ArchiveKind, Manifest, Notice, VolumeSource
 from lcp_backup.volume.pack import Packed, pack
@@ -31,6 +31,7 @@ def store_volume(
     backup_id: str,
     folder: Path,
     *,
+    whole: bool,
     began: datetime,
     shrink_limit: int,
     whole_below: int,
@@ -41,6 +42,7 @@ def store_volume(
 
     Args:
         folder: LCP_BACKUP_FOLDER.
+        whole: whether the archive is to hold everything; what did not change is copied into it.
         began: when the run began, UTC.
         shrink_limit: as of `check_for_loss`.
         whole_below: bytes of all files; a base with fewer is not referred to.
@@ -48,24 +50,35 @@ def store_volume(
 
     Raises VolumeError, VolumeIncomplete, StorageError, and what check raises.
     """
-    with (
-        open_increment(catalog, whole_below=whole_below) as increment,
-        open_archive(catalog, backup_id, ArchiveKind.VOLUME, None, increment.sources) as writer,
-    ):
-        packed = pack(
-            folder,
-            writer,
-            base=increment.base(),
-            began=began,
-            progress=progress,
-            check=check,
-        )
-        for segment in increment.segments():
-            writer.list_segment(segment)
-        found = check_for_loss(packed, catalog, shrink_limit)
-        written = writer.finish()
-    archive = read_back_or_describe(catalog, backup_id, written)
-    return NewVolume(archive, increment.referred(), packed, (*increment.notices, *found))
+
+    def attempt(*, carry_none: bool) -> NewVolume:
+        with (
+            open_increment(
+                catalog, whole=whole, carry_none=carry_none, whole_below=whole_below
+            ) as increment,
+            open_archive(catalog, backup_id, ArchiveKind.VOLUME, None, increment.sources) as writer,
+        ):
+            increment.carry(writer, folder if whole else None, check)
+            packed = pack(
+                folder,
+                writer,
+                base=increment.base(),
+                began=began,
+                progress=progress,
+                check=check,
+            )
+            for segment in increment.segments():
+                writer.list_segment(segment)
+            found = check_for_loss(packed, catalog, shrink_limit)
+            written = writer.finish()
+        archive = read_back_or_describe(catalog, backup_id, written)
+        return NewVolume(archive, increment.referred(), packed, (*increment.notices, *found))
+
+    try:
+        return attempt(carry_none=False)
+    except (SourceUnusable, ObjectNotFound, PreconditionFailed):
+        # A copy is made by S3 while other things are packed, and fails whenever it does.
+        return attempt(carry_none=True)
 
 
 def check_sources(catalog: Catalog, manifest: Manifest) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from lcp_backup.archive import tar
 from lcp_backup.archive.segment import IndexedMember
+from lcp_backup.volume.carry import Moved
 
 SETTLED_NS: Final = 3_000_000_000
 """How long ago a file must have been changed last, in nanoseconds, for its ctime to tell a later
@@ -48,16 +49,15 @@ class Base:
     Args:
         members: of the base's index, in their order.
         places: for each source of the base's index, by its number there, its number in the new
-            index. Members of a source that is not named are stored anew.
-        moved: tells where members lie that were carried over into the new archive; by the number
-            of their source in the base's index.
+            index. Members of a source that is neither named nor carried over are stored anew.
+        moved: tells where members lie that were carried over into the new archive.
     """
 
     def __init__(
         self,
         members: Iterator[IndexedMember],
         places: Mapping[int, int],
-        moved: "Mapping[int, Moved]",
+        moved: Moved,
     ) -> None:
         self._members = members
         self._places = places
@@ -82,10 +82,10 @@ class Base:
         if member is None:
             return None
         self._ahead = next(self._members, None)
-        if (moved := self._moved.get(member.source)) is not None:
-            return moved.place(member)
         place = self._places.get(member.source)
-        return None if place is None else member._replace(source=place)
+        if place is None:
+            return self._moved.place(member)
+        return member._replace(source=place)
 
     def refer(self, member: IndexedMember) -> None:
         """Counts a member of a source that the new index lists."""
@@ -95,14 +95,6 @@ class Base:
         used.update(range(member.segment, member.segment + 1 + member.more))
         footprint = tar.BLOCK + member.size + -member.size % tar.BLOCK
         self.live[member.source] = self.live.get(member.source, 0) + footprint
-
-
-class Moved:
-    """Where members of one source went that was carried over."""
-
-    def place(self, member: IndexedMember) -> IndexedMember | None:
-        """The member as it lies in the new archive; None when it was not carried over."""
-        raise NotImplementedError
 
 
 def _order(name: str) -> str:

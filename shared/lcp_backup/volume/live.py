@@ -42,10 +42,9 @@ class LiveMembers:
     def are_all_of(self, segment: Segment) -> bool:
         """Whether a segment holds nothing else: neither in the middle nor at its beginning."""
         place = (segment.source, segment.number)
-        positions = self._at.get(place, ())
-        return len(positions) == segment.members and (
-            self.goes_on_in(segment) or (bool(positions) and min(positions) == 0)
-        )
+        if len(self._at.get(place, ())) != segment.members:
+            return False
+        return self.goes_on_in(segment) or (segment.members > 0 and segment.first == 0)
 
     def goes_on_in(self, segment: Segment) -> bool:
         """Whether one of them, that began in an earlier segment, goes on in this one."""

@@ -56,7 +56,7 @@ class TarSegments:
         self._number = writer.segments
         self._open: IndexedMember | None = None
         self._used = 0
-        self._members = 0
+        self._members = self._first = 0
         self._start()
 
     def begin(self, name: str, kind: tar.MemberKind, attributes: Attributes, target: str) -> None:
@@ -85,6 +85,8 @@ class TarSegments:
         self._open = IndexedMember(
             name, _TYPES[kind], 0, self._number, self._used, size, mtime_ns, mode, uid, gid
         )
+        if not self._members:
+            self._first = self._used
         self._members += 1
         self._put(head)
 
@@ -132,14 +134,14 @@ class TarSegments:
         # back to the system when the writer is done: on the heap it would leave holes.
         self._buffer = memoryview(mmap(-1, SEGMENT_SIZE))
         self._used = 0
-        self._members = 0
+        self._members = self._first = 0
 
     def _hand_over(self) -> None:
         if not self._used:
             return
         self._check()
         raw = self._buffer[: self._used]
-        self._writer.add([raw], members=self._members)
+        self._writer.add([raw], members=self._members, first=self._first)
         self._number += 1
         self._progress(len(raw))
         self._start()

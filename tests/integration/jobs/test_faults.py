@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSResponse, HeadersDict
 
-from lcp_backup.aws.s3_writer import MIB
+from lcp_backup.aws.s3_parts import MIB
 from lcp_backup.errors import (
     ArchiveDamaged,
     DatabaseUnreachable,

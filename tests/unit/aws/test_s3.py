@@ -12,7 +12,7 @@ from urllib3.exceptions import ProtocolError
 
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.aws.s3_bucket import ObjectLock
-from lcp_backup.aws.s3_writer import FIRST_PART_SIZE, MAX_PARTS, part_size
+from lcp_backup.aws.s3_parts import FIRST_PART_SIZE, MAX_PARTS, part_size
 from lcp_backup.errors import ObjectNotFound, PreconditionFailed, StorageError
 from tests.unit.conftest import SettableClock
 

@@ -1,0 +1,75 @@
+"""The end of a backup: it is gone at once, and its volume's archive when no other backup reads it.
+
+    published --(expires, or is deleted)--> retired: read by others
+                                               |  ^
+                          (no backup reads it) v  | (a run referred to it after all)
+                                            retired: unread --(UNREAD_FOR)--> gone
+
+No run refers to an archive that is taken away: a run refers only to what its base reads, and the
+base was published when the run began. So whatever a run may refer to was read then, and an archive
+goes only when nothing read it for much longer than any run lasts. And right before it publishes, a
+run looks whether all archives are there (`new_volume.check_sources`).
+"""
+
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Final
+
+from lcp_backup.catalog import Catalog
+from lcp_backup.catalog.backups import Leftover
+from lcp_backup.history import WHOLE_BELOW, can_be_base
+from lcp_backup.model import Manifest, Retired
+
+UNREAD_FOR: Final = timedelta(hours=20)
+"""How long an archive stays that no backup reads: from one daily cleanup to the next."""
+
+
+def delete_backup(catalog: Catalog, manifest: Manifest, *, whole_below: int = WHOLE_BELOW) -> None:
+    """Makes a backup not exist; may be called again.
+
+    Everything goes that it was made of, but the volume's archive only if no other backup may read
+    it.
+
+    Arguments: `whole_below` as of `store_volume`. Raises StorageError.
+    """
+    for source in manifest.sources:
+        # First: a run whose base this is may refer to them, and the time begins anew for it.
+        mark = catalog.backups.retired(source.backup_id)
+        if mark is not None and mark.unread_since is not None:
+            catalog.backups.mark_retired(source.backup_id, Retired(since=mark.since))
+    if can_be_base(manifest, whole_below):
+        catalog.backups.retire(manifest.id)
+    else:
+        catalog.backups.unpublish(manifest.id)
+
+
+def settle_retired(
+    catalog: Catalog,
+    leftover: Leftover,
+    mark: Retired,
+    read: Collection[str] | None,
+    *,
+    dry_run: bool,
+) -> bool:
+    """Goes on with a retired backup; answers whether its archive went, or would in a dry run.
+
+    Args:
+        leftover: what lies there of it.
+        mark: as it was read after `read` was known.
+        read: the backups whose archives any published backup reads; None when nobody knows.
+    """
+    now = catalog.now()
+    if read is None or leftover.backup_id in read:
+        if mark.unread_since is not None and not dry_run:
+            catalog.backups.mark_retired(leftover.backup_id, Retired(since=mark.since))
+        return False
+    if mark.unread_since is None:
+        if not dry_run:
+            unread = Retired(since=mark.since, unread_since=now)
+            catalog.backups.mark_retired(leftover.backup_id, unread)
+        return False
+    if now - mark.unread_since < UNREAD_FOR:
+        return False
+    if not dry_run:
+        catalog.backups.forget_retired(leftover)
+    return True

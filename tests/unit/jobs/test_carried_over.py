@@ -1,0 +1,207 @@
+"""What is live in a mostly dead archive is carried over, and a whole archive needs no other."""
+
+import os
+import random
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lcp_backup.archive.index import read_members
+from lcp_backup.catalog import Catalog
+from lcp_backup.model import Manifest
+from lcp_backup.volume import carry, segments
+from tests.support.trees import odd_tree, snapshot
+from tests.support.volumes import Volumes
+from tests.unit.conftest import BUCKET, SettableClock
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def volumes(catalog: Catalog, clock: SettableClock, tmp_path: Path) -> Volumes:
+    return Volumes(catalog, clock, tmp_path / "data", tmp_path)
+
+
+@pytest.fixture
+def library(volumes: Volumes) -> Path:
+    library = volumes.folder / "document_library"
+    library.mkdir()
+    return library
+
+
+def write(file: Path, size: int = 10_000) -> None:
+    file.write_bytes(os.urandom(size))
+
+
+def opened_files(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files of the folder that are opened from now on."""
+    real, opened = os.open, []
+
+    def noting(path: str, flags: int, *args: int, **kwargs: int) -> int:
+        if not flags & os.O_DIRECTORY and not str(path).startswith("/"):
+            opened.append(path)
+        return real(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", noting)
+    return opened
+
+
+def unpacked(volumes: Volumes, manifest: Manifest, out: Path) -> Path:
+    """What `tar xzf` makes of the archive alone."""
+    reader = volumes.catalog.backups.open(manifest.id, "volume.tgz")
+    out.mkdir()
+    command = ["tar", "--extract", "--gzip", "--preserve-permissions", "--numeric-owner"]
+    subprocess.run([*command, "-C", out], input=reader.read(0, reader.size), check=True)
+    return out
+
+
+def test_a_source_of_which_less_than_half_is_live_is_carried_over(
+    volumes: Volumes, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(10):
+        write(library / f"{number}", MIB)
+    full = volumes.back_up()
+    for number in range(7):
+        write(library / f"{number}", MIB)
+    second = volumes.back_up()
+    assert [source.backup_id for source in second.sources] == [full.id]
+    opened = opened_files(monkeypatch)
+    third = volumes.back_up()
+    assert opened == []
+    assert [source.backup_id for source in third.sources] == [second.id]
+    monkeypatch.undo()
+    assert snapshot(volumes.restore(third.id)) == snapshot(volumes.folder)
+    # It is by now in no index any more.
+    volumes.catalog.backups.unpublish(full.id)
+    assert snapshot(volumes.restore(third.id)) == snapshot(volumes.folder)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_is_carried_over_every_backup_restores_exactly(
+    volumes: Volumes, library: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files around the size of a segment come, change and go between backups of both kinds."""
+    segment = 32 << 10
+    monkeypatch.setattr(segments, "SEGMENT_SIZE", segment)
+    monkeypatch.setattr(carry, "SEGMENT_SIZE", segment)
+    sizes = (0, 100, 5000, segment - 1536, segment - 512, segment, 3 * segment + 77)
+    chance = random.Random(seed)
+    names = "abcdefghij"
+    for name in names:
+        write(library / name, chance.choice(sizes))
+    for _ in range(6):
+        manifest = volumes.back_up(whole=chance.random() < 0.4)
+        assert snapshot(volumes.restore(manifest.id)) == snapshot(volumes.folder)
+        for name in chance.sample(names, 3):
+            if chance.random() < 0.4:
+                (library / name).unlink(missing_ok=True)
+            else:
+                write(library / name, chance.choice(sizes))
+
+
+@pytest.mark.parametrize("large", [20 * MIB + 777])
+def test_large_files_are_carried_over_whatever_lies_around_them(
+    volumes: Volumes, library: Path, large: int
+) -> None:
+    for name in ("a", "b-large", "c", "d-large", "e", "f-large", "g"):
+        write(library / name, large if name.endswith("large") else 70_000)
+    backups = [volumes.back_up()]
+    for gone in ("a", "c", "d-large", "g"):
+        (library / gone).unlink()
+        write(library / "new", 3 * large)
+        backups.append(volumes.back_up())
+        backups.append(volumes.back_up())
+        assert snapshot(volumes.restore(backups[-1].id)) == snapshot(volumes.folder)
+        backups.append(volumes.back_up(whole=True))
+        assert backups[-1].sources == ()
+        assert snapshot(volumes.restore(backups[-1].id)) == snapshot(volumes.folder)
+
+
+def test_a_whole_archive_is_plain_and_holds_the_folder_and_nothing_else(
+    volumes: Volumes, library: Path, tmp_path: Path
+) -> None:
+    library.rmdir()
+    odd_tree(volumes.folder)
+    for number in range(40):
+        write(library / f"{number:02}", 300_000)
+    volumes.back_up()
+    for number in range(0, 40, 7):
+        (library / f"{number:02}").unlink()
+    for number in range(1, 40, 7):
+        write(library / f"{number:02}", 300_000)
+    whole = volumes.back_up(whole=True)
+    assert whole.sources == ()
+    assert snapshot(unpacked(volumes, whole, tmp_path / "unpacked")) == snapshot(volumes.folder)
+    assert snapshot(volumes.restore(whole.id)) == snapshot(volumes.folder)
+    names = [
+        it.name
+        for it in read_members(
+            volumes.catalog.backups.open(whole.id, "volume.index"), archive_name="volume.tgz"
+        )
+    ]
+    assert len(names) == len(set(names))
+
+
+def test_nothing_is_read_from_the_folder_for_a_whole_archive_of_what_did_not_change(
+    volumes: Volumes, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        write(library / f"{number}", MIB)
+    volumes.back_up()
+    opened = opened_files(monkeypatch)
+    volumes.back_up(whole=True)
+    assert opened == []
+
+
+def test_there_are_never_more_than_32_sources(volumes: Volumes, library: Path) -> None:
+    for number in range(45):
+        write(library / f"{number:02}", 5_000)
+        last = volumes.back_up()
+        assert len(last.sources) <= 32
+    assert snapshot(volumes.restore(last.id)) == snapshot(volumes.folder)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_source_that_is_missing_is_read_from_the_folder_again_and_it_says_so(
+    volumes: Volumes, library: Path, *, whole: bool
+) -> None:
+    for number in range(10):
+        write(library / f"{number}")
+    full = volumes.back_up()
+    for number in range(3):
+        write(library / f"{number}")
+    volumes.back_up()
+    volumes.catalog.backups.unpublish(full.id)
+    last = volumes.back_up(whole=whole)
+    assert [(it.code, it.subject) for it in last.warnings] == [("source-missing", full.id)]
+    assert full.id not in [source.backup_id for source in last.sources]
+    assert snapshot(volumes.restore(last.id)) == snapshot(volumes.folder)
+
+
+def test_a_damaged_archive_is_not_carried_over(
+    volumes: Volumes, library: Path, s3: "S3Client"
+) -> None:
+    for number in range(10):
+        write(library / f"{number}", 100_000)
+    full = volumes.back_up()
+    for number in range(7):
+        write(library / f"{number}", 100_000)
+    second = volumes.back_up()
+    key = f"acme/prd/backups/{full.id}/volume.tgz"
+    body = bytearray(s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+    body[-60_000] ^= 1
+    s3.put_object(Bucket=BUCKET, Key=key, Body=bytes(body))
+    # As if it had been damaged where S3 does not notice: its tag is the one that is known.
+    (source,) = second.sources
+    tag = s3.head_object(Bucket=BUCKET, Key=key)["ETag"]
+    known = second.model_copy(update={"sources": (source.model_copy(update={"etag": tag}),)})
+    manifest_key = f"acme/prd/backups/{second.id}/manifest.json"
+    s3.put_object(Bucket=BUCKET, Key=manifest_key, Body=known.model_dump_json().encode())
+    last = volumes.back_up()
+    assert [(it.code, it.subject) for it in last.warnings] == [("source-missing", full.id)]
+    assert snapshot(volumes.restore(last.id)) == snapshot(volumes.folder)
