@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from bench.sinks import FileSink, FileSource
 from lcp_backup.aws.s3 import ObjectStore, StoredObject
+from lcp_backup.aws.s3_bucket import Bucket
 from lcp_backup.aws.s3_reader import ObjectReader
 from lcp_backup.aws.s3_writer import ObjectWriter
 from lcp_backup.errors import ObjectNotFound
@@ -46,7 +47,8 @@ class FileStore(ObjectStore):
 
     def reader(self, key: str) -> ObjectReader:
         source, etag = self._open(key)
-        return ObjectReader(source.read, source.size, etag)
+        bucket = Bucket(self.bucket, None)
+        return ObjectReader(source.read, source.size, bucket=bucket, key=key, etag=etag)
 
     def writer(self, key: str, **_: Any) -> ObjectWriter:
         # As good as one to those who use it: they know it by its protocol, ByteSink.

@@ -50,6 +50,7 @@ class StoredVolumes:
             self._catalog,
             manifest.id,
             self.folder,
+            whole=False,
             began=datetime.now(UTC) + _SETTLED,
             shrink_limit=50,
             whole_below=sys.maxsize if whole else 0,
