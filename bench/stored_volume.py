@@ -17,12 +17,15 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.jobs.new_volume import check_sources, store_volume
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.model import Manifest
+from lcp_backup.settings import Settings
 from lcp_backup.volume.live import LiveMembers
 from lcp_backup.volume.selection import selected, unpack_live
 
 _SETTLED: Final = timedelta(minutes=1)
 """How long nobody has changed the folder when a create begins. (What changed a moment before is
 read once more by the next create; and benches, unlike sites, are always backed up right then.)"""
+_THREADS: Final = Settings.model_fields["backup_volume_threads"].default
+"""As a stack has it where nobody says otherwise."""
 _NOTHING: Final[Callable[..., None]] = lambda *_: None  # noqa: E731 -- a default that has a type
 
 
@@ -54,6 +57,7 @@ class StoredVolumes:
             began=datetime.now(UTC) + _SETTLED,
             shrink_limit=50,
             whole_below=sys.maxsize if whole else 0,
+            threads=_THREADS,
             progress=_NOTHING,
             check=_NOTHING,
         )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bench import database, increments, lists, memory, volume
+from bench import database, delayed, increments, lists, memory, volume
 from bench.lines import Line, Measured
 
 
@@ -19,6 +19,7 @@ class Subject(NamedTuple):
 SUBJECTS: Final[Mapping[str, Subject]] = {
     "volume": Subject(volume.LINES, volume.volume_archive),
     "increments": Subject(increments.LINES, increments.increments),
+    "delayed": Subject(delayed.LINES, delayed.slow_file_system),
     "database": Subject(database.ARCHIVE_LINES, database.database_archive),
     "restore": Subject(database.RESTORE_LINES, database.database_restore),
     "memory": Subject(memory.LINES, memory.peak_memory),

@@ -10,8 +10,8 @@ from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.model import BackupId, BackupType, Manifest
 from lcp_backup.volume.live import LiveMembers
 from lcp_backup.volume.selection import selected, unpack_live
-from tests.unit.catalog.test_catalog import a_manifest
-from tests.unit.conftest import SettableClock
+from tests.support.backups import a_manifest
+from tests.support.clock import SettableClock
 
 LATER = timedelta(hours=1)
 """What passes between two backups: files that were there before are then settled."""
@@ -68,6 +68,7 @@ class Volumes:
             began=datetime.now(UTC) + self.settled,
             shrink_limit=100,
             whole_below=whole_below,
+            threads=2,
             progress=lambda _: None,
             check=check,
         )

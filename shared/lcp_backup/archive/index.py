@@ -166,7 +166,7 @@ class IndexReader:
         self._sha256 = sha256
         self._digest = hashlib.sha256()
         self._lines = _lines(_chunks(source, self._digest), self._what)
-        self._number = 1
+        self._number = 0
         self._segments = 0
         self._members = 0
         self._end: int | None = None
@@ -190,9 +190,9 @@ class IndexReader:
         line = next(self._lines, None)
         while line is not None:
             following = next(self._lines, None)
+            self._number += 1
             if following is None:
                 break
-            self._number += 1
             if not line.startswith(_MEMBERS):
                 yield self._segment(line)
             elif with_members:

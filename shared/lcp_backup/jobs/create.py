@@ -31,6 +31,7 @@ from lcp_backup.jobs.archives import open_archive, read_back_or_describe
 from lcp_backup.jobs.new_volume import NewVolume, check_sources, store_volume
 from lcp_backup.jobs.queued_run import end_queued, queued, succeeded_before
 from lcp_backup.jobs.side_by_side import Check, side_by_side
+from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import (
     Archive,
     ArchiveKind,
@@ -100,6 +101,7 @@ def create_backup(
                 backup_type=request.type,
                 folder=Path(settings.backup_folder),
                 shrink_limit=settings.backup_volume_shrink_limit,
+                volume_threads=settings.backup_volume_threads,
                 catalog=catalog,
                 locate=locate,
                 programs=programs,
@@ -110,9 +112,8 @@ def create_backup(
         while (
             published := _wait_for_other_delivery(catalog, str(backup_id), timing, pause)
         ) is None:
-            active = ActiveRun(
-                catalog, telemetry, RunKind.CREATE, str(backup_id), timing, run_id=request.run_id
-            )
+            stored = NewRun(catalog, RunKind.CREATE, str(backup_id), run_id=request.run_id)
+            active = ActiveRun(stored, telemetry, timing)
             try:
                 return _result(_publish(active, capture, catalog, telemetry), created=True)
             except LeaseHeld as held:
@@ -198,6 +199,7 @@ class _Capture:
     backup_type: BackupType
     folder: Path
     shrink_limit: int
+    volume_threads: int
     catalog: Catalog
     locate: Callable[[], DatabaseEndpoint]
     programs: Sequence[Path]
@@ -328,6 +330,7 @@ class _Capture:
             began=self.run.started_at,
             shrink_limit=self.shrink_limit,
             whole_below=self.whole_below,
+            threads=self.volume_threads,
             progress=self.run.progress_of("volume"),
             check=check,
         )

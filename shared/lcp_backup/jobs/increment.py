@@ -64,13 +64,20 @@ class Increment:
         self._moved = Moved()
         self._base: Base | None = None
 
-    def carry(self, writer: ArchiveWriter, folder: Path | None, check: Callable[[], None]) -> None:
+    def carry(
+        self,
+        writer: ArchiveWriter,
+        folder: Path | None,
+        threads: int,
+        check: Callable[[], None],
+    ) -> None:
         """Takes over what is live in the archives that are not to be referred to.
 
         Args:
             writer: of the new volume; nothing was packed yet.
             folder: given, only files that are unchanged in it are taken over, so that the new
                 archive holds nothing else than the folder does.
+            threads: as of `scan`.
             check: called often; what it raises ends the work.
 
         Raises SourceUnusable when one of them is gone or damaged.
@@ -83,7 +90,8 @@ class Increment:
             live = LiveMembers(members)
         else:
             same = {number: number for number in numbers}
-            live = LiveMembers(unchanged(folder, Base(members, same, Moved()), check))
+            found = unchanged(folder, Base(members, same, Moved()), threads=threads, check=check)
+            live = LiveMembers(found)
         archives = self._archives()
         name = self._last.volume.name
 

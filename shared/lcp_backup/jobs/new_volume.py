@@ -35,6 +35,7 @@ def store_volume(
     began: datetime,
     shrink_limit: int,
     whole_below: int,
+    threads: int,
     progress: Callable[[int], None],
     check: Callable[[], None],
 ) -> NewVolume:
@@ -46,7 +47,7 @@ def store_volume(
         began: when the run began, UTC.
         shrink_limit: as of `check_for_loss`.
         whole_below: bytes of all files; a base with fewer is not referred to.
-        progress, check: as of `pack`.
+        threads, progress, check: as of `pack`.
 
     Raises VolumeError, VolumeIncomplete, StorageError, and what check raises.
     """
@@ -58,12 +59,13 @@ def store_volume(
             ) as increment,
             open_archive(catalog, backup_id, ArchiveKind.VOLUME, None, increment.sources) as writer,
         ):
-            increment.carry(writer, folder if whole else None, check)
+            increment.carry(writer, folder if whole else None, threads, check)
             packed = pack(
                 folder,
                 writer,
                 base=increment.base(),
                 began=began,
+                threads=threads,
                 progress=progress,
                 check=check,
             )

@@ -1,13 +1,14 @@
 """The backup that a new one is compared with, its *base*: which files are as they were in it."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Final
 
 from lcp_backup.archive import tar
 from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.volume.carry import Moved
+from lcp_backup.volume.entry import Entry, Found
 
 SETTLED_NS: Final = 3_000_000_000
 """How long ago a file must have been changed last, in nanoseconds, for its ctime to tell a later
@@ -95,6 +96,23 @@ class Base:
         used.update(range(member.segment, member.segment + 1 + member.more))
         footprint = tar.BLOCK + member.size + -member.size % tar.BLOCK
         self.live[member.source] = self.live.get(member.source, 0) + footprint
+
+
+def compared(entries: Iterable[Entry], base: Base) -> Iterator[Entry]:
+    """The entries of a scan, those that the base knows told from the others."""
+    find = base.find
+    for entry in entries:
+        if entry.found is not Found.FILE or (member := find(entry.name)) is None:
+            yield entry
+            continue
+        said = verdict(member, entry.status)
+        if said is Verdict.CHANGED:
+            yield entry
+        else:
+            found = Found.UNCHANGED if said is Verdict.SAME else Found.FILE
+            yield Entry(
+                entry.name, found, entry.folder, entry.base, entry.status, entry.target, member
+            )
 
 
 def _order(name: str) -> str:

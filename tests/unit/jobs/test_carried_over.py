@@ -12,9 +12,10 @@ from lcp_backup.archive.index import read_members
 from lcp_backup.catalog import Catalog
 from lcp_backup.model import Manifest
 from lcp_backup.volume import carry, segments
+from tests.support.backups import BUCKET
+from tests.support.clock import SettableClock
 from tests.support.trees import odd_tree, snapshot
 from tests.support.volumes import Volumes
-from tests.unit.conftest import BUCKET, SettableClock
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

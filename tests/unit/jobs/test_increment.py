@@ -9,9 +9,9 @@ from lcp_backup.archive.index import read_members
 from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.catalog import Catalog
 from lcp_backup.model import BackupType, Manifest
+from tests.support.clock import SettableClock
 from tests.support.trees import odd_tree, snapshot
 from tests.support.volumes import LATER, Volumes
-from tests.unit.conftest import SettableClock
 
 
 @pytest.fixture
@@ -64,10 +64,10 @@ def test_every_backup_of_a_changing_folder_restores_exactly(volumes: Volumes) ->
     for change in (
         lambda: fill(volumes.folder, 3),
         lambda: (library / "001").write_bytes(b"short"),
-        lambda: (library / "002").unlink(),
+        (library / "002").unlink,
         lambda: (library / "20097" / "0" / "large.bin").write_bytes(os.urandom(12 << 20)),
         lambda: (library / "20097" / "0" / "block").chmod(0o600),
-        lambda: (library / "20097" / "0" / "large.bin").unlink(),
+        (library / "20097" / "0" / "large.bin").unlink,
     ):
         change()
         backups.append((volumes.back_up(), snapshot(volumes.folder)))

@@ -17,9 +17,9 @@ from lcp_backup.errors import ArchiveError, ArchiveRefused
 from lcp_backup.volume.staging import stage
 from lcp_backup.volume.swap import recover
 from lcp_backup.volume.unpack import unpack
-from tests.support.trees import in_child
-from tests.unit.intake.test_volume import Store
-from tests.unit.volume.test_unpack import Tar
+from tests.support.child_process import in_child
+from tests.support.taken_volume import Store
+from tests.support.tars import Tar
 
 LIBRARY = "document_library"
 
