@@ -7,13 +7,17 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 from unittest.mock import patch
 
-from bench.rows import Row, at_least, seconds
+from bench.lines import Line, Measured, ratios
+from bench.rounds import in_turns, middle
 from bench.sinks import DiscardingSink
 from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.volume.pack import pack
+
+FASTER: Final = Line("slow file system, times faster by threads", at_least=8)
+LINES: Final = (FASTER,)
 
 _FILES = 2000
 _SIZE = 20_000
@@ -23,7 +27,7 @@ _THREADS = 16
 _CALLS = ("open", "stat", "fstat", "readv", "readlink", "close")
 
 
-def slow_file_system(work: Path) -> list[Row]:
+def slow_file_system(work: Path, rounds: int) -> list[Measured]:
     """Seconds to pack small files, every call 2 ms late, over one thread and over sixteen."""
     folder = work / "folder"
     for number in range(_FILES):
@@ -31,14 +35,17 @@ def slow_file_system(work: Path) -> list[Row]:
         parent.mkdir(parents=True, exist_ok=True)
         (parent / f"{number}.bin").write_bytes(os.urandom(_SIZE))
     with delayed(_DELAY):
-        one = seconds(lambda: _pack(folder, threads=1))
-        many = seconds(lambda: _pack(folder, threads=_THREADS))
+        one, many = in_turns(
+            rounds,
+            lambda: _pack(folder, threads=1),
+            lambda: _pack(folder, threads=_THREADS),
+        )
     detail = (
         f"{_FILES} files of {_SIZE // 1000} KB (one thread would take minutes for 20,000), every"
-        f" call {_DELAY * 1000:.0f} ms late: {one:.1f} s with one thread, {many:.1f} s with"
-        f" {_THREADS}"
+        f" call {_DELAY * 1000:.0f} ms late; {middle('one thread', one)};"
+        f" {middle(f'{_THREADS} threads', many)}"
     )
-    return [at_least("slow file system, times faster by threads", one / many, 8, detail)]
+    return [ratios(FASTER, one, many, detail)]
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-
 _LEAST_PART = 5 << 20
 """Bytes of every part but the last."""
 

@@ -33,9 +33,7 @@ class Volumes:
         """How long before a backup what lies there was changed, as far as that knows."""
         folder.mkdir(exist_ok=True)
 
-    def back_up(
-        self, kind_of: BackupType = BackupType.AUTO, *, whole: bool = False
-    ) -> Manifest:
+    def back_up(self, kind_of: BackupType = BackupType.AUTO, *, whole: bool = False) -> Manifest:
         """One backup, an hour after the last."""
         self._clock.pass_by(LATER)
         backup_id = str(self.catalog.backups.id_for(BackupId.of("acme", "prd", self._clock())))

@@ -168,9 +168,7 @@ class Increment:
 
 
 @contextmanager
-def open_increment(
-    catalog: Catalog, *, whole: bool, carry_none: bool
-) -> Iterator[Increment]:
+def open_increment(catalog: Catalog, *, whole: bool, carry_none: bool) -> Iterator[Increment]:
     """What a new volume may refer to, for as long as the block lasts.
 
     The base is the last backup that was made of the site. Without one that can be used everything

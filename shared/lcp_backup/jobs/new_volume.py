@@ -52,9 +52,7 @@ def store_volume(
 
     def attempt(*, carry_none: bool) -> NewVolume:
         with (
-            open_increment(
-                catalog, whole=whole, carry_none=carry_none
-            ) as increment,
+            open_increment(catalog, whole=whole, carry_none=carry_none) as increment,
             open_archive(catalog, backup_id, ArchiveKind.VOLUME, None, increment.sources) as writer,
         ):
             increment.carry(writer, folder if whole else None, threads, check)

@@ -8,15 +8,13 @@ from pathlib import Path
 import pytest
 
 from lcp_backup.archive.index import read_members
-from lcp_backup import history
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
-from tests.support.backups import BUCKET
-from tests.support.memory_s3 import MemoryS3
 from lcp_backup.model import Manifest
 from lcp_backup.volume import carry, segments
 from tests.support.backups import BUCKET
 from tests.support.clock import SettableClock
+from tests.support.memory_s3 import MemoryS3
 from tests.support.trees import odd_tree, snapshot
 from tests.support.volumes import Volumes, refer_to_every_size
 
