@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,8 @@ from tests.support.volumes import LATER, Volumes, refer_to_every_size
 @pytest.fixture
 def volumes(clock: SettableClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Volumes:
     refer_to_every_size(monkeypatch)
-    catalog = Catalog(ObjectStore(MemoryS3(clock), BUCKET), "acme/prd", clock)
+    client: Any = MemoryS3(clock)
+    catalog = Catalog(ObjectStore(client, BUCKET), "acme/prd", clock)
     return Volumes(catalog, clock, tmp_path / "data", tmp_path)
 
 
