@@ -64,10 +64,10 @@ def test_every_backup_of_a_changing_folder_restores_exactly(volumes: Volumes) ->
     for change in (
         lambda: fill(volumes.folder, 3),
         lambda: (library / "001").write_bytes(b"short"),
-        lambda: (library / "002").unlink(),
+        (library / "002").unlink,
         lambda: (library / "20097" / "0" / "large.bin").write_bytes(os.urandom(12 << 20)),
         lambda: (library / "20097" / "0" / "block").chmod(0o600),
-        lambda: (library / "20097" / "0" / "large.bin").unlink(),
+        (library / "20097" / "0" / "large.bin").unlink,
     ):
         change()
         backups.append((volumes.back_up(), snapshot(volumes.folder)))

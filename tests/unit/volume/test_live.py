@@ -205,12 +205,9 @@ class TestAnIndexThatIsNotTrue:
         self, stored: Archived, name: str, by: int
     ) -> None:
         member = stored.members[name]
-        if member.at + by < 0:
-            member = member._replace(at=3)
-        else:
-            member = member._replace(at=member.at + by)
+        at = member.at + by if member.at + by >= 0 else 3
         with pytest.raises(ArchiveDamaged):
-            taken([stored], [member])
+            taken([stored], [member._replace(at=at)])
 
     def test_a_place_behind_the_last_member_is_refused(self, stored: Archived) -> None:
         f, g = stored.members["f"], stored.members["g"]
