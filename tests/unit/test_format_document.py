@@ -15,8 +15,8 @@ from lcp_backup.model import Lease, Manifest, Pause, Retired, Run, Upload
 from lcp_backup.volume.pack import pack
 from tests.support.buffers import Buffer
 from tests.support.by_hand import by_hand
+from tests.support.clock import SettableClock
 from tests.support.trees import odd_tree, snapshot
-from tests.unit.conftest import SettableClock
 
 PAGE = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
 SAMPLES = re.findall(r"^## ([\w ]+)\n```json\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from lcp_backup.history import MOST_SOURCES, Found, can_be_base, plan
 from lcp_backup.model import BackupType, Manifest, VolumeSource
-from tests.unit.catalog.test_catalog import a_manifest
-from tests.unit.conftest import SettableClock
+from tests.support.backups import a_manifest
+from tests.support.clock import SettableClock
 
 SIZE = 1000
 RAW = 2000

@@ -13,10 +13,11 @@ from lcp_backup.archive.segment import Segment
 from lcp_backup.archive.write import SEGMENT_SIZE
 from lcp_backup.catalog import Catalog
 from lcp_backup.model import Manifest
+from tests.support.backups import BUCKET
 from tests.support.by_hand import by_hand
+from tests.support.clock import SettableClock
 from tests.support.trees import odd_tree, snapshot
 from tests.support.volumes import Volumes
-from tests.unit.conftest import BUCKET, SettableClock
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -13,8 +13,8 @@ from lcp_backup.model import ArchiveKind, Run, RunKind, RunState
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.uploads import PART_SIZE, Uploads
-from tests.unit.catalog.test_catalog import publish
-from tests.unit.conftest import SettableClock
+from tests.support.backups import publish
+from tests.support.clock import SettableClock
 
 IDLE = RunTiming(heartbeat=timedelta(hours=1))
 

@@ -5,17 +5,23 @@ from pathlib import Path
 
 import pytest
 
+from lcp_backup import history
 from lcp_backup.archive.index import read_members
 from lcp_backup.archive.segment import IndexedMember
+from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.model import BackupType, Manifest
+from tests.support.backups import BUCKET
+from tests.support.clock import SettableClock
+from tests.support.memory_s3 import MemoryS3
 from tests.support.trees import odd_tree, snapshot
-from tests.support.volumes import LATER, Volumes
-from tests.unit.conftest import SettableClock
+from tests.support.volumes import LATER, Volumes, refer_to_every_size
 
 
 @pytest.fixture
-def volumes(catalog: Catalog, clock: SettableClock, tmp_path: Path) -> Volumes:
+def volumes(clock: SettableClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Volumes:
+    refer_to_every_size(monkeypatch)
+    catalog = Catalog(ObjectStore(MemoryS3(clock), BUCKET), "acme/prd", clock)
     return Volumes(catalog, clock, tmp_path / "data", tmp_path)
 
 
@@ -165,10 +171,11 @@ class TestWhatIsStored:
         return found
 
 
-def test_a_small_volume_is_stored_whole(volumes: Volumes) -> None:
+def test_a_small_volume_is_stored_whole(volumes: Volumes, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(volumes.folder)
-    volumes.back_up(whole_below=1 << 20)
-    second = volumes.back_up(whole_below=1 << 20)
+    monkeypatch.setattr(history, "WHOLE_BELOW", 1 << 20)
+    volumes.back_up()
+    second = volumes.back_up()
     assert second.sources == ()
     assert stored(second) > 200_000
 

@@ -30,10 +30,10 @@ from lcp_backup.requests import UploadRequest
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.uploads import Uploads
-from tests.unit.catalog.test_catalog import publish
-from tests.unit.conftest import SettableClock
-from tests.unit.intake.test_database import SQL
-from tests.unit.volume.test_unpack import Tar
+from tests.support.backups import publish
+from tests.support.clock import SettableClock
+from tests.support.taken_database import SQL
+from tests.support.tars import Tar
 
 DATABASE, VOLUME = ArchiveKind.DATABASE, ArchiveKind.VOLUME
 DUMP = gzip.compress(SQL)

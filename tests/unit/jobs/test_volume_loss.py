@@ -25,10 +25,10 @@ from lcp_backup.model import (
     RunState,
 )
 from lcp_backup.volume.pack import Packed, pack
+from tests.support.backups import a_manifest
 from tests.support.buffers import Buffer
-from tests.support.trees import in_child
-from tests.unit.catalog.test_catalog import a_manifest
-from tests.unit.conftest import SettableClock
+from tests.support.child_process import in_child
+from tests.support.clock import SettableClock
 
 LIMIT = 50
 

@@ -15,9 +15,9 @@ from lcp_backup.archive.tar import MemberKind
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
 from lcp_backup.errors import ArchiveDamaged, LeaseLost
 from lcp_backup.volume.live import LiveMembers, hand_over_live
+from lcp_backup.volume.members import Attributes as Given
+from lcp_backup.volume.members import Content
 from lcp_backup.volume.segments import Attributes, TarSegments
-from lcp_backup.volume.unpack import Attributes as Given
-from lcp_backup.volume.unpack import Content
 from tests.support.buffers import Buffer
 
 LARGE = 2 * SEGMENT_SIZE + 4_321

@@ -6,88 +6,35 @@ import io
 import os
 import socket
 import stat
-import subprocess
 import tarfile
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lcp_backup.archive.index import read_index, read_members
-from lcp_backup.archive.read import read_segments
-from lcp_backup.archive.segment import IndexedMember, Segment
-from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
+from lcp_backup.archive.write import SEGMENT_SIZE
 from lcp_backup.errors import LeaseLost, VolumeError
-from lcp_backup.volume import segments
+from lcp_backup.volume import pace, scan, segments
 from lcp_backup.volume.notices import MOST_NOTICES
-from lcp_backup.volume.pack import Packed, pack
 from lcp_backup.volume.removal import remove
 from lcp_backup.volume.unpack import unpack
-from tests.support.buffers import Buffer
-from tests.support.trees import TEXT, deep_tree, in_child, odd_tree, snapshot
+from tests.support.archived import Archived
+from tests.support.child_process import in_child
+from tests.support.trees import TEXT, deep_tree, odd_tree, snapshot
 
 
-class Archived:
-    """A packed folder, to look into."""
+@pytest.fixture(params=[10**9, 0], ids=["in turn", "read ahead"], autouse=True)
+def pace_in_a_row(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the file system counts as slow: never, or from the first call."""
+    monkeypatch.setattr(pace, "IN_A_ROW", request.param)
 
-    def __init__(
-        self,
-        folder: Path,
-        check: Callable[[], None] = lambda: None,
-        began: datetime | None = None,
-    ) -> None:
-        self.sink, index_sink = Buffer(), Buffer()
-        self.progress: list[int] = []
-        with ArchiveWriter(
-            self.sink, index_sink, name="volume.tgz", index_name="volume.index", threads=2
-        ) as writer:
-            self.packed: Packed = pack(
-                folder,
-                writer,
-                began=began or datetime.now(UTC),
-                progress=self.progress.append,
-                check=check,
-            )
-            self.written = writer.finish()
-        self.segments: list[Segment] = list(read_index(index_sink, archive_name="volume.tgz"))
-        self.members: list[IndexedMember] = list(
-            read_members(index_sink, archive_name="volume.tgz")
-        )
 
-    @property
-    def notices(self) -> list[tuple[str, str]]:
-        return [(notice.code, notice.subject) for notice in self.packed.notices]
-
-    def raw_segments(self) -> list[bytes]:
-        pairs = read_segments(self.sink, self.segments, name="volume.tgz", threads=2)
-        return [raw for _, raw in pairs]
-
-    def raw(self) -> bytes:
-        return b"".join(self.raw_segments())
-
-    def extract(self, folder: Path) -> None:
-        """With GNU tar, as an operator would."""
-        folder.mkdir()
-        result = subprocess.run(
-            ["tar", "-xpzf", "-", "-C", folder],
-            input=self.sink.data,
-            capture_output=True,
-            check=True,
-        )
-        # Names that are no text are announced as the standard says; GNU tar reads them too.
-        expected = (b"unknown extended header keyword 'hdrcharset'", b"implausibly old time stamp")
-        surprises = [
-            line for line in result.stderr.splitlines() if not any(e in line for e in expected)
-        ]
-        assert surprises == []
-
-    def contents(self) -> dict[str, bytes]:
-        with tarfile.open(fileobj=io.BytesIO(self.raw())) as opened:
-            files = {m.name: opened.extractfile(m) for m in opened if m.isreg()}
-            return {name: file.read() for name, file in files.items() if file is not None}
+in_turn = pytest.mark.parametrize("pace_in_a_row", [10**9], indirect=True)
+"""For what depends on that nothing is read before it is its turn."""
 
 
 @pytest.fixture
@@ -319,14 +266,14 @@ def on_open_of(
 
 
 def on_read(monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -> None:
-    """Does something after the first read of a file."""
+    """Does something after the first read of the file `a`."""
     real = os.readv
     done = False
 
     def read(descriptor: int, buffers: Any) -> int:
         nonlocal done
         count = real(descriptor, [buffers[0][: SEGMENT_SIZE // 4]])
-        if not done:
+        if not done and Path(f"/proc/self/fd/{descriptor}").readlink().name == "a":
             done = True
             action()
         return count
@@ -562,9 +509,11 @@ def test_a_folder_of_any_depth_that_a_path_can_have_is_packed_and_restored(
         facts = archived.packed.facts
         assert (facts.files, facts.folders) == (2, depth)
         chunks = [archived.raw()]
-        unpack(chunks, out, owner=None, progress=lambda _: None, check=lambda: None).swap()
+        unpack(
+            chunks, out, owner=None, threads=4, progress=lambda _: None, check=lambda: None
+        ).swap()
 
-    in_child(work, descriptors=70)
+    in_child(work, descriptors=80)
     assert Path(out, *["d"] * depth, "file").is_file()
     assert (out / "other").read_bytes() == TEXT
 
@@ -593,7 +542,7 @@ def test_folders_that_are_moved_while_they_are_read_lose_nothing_else(
     middle = folder / Path(*["d"] * 37)
 
     def move() -> None:
-        if middle.exists():
+        with suppress(FileNotFoundError):  # another thread was faster
             middle.rename(folder / "moved")
 
     on_open_of(monkeypatch, "z", move, after=True)
@@ -603,9 +552,11 @@ def test_folders_that_are_moved_while_they_are_read_lose_nothing_else(
     assert archived.notices == []
 
 
+@in_turn
 def test_a_folder_that_is_not_where_it_was_is_told_and_the_ones_above_it_are_packed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(scan, "_MOST_IDLE", 0)  # so that what lies deep is opened again
     for number in range(40):
         deep = folder / Path(*["d"] * number)
         deep.mkdir(exist_ok=True)

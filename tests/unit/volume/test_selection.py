@@ -20,8 +20,8 @@ from lcp_backup.volume.pack import pack
 from lcp_backup.volume.selection import checked_paths, selected, unpack_live
 from lcp_backup.volume.swap import StagedVolume
 from tests.support.buffers import Buffer
+from tests.support.tars import Tar
 from tests.support.trees import odd_tree, snapshot
-from tests.unit.volume.test_unpack import Tar
 
 LARGE = 2 * SEGMENT_SIZE + 12_345
 MORE = 70_001
@@ -71,6 +71,7 @@ class Stored:
             folder,
             paths=paths,
             owner=None,
+            threads=4,
             progress=lambda _: None,
             check=lambda: None,
         )
