@@ -7,14 +7,7 @@ the AWS CLI and GNU tar, and root if files are to have their owners. Every segme
 checked: a file in a damaged one is named; it is missing, or has zeros where it is damaged.
 """
 
-import base64
-import gzip
-import hashlib
-import json
-import os
-import subprocess
-import sys
-import tempfile  # fmt: skip
+import base64, gzip, hashlib, json, os, subprocess, sys, tempfile  # fmt: skip
 from collections import defaultdict
 
 url, folder, *paths = sys.argv[1:]
@@ -44,15 +37,12 @@ for line in lines[:-1]:
 tar = subprocess.Popen(["tar", "-xp", "--delay-directory-restore", "-C", folder], stdin=-1)
 archives, end = [own, *header.get("sources", [])], 0
 for source in [*range(1, len(archives)), 0]:  # its own archive, with all folders, comes last
-    needed = [
-        it for it in sorted(segments[source], key=lambda it: it[0]) if (source, it[0]) in begin
-    ]
+    needed = sorted(it for it in segments[source] if (source, it[0]) in begin)
     for place, (number, it) in enumerate(needed):
         if place == 0 or it["offset"] >= end:  # fetches up to 256 MiB, with what lies between
             first = it["offset"]
-            end = max(
-                s["offset"] + s["size"] for _, s in needed if 0 <= s["offset"] - first < 1 << 28
-            )
+            near = (s for _, s in needed if 0 <= s["offset"] - first < 256 << 20)
+            end = max(s["offset"] + s["size"] for s in near)
             data = fetch(archives[source], "volume.tgz", "--range", f"bytes={first}-{end - 1}")
         raw = data[it["offset"] - first :][: it["size"]]
         intact = hashlib.sha256(raw).hexdigest() == it["sha256"]
@@ -65,7 +55,6 @@ for source in [*range(1, len(archives)), 0]:  # its own archive, with all folder
             pax = int(raw[at + 124 : at + 135], 8) if raw[at + 156 : at + 157] == b"x" else -512
             left = 1024 + pax + -pax % 512 + size + -size % 512
             left -= tar.stdin.write(raw[at : at + left])
-tar.stdin.write(bytes(1024))
-tar.stdin.close()
+tar.communicate(bytes(1024))
 print(*("damaged: " + ascii(name) for name in sorted(lost)), sep="\n", end="\n" * bool(lost))
-sys.exit(tar.wait() or bool(lost) or (not begin and "the volume holds nothing of that name"))
+sys.exit(tar.returncode or bool(lost) or (not begin and "the volume holds nothing of that name"))

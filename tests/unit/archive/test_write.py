@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from lcp_backup.archive.deflate import inflate_member
-from lcp_backup.archive.index import read_index
+from lcp_backup.archive.index import IndexReader, read_index
 from lcp_backup.archive.read import read_back
-from lcp_backup.archive.segment import Section, Segment
+from lcp_backup.archive.segment import IndexedMember, Section, Segment
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter, OnlyFile, WrittenArchive
 from lcp_backup.errors import ArchiveDamaged, StorageError
 from tests.support.buffers import Buffer
@@ -99,6 +99,38 @@ def test_the_index_gives_true_places_of_segments_that_inflate_alone() -> None:
     assert (written.size, written.raw_size) == (len(sink.data), len(gzip.decompress(sink.data)))
     assert written.index_size == len(index_sink.data)
     assert written.index_sha256 == hashlib.sha256(index_sink.data).hexdigest()
+
+
+def test_the_index_lists_members_and_segments_wherever_they_lie() -> None:
+    sink, index_sink = Buffer(), Buffer()
+    foreign = Segment(
+        source=1, number=7, offset=70, size=3, raw_size=9, sha256="0", members=2, first=4
+    )
+    own = IndexedMember("a", "file", 0, 0, 512, 1, 2, 0o644, 3, 4)
+    other = own._replace(name="b", source=1, segment=7, more=1)
+    with ArchiveWriter(
+        sink,
+        index_sink,
+        name="volume.tgz",
+        index_name="volume.index",
+        threads=2,
+        sources=("acme-prd-202611220015",),
+    ) as writer:
+        writer.add([b"raw"], members=2, first=1)
+        writer.list_member(own)
+        writer.add([b"more"])
+        writer.list_member(other)
+        writer.list_segment(foreign)
+        written = writer.finish()
+    reader = IndexReader(index_sink, archive_name="volume.tgz")
+    first, second, third, members = reader.lines()
+    assert reader.sources == ("acme-prd-202611220015",)
+    assert (third, members) == (foreign, [own, other])
+    assert isinstance(first, Segment)
+    assert isinstance(second, Segment)
+    assert [(it.number, it.members, it.first) for it in (first, second)] == [(0, 2, 1), (1, 0, 0)]
+    # What lies elsewhere is no part of the archive.
+    assert (written.segments, written.raw_size, written.size) == (2, 7, sink.size)
 
 
 def test_the_sha256_is_the_whole_objects() -> None:

@@ -205,10 +205,9 @@ class TestAnIndexThatIsNotTrue:
         self, stored: Archived, name: str, by: int
     ) -> None:
         member = stored.members[name]
-        at = member.at + by
-        member = member._replace(at=at if at >= 0 else 3)
+        at = member.at + by if member.at + by >= 0 else 3
         with pytest.raises(ArchiveDamaged):
-            taken([stored], [member])
+            taken([stored], [member._replace(at=at)])
 
     def test_a_place_behind_the_last_member_is_refused(self, stored: Archived) -> None:
         f, g = stored.members["f"], stored.members["g"]
