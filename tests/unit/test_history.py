@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lcp_backup.history import MOST_SOURCES, Found, can_be_base, plan
+from lcp_backup.history import MOST_SOURCES, WHOLE_BELOW, Found, can_be_base, plan
 from lcp_backup.model import BackupType, Manifest, VolumeSource
 from tests.support.backups import a_manifest
 from tests.support.clock import SettableClock
@@ -131,7 +131,8 @@ def test_the_bounds_hold_and_every_archive_is_decided_once(
 
 
 def test_a_base_is_large_enough_and_was_made_of_the_site() -> None:
-    assert can_be_base(base(size=100), 100)
-    assert not can_be_base(base(size=99), 100)
-    uploaded = base(size=100).model_copy(update={"type": BackupType.UPLOADED})
-    assert not can_be_base(uploaded, 0)
+    assert WHOLE_BELOW == 64 << 20
+    assert can_be_base(base(size=WHOLE_BELOW))
+    assert not can_be_base(base(size=WHOLE_BELOW - 1))
+    uploaded = base(size=WHOLE_BELOW).model_copy(update={"type": BackupType.UPLOADED})
+    assert not can_be_base(uploaded)
