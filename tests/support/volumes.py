@@ -21,7 +21,7 @@ LATER = timedelta(hours=1)
 
 
 class Volumes:
-    """Backups of one folder; those of less than 64 MiB are referred to with `refer_to_every_size`."""
+    """Backups of one folder; small ones are referred to only with `refer_to_every_size`."""
 
     def __init__(self, catalog: Catalog, clock: SettableClock, folder: Path, out: Path) -> None:
         self.catalog = catalog
