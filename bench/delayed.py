@@ -1,6 +1,10 @@
 """A volume on a file system that answers every call late, as EFS does: one thread against many."""
 
+import io
 import os
+import random
+import shutil
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,16 +19,32 @@ from bench.rounds import in_turns, middle
 from bench.sinks import DiscardingSink
 from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.volume.pack import pack
+from lcp_backup.volume.unpack import unpack
 
 FASTER: Final = Line("slow file system, times faster by threads", at_least=8)
-LINES: Final = (FASTER,)
+UNPACKED: Final = Line("slow file system, unpacked, times faster by threads", at_least=8)
+LINES: Final = (FASTER, UNPACKED)
 
 _FILES = 2000
 _SIZE = 20_000
 _IN_A_FOLDER = 40
 _DELAY = 0.002
 _THREADS = 16
-_CALLS = ("open", "stat", "fstat", "readv", "readlink", "close")
+_CALLS = (
+    *("open", "stat", "fstat", "readv", "readlink", "close"),
+    *(
+        "mkdir",
+        "write",
+        "fchmod",
+        "fchown",
+        "chown",
+        "utime",
+        "link",
+        "symlink",
+        "rename",
+        "unlink",
+    ),
+)
 
 
 def slow_file_system(work: Path, rounds: int) -> list[Measured]:
@@ -45,7 +65,24 @@ def slow_file_system(work: Path, rounds: int) -> list[Measured]:
         f" call {_DELAY * 1000:.0f} ms late; {middle('one thread', one)};"
         f" {middle(f'{_THREADS} threads', many)}"
     )
-    return [ratios(FASTER, one, many, detail)]
+    return [ratios(FASTER, one, many, detail), _unpacked(work, rounds)]
+
+
+def _unpacked(work: Path, rounds: int) -> Measured:
+    raw = _archive(_FILES, _IN_A_FOLDER)
+
+    def unpacked(threads: int) -> None:
+        target = work / "unpacked"
+        _unpack(raw, target, threads)
+        shutil.rmtree(target, ignore_errors=True)
+
+    with delayed(_DELAY):
+        one, many = in_turns(rounds, lambda: unpacked(1), lambda: unpacked(_THREADS))
+    detail = (
+        f"{_FILES} files of {_SIZE // 1000} KB; {middle('one thread', one)};"
+        f" {middle(f'{_THREADS} threads', many)}"
+    )
+    return ratios(UNPACKED, one, many, detail)
 
 
 @contextmanager
@@ -113,3 +150,32 @@ def _pack(folder: Path, *, threads: int) -> None:
             threads=threads,
         )
         writer.finish()
+
+
+def _unpack(raw: bytes, folder: Path, threads: int) -> None:
+    chunks = (raw[at : at + (8 << 20)] for at in range(0, len(raw), 8 << 20))
+    unpack(
+        chunks,
+        folder,
+        owner=None,
+        threads=threads,
+        progress=lambda _: None,
+        check=lambda: None,
+    )
+
+
+def _archive(files: int, in_folder: int) -> bytes:
+    """A tar file as `volume.pack` orders it: a folder, then what is in it."""
+    chance = random.Random(files)
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as tar:
+        for number in range(files):
+            parent = f"document_library/20097/{number // in_folder}"
+            if number % in_folder == 0:
+                folder = tarfile.TarInfo(parent)
+                folder.type, folder.mode, folder.mtime = tarfile.DIRTYPE, 0o755, number
+                tar.addfile(folder)
+            member = tarfile.TarInfo(f"{parent}/{number}.bin")
+            member.size, member.mtime = _SIZE, number
+            tar.addfile(member, io.BytesIO(chance.randbytes(_SIZE)))
+    return raw.getvalue()

@@ -13,8 +13,9 @@ from typing import Final
 
 from bench.file_store import FileStore
 from bench.manifests import a_manifest
+from lcp_backup import history
 from lcp_backup.catalog import Catalog
-from lcp_backup.jobs.new_volume import check_sources, store_volume
+from lcp_backup.jobs.new_volume import secure_sources, store_volume
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.model import Manifest
 from lcp_backup.settings import Settings
@@ -49,6 +50,8 @@ class StoredVolumes:
         """Stores what changed since the last, or everything; a minute later than the last one."""
         self._slot += timedelta(minutes=1)
         manifest = a_manifest(self._slot)
+        # (As a backup whose base is too small to be referred to.)
+        history.WHOLE_BELOW = sys.maxsize if whole else 0  # type: ignore[misc]
         volume = store_volume(
             self._catalog,
             manifest.id,
@@ -56,7 +59,6 @@ class StoredVolumes:
             whole=False,
             began=datetime.now(UTC) + _SETTLED,
             shrink_limit=50,
-            whole_below=sys.maxsize if whole else 0,
             threads=_THREADS,
             progress=_NOTHING,
             check=_NOTHING,
@@ -70,7 +72,7 @@ class StoredVolumes:
             }
         )
         assert not manifest.warnings, manifest.warnings
-        check_sources(self._catalog, manifest)
+        secure_sources(self._catalog, manifest)
         self._catalog.backups.publish(manifest)
         self.newest = manifest
         return manifest
@@ -90,6 +92,7 @@ class StoredVolumes:
                 target,
                 paths=paths,
                 owner=None,
+                threads=_THREADS,
                 progress=_NOTHING,
                 check=_NOTHING,
             ) as staged:

@@ -21,7 +21,7 @@ LATER = timedelta(hours=1)
 
 
 class Volumes:
-    """Backups of one folder; small ones are referred to only with `refer_to_every_size`."""
+    """Backups of one folder; `refer_to_every_size` lets small ones be referred to, too."""
 
     def __init__(self, catalog: Catalog, clock: SettableClock, folder: Path, out: Path) -> None:
         self.catalog = catalog

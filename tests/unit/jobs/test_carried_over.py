@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,8 @@ def volumes(
     s3: MemoryS3, clock: SettableClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Volumes:
     refer_to_every_size(monkeypatch)
-    catalog = Catalog(ObjectStore(s3, BUCKET), "acme/prd", clock)
+    client: Any = s3
+    catalog = Catalog(ObjectStore(client, BUCKET), "acme/prd", clock)
     return Volumes(catalog, clock, tmp_path / "data", tmp_path)
 
 
