@@ -131,10 +131,6 @@ def test_the_bounds_hold_and_every_archive_is_decided_once(
 
 
 def test_a_base_is_large_enough_and_was_made_of_the_site() -> None:
-<<<<<<< HEAD
-    assert WHOLE_BELOW == 64 << 20
-=======
->>>>>>> 2d7e5540e9ec9c3dff493253608eebe52cfc3053
     assert can_be_base(base(size=WHOLE_BELOW))
     assert not can_be_base(base(size=WHOLE_BELOW - 1))
     uploaded = base(size=WHOLE_BELOW).model_copy(update={"type": BackupType.UPLOADED})
