@@ -45,11 +45,11 @@ class World:
         self.chance = random.Random(seed)
         self._clock = clock
         self._telemetry = telemetry
-        self._s3 = MemoryS3(clock)
-        client: Any = self._s3
-        self._catalog = Catalog(ObjectStore(client, BUCKET, pause=lambda _: None), "a/p", clock)
-        self._volumes = Volumes(self._catalog, clock, tmp_path / "data", tmp_path)
-        self._library = self._volumes.folder / "document_library"
+        self.s3 = MemoryS3(clock)
+        client: Any = self.s3
+        self.catalog = Catalog(ObjectStore(client, BUCKET, pause=lambda _: None), "a/p", clock)
+        self.volumes = Volumes(self.catalog, clock, tmp_path / "data", tmp_path)
+        self._library = self.volumes.folder / "document_library"
         self._library.mkdir()
         self.expected: dict[str, dict[str, Member]] = {}
         self.log: list[str] = []
@@ -82,22 +82,22 @@ class World:
             nonlocal calls
             calls += 1
             if calls == at and callable(what):
-                self._s3.before = lambda _: None
+                self.s3.before = lambda _: None
                 what()
-                self._s3.before = before
+                self.s3.before = before
             if what == "kill" and calls >= at:
                 raise Killed
 
-        self._s3.before = before
-        expected = snapshot(self._volumes.folder)
+        self.s3.before = before
+        expected = snapshot(self.volumes.folder)
         kind = BackupType.AUTO
         try:
-            manifest = self._volumes.back_up(kind, whole=whole)
+            manifest = self.volumes.back_up(kind, whole=whole)
         except Killed:
-            self._s3.before = lambda _: None
+            self.s3.before = lambda _: None
             self.log.append(f"create killed at {at}")
             # Published or not: if it is there, it has to hold.
-            for made in self._catalog.backups.all():
+            for made in self.catalog.backups.all():
                 self.expected.setdefault(made.id, expected)
         except Conflict as error:
             self.log.append(f"create refused: {error}")
@@ -105,14 +105,14 @@ class World:
             self.log.append(f"create {manifest.id} whole={whole} {what} at {at}")
             self.expected[manifest.id] = expected
         finally:
-            self._s3.before = lambda _: None
+            self.s3.before = lambda _: None
 
     def upload(self) -> None:
         """A backup that somebody uploaded."""
-        if self._s3.before.__name__ != "<lambda>":
+        if self.s3.before.__name__ != "<lambda>":
             return
-        saved = snapshot(self._volumes.folder)
-        manifest = self._volumes.back_up(BackupType.UPLOADED)
+        saved = snapshot(self.volumes.folder)
+        manifest = self.volumes.back_up(BackupType.UPLOADED)
         self.log.append(f"upload {manifest.id}")
         self.expected[manifest.id] = saved
 
@@ -121,7 +121,7 @@ class World:
         if self.expected:
             backup_id = self.chance.choice(sorted(self.expected))
             self.log.append(f"delete {backup_id}")
-            delete_backup(self._catalog, self._catalog.backups.get(backup_id))
+            delete_backup(self.catalog, self.catalog.backups.get(backup_id))
             del self.expected[backup_id]
 
     def delete_newest(self) -> None:
@@ -129,13 +129,13 @@ class World:
         if self.expected:
             backup_id = max(self.expected)
             self.log.append(f"delete newest {backup_id}")
-            delete_backup(self._catalog, self._catalog.backups.get(backup_id))
+            delete_backup(self.catalog, self.catalog.backups.get(backup_id))
             del self.expected[backup_id]
 
     def clean_up(self) -> None:
         """The daily cleanup."""
         timing = RunTiming(heartbeat=timedelta(hours=1))
-        result = clean_up(RETENTION, self._catalog, self._telemetry, timing, dry_run=False)
+        result = clean_up(RETENTION, self.catalog, self._telemetry, timing, dry_run=False)
         self.log.append(f"cleanup: expired {result.expired}, gone {result.retired}")
         for backup_id in result.expired:
             self.expected.pop(backup_id, None)
@@ -146,10 +146,10 @@ class World:
 
     def check(self) -> None:
         """Every backup that is published gives back what the folder was."""
-        published = sorted(manifest.id for manifest in self._catalog.backups.all())
+        published = sorted(manifest.id for manifest in self.catalog.backups.all())
         assert published == sorted(self.expected), self.log
         for backup_id in published:
-            restored = self._volumes.restore(backup_id)
+            restored = self.volumes.restore(backup_id)
             assert snapshot(restored) == self.expected[backup_id], (backup_id, self.log)
             shutil.rmtree(restored)
 
@@ -159,10 +159,10 @@ class World:
             self._clock.pass_by(timedelta(days=2))
             self.clean_up()
         self.check()
-        newest = self._catalog.backups.latest()
+        newest = self.catalog.backups.latest()
         needed = {newest.id, *(source.backup_id for source in newest.sources)}
-        assert {it.backup_id for it in self._catalog.backups.leftovers()} <= needed, self.log
-        assert set(self._catalog.backups.ids()) <= needed, self.log
+        assert {it.backup_id for it in self.catalog.backups.leftovers()} <= needed, self.log
+        assert set(self.catalog.backups.ids()) <= needed, self.log
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -196,3 +196,27 @@ def test_every_published_backup_restores_at_every_moment(
         world.create()
     if world.expected:
         world.settled()
+
+
+def test_a_base_that_is_deleted_and_cleaned_up_meanwhile_does_not_cost_the_backup(
+    clock: SettableClock, telemetry: Telemetry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refer_to_every_size(monkeypatch)
+    world = World(0, clock, telemetry, tmp_path)
+    first = world.volumes.back_up()
+    done = False
+
+    def before(operation: str) -> None:
+        nonlocal done
+        if not done and operation == "put_object":  # the new archive: everything was compared
+            done = True
+            delete_backup(world.catalog, first)
+            world.clean_up()
+            clock.pass_by(timedelta(minutes=14))
+            world.clean_up()
+
+    world.s3.before = before
+    second = world.volumes.back_up()
+    assert done
+    assert [source.backup_id for source in second.sources] == [first.id]
+    assert snapshot(world.volumes.restore(second.id)) == snapshot(world.volumes.folder)
