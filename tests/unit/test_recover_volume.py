@@ -17,7 +17,7 @@ from tests.support.backups import BUCKET
 from tests.support.by_hand import by_hand
 from tests.support.clock import SettableClock
 from tests.support.trees import odd_tree, snapshot
-from tests.support.volumes import Volumes
+from tests.support.volumes import Volumes, refer_to_every_size
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -26,7 +26,10 @@ LARGE = 2 * SEGMENT_SIZE + 12_345
 
 
 @pytest.fixture
-def volumes(catalog: Catalog, clock: SettableClock, tmp_path: Path) -> Volumes:
+def volumes(
+    catalog: Catalog, clock: SettableClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Volumes:
+    refer_to_every_size(monkeypatch)
     return Volumes(catalog, clock, tmp_path / "data", tmp_path)
 
 
