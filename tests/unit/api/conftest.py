@@ -29,6 +29,7 @@ SETTINGS = Settings.from_env(
         "LCP_CREATE_FUNCTION": "create-function",
         "LCP_RESTORE_FUNCTION": "restore-function",
         "LCP_UPLOAD_FUNCTION": "upload-function",
+        "LCP_ASSEMBLE_FUNCTION": "assemble-function",
     }
 )
 
@@ -167,7 +168,7 @@ def backend(
         users=Names(),
         start=lambda name, event: started.append((name, event)),
         log=Logger(service=f"api-{id(lines)}", stream=lines, level="INFO"),  # type: ignore[arg-type]
-        form_wait=timedelta(0),
+        longest_wait=timedelta(0),
     )
 
 
