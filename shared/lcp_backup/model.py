@@ -309,7 +309,7 @@ class Run(Document):
     backup_id: str | None = None
     backup_run_id: str | None = None
     """Of a restore or download: the run that made the backup. Once a backup is deleted, another may
-    get its id, and this tells the two apart. None in early records, and where it is not known yet."""
+    get its id, and this tells the two apart. None in early records, and while it is not known."""
     started_at: AwareDatetime
     updated_at: AwareDatetime
     finished_at: AwareDatetime | None = None

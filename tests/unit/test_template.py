@@ -14,7 +14,7 @@ import pytest
 from cfnlint.decode.cfn_yaml import load
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
-ROLES = ("Api", "Cleanup", "Create", "Restore", "Schedules", "Upload", "Watch")
+ROLES = ("Api", "Assemble", "Cleanup", "Create", "Restore", "Schedules", "Upload", "Watch")
 OWN = "${Bucket.Arn}/${Prefix}/"
 SECRETS = {
     "MasterUserPassword": {"Create", "Restore"},
@@ -104,8 +104,11 @@ BACKUP = "backups/acme-prd-202611230015/"
         ("s3:DeleteObject", f"{BACKUP}database.tgz", {"Api", "Cleanup", "Create"}),
         ("s3:PutObject", f"{BACKUP}manifest.json", {"Create", "Upload"}),
         ("s3:PutObject", f"{BACKUP}database.tgz", {"Create", "Upload"}),
-        ("s3:GetObject", f"{BACKUP}volume.tgz", {"Api", "Create", "Restore"}),
-        ("s3:GetObject", f"{BACKUP}volume.index", {"Create", "Restore"}),
+        ("s3:GetObject", f"{BACKUP}volume.tgz", {"Api", "Assemble", "Create", "Restore"}),
+        ("s3:GetObject", f"{BACKUP}volume.index", {"Assemble", "Create", "Restore"}),
+        ("s3:GetObject", "downloads/d.tgz", {"Api", "Assemble"}),
+        ("s3:PutObject", "downloads/d.tgz", {"Assemble"}),
+        ("s3:DeleteObject", "downloads/d.tgz", {"Cleanup"}),
         ("s3:PutObject", "lease.json", {"Create", "Restore", "Upload"}),
         ("s3:DeleteObject", "lease.json", set()),
         ("s3:PutObject", "restore-paused.json", {"Api", "Restore"}),
@@ -119,6 +122,11 @@ BACKUP = "backups/acme-prd-202611230015/"
             "s3:PutObject",
             "runs/20261123T001500-restore-0a1b2c3d.json",
             {"Api", "Cleanup", "Restore"},
+        ),
+        (
+            "s3:PutObject",
+            "runs/20261123T001500-download-0a1b2c3d.json",
+            {"Api", "Assemble", "Cleanup"},
         ),
         ("s3:DeleteObject", "runs/20261123T001500-upload-0a1b2c3d.json", {"Cleanup"}),
     ],
@@ -216,7 +224,15 @@ def test_the_limit_of_a_shrinking_volume_reaches_create_and_is_checked_at_deploy
 
 @pytest.mark.parametrize(
     ("function", "retries"),
-    [("Restore", 0), ("Schedules", 0), ("Watch", 0), ("Create", 2), ("Upload", 2), ("Cleanup", 2)],
+    [
+        ("Restore", 0),
+        ("Assemble", 0),
+        ("Schedules", 0),
+        ("Watch", 0),
+        ("Create", 2),
+        ("Upload", 2),
+        ("Cleanup", 2),
+    ],
 )
 def test_lambda_repeats_only_what_harms_nobody_who_was_told_that_it_failed(
     template: dict[str, Any], function: str, retries: int
