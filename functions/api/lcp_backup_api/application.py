@@ -54,8 +54,8 @@ def without_backend() -> FastAPI:
         runs.router,
         restores.router,
         uploads.router,
-        downloads.router,
         backups.router,
+        downloads.router,
     ):
         app.include_router(router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way
