@@ -400,6 +400,16 @@ def test_a_backup_that_lacks_something_is_an_alarm_until_one_lacks_nothing(
     assert alarm["Dimensions"] == overdue["Dimensions"]
 
 
+def test_who_waits_for_a_download_does_not_alarm_anybody(template: dict[str, Any]) -> None:
+    (counted,) = template["Resources"]["DownloadsNotReady"]["Properties"]["MetricTransformations"]
+    _, on_aws, _ = template["Resources"]["ApiFailingAlarm"]["Properties"]["Metrics"]["Fn::If"]
+    by_id = {metric["Id"]: metric for metric in on_aws}
+    waiting = by_id["waiting"]["MetricStat"]["Metric"]
+    assert waiting["MetricName"] == counted["MetricName"]
+    assert waiting["Namespace"] == counted["MetricNamespace"]
+    assert by_id["failing"]["Expression"] == "answered - FILL(waiting, 0)"
+
+
 def test_every_alarm_tells_the_topic_is_on_the_dashboard_and_in_the_runbook(
     template: dict[str, Any],
 ) -> None:
