@@ -42,9 +42,9 @@ check: ## Lint, types, template checks
 	python -m local.validate
 	.local/checkov-env/bin/checkov --config-file .checkov.yaml
 
-bench: ## Measure against what a user would pick instead; writes .local/bench.json
-	@sh local/setup.sh mydumper
-	@PYTHONPATH=shared:. .venv/bin/python -m bench
+bench: ## Measure against what a user would pick instead; ROUNDS=5 for more rounds than 3
+	@sh local/setup.sh mydumper restic
+	@PYTHONPATH=shared:. .venv/bin/python -m bench $(if $(ROUNDS),--rounds $(ROUNDS))
 
 # SAM's cache does not know for which processor something was built.
 build: setup ## sam build; with ARCHITECTURE=arm64 or x86_64, for that processor

@@ -15,7 +15,8 @@ from typing import Final
 from pydantic import SecretStr
 
 from bench.liferay import SMALL_TABLE, dump_of
-from bench.rows import Row, at_least, at_most, rivals
+from bench.lines import Line, Measured, once, ratios
+from bench.rounds import in_turns, middle, need
 from bench.sinks import DiscardingSink, FileSink, FileSource
 from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import read_segments
@@ -29,6 +30,16 @@ from lcp_backup.database.sections import SectionCutter
 from lcp_backup.database.staged_schema import IndexedDump, Scope, StreamedDump
 from lcp_backup.settings import program_folders
 from local import mariadb
+
+DUMP: Final = Line("database archive, times as long as mariadb-dump > /dev/null", at_most=1.5)
+DUMP_PIGZ: Final = Line("database archive, times faster than mariadb-dump | pigz -6", at_least=2.5)
+DUMP_MYDUMPER: Final = Line("database archive, times faster than mydumper -t2 -c", at_least=2.5)
+ARCHIVE_LINES: Final = (DUMP, DUMP_PIGZ, DUMP_MYDUMPER)
+
+LOAD_CLIENT: Final = Line("database restore, times faster than gunzip | mariadb", at_least=3)
+LOAD_MYLOADER: Final = Line("database restore, times faster than myloader -t2", at_least=2)
+LOAD_TABLE: Final = Line("restore of one table of 20, percent of the archive read", at_most=10)
+RESTORE_LINES: Final = (LOAD_CLIENT, LOAD_MYLOADER, LOAD_TABLE)
 
 SIZE: Final = 1_000_000_000
 _NAME: Final = "lportal"
@@ -74,9 +85,9 @@ def fill(endpoint: DatabaseEndpoint, size: int) -> None:
     ).swap()
 
 
-def database_archive(work: Path) -> list[Row]:
+def database_archive(work: Path, rounds: int) -> list[Measured]:
     """Seconds to dump a gigabyte of SQL into an archive that is thrown away."""
-    _need("mydumper", "myloader", "pigz")
+    need("mydumper", "pigz")
     with server_in_memory() as endpoint:
         fill(endpoint, SIZE)
         tool = _Tools(work, endpoint)
@@ -85,64 +96,39 @@ def database_archive(work: Path) -> list[Row]:
         def ours() -> WrittenArchive:
             return archive(endpoint, DiscardingSink(), DiscardingSink())
 
-        alone, program = rivals(ours, tool.discarded_dump)
-        beside_pigz, pigz = rivals(ours, tool.piped_dump)
-        beside_mydumper, mydumper = rivals(ours, tool.mydumper)
-        return [
-            at_most(
-                "database archive, times mariadb-dump > /dev/null",
-                alone / program,
-                1.5,
-                f"{alone:.1f} s; the dump program alone: {program:.1f} s",
-            ),
-            at_least(
-                "database archive, times faster than mariadb-dump | pigz -6",
-                pigz / beside_pigz,
-                2.5,
-                f"{beside_pigz:.1f} s; mariadb-dump | pigz -6: {pigz:.1f} s",
-            ),
-            at_least(
-                "database archive, times faster than mydumper -t2 -c",
-                mydumper / beside_mydumper,
-                2.5,
-                f"{beside_mydumper:.1f} s; mydumper -t2 -c: {mydumper:.1f} s",
-            ),
-        ]
+        own, alone, piped, mydumper = in_turns(
+            rounds, ours, tool.discarded_dump, tool.piped_dump, tool.mydumper
+        )
+    mine = middle("ours", own)
+    return [
+        ratios(DUMP, own, alone, f"{mine}; {middle('the dump program alone', alone)}"),
+        ratios(DUMP_PIGZ, piped, own, f"{mine}; {middle('mariadb-dump | pigz', piped)}"),
+        ratios(DUMP_MYDUMPER, mydumper, own, f"{mine}; {middle('mydumper', mydumper)}"),
+    ]
 
 
-def database_restore(work: Path) -> list[Row]:
+def database_restore(work: Path, rounds: int) -> list[Measured]:
     """Seconds to bring a gigabyte of SQL with its secondary indexes back, and one table of it."""
-    _need("mydumper", "myloader", "pigz")
+    need("mydumper", "myloader", "pigz")
     with server_in_memory() as endpoint:
         fill(endpoint, SIZE)
         tool = _Tools(work, endpoint)
         stored = Stored(work, endpoint)
         tool.compressed_dump()
         tool.mydumper()
-        beside_client, client = rivals(stored.restore, tool.client)
-        beside_myloader, myloader = rivals(stored.restore, tool.myloader)
+        own, client, myloader = in_turns(rounds, stored.restore, tool.client, tool.myloader)
         size, read = stored.archive.size, stored.restore_small_table()
         share = stored.share_of_small_table()
-        return [
-            at_least(
-                "database restore, times faster than gunzip | mariadb",
-                client / beside_client,
-                3,
-                f"{beside_client:.1f} s; gunzip | mariadb: {client:.1f} s",
-            ),
-            at_least(
-                "database restore, times faster than myloader -t2",
-                myloader / beside_myloader,
-                2,
-                f"{beside_myloader:.1f} s; myloader -t2: {myloader:.1f} s",
-            ),
-            at_most(
-                "restore of one table of 20, percent of the archive read",
-                100 * read / size,
-                10,
-                f"{read / 1e6:.1f} of {size / 1e6:.0f} MB; the table is {share:.1f} % of it",
-            ),
-        ]
+    mine = middle("ours", own)
+    return [
+        ratios(LOAD_CLIENT, client, own, f"{mine}; {middle('gunzip | mariadb', client)}"),
+        ratios(LOAD_MYLOADER, myloader, own, f"{mine}; {middle('myloader', myloader)}"),
+        once(
+            LOAD_TABLE,
+            100 * read / size,
+            f"{read / 1e6:.1f} of {size / 1e6:.0f} MB; the table is {share:.1f} % of it",
+        ),
+    ]
 
 
 def archive(endpoint: DatabaseEndpoint, sink: ByteSink, index_sink: ByteSink) -> WrittenArchive:
@@ -275,9 +261,3 @@ class _Tools:
         )
         if done.returncode:
             raise SystemExit(f"{command.split(maxsplit=1)[0]}: {done.stderr.decode()[-500:]}")
-
-
-def _need(*programs: str) -> None:
-    missing = [name for name in programs if shutil.which(name) is None]
-    if missing:
-        raise SystemExit(f"install these first: {' '.join(missing)}")

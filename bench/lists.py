@@ -2,9 +2,10 @@
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -14,70 +15,55 @@ from xml.sax.saxutils import escape
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
-from bench.rows import ROUNDS, Row, at_most, seconds
+from bench.lines import Line, Measured
+from bench.manifests import a_manifest
+from bench.rounds import in_turns
 from lcp_backup.aws import clients
 from lcp_backup.aws.s3 import LISTED_AT_ONCE, ObjectStore
 from lcp_backup.catalog import Catalog
-from lcp_backup.model import (
-    Archive,
-    BackupId,
-    BackupType,
-    DatabaseFacts,
-    Manifest,
-    Run,
-    RunKind,
-    RunState,
-    VolumeFacts,
-)
+from lcp_backup.model import Run, RunKind, RunState
+
+_MAKERS: Final = (RunKind.CREATE, RunKind.UPLOAD)
+_ANY: Final = tuple(RunState)
+_PAGES: Final[Mapping[Line, tuple[bool, Collection[RunKind], Collection[RunState]]]] = {
+    Line(f"a page of 100, seconds: {name}", at_most=1): asked
+    for name, asked in {
+        "backups": (True, (), _ANY),
+        "runs": (False, tuple(RunKind), _ANY),
+        "runs of a kind that is rare": (False, (RunKind.RESTORE,), _ANY),
+        "runs that failed": (False, tuple(RunKind), (RunState.FAILED,)),
+        "runs that are queued: none": (False, tuple(RunKind), (RunState.QUEUED,)),
+        "backups that failed": (False, _MAKERS, (RunState.FAILED,)),
+        "backups, made or failed": (True, _MAKERS, (RunState.FAILED,)),
+    }.items()
+}
+"""Whether backups are wanted, of which kinds runs are, and in which states."""
+LINES: Final = tuple(_PAGES)
 
 _BACKUPS: Final = 720
 _RUNS: Final = 20_000
 _DELAY: Final = 0.02
 """Seconds that every answer of S3 takes."""
-_MOST_SECONDS: Final = 1
 _NEWEST: Final = datetime(2026, 11, 23, 23, 55, tzinfo=UTC)
 
 
-def pages(_work: Path) -> list[Row]:
+def pages(_work: Path, rounds: int) -> list[Measured]:
     """Seconds for a page of 100 over the real client, whose requests are answered in this process.
 
     Runs began every six minutes; one in twenty failed.
     """
     catalog = Catalog(_slow_store(dict(_objects())), "acme/prd")
-    makers = (RunKind.CREATE, RunKind.UPLOAD)
-    failed = (RunState.FAILED,)
-    return [
-        _row("backups", catalog, backups=True),
-        _row("runs", catalog, kinds=list(RunKind)),
-        _row("runs of a kind that is rare", catalog, kinds=[RunKind.RESTORE]),
-        _row("runs that failed", catalog, kinds=list(RunKind), states=failed),
-        _row("runs that are queued: none", catalog, kinds=list(RunKind), states=[RunState.QUEUED]),
-        _row("backups that failed", catalog, kinds=makers, states=failed),
-        _row("backups, made or failed", catalog, backups=True, kinds=makers, states=failed),
-    ]
-
-
-def _row(
-    name: str,
-    catalog: Catalog,
-    *,
-    backups: bool = False,
-    kinds: Collection[RunKind] = (),
-    states: Collection[RunState] = tuple(RunState),
-) -> Row:
-    found: list[int] = []
-
-    def page() -> None:
-        read = catalog.page(100, backups=backups, kinds=kinds, states=states)
-        found.append(len(read.records))
-
-    took = sorted(seconds(page) for _ in range(ROUNDS))[ROUNDS // 2]
-    return at_most(f"a page of 100, seconds: {name}", took, _MOST_SECONDS, f"{found[0]} found")
+    found = []
+    for line, (backups, kinds, states) in _PAGES.items():
+        page = partial(catalog.page, 100, backups=backups, kinds=kinds, states=states)
+        (taken,) = in_turns(rounds, page)
+        found.append(Measured(line, taken, f"{len(page().records)} found"))
+    return found
 
 
 def _objects() -> Iterator[tuple[str, bytes]]:
     for number in range(_BACKUPS):
-        manifest = _manifest(_NEWEST - timedelta(hours=number))
+        manifest = a_manifest(_NEWEST - timedelta(hours=number))
         key = f"acme/prd/backups/{manifest.id}/manifest.json"
         yield key, manifest.model_dump_json(indent=1).encode()
     for number in range(_RUNS):
@@ -92,36 +78,6 @@ def _objects() -> Iterator[tuple[str, bytes]]:
             finished_at=began,
         )
         yield f"acme/prd/runs/{run.id}.json", run.model_dump_json(indent=1).encode()
-
-
-def _manifest(slot: datetime) -> Manifest:
-    archive = Archive(
-        name="database.tgz",
-        size=1,
-        raw_size=1,
-        sha256="0" * 64,
-        segments=1,
-        index_name="database.index",
-        index_size=1,
-        index_sha256="0" * 64,
-    )
-    return Manifest(
-        id=str(BackupId.of("acme", "prd", slot)),
-        type=BackupType.AUTO,
-        project="acme",
-        environment="prd",
-        slot=slot,
-        run_id="20261123T001500-create-0a1b2c3d",
-        started_at=slot,
-        published_at=slot,
-        service_version="0",
-        database=archive,
-        volume=archive,
-        database_facts=DatabaseFacts(
-            name="lportal", flavour="mysql", server_version="9", client_version="9", tables=1
-        ),
-        volume_facts=VolumeFacts(files=1, folders=0, links=0, bytes=1),
-    )
 
 
 def _slow_store(objects: dict[str, bytes]) -> ObjectStore:

@@ -3,30 +3,72 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from bench.database import fill, server
-from bench.folder import make_folder
-from bench.rows import Row, at_most
+from bench.folder import make_documents, make_folder, remove
+from bench.lines import Line, Measured, once
 from lcp_backup.database.endpoint import DatabaseEndpoint, connect
 from local import site
 
+_FUNCTIONS: Final = ("create", "restore")
+_WITH_INCREMENT: Final = ("create", "increment", "restore")
 _FOLDERS: Final = ((1000, 200_000_000), (10_000, 2_000_000_000))
 """Files and their bytes: the small folder and the large one."""
+_FILES: Final = ((10_000, 20_000), (1_000_000, 1000))
+"""How many, and the bytes of each. (A small volume would be stored whole, so no increment.)"""
 _DATABASES: Final = (300_000_000, 3_000_000_000)
 """Bytes of SQL."""
-_FUNCTIONS: Final = ("create", "restore")
-_MOST_MEGABYTES = 400
-_MOST_GROWTH = 1.2
 
 
-def peak_memory(work: Path) -> list[Row]:
+class _Kind(NamedTuple):
+    """One way for a site to grow, while everything else of it stays small."""
+
+    growth: Mapping[str, Line]
+    """Of each function: the large site's peak to the small one's."""
+    peak: Mapping[str, Line]
+    """Of each function: the larger of both, in MB."""
+
+    @classmethod
+    def of(cls, sizes: str, functions: Sequence[str]) -> "_Kind":
+        return cls(
+            {it: Line(f"{it}, growth of peak memory, {sizes}", at_most=1.2) for it in functions},
+            {it: Line(f"{it}, peak memory in MB, {sizes}", at_most=400) for it in functions},
+        )
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """In the order of `judged`."""
+        return tuple(line for it in self.growth for line in (self.growth[it], self.peak[it]))
+
+    def judged(self, small: Mapping[str, int], large: Mapping[str, int]) -> list[Measured]:
+        """Each function's peaks, in MB."""
+        found = []
+        for it in self.growth:
+            detail = f"{small[it]} MB and {large[it]} MB"
+            found += [
+                once(self.growth[it], large[it] / small[it], detail),
+                once(self.peak[it], max(small[it], large[it]), detail),
+            ]
+        return found
+
+
+_BYTES_GROW: Final = _Kind.of("0.2 and 2 GB of files", _FUNCTIONS)
+_FILES_GROW: Final = _Kind.of("10,000 and 1,000,000 files", _WITH_INCREMENT)
+_SQL_GROWS: Final = _Kind.of("0.3 and 3 GB of SQL", _FUNCTIONS)
+LINES: Final = (*_BYTES_GROW.lines, *_FILES_GROW.lines, *_SQL_GROWS.lines)
+
+
+def peak_memory(work: Path, _rounds: int) -> list[Measured]:
     """Megabytes of a fresh process that runs the handler, by the folder's and the database's size.
 
     A real MariaDB, the functions' own code, and S3's protocol over HTTP. While the one grows
-    the other stays small.
+    the other stays small. An increment is a create whose base is the whole folder, of which a
+    hundredth was changed. No round is taken twice: memory does not depend on how busy the machine
+    is.
     """
     objects = work / "objects"
     objects.mkdir()
@@ -38,56 +80,62 @@ def peak_memory(work: Path) -> list[Row]:
             at = f"http://127.0.0.1:{s3.stdout.readline().strip()}"
             with server(work) as endpoint:
                 env = _environment(at, endpoint)
+                with connect(endpoint, database=None) as connection:
+                    site.fill_database(connection, endpoint.name)
                 return [
-                    *_rows(
-                        "folder", [size for _, size in _FOLDERS], _by_folder(work, endpoint, env)
-                    ),
-                    *_rows("SQL", _DATABASES, _by_database(work, endpoint, env)),
+                    *_BYTES_GROW.judged(*_by_bytes(work, env)),
+                    *_FILES_GROW.judged(*_by_files(work, env)),
+                    *_SQL_GROWS.judged(*_by_database(work, endpoint, env)),
                 ]
         finally:
             s3.kill()
 
 
-def _rows(what: str, sizes: Sequence[int], peaks: Iterable[list[int]]) -> list[Row]:
-    """Of each function, its peaks by size judged."""
-    rows = []
-    for function, (small, large) in zip(_FUNCTIONS, zip(*peaks, strict=True), strict=True):
-        detail = ", ".join(
-            f"{peak} MB for {size / 1e9:g} GB of {what}"
-            for peak, size in zip((small, large), sizes, strict=True)
-        )
-        rows += [
-            at_most(
-                f"{function}, growth of peak memory by {what}", large / small, _MOST_GROWTH, detail
-            ),
-            at_most(
-                f"{function}, peak memory in MB by {what}",
-                max(small, large),
-                _MOST_MEGABYTES,
-                detail,
-            ),
-        ]
-    return rows
-
-
-def _by_folder(work: Path, endpoint: DatabaseEndpoint, env: dict[str, str]) -> Iterator[list[int]]:
-    with connect(endpoint, database=None) as connection:
-        site.fill_database(connection, endpoint.name)
+def _by_bytes(work: Path, env: dict[str, str]) -> Iterator[dict[str, int]]:
     for files, size in _FOLDERS:
-        folder = work / f"site-{size}" / "data"
-        make_folder(folder, files=files, size=size)
-        yield _peaks(f"folder-{size}", folder, env)
-        subprocess.run(["/bin/rm", "-r", folder.parent], check=True)
+        with _site(work, f"bytes-{size}", env) as probe:
+            make_folder(probe.folder, files=files, size=size)
+            yield {it: probe.peak(it) for it in _FUNCTIONS}
+
+
+def _by_files(work: Path, env: dict[str, str]) -> Iterator[dict[str, int]]:
+    for files, size in _FILES:
+        with _site(work, f"files-{files}", env) as probe:
+            make_documents(probe.folder, range(files), size=size)
+            create = probe.peak("create")
+            make_documents(probe.folder, range(0, files, 100), size=size, version=1)
+            yield {"create": create} | {it: probe.peak(it) for it in ("increment", "restore")}
 
 
 def _by_database(
     work: Path, endpoint: DatabaseEndpoint, env: dict[str, str]
-) -> Iterator[list[int]]:
-    folder = work / "site" / "data"
-    make_folder(folder, files=10, size=1_000_000)
+) -> Iterator[dict[str, int]]:
     for size in _DATABASES:
         fill(endpoint, size)
-        yield _peaks(f"database-{size}", folder, env)
+        with _site(work, f"database-{size}", env) as probe:
+            make_folder(probe.folder, files=10, size=1_000_000)
+            yield {it: probe.peak(it) for it in _FUNCTIONS}
+
+
+class _Probe(NamedTuple):
+    """A site whose functions run in processes of their own."""
+
+    folder: Path
+    env: dict[str, str]
+
+    def peak(self, function: str) -> int:
+        """Megabytes that one function's process took at most."""
+        command = [sys.executable, "-m", "bench.memory_probe", function]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=self.env)
+        return int(done.stdout.splitlines()[-1])
+
+
+@contextmanager
+def _site(work: Path, name: str, env: dict[str, str]) -> Iterator[_Probe]:
+    """A site with a catalog of its own; its folder is not made yet, and is removed at the end."""
+    folder = work / name / "data"
+    yield _Probe(folder, {**env, "LCP_BACKUP_FOLDER": str(folder), "LCP_BACKUP_PREFIX": name})
+    remove(folder.parent)
 
 
 def _environment(s3: str, database: DatabaseEndpoint) -> dict[str, str]:
@@ -105,15 +153,3 @@ def _environment(s3: str, database: DatabaseEndpoint) -> dict[str, str]:
         "LCP_SERVICE_LOG_LEVEL": "CRITICAL",
         "MALLOC_MMAP_THRESHOLD_": "1000000",  # as the template sets it
     }
-
-
-def _peaks(name: str, folder: Path, env: dict[str, str]) -> list[int]:
-    # A prefix of its own, because two creates within a minute are one backup.
-    named = {**env, "LCP_BACKUP_FOLDER": str(folder), "LCP_BACKUP_PREFIX": name}
-    return [_peak(function, named) for function in _FUNCTIONS]
-
-
-def _peak(function: str, env: dict[str, str]) -> int:
-    command = [sys.executable, "-m", "bench.memory_probe", function]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env)
-    return int(done.stdout.splitlines()[-1])

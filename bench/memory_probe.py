@@ -1,6 +1,7 @@
-"""`python -m bench.memory_probe create|restore`: one function's job, then its peak memory in MB."""
+"""`python -m bench.memory_probe <function>`: runs its job, then prints its peak memory in MB."""
 
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lcp_backup.requests import CreateRequest, RestoreRequest
@@ -9,8 +10,9 @@ from lcp_backup.service import deadline, service
 _QUARTER_HOUR = 15 * 60 * 1000
 
 
-def _create() -> None:
-    service().create(CreateRequest.read({}), deadline(_QUARTER_HOUR))
+def _create(*, ago: timedelta) -> None:
+    request = CreateRequest(time=datetime.now(UTC) - ago)
+    service().create(request, deadline(_QUARTER_HOUR))
 
 
 def _restore() -> None:
@@ -26,5 +28,10 @@ def _peak_megabytes() -> int:
 
 
 if __name__ == "__main__":
-    {"create": _create, "restore": _restore}[sys.argv[1]]()
+    {
+        # Two creates within a minute would be one backup.
+        "create": lambda: _create(ago=timedelta(hours=1)),
+        "increment": lambda: _create(ago=timedelta()),
+        "restore": _restore,
+    }[sys.argv[1]]()
     print(_peak_megabytes())

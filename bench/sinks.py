@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import BinaryIO
 
 from lcp_backup.archive.streams import RangeSource
 
@@ -27,7 +28,10 @@ class DiscardingSink:
 
 
 class FileSink:
-    """A ByteSink that writes a file; the held back beginning costs a copy, as it does in S3."""
+    """A ByteSink that writes a file, which is on the disk once it is complete.
+
+    The beginning, when it is held back, costs a copy, as it does in S3.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -41,14 +45,25 @@ class FileSink:
         self.write(source.read(offset, length))
 
     def complete(self, head: bytes = b"") -> None:
-        self._file.close()
-        with self._path.open("wb") as whole, self._rest.open("rb") as rest:
-            whole.write(head)
-            shutil.copyfileobj(rest, whole)
-        self._rest.unlink()
+        if head:
+            self._file.close()
+            with self._path.open("wb") as whole, self._rest.open("rb") as rest:
+                whole.write(head)
+                shutil.copyfileobj(rest, whole)
+                _settle(whole)
+            self._rest.unlink()
+        else:
+            _settle(self._file)
+            self._file.close()
+            self._rest.rename(self._path)
 
     def abort(self) -> None:
         self._file.close()
+
+
+def _settle(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 class FileSource:

@@ -17,7 +17,7 @@ _LONGEST = 300
 
 @dataclass(frozen=True)
 class Answer:
-    """What curl got; of several answers (`--location`) the last."""
+    """What a caller of the API got; of several answers (`--location`) the last."""
 
     status: int
     headers: dict[str, str]

@@ -1,6 +1,7 @@
 """A private MariaDB server: own data folder, own port, own users; never one that already runs."""
 
 import getpass
+import os
 import secrets
 import shutil
 import subprocess
@@ -24,49 +25,57 @@ RDS_RIGHTS = (
 )
 
 
-def start(state: Path, password: str, options: Sequence[str] = ()) -> int:
-    """Makes and starts a server below `state` with one user of RDS's rights; answers its port.
-
-    `options` are further ones of the server's.
-    """
-    data = state / "mariadb"
-    port = processes.free_port()
-    user = getpass.getuser()
+def make(data: Path) -> None:
+    """Makes the data folder of a server whose `root` has no password."""
     subprocess.run(
         [
             "mariadb-install-db",
             "--no-defaults",
             f"--datadir={data}",
-            f"--user={user}",
+            f"--user={getpass.getuser()}",
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
         ],
         check=True,
         capture_output=True,
     )
-    # A socket's path may have 107 bytes at most, and a project may lie deep.
+
+
+def command(data: Path, port: int, socket: Path, options: Sequence[str] = ()) -> list[str]:
+    """What runs a server on its data folder, at the loopback address alone.
+
+    `options` are further ones of the server's. A socket's path may have 107 bytes at most.
+    """
+    return [
+        shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+        or "mariadbd",
+        "--no-defaults",
+        f"--datadir={data}",
+        f"--user={getpass.getuser()}",
+        f"--port={port}",
+        "--bind-address=127.0.0.1",
+        f"--socket={socket}",
+        "--max-allowed-packet=1G",
+        # A toy's data need not survive a power cut.
+        "--innodb-flush-log-at-trx-commit=0",
+        "--skip-log-bin",
+        *options,
+    ]
+
+
+def start(state: Path, password: str, options: Sequence[str] = ()) -> int:
+    """Makes and starts a server below `state` with one user of RDS's rights; answers its port.
+
+    `options` are further ones of the server's.
+    """
+    data = state / "mariadb"
+    make(data)
+    port = processes.free_port()
+    # A project may lie deep.
     sockets = Path(tempfile.mkdtemp(prefix="lcp-"))
     (state / "mariadb.socket").write_text(str(sockets))
-    processes.start(
-        NAME,
-        [
-            shutil.which("mariadbd", path="/usr/sbin:/usr/local/sbin:/usr/bin") or "mariadbd",
-            "--no-defaults",
-            f"--datadir={data}",
-            f"--user={user}",
-            f"--port={port}",
-            "--bind-address=127.0.0.1",
-            f"--socket={sockets / 'sock'}",
-            "--max-allowed-packet=1G",
-            "--event-scheduler=OFF",
-            "--innodb-buffer-pool-size=256M",
-            # A toy's data need not survive a power cut.
-            "--innodb-flush-log-at-trx-commit=0",
-            "--skip-log-bin",
-            *options,
-        ],
-        state,
-    )
+    own = ("--event-scheduler=OFF", "--innodb-buffer-pool-size=256M")
+    processes.start(NAME, command(data, port, sockets / "sock", (*own, *options)), state)
     root_password = secrets.token_hex(16)
     with _wait_for(port, state) as connection, connection.cursor() as cursor:
         cursor.execute(f"CREATE USER '{MASTER_USER}'@'%%' IDENTIFIED BY %s", (password,))

@@ -10,6 +10,9 @@ import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] # no types
 
+# What they compare is told when it fails, as in a test.
+pytest.register_assert_rewrite("tests.support")
+
 # No test asserts on time: a busy machine would fail it.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")

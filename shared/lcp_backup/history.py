@@ -16,9 +16,9 @@ WHOLE_BELOW: Final = 64 << 20
 """Bytes of all files of a volume; a smaller one is always stored whole."""
 
 
-def can_be_base(manifest: Manifest, whole_below: int = WHOLE_BELOW) -> bool:
+def can_be_base(manifest: Manifest) -> bool:
     """Whether a new backup may refer to this one's archives, and those that it reads."""
-    return manifest.type is not BackupType.UPLOADED and manifest.volume_facts.bytes >= whole_below
+    return manifest.type is not BackupType.UPLOADED and manifest.volume_facts.bytes >= WHOLE_BELOW
 
 
 class Found(NamedTuple):

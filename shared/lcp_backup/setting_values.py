@@ -15,6 +15,8 @@ from lcp_backup.errors import InvalidCron
 MASTER_TOKEN_LENGTH = 32
 """Characters that a master token has at least: it is one secret that makes an admin, for good."""
 MAX_CONNECTIONS = 16
+MAX_THREADS = 64
+"""Each may hold a folder and a file open, and a Lambda function may open 1,024."""
 MAX_RETENTION_DAYS = 30
 """The original service: "The maximum retention period is 30 days, even if you set this to a longer
 period"."""
@@ -85,9 +87,17 @@ def flag(value: object) -> bool:
 
 
 def connections(value: object) -> int:
+    return _one_to(MAX_CONNECTIONS, value)
+
+
+def threads(value: object) -> int:
+    return _one_to(MAX_THREADS, value)
+
+
+def _one_to(most: int, value: object) -> int:
     text = str(value).strip()
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_CONNECTIONS:
-        raise ValueError(f"a whole number from 1 to {MAX_CONNECTIONS} is allowed")
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
+        raise ValueError(f"a whole number from 1 to {most} is allowed")
     return int(text)
 
 

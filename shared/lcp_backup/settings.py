@@ -66,6 +66,10 @@ class Settings(BaseModel):
     backup_volume_mode: Annotated[VolumeMode, BeforeValidator(values.volume_mode)] = Field(
         VolumeMode.INCREMENTAL, alias="LCP_BACKUP_VOLUME_MODE"
     )
+    backup_volume_threads: Annotated[int, BeforeValidator(values.threads)] = Field(
+        16, alias="LCP_BACKUP_VOLUME_THREADS"
+    )
+    """How many calls to a slow file system are made side by side, 1 to 64."""
     file_system_mount_path: Annotated[str | None, BeforeValidator(values.folder)] = Field(
         None, alias="LCP_FILE_SYSTEM_MOUNT_PATH"
     )

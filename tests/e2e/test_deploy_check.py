@@ -11,7 +11,7 @@ import pytest
 from local import emulator
 from local.deploy_check import MARK
 from local.stack import PROJECT
-from tests.e2e.conftest import Deployed
+from tests.support.deployed import Deployed
 
 
 class Account:

@@ -4,44 +4,15 @@ import os
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from local import site
 from local.stack import DeploymentFailed, FunctionError
-from tests.e2e.conftest import NEVER, Deployed
-
-
-def scheduled(time_: str) -> dict[str, Any]:
-    """EventBridge's scheduled event."""
-    return {
-        "version": "0",
-        "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
-        "detail-type": "Scheduled Event",
-        "source": "aws.events",
-        "account": "000000000000",
-        "time": time_,
-        "region": "eu-central-1",
-        "resources": [],
-        "detail": {},
-    }
-
-
-def test_one_event_delivered_twice_at_once_is_one_backup(deployed: Deployed) -> None:
-    event = scheduled("2026-11-20T00:15:00Z")
-    with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(lambda _: deployed.stack.invoke("create", event), range(2))
-    assert first["backup_id"] == second["backup_id"] == "acme-dev-202611200015"
-    assert sorted([first["created"], second["created"]]) == [False, True]
-    again = deployed.stack.invoke("create", event)
-    assert (again["created"], again["run_id"]) == (False, first["run_id"])
-    mine = [m for m in deployed.manifests() if m["id"] == "acme-dev-202611200015"]
-    assert [m["type"] for m in mine] == ["Auto"]
+from tests.support.deployed import NEVER, Deployed
 
 
 def test_the_archives_open_with_gnu_tar_and_load_with_the_stock_client(
@@ -120,7 +91,7 @@ def test_what_is_wrong_reaches_the_caller_by_name(deployed: Deployed) -> None:
         deployed.stack.invoke("restore", {})
 
 
-def test_a_rule_made_from_the_cron_variable_fires_and_a_backup_appears(
+def test_schedules_become_rules_that_fire_and_one_of_restores_takes_the_place_of_creates(
     deployed: Deployed,
 ) -> None:
     known = {m["id"] for m in deployed.manifests()}
@@ -134,8 +105,39 @@ def test_a_rule_made_from_the_cron_variable_fires_and_a_backup_appears(
             time.sleep(1)
         assert new[0]["type"] == "Auto"
         assert new[0]["warnings"] == []
+        deployed.change(
+            {
+                **base,
+                "LCP_BACKUP_RESTORE_SCHEDULE": "0 0 1 1 *",
+                "LCP_BACKUP_RESTORE_SOURCE_BUCKET": "production",
+                "LCP_ENVIRONMENT_TYPE": "production",
+            }
+        )
+        assert kinds_of_rules(deployed) == {"restore", "cleanup", "WatchRule"}
+        shown = deployed.viewer.call("GET", "/backup/schedules").json()
+        assert (shown["create"], shown["restore"]["cron"]) == (None, "0 0 1 1 *")
     finally:
-        deployed.change({**base, "LCP_BACKUP_CREATE_SCHEDULE": NEVER})
+        # A parameter that is left out of an update keeps its value, so the switch is an empty one.
+        deployed.change(
+            {
+                **base,
+                "LCP_BACKUP_RESTORE_SCHEDULE": "",
+                "LCP_BACKUP_RESTORE_SOURCE_BUCKET": "",
+                "LCP_BACKUP_CREATE_SCHEDULE": NEVER,
+            }
+        )
+    assert kinds_of_rules(deployed) == {"create", "cleanup", "WatchRule"}
+
+
+def kinds_of_rules(deployed: Deployed) -> set[str]:
+    return {name.split("-")[-2] for name in deployed.rules()}
+
+
+def what_stays(deployed: Deployed) -> tuple[set[str], set[str]]:
+    """The buckets and user pools of the account, which outlive a stack that is deleted."""
+    buckets = deployed.s3.list_buckets()["Buckets"]
+    pools = deployed.stack.client("cognito-idp").list_user_pools(MaxResults=60)["UserPools"]
+    return {bucket["Name"] for bucket in buckets}, {pool["Id"] for pool in pools}
 
 
 @pytest.mark.parametrize(
@@ -153,38 +155,15 @@ def test_a_rule_made_from_the_cron_variable_fires_and_a_backup_appears(
         ),
     ],
 )
-def test_a_wrong_value_fails_the_deployment_with_a_sentence(
+def test_a_wrong_value_fails_the_first_deployment_with_a_sentence_and_leaves_nothing(
     deployed: Deployed, variable: str, value: str, says: str
 ) -> None:
+    before = what_stays(deployed)
     with pytest.raises(DeploymentFailed, match=says):
         deployed.change({variable: value}, stack_name="wrong")
     assert deployed.rules("wrong") == {}
+    assert what_stays(deployed) == before
     deployed.stack.delete(stack_name="wrong")
-
-
-def test_a_restore_schedule_takes_the_place_of_the_create_schedule(deployed: Deployed) -> None:
-    base = {"LCP_PROJECT_ID": "acme"}
-    deployed.change(
-        {
-            **base,
-            "LCP_BACKUP_RESTORE_SCHEDULE": "0 0 1 1 *",
-            "LCP_BACKUP_RESTORE_SOURCE_BUCKET": "production",
-            "LCP_ENVIRONMENT_TYPE": "production",
-        }
-    )
-    assert {name.split("-")[-2] for name in deployed.rules()} == {"restore", "cleanup", "WatchRule"}
-    shown = deployed.viewer.call("GET", "/backup/schedules").json()
-    assert (shown["create"], shown["restore"]["cron"]) == (None, "0 0 1 1 *")
-    # A parameter that is left out of an update keeps its value, so the switch is an empty one.
-    deployed.change(
-        {
-            **base,
-            "LCP_BACKUP_RESTORE_SCHEDULE": "",
-            "LCP_BACKUP_RESTORE_SOURCE_BUCKET": "",
-            "LCP_BACKUP_CREATE_SCHEDULE": NEVER,
-        }
-    )
-    assert {name.split("-")[-2] for name in deployed.rules()} == {"create", "cleanup", "WatchRule"}
 
 
 def belongings(deployed: Deployed, stack_name: str) -> set[str]:
@@ -227,22 +206,6 @@ def test_a_second_stack_lives_beside_the_first_and_leaves_nothing_when_it_is_del
     deployed.stack.delete(stack_name="second")
     assert belongings(deployed, "second") == set()
     assert (belongings(deployed, "lcp-backup"), deployed.rules()) == (first, rules)
-
-
-def test_a_first_deployment_that_fails_leaves_neither_bucket_nor_user_pool(
-    deployed: Deployed,
-) -> None:
-    def kept() -> tuple[set[str], set[str]]:
-        buckets = deployed.s3.list_buckets()["Buckets"]
-        pools = deployed.stack.client("cognito-idp").list_user_pools(MaxResults=60)["UserPools"]
-        return {bucket["Name"] for bucket in buckets}, {pool["Id"] for pool in pools}
-
-    before = kept()
-    wrong = {"LCP_PROJECT_ID": "other", "LCP_BACKUP_CREATE_SCHEDULE": "never"}
-    with pytest.raises(DeploymentFailed, match="LCP_BACKUP_CREATE_SCHEDULE"):
-        deployed.change(wrong, stack_name="failed")
-    assert kept() == before
-    deployed.stack.delete(stack_name="failed")
 
 
 @pytest.mark.parametrize(

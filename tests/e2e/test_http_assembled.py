@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from local.api import Answer
-from tests.e2e.conftest import Deployed
+from tests.support.deployed import Deployed
 
 LARGE = 70 << 20
 """Bytes; a smaller volume is stored whole by every backup."""

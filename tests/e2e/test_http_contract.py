@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from local.stack import PROJECT
-from tests.e2e.conftest import Deployed
+from tests.support.deployed import Deployed
 
 _CHECKS = (
     "not_a_server_error",

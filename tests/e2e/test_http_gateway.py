@@ -12,7 +12,7 @@ import pytest
 
 from local.api import Answer, Api, curl
 from local.stack import PROJECT
-from tests.e2e.conftest import Deployed
+from tests.support.deployed import Deployed
 from tests.support.gateway import BODY_LIMIT, gateway
 
 type Upload = Callable[[Path], "subprocess.CompletedProcess[str]"]

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from local.api import Answer, curl
 from local.stack import User
-from tests.e2e.conftest import Deployed
+from tests.support.deployed import Deployed
 
 BACKUP = "acme-dev-202611190000"
 RUN = "20261119T000000-create-0123abcd"

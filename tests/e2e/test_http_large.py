@@ -16,7 +16,7 @@ import pytest
 from lcp_backup.uploads import PART_SIZE
 from local.api import curl
 from local.stack import PROJECT
-from tests.e2e.conftest import Deployed
+from tests.support.deployed import Deployed
 
 LARGE = 300 << 20
 """Bytes; many times what travels in one piece."""

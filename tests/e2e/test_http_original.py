@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from local.api import curl
-from tests.e2e.conftest import NEVER, Deployed
+from tests.support.deployed import NEVER, Deployed
 
 # As the original has them, with a backslash at the end of each line that goes on.
 DOWNLOAD_DATABASE = r"""
@@ -108,14 +108,11 @@ def test_the_original_download_by_get_and_by_token_brings_the_same_bytes(
         assert file.read_bytes() == (downloaded / f"{kind}.tgz").read_bytes()
 
 
-@pytest.mark.parametrize("command", [UPLOAD, UPLOAD_BY_TOKEN], ids=["basic", "token"])
-def test_what_was_downloaded_is_uploaded_and_brings_a_destroyed_site_back(
-    deployed: Deployed, downloaded: Path, command: str
-) -> None:
-    before = deployed.fingerprint()
+def upload(command: str, deployed: Deployed, folder: Path) -> str:
+    """Uploads what is in the folder, and answers the backup's id once all is as it has to be."""
     token = deployed.tokens(deployed.stack.users["admin"])["AccessToken"]
-    answer = json.loads(run(command, deployed, downloaded, **{"<USER_TOKEN>": token}))
-    uploaded = answer["backupId"]
+    answer = json.loads(run(command, deployed, folder, **{"<USER_TOKEN>": token}))
+    uploaded: str = answer["backupId"]
     (listed,) = (
         backup
         for backup in deployed.viewer.call("GET", "/backup/list").json()["backups"]
@@ -124,7 +121,18 @@ def test_what_was_downloaded_is_uploaded_and_brings_a_destroyed_site_back(
     assert (listed["type"], listed["status"], listed["warnings"]) == ("Uploaded", "succeeded", 0)
     sent = [key for key in deployed.keys("uploads/") if answer["run_id"] in key]
     assert sent == [], "what was sent is gone once it is a backup"
+    return uploaded
 
+
+def test_what_was_downloaded_is_uploaded_by_token(deployed: Deployed, downloaded: Path) -> None:
+    upload(UPLOAD_BY_TOKEN, deployed, downloaded)
+
+
+def test_what_was_downloaded_is_uploaded_and_brings_a_destroyed_site_back(
+    deployed: Deployed, downloaded: Path
+) -> None:
+    before = deployed.fingerprint()
+    uploaded = upload(UPLOAD, deployed, downloaded)
     deployed.destroy()
     assert before.differences(deployed.fingerprint()) != []
     started = deployed.admin.post(f"/backup/restore/{uploaded}")

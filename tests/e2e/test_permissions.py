@@ -1,8 +1,9 @@
 """What the functions' roles allow, held against what the functions did on the emulator.
 
 The emulator enforces the roles: what they do not allow fails the other tests here. What they allow
-and nobody needs is found here, by what IAM was asked while those tests and this one ran. What a
-function must not be able to do, were it taken over, is tried with its role.
+and nobody needs is found here, by what IAM was asked while those tests and this one ran. (The
+emulator's S3 asks IAM for no key.) What a function must not be able to do, were it taken over, is
+tried with its role.
 """
 
 import json
@@ -22,7 +23,7 @@ from botocore.exceptions import ClientError
 from local import emulator
 from local.api import curl
 from local.emulator import ALLOWED
-from tests.e2e.conftest import Deployed
+from tests.support.deployed import Deployed
 
 FUNCTIONS = ("Api", "Assemble", "Cleanup", "Create", "Restore", "Schedules", "Upload", "Watch")
 
@@ -30,7 +31,7 @@ NOT_SEEN_HERE = {
     ("*", "logs:CreateLogStream", "*"): "Lambda itself writes the logs, by the function's role",
     ("*", "logs:PutLogEvents", "*"): "Lambda itself writes the logs, by the function's role",
     ("*", "sqs:SendMessage", "*"): "Lambda itself sends what was given up, by the function's role",
-    ("*", "rds:DescribeDB*", "*"): "the database here has a host name; see aws/test_aws.py",
+    ("*", "rds:DescribeDB*", "*"): "the database here has a host name; see aws/test_rds.py",
     ("Schedules", "events:Put*", "*-restore-*"): "in disaster recovery; see test_deployed_stack.py",
     ("Cleanup", "s3:GetObject", "*/runs/*"): "of runs an hour old and more; see test_cleanup.py",
     ("Cleanup", "s3:AbortMultipartUpload", "*"): "what is aborted is a day old; test_cleanup.py",
@@ -40,6 +41,7 @@ NOT_SEEN_HERE = {
     ("Watch", "s3:GetObject", "*/runs/*"): "read in disaster recovery; see test_watch.py",
     ("Watch", "s3:GetObject", "*/restore-paused.json"): "read in disaster recovery, as above",
     ("Upload", "s3:AbortMultipartUpload", "*"): "what was refused late; see test_take_in.py",
+    ("Assemble", "s3:ListBucket", "*"): "S3 says 404 only to who may list; this emulator to all",
     ("Assemble", "s3:AbortMultipartUpload", "*"): "what failed half-way; see test_assemble.py",
 }
 """What a role allows (of which function, or of all) and this emulator has no use for, and why."""
@@ -61,29 +63,34 @@ class Permission:
 
 
 class Roles:
-    """The roles of the deployed functions."""
+    """The roles of the functions of a deployed stack."""
 
-    def __init__(self, deployed: Deployed) -> None:
+    def __init__(self, deployed: Deployed, described: dict[str, Any]) -> None:
         self._iam = deployed.stack.client("iam")
         lambda_ = deployed.stack.client("lambda")
         self.names: dict[str, str] = {}
         for function in FUNCTIONS:
-            name = deployed.described["functions"][function.lower()]
+            name = described["functions"][function.lower()]
             arn = lambda_.get_function_configuration(FunctionName=name)["Role"]
             self.names[arn.rpartition("/")[2]] = function
 
     def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Function and statement, of every inline policy."""
+        """Function and statement, of every inline policy and every one that is attached."""
         for role, function in self.names.items():
             for name in self._iam.list_role_policies(RoleName=role)["PolicyNames"]:
                 document = self._iam.get_role_policy(RoleName=role, PolicyName=name)
                 for statement in document["PolicyDocument"]["Statement"]:
                     yield function, statement
+        for function, arn in self.attached():
+            version = self._iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+            document = self._iam.get_policy_version(PolicyArn=arn, VersionId=version)
+            for statement in document["PolicyVersion"]["Document"]["Statement"]:
+                yield function, statement
 
     def attached(self) -> set[tuple[str, str]]:
-        """Function and managed policy."""
+        """Function and ARN of a managed policy."""
         return {
-            (function, policy["PolicyName"])
+            (function, policy["PolicyArn"])
             for role, function in self.names.items()
             for policy in self._iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
         }
@@ -111,7 +118,7 @@ def excuses(known: tuple[str, str, str], permission: Permission) -> bool:
 
 @pytest.fixture(scope="module")
 def roles(deployed: Deployed) -> Roles:
-    return Roles(deployed)
+    return Roles(deployed, deployed.described)
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +208,7 @@ def upload_by_form(deployed: Deployed, backup_id: str) -> str:
         return run_id
 
 
-def test_no_role_has_a_managed_policy_or_a_wildcard(roles: Roles) -> None:
+def test_without_a_key_no_role_has_a_managed_policy_and_none_has_a_wildcard(roles: Roles) -> None:
     assert roles.attached() == set()
     wide = {p for p in roles.permissions() if p.resource == "*" or "*" in p.action}
     assert wide == set()
@@ -230,6 +237,31 @@ def test_what_is_said_to_be_needed_elsewhere_is_allowed(roles: Roles) -> None:
         if not any(excuses(known, permission) for permission in allowed)
     }
     assert stale == set()
+
+
+def test_a_key_is_given_to_the_roles_that_need_it_each_right_by_one_policy(
+    deployed: Deployed,
+) -> None:
+    """That they may use it through S3 only, tests/unit/test_template.py sees."""
+    own = f"arn:aws:kms:{emulator.REGION}:000000000000:key/1234abcd"
+    source = "arn:aws:kms:us-east-1:111122223333:key/5678abcd"
+    keys = {
+        "LCP_PROJECT_ID": "other",
+        "LCP_KMS_KEY_ARN": own,
+        "LCP_BACKUP_RESTORE_SOURCE_BUCKET": "production",
+        "LCP_BACKUP_RESTORE_SOURCE_KMS_KEY_ARN": source,
+    }
+    deployed.change(keys, stack_name="keyed")
+    roles = Roles(deployed, deployed.stack.describe(stack_name="keyed"))
+    allowed = {p for p in roles.permissions() if p.action.startswith("kms:")}
+    readers = set(FUNCTIONS) - {"Schedules"}
+    assert {(p.function, p.action, p.resource) for p in allowed} == {
+        *((function, "kms:Decrypt", own) for function in readers),
+        *((function, "kms:GenerateDataKey", own) for function in readers - {"Watch"}),
+        *((function, "kms:Decrypt", source) for function in ("Restore", "Watch")),
+    }
+    assert len({arn for _, arn in roles.attached()}) == 3
+    deployed.stack.delete(stack_name="keyed")
 
 
 # --- what a function cannot do, whatever runs in it ----------------------------------------------
@@ -322,6 +354,29 @@ def test_the_function_that_reads_what_strangers_wrote_deletes_and_overwrites_no_
     assert deployed.keys("backups/") == before
     manifest = deployed.s3.get_object(**place, Key=published.key("manifest.json"))["Body"].read()
     assert json.loads(manifest)["id"] == published.id
+
+
+def test_a_backup_takes_bytes_of_an_older_one_by_copy_and_still_overwrites_none(
+    acting_as: ClientOf, published: Published
+) -> None:
+    s3 = acting_as("Create", "s3")
+    place = {"Bucket": published.bucket}
+    key = f"{published.prefix}/backups/acme-dev-202611210600/volume.tgz"
+    source = {"Bucket": published.bucket, "Key": published.key("volume.tgz")}
+    for overwrites in (False, True):
+        target = {**place, "Key": published.key("volume.tgz") if overwrites else key}
+        begun = {**target, "UploadId": s3.create_multipart_upload(**target)["UploadId"]}
+        copied = s3.upload_part_copy(**begun, PartNumber=1, CopySource=source)["CopyPartResult"]
+        parts = {"Parts": [{"PartNumber": 1, "ETag": copied["ETag"]}]}
+        with denied():
+            s3.complete_multipart_upload(**begun, MultipartUpload=parts)
+        if overwrites:
+            with pytest.raises(ClientError, match="PreconditionFailed"):
+                s3.complete_multipart_upload(**begun, MultipartUpload=parts, IfNoneMatch="*")
+            s3.abort_multipart_upload(**begun)
+        else:
+            s3.complete_multipart_upload(**begun, MultipartUpload=parts, IfNoneMatch="*")
+    s3.delete_object(**place, Key=key)
 
 
 @pytest.mark.parametrize("function", ["Api", "Create", "Restore", "Cleanup", "Watch", "Upload"])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.e2e.conftest import Deployed
+from tests.support.deployed import Deployed
 
 SMALL, LARGE = 100, (16 << 20) + 3
 

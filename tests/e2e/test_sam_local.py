@@ -29,7 +29,7 @@ from local import emulator
 from local.api import Api, curl
 from local.processes import free_port
 from local.stack import PROJECT
-from tests.e2e.conftest import Deployed
+from tests.support.deployed import Deployed
 
 SAMPLE_ID = json.loads((PROJECT / "events" / "restore-by-id.json").read_text())["backup_id"]
 CONTAINERS_TMP = "/tmp"  # noqa: S108 -- the container's own, where a function may write

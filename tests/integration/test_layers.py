@@ -16,14 +16,13 @@ import pytest
 from lcp_backup.database.dump import start_dump
 from lcp_backup.database.dump_program import find_program
 from lcp_backup.database.endpoint import Flavour, ask_server, connect
-from tests.integration.conftest import DatabaseServer, running_mariadb
 from tests.support.certificates import AUTHORITY, CERTIFICATES, FOREIGN, HOST
+from tests.support.servers import MYSQL_DIR, DatabaseServer, running_server
 
 _PROJECT = Path(__file__).parents[2]
 _SCRIPT = _PROJECT / "layers/mysql_client/client_layer.py"
 _NATIVE = "arm64" if os.uname().machine == "aarch64" else "x86_64"
 _FOREIGN = "x86_64" if _NATIVE == "arm64" else "arm64"
-_MYSQL_DIR = os.environ.get("LCP_TEST_MYSQL_DIR")
 _PASSWORD = "S3cret-of-the-test"
 _HOST = "127.0.0.1"
 _AUTHENTICATION = {
@@ -188,7 +187,8 @@ def test_the_layers_program_verifies_a_server_in_an_empty_root(layer: Path, tmp_
     certificate.mkdir()
     CERTIFICATES["good"].write(certificate)
     root = _empty_root(tmp_path / "root", layer)
-    with running_mariadb(
+    with running_server(
+        Flavour.MARIADB,
         tmp_path,
         f"--bind-address={_HOST},{HOST}",
         f"--ssl-cert={certificate / 'server.pem'}",
@@ -222,14 +222,14 @@ def test_the_service_finds_the_layers_program_and_dumps_with_it(
     assert b"kept in mind" in whole
 
 
-if _MYSQL_DIR:
+if MYSQL_DIR:
 
     def test_a_program_that_needs_a_newer_c_library_brings_it(
         mysql: DatabaseServer, tmp_path: Path
     ) -> None:
         layer, root = tmp_path / "layer", tmp_path / "root"
         root.mkdir()
-        (built,) = client_layer.assemble(Path(_MYSQL_DIR or "", "x"), layer, _NATIVE)
+        (built,) = client_layer.assemble(Path(MYSQL_DIR or "", "x"), layer, _NATIVE)
         assert built == client_layer.Built("mysqldump", brings_c_library=True)
         _check_whole(layer, _NATIVE)
         assert not list((layer / "lib").glob("libc.so*"))

@@ -2,13 +2,8 @@
 
 import fcntl
 import os
-import resource
 import stat
 import struct
-import subprocess
-import tempfile
-import traceback
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -118,43 +113,3 @@ def deep_tree(folder: Path, depth: int, name: str = "d") -> None:
         at = inner
     os.close(os.open("file", os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=at))
     os.close(at)
-
-
-def in_child(
-    work: Callable[[], object], *, descriptors: int | None = None, as_nobody: bool = False
-) -> None:
-    """Does the work in a process of its own, and fails as it does.
-
-    Args:
-        descriptors: so many more than it has it may open.
-        as_nobody: without root's rights, where it has them; then `Path.cwd()` is a folder of its.
-    """
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        try:
-            if descriptors is not None:
-                used = len(list(Path("/proc/self/fd").iterdir()))
-                resource.setrlimit(resource.RLIMIT_NOFILE, (used + descriptors,) * 2)
-            with tempfile.TemporaryDirectory(dir="/tmp") as own:
-                os.chdir(own)
-                if as_nobody and os.geteuid() == 0:
-                    os.chown(own, 65534, 65534)
-                    os.setegid(65534)
-                    os.seteuid(65534)
-                try:
-                    work()
-                finally:
-                    os.seteuid(os.getuid())
-                    subprocess.run(["rm", "-rf", own], check=True)
-                    Path(own).mkdir()
-        except BaseException:  # noqa: BLE001 -- told by the parent
-            os.write(writer, traceback.format_exc().encode()[-60_000:])
-            os._exit(1)
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as told:
-        trace = told.read()
-    status = os.waitpid(child, 0)[1]
-    assert status == 0, trace

@@ -4,21 +4,24 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
+from lcp_backup import history
 from lcp_backup.catalog import Catalog
-from lcp_backup.jobs.new_volume import NewVolume, check_sources, store_volume
+from lcp_backup.jobs.new_volume import NewVolume, secure_sources, store_volume
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.model import BackupId, BackupType, Manifest
 from lcp_backup.volume.live import LiveMembers
 from lcp_backup.volume.selection import selected, unpack_live
-from tests.unit.catalog.test_catalog import a_manifest
-from tests.unit.conftest import SettableClock
+from tests.support.backups import a_manifest
+from tests.support.clock import SettableClock
 
 LATER = timedelta(hours=1)
 """What passes between two backups: files that were there before are then settled."""
 
 
 class Volumes:
-    """Backups of one folder; every one is referred to, however small it is."""
+    """Backups of one folder; `refer_to_every_size` lets small ones be referred to, too."""
 
     def __init__(self, catalog: Catalog, clock: SettableClock, folder: Path, out: Path) -> None:
         self.catalog = catalog
@@ -30,13 +33,11 @@ class Volumes:
         """How long before a backup what lies there was changed, as far as that knows."""
         folder.mkdir(exist_ok=True)
 
-    def back_up(
-        self, kind_of: BackupType = BackupType.AUTO, *, whole: bool = False, whole_below: int = 0
-    ) -> Manifest:
+    def back_up(self, kind_of: BackupType = BackupType.AUTO, *, whole: bool = False) -> Manifest:
         """One backup, an hour after the last."""
         self._clock.pass_by(LATER)
         backup_id = str(self.catalog.backups.id_for(BackupId.of("acme", "prd", self._clock())))
-        volume = self.store(backup_id, whole=whole, whole_below=whole_below)
+        volume = self.store(backup_id, whole=whole)
         manifest = a_manifest(self._clock()).model_copy(
             update={
                 "id": backup_id,
@@ -47,7 +48,7 @@ class Volumes:
                 "warnings": (*volume.notices, *volume.packed.notices),
             }
         )
-        check_sources(self.catalog, manifest)
+        secure_sources(self.catalog, manifest)
         self.catalog.backups.publish(manifest)
         return manifest
 
@@ -56,7 +57,6 @@ class Volumes:
         backup_id: str,
         *,
         whole: bool = False,
-        whole_below: int = 0,
         check: Callable[[], None] = lambda: None,
     ) -> NewVolume:
         """Everything up to its publication."""
@@ -67,7 +67,7 @@ class Volumes:
             whole=whole,
             began=datetime.now(UTC) + self.settled,
             shrink_limit=100,
-            whole_below=whole_below,
+            threads=2,
             progress=lambda _: None,
             check=check,
         )
@@ -86,9 +86,15 @@ class Volumes:
                 folder,
                 paths=paths,
                 owner=None,
+                threads=2,
                 progress=lambda _: None,
                 check=lambda: None,
             ) as staged:
                 staged.swap()
         self.read_bytes = stored.read_bytes
         return folder
+
+
+def refer_to_every_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has backups of any size be referred to."""
+    monkeypatch.setattr(history, "WHOLE_BELOW", 0)

@@ -1,7 +1,6 @@
 """Fixtures that build on each other: credentials, a mocked S3, a bucket, a catalog."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -12,25 +11,11 @@ from lcp_backup.aws.bus import EventBus
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.telemetry import Telemetry, new_logger
+from tests.support.backups import BUCKET
+from tests.support.clock import SettableClock
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-BUCKET = "backups"
-
-
-class SettableClock:
-    """A clock that moves only when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 11, 23, 0, 15, 30, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def pass_by(self, span: timedelta) -> None:
-        """Moves ahead."""
-        self.now += span
 
 
 @pytest.fixture

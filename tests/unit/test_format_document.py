@@ -2,21 +2,21 @@
 
 import gzip
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from lcp_backup.archive.index import read_index
+from lcp_backup.archive.index import IndexReader, read_index
 from lcp_backup.archive.read import read_back
-from lcp_backup.archive.segment import Section
+from lcp_backup.archive.segment import IndexedMember, Section, Segment
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile
 from lcp_backup.document import Document
-from lcp_backup.model import Lease, Manifest, Pause, Run, Upload
+from lcp_backup.model import Lease, Manifest, Pause, Retired, Run, Upload
 from lcp_backup.volume.pack import pack
 from tests.support.buffers import Buffer
+from tests.support.by_hand import by_hand
+from tests.support.clock import SettableClock
 from tests.support.trees import odd_tree, snapshot
-from tests.unit.conftest import SettableClock
 
 PAGE = (Path(__file__).parents[2] / "docs" / "format.md").read_text()
 SAMPLES = re.findall(r"^## ([\w ]+)\n```json\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = dict(
     ("title", "model"),
     [
         ("Manifest", Manifest),
+        ("Retired backup", Retired),
         ("Run record", Run),
         ("Upload", Upload),
         ("Lease", Lease),
@@ -47,10 +48,26 @@ def test_a_documents_sample_is_what_the_service_would_write(
 
 def test_the_indexs_sample_is_an_index() -> None:
     lines = PAGE[PAGE.index("## Index") :].split("```json\n")[1].split("```")[0]
-    index = Buffer(gzip.compress(lines.encode()))
-    large, _, _, rest = read_index(index, archive_name="volume.tgz")
-    assert large.members[1].name == "document_library/large.bin"
-    assert rest.members[1].name == "document_library/r\udce9sum\udce9"
+    reader = IndexReader(Buffer(gzip.compress(lines.encode())), archive_name="volume.tgz")
+    own, end, begun, goes_on, members = reader.lines()
+    assert isinstance(own, Segment)
+    assert isinstance(end, Segment)
+    assert isinstance(begun, Segment)
+    assert isinstance(goes_on, Segment)
+    assert (own.members, end.members, begun.members, goes_on.members) == (3, 0, 2, 2)
+    assert (begun.source, begun.number, goes_on.source, goes_on.number) == (1, 0, 1, 1)
+    assert isinstance(members, list)
+    _, large, _, odd = members
+    assert (large.name, large.source, large.more) == ("document_library/large.bin", 1, 1)
+    head = 3 * 512  # an extended header, its content, and the header
+    assert goes_on.first == large.at + head + large.size - begun.raw_size
+    assert (odd.name, odd.source) == ("document_library/r\udce9sum\udce9", 0)
+
+
+def test_the_table_of_a_members_values_has_all_of_them() -> None:
+    rows = re.findall(r"^\| (\d+)(?: to (\d+)|, (\d+))? \| ", PAGE, re.MULTILINE)
+    numbers = [n for a, b, c in rows for n in range(int(a), int(b or c or a) + 1)]
+    assert numbers == list(range(1, len(IndexedMember._fields) + 1))
 
 
 @pytest.fixture
@@ -65,8 +82,8 @@ def backup(tmp_path: Path, clock: SettableClock) -> Path:
         (site / "document_library" / "20098" / f"large-{number}").write_bytes(large)
     (site / "document_library" / "20098" / "small").write_text("small")
     (site / "document_library" / "200980").write_text("another")
-    folder = tmp_path / "backup"
-    folder.mkdir()
+    folder = tmp_path / "bucket" / "backups" / "acme-prd-202611200015"
+    folder.mkdir(parents=True)
     archives = {}
     for kind, only_file in {"volume": None, "database": OnlyFile("lportal.sql", clock())}.items():
         archive, index = Buffer(), Buffer()
@@ -79,7 +96,13 @@ def backup(tmp_path: Path, clock: SettableClock) -> Path:
             only_file=only_file,
         ) as writer:
             if kind == "volume":
-                pack(site, writer, progress=lambda _: None, check=lambda: None)
+                pack(
+                    site,
+                    writer,
+                    began=clock(),
+                    progress=lambda _: None,
+                    check=lambda: None,
+                )
             else:
                 writer.add([b"-- head\n"], section=Section.HEAD)
                 for table in ("a", "b"):
@@ -101,24 +124,31 @@ def backup(tmp_path: Path, clock: SettableClock) -> Path:
     return folder
 
 
-def by_hand(title: str, folder: Path, **variables: str) -> str:
+def site_of(backup: Path) -> Path:
+    return backup.parents[2] / "site"
+
+
+def said_by(title: str, backup: Path, **variables: str) -> str:
     """What the page's commands print, run in the folder of a backup."""
-    done = subprocess.run(
-        ["bash", "-euc", COMMANDS[title]],
-        cwd=folder,
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", **variables},
-        capture_output=True,
-        text=True,
-        check=False,
+    done = by_hand(
+        COMMANDS[title],
+        backup,
+        backup.parents[1],
+        **{"from": f"s3://bucket/backups/{backup.name}", **variables},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
+def test_a_volume_is_recovered_by_the_script_also_without_sources(backup: Path) -> None:
+    assert said_by("A volume that has sources", backup) == ""
+    assert snapshot(backup / "data") == snapshot(site_of(backup))
+
+
 def test_a_site_is_recovered_by_hand(backup: Path) -> None:
-    said = by_hand("Everything", backup)
+    said = said_by("Everything", backup)
     assert said == "database.tgz: OK\nvolume.tgz: OK\n"
-    assert snapshot(backup / "data") == snapshot(backup.parent / "site")
+    assert snapshot(backup / "data") == snapshot(site_of(backup))
     assert (backup / "lportal.sql").read_text().splitlines()[0] == "-- head"
 
 
@@ -126,10 +156,10 @@ def test_a_site_is_recovered_by_hand(backup: Path) -> None:
     "path", ["document_library/20098", "document_library/20098/large-1", "document_library/200980"]
 )
 def test_a_file_or_folder_is_recovered_by_hand(backup: Path, path: str) -> None:
-    by_hand("One file or folder", backup, path=path)
+    said_by("One file or folder", backup, path=path)
     wanted = {
         name: it
-        for name, it in snapshot(backup.parent / "site").items()
+        for name, it in snapshot(site_of(backup)).items()
         if name == path or name.startswith(f"{path}/")
     }
     found = snapshot(backup / "found")
@@ -138,17 +168,17 @@ def test_a_file_or_folder_is_recovered_by_hand(backup: Path, path: str) -> None:
 
 
 def test_a_table_is_recovered_by_hand(backup: Path) -> None:
-    by_hand("One table", backup, table="b")
+    said_by("One table", backup, table="b")
     assert (backup / "table.sql").read_text() == "-- head\nCREATE TABLE b;\nINSERT INTO b;\n"
 
 
 def test_what_is_damaged_is_named_by_hand(backup: Path) -> None:
-    assert by_hand("A damaged archive", backup) == ""
+    assert said_by("A damaged archive", backup) == ""
     archive = bytearray((backup / "volume.tgz").read_bytes())
     segments = list(
         read_index(Buffer((backup / "volume.index").read_bytes()), archive_name="volume.tgz")
     )
     archive[segments[2].offset + 30] ^= 1
     (backup / "volume.tgz").write_bytes(archive)
-    said = by_hand("A damaged archive", backup)
+    said = said_by("A damaged archive", backup)
     assert said == f"the segment at byte {segments[2].offset} is damaged\n"

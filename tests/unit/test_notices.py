@@ -14,7 +14,8 @@ def test_every_notice_that_is_written_is_in_the_table() -> None:
         for path in (_PROJECT / "shared/lcp_backup").rglob("*.py")
         if path.name != "errors.py"  # whose codes are of errors
         for found in re.findall(
-            r"""(?:\bcode=|notices\.add\(\s*|\bcode = )"([a-z-]+)"(?: if .* else "([a-z-]+)")?""",
+            r"""(?:\bcode=|notices\.add\(\s*|\bcode = |LeftOut\(name, None, )"""
+            r""""([a-z-]+)"(?: if .* else "([a-z-]+)")?""",
             path.read_text(),
         )
     }

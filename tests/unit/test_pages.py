@@ -15,7 +15,7 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.errors import ObjectNotFound, StorageError
 from lcp_backup.model import Manifest, Run, RunKind, RunState
 from lcp_backup.pages import MOST_PASSED, MOST_READ, READ_AT_ONCE, Page, read_page
-from tests.unit.catalog.test_catalog import a_manifest
+from tests.support.backups import a_manifest
 
 NEWEST = datetime(2026, 11, 23, 23, 59, tzinfo=UTC)
 

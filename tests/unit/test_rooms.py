@@ -98,6 +98,17 @@ def test_only_settings_reads_the_environment() -> None:
     assert reading == {"lcp_backup.settings"}
 
 
+def test_no_test_imports_from_another() -> None:
+    """What several use is in tests/support."""
+    taken = {
+        (str(path.relative_to(_PROJECT)), imported)
+        for path in (_PROJECT / "tests").rglob("*.py")
+        for imported in imports(path)
+        if re.search(r"^tests\.(.*\.)?(conftest|test_\w+)\.", imported)
+    }
+    assert taken == set()
+
+
 def test_no_file_is_a_burden() -> None:
     lines = {
         str(path.relative_to(_PROJECT)): len(path.read_text().splitlines())

@@ -66,13 +66,14 @@ def as_list(value: Any) -> list[Any]:
 
 
 def statements(template: dict[str, Any], function: str) -> list[dict[str, Any]]:
-    """What the role of a function says, whatever its conditions are."""
-    policies = template["Resources"][f"{function}Role"]["Properties"]["Policies"]
-    return [
-        statement
-        for policy in branches(policies)
-        for statement in branches(policy["PolicyDocument"]["Statement"])
+    """What a function's role and the policies attached to it say, whatever their conditions are."""
+    role = template["Resources"][f"{function}Role"]["Properties"]
+    attached = branches(role.get("ManagedPolicyArns", []))
+    documents = [policy["PolicyDocument"] for policy in branches(role["Policies"])]
+    documents += [
+        template["Resources"][policy["Ref"]]["Properties"]["PolicyDocument"] for policy in attached
     ]
+    return [statement for document in documents for statement in branches(document["Statement"])]
 
 
 def allowing(template: dict[str, Any], action: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -176,21 +177,52 @@ def test_every_listing_is_of_a_prefix(template: dict[str, Any]) -> None:
     assert {text(statement["Resource"]) for _, statement in multipart} == {"Bucket.Arn"}
 
 
-def test_keys_are_used_through_s3_of_their_own_region_only(template: dict[str, Any]) -> None:
-    found = [
-        *allowing(template, "kms:Decrypt"),
-        *allowing(template, "kms:GenerateDataKey"),
-    ]
-    assert len(found) > 6
-    for function, statement in found:
+OWN_KEY, SOURCE_KEY = "${KmsKeyArn}", "${BackupRestoreSourceKmsKeyArn}"
+
+
+@pytest.mark.parametrize(
+    ("action", "key", "functions"),
+    [
+        ("kms:Decrypt", OWN_KEY, set(ROLES) - {"Schedules"}),
+        ("kms:GenerateDataKey", OWN_KEY, set(ROLES) - {"Schedules", "Watch"}),
+        ("kms:Decrypt", SOURCE_KEY, {"Restore", "Watch"}),
+        ("kms:GenerateDataKey", SOURCE_KEY, set()),
+    ],
+)
+def test_keys_are_used_by_who_needs_them_and_through_s3_of_their_own_region_only(
+    template: dict[str, Any], action: str, key: str, functions: set[str]
+) -> None:
+    found = [it for it in allowing(template, action) if text(it[1]["Resource"]) == key]
+    assert {function for function, _ in found} == functions
+    for _, statement in found:
         via = statement["Condition"]["StringEquals"]["kms:ViaService"]
-        if text(statement["Resource"]) == "${KmsKeyArn}":
-            assert text(via) == "s3.${AWS::Region}.${AWS::URLSuffix}", function
+        if key == OWN_KEY:
+            assert text(via) == "s3.${AWS::Region}.${AWS::URLSuffix}"
         else:
-            assert text(statement["Resource"]) == "${BackupRestoreSourceKmsKeyArn}"
-            assert as_list(statement["Action"]) == ["kms:Decrypt"]
-            assert text(via) == "s3.${Region}.${AWS::URLSuffix}", function
+            assert text(via) == "s3.${Region}.${AWS::URLSuffix}"
             assert "BackupRestoreSourceKmsKeyArn" in str(via["Fn::Sub"][1]["Region"])
+
+
+def test_a_managed_policy_is_there_only_with_its_key_and_no_other_is(
+    template: dict[str, Any],
+) -> None:
+    """All else is written out in each role."""
+    conditions = {
+        "ReadWithKey": "HasKmsKey",
+        "WriteWithKey": "HasKmsKey",
+        "ReadWithSourceKey": "HasSourceKmsKey",
+    }
+    managed = {
+        name: resource
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::IAM::ManagedPolicy"
+    }
+    assert {name: policy["Condition"] for name, policy in managed.items()} == conditions
+    for function in ROLES:
+        role = template["Resources"][f"{function}Role"]["Properties"]
+        for attached in role.get("ManagedPolicyArns", []):
+            condition, policy, nothing = attached["Fn::If"]
+            assert (conditions[policy["Ref"]], nothing) == (condition, {"Ref": "AWS::NoValue"})
 
 
 def variables(template: dict[str, Any], function: str) -> dict[str, Any]:

@@ -33,8 +33,6 @@ _MEMBERS_IN_LINE = 1000
 _LEVEL = 2
 _GZIP = 31
 _TYPES: Final = frozenset(get_args(MemberType.__value__))
-_NUMBERS = slice(2, 12)
-"""The fields of a member that are whole numbers."""
 
 
 class IndexHeader(Document):
@@ -166,7 +164,7 @@ class IndexReader:
         self._sha256 = sha256
         self._digest = hashlib.sha256()
         self._lines = _lines(_chunks(source, self._digest), self._what)
-        self._number = 1
+        self._number = 0
         self._segments = 0
         self._members = 0
         self._end: int | None = None
@@ -190,9 +188,9 @@ class IndexReader:
         line = next(self._lines, None)
         while line is not None:
             following = next(self._lines, None)
+            self._number += 1
             if following is None:
                 break
-            self._number += 1
             if not line.startswith(_MEMBERS):
                 yield self._segment(line)
             elif with_members:
@@ -216,7 +214,7 @@ class IndexReader:
     def _segment(self, line: bytes) -> Segment:
         segment = self._parsed(Segment, line)
         if segment.source:
-            if segment.source > len(self.sources) or b'"number"' not in line:
+            if not 0 < segment.source <= len(self.sources) or b'"number"' not in line:
                 raise self._damaged("a segment lies in no source")
             return segment
         if self._end is not None and segment.offset != self._end:
@@ -229,14 +227,14 @@ class IndexReader:
         return segment.model_copy(update={"number": self._segments - 1})
 
     def _members_of(self, line: bytes) -> list[IndexedMember]:
-        most = len(self.sources)
-        # (JSON can spell half a character, which is no text; nothing else is spelled in this way
-        # but control characters.)
-        careful = b"\\u" in line
         try:
-            members = [_member(fields, careful=careful) for fields in json.loads(line)["members"]]
-            if any(not 0 <= member.source <= most for member in members):
-                raise ValueError("a member lies in no source")
+            rows = json.loads(line)["members"]
+            members = _members(rows, most_source=len(self.sources))
+            # (JSON can spell half a character, which is no text; nothing else is spelled in this
+            # way but control characters.)
+            if b"\\u" in line:
+                for row in rows:
+                    str(row[0]).encode()
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             raise self._damaged(str(error)) from None
         self._members += len(members)
@@ -291,24 +289,35 @@ def _lines(chunks: Iterator[bytes], what: str) -> Iterator[bytes]:
         raise ArchiveDamaged(f"{what} is cut short: its last line has no end")
 
 
-def _member(fields: list[Any], *, careful: bool) -> IndexedMember:
-    """Raises ValueError and what else there is. What a later version adds stands at the end."""
-    if len(fields) > len(IndexedMember._fields):
-        fields = fields[: len(IndexedMember._fields)]
-    member = IndexedMember(*fields)
-    name: Any = member.name
-    if type(name) is not str:
-        member = member._replace(name=os.fsdecode(base64.b64decode(name["base64"], validate=True)))
-    elif careful:
-        name.encode()
+def _members(rows: list[list[Any]], *, most_source: int) -> list[IndexedMember]:
+    """Raises ValueError and what else there is. What a later version adds stands at the end.
+
+    By columns: there may be a million rows.
+    """
+    if not rows:
+        return []
+    fields = len(IndexedMember._fields)
+    if any(len(row) != fields for row in rows):
+        rows = [list(IndexedMember(*row[:fields])) for row in rows]
+    names, types, *numbers, inodes, sha256s, mores = zip(*rows, strict=True)
+    if set(map(type, names)) != {str}:
+        rows = [[_name(row[0]), *row[1:]] for row in rows]
     if (
-        member.type not in _TYPES
-        or type(member.more) is not int
-        or not (member.sha256 is None or type(member.sha256) is str)
-        or not all(type(it) is int for it in fields[_NUMBERS])
+        not set(types) <= _TYPES
+        or not all(set(map(type, column)) == {int} for column in (*numbers, inodes, mores))
+        or not set(map(type, sha256s)) <= {str, type(None)}
     ):
         raise ValueError("a member is no list of a name, a type, and whole numbers")
-    return member
+    sources = numbers[0]
+    if min(sources) < 0 or max(sources) > most_source:
+        raise ValueError("a member lies in no source")
+    return list(map(IndexedMember._make, rows))
+
+
+def _name(name: Any) -> str:
+    if type(name) is str:
+        return name
+    return os.fsdecode(base64.b64decode(name["base64"], validate=True))
 
 
 def _written(name: str) -> str | dict[str, str]:

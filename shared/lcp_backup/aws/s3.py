@@ -172,6 +172,26 @@ class ObjectStore:
                 raise
             return stored.etag
 
+    def lock_until(self, key: str, lock: ObjectLock) -> None:
+        """Keeps the object locked at least as long as `lock` says; never for a shorter time.
+
+        Raises ObjectNotFound.
+        """
+        with self._bucket.errors_for("lock", key):
+            head = self._client.head_object(**self._bucket.arguments, Key=key)
+            locked_until = head.get("ObjectLockRetainUntilDate")
+            # S3 refuses to shorten a lock, and to weaken one.
+            if locked_until is not None and locked_until >= lock.until:
+                return
+            self._client.put_object_retention(
+                **self._bucket.arguments,
+                Key=key,
+                Retention={
+                    "Mode": head.get("ObjectLockMode", lock.mode),
+                    "RetainUntilDate": lock.until,
+                },
+            )
+
     def delete(self, keys: Iterable[str]) -> None:
         """Deletes objects; one that is gone already counts as deleted."""
         for some in batched(keys, 1000, strict=False):

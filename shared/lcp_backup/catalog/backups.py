@@ -172,6 +172,15 @@ class Backups:
                 f"backup {manifest.id} was published by another run meanwhile"
             ) from error
 
+    def keep_locked(self, backup_id: str) -> None:
+        """Locks a volume's archive for as long as that of a new backup, which reads it.
+
+        Does nothing where backups are not locked. Raises ObjectNotFound, StorageError.
+        """
+        if (lock := self._new_lock()) is not None:
+            key = self._keys.of_backup(backup_id, archive_name(ArchiveKind.VOLUME))
+            self._store.lock_until(key, lock)
+
     def unpublish(self, backup_id: str) -> None:
         """Makes the backup not exist, then deletes what it was made of; may be called again."""
         self._store.delete([self._keys.of_backup(backup_id, MANIFEST)])

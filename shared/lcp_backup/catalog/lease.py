@@ -8,7 +8,13 @@ from datetime import datetime, timedelta
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog.keys import Keys
 from lcp_backup.document import read_document
-from lcp_backup.errors import LeaseHeld, LeaseLost, ObjectNotFound, PreconditionFailed
+from lcp_backup.errors import (
+    LeaseHeld,
+    LeaseLost,
+    ObjectNotFound,
+    PreconditionFailed,
+    UnknownFormat,
+)
 from lcp_backup.model import Lease, RunKind
 
 
@@ -34,11 +40,10 @@ class StoredLease:
         body = lease.model_dump_json().encode()
         while True:
             try:
-                stored = self._store.get(self._keys.lease)
-                holder = read_document(Lease, stored.body, "lease")
+                holder, found = self.read()
                 if holder.expires_at > now:
                     break
-                etag = self._store.put_over(self._keys.lease, body, stored.etag)
+                etag = self._store.put_over(self._keys.lease, body, found)
                 return HeldLease(self, lease, etag, term)
             except ObjectNotFound:
                 with suppress(PreconditionFailed):
@@ -49,6 +54,22 @@ class StoredLease:
                 continue
         raise _held_by(holder)
 
+    def take_up(self, run_id: str, term: timedelta) -> "HeldLease":
+        """The lease that another process of this run took, renewed for `term`.
+
+        One that has expired is taken up too, if nobody had it since. Raises LeaseLost when another
+        run has it, or had it.
+        """
+        try:
+            lease, etag = self.read()
+        except ObjectNotFound as error:
+            raise _lost_by(run_id) from error
+        if lease.run_id != run_id:
+            raise _lost_by(run_id)
+        held = HeldLease(self, lease, etag, term)
+        held.renew()
+        return held
+
     def check_is_free(self) -> None:
         """Raises LeaseHeld, which says who has the right to write, while somebody has."""
         holder = self.holder()
@@ -58,10 +79,15 @@ class StoredLease:
     def holder(self) -> Lease | None:
         """The lease that stands now, if any."""
         try:
-            lease = read_document(Lease, self._store.get(self._keys.lease).body, "lease")
+            lease, _ = self.read()
         except ObjectNotFound:
             return None
         return lease if lease.expires_at > self.now() else None
+
+    def read(self) -> tuple[Lease, str]:
+        """The last lease that was taken and its tag; raises ObjectNotFound, UnknownFormat."""
+        stored = self._store.get(self._keys.lease)
+        return read_document(Lease, stored.body, "lease"), stored.etag
 
     def replace(self, lease: Lease, etag: str) -> str:
         """Writes over the lease that has this tag, and answers the new one's.
@@ -77,7 +103,10 @@ class StoredLease:
 
 
 class HeldLease:
-    """The right to write while a run has it; may be renewed from several threads."""
+    """The right to write while a run has it; several threads and processes of it may renew it.
+
+    When it was taken says which lease it is: a second delivery of the run's event takes another.
+    """
 
     def __init__(self, stored: StoredLease, lease: Lease, etag: str, term: timedelta) -> None:
         self._stored = stored
@@ -87,15 +116,12 @@ class HeldLease:
         self._lock = threading.Lock()
 
     def renew(self) -> None:
-        """Moves the expiry ahead; raises LeaseLost when another run has taken it over."""
+        """Moves the expiry ahead; raises LeaseLost when another run has taken it over.
+
+        Also once another process of the run has given it back.
+        """
         with self._lock:
-            try:
-                self._move_expiry(self._stored.now() + self._term)
-            except (PreconditionFailed, ObjectNotFound) as error:
-                raise LeaseLost(
-                    f"run {self._lease.run_id} lost the right to write: it was not renewed"
-                    " in time and another run took it over; nothing more was changed"
-                ) from error
+            self._move_expiry(self._term)
 
     def is_with_another_delivery(self) -> bool:
         """Whether another delivery of this run's event has taken it over, and goes on with the run.
@@ -113,12 +139,40 @@ class HeldLease:
         """Gives it back; does nothing when another run has taken it over."""
         # An expiry in the past, and no deletion: conditional writes are older than conditional
         # deletes, and this way the bucket tells who wrote last.
-        with self._lock, suppress(PreconditionFailed, ObjectNotFound):
-            self._move_expiry(self._stored.now())
+        with self._lock, suppress(LeaseLost):
+            self._move_expiry(timedelta(0))
 
-    def _move_expiry(self, to: datetime) -> None:
-        lease = self._lease.model_copy(update={"expires_at": to})
-        self._etag = self._stored.replace(lease, self._etag)
+    def _move_expiry(self, ahead: timedelta) -> None:
+        while True:
+            expires_at = self._stored.now() + ahead
+            lease = self._lease.model_copy(update={"expires_at": expires_at})
+            try:
+                self._etag = self._stored.replace(lease, self._etag)
+            except (PreconditionFailed, ObjectNotFound) as error:
+                if not self._was_renewed_elsewhere():
+                    raise _lost_by(self._lease.run_id) from error
+            else:
+                return
+
+    def _was_renewed_elsewhere(self) -> bool:
+        """Whether another process of the run has renewed it; its tag is ours then."""
+        try:
+            lease, etag = self._stored.read()
+        except (ObjectNotFound, UnknownFormat):
+            return False
+        taken = (lease.run_id, lease.acquired_at) == (self._lease.run_id, self._lease.acquired_at)
+        # One that ended was given back: the run is over, and must not come to life again.
+        if not taken or lease.expires_at <= self._stored.now():
+            return False
+        self._etag = etag
+        return True
+
+
+def _lost_by(run_id: str) -> LeaseLost:
+    return LeaseLost(
+        f"run {run_id} lost the right to write: it was not renewed in time and another run took it"
+        " over, or another process ended the run; nothing more was changed"
+    )
 
 
 def _held_by(holder: Lease) -> LeaseHeld:

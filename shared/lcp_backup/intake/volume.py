@@ -11,8 +11,8 @@ from lcp_backup.errors import ArchiveRefused
 from lcp_backup.intake.content import Form, is_apples, recognised
 from lcp_backup.model import Notice, VolumeFacts
 from lcp_backup.volume import segments
+from lcp_backup.volume.members import Attributes, Content, check_link, extract
 from lcp_backup.volume.names import LIBRARY, is_own, printable, quoted
-from lcp_backup.volume.unpack import Attributes, Content, check_link, extract
 
 _TOP: Final = "data"
 """The data folder's own name, when it was packed from outside."""
@@ -85,7 +85,7 @@ def take_volume(
 
 
 class _Rewritten:
-    """Takes members (`volume.unpack.Members`) and writes each again with a header of our own."""
+    """Takes members (`volume.members.Members`) and writes each again with a header of our own."""
 
     def __init__(self, tar_file: segments.TarSegments) -> None:
         self._segments = tar_file

@@ -9,6 +9,7 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.errors import NotFound, UnknownFormat
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.retirement import delete_backup, settle_retired
+from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import Run, RunError, RunId, RunKind, RunState
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
@@ -62,7 +63,7 @@ def clean_up(
     """
     if dry_run:
         return _sweep(settings, catalog, telemetry, dry_run=True)
-    with ActiveRun(catalog, telemetry, RunKind.CLEANUP, None, timing) as run:
+    with ActiveRun(NewRun(catalog, RunKind.CLEANUP, None), telemetry, timing) as run:
         run.add_notices(settings.notices)
         result = _sweep(settings, catalog, telemetry, dry_run=False)
         run.set_result(

@@ -25,12 +25,12 @@ from lcp_backup.errors import (
     StorageError,
     TableChangedDuringDump,
 )
-from lcp_backup.history import WHOLE_BELOW
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.archives import open_archive, read_back_or_describe
-from lcp_backup.jobs.new_volume import NewVolume, check_sources, store_volume
+from lcp_backup.jobs.new_volume import NewVolume, secure_sources, store_volume
 from lcp_backup.jobs.queued_run import end_queued, queued, succeeded_before
 from lcp_backup.jobs.side_by_side import Check, side_by_side
+from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import (
     Archive,
     ArchiveKind,
@@ -72,7 +72,6 @@ def create_backup(
     programs: Sequence[Path],
     timing: RunTiming,
     pause: Callable[[float], None] = time.sleep,
-    whole_below: int = WHOLE_BELOW,
 ) -> CreateResult:
     """Makes the backup of the request's slot, or answers the one that exists.
 
@@ -81,8 +80,7 @@ def create_backup(
     whole; whatever is raised, no multipart stays open and the live data is not touched.
 
     Arguments: `locate` finds the database, anew for every run; `programs` are the folders to look
-    for dump programs in, the first one first; `pause` takes seconds; volumes that were smaller than
-    `whole_below` bytes are stored whole. Raises
+    for dump programs in, the first one first; `pause` takes seconds. Raises
     LeaseHeld, OutOfTime, DatabaseError, VolumeError, StorageError, AwsError and their kinds.
     """
     with queued(catalog, request.run_id, telemetry.log):
@@ -100,19 +98,18 @@ def create_backup(
                 backup_type=request.type,
                 folder=Path(settings.backup_folder),
                 shrink_limit=settings.backup_volume_shrink_limit,
+                volume_threads=settings.backup_volume_threads,
                 catalog=catalog,
                 locate=locate,
                 programs=programs,
                 whole=settings.backup_volume_mode is VolumeMode.FULL,
-                whole_below=whole_below,
             ).capture()
 
         while (
             published := _wait_for_other_delivery(catalog, str(backup_id), timing, pause)
         ) is None:
-            active = ActiveRun(
-                catalog, telemetry, RunKind.CREATE, str(backup_id), timing, run_id=request.run_id
-            )
+            stored = NewRun(catalog, RunKind.CREATE, str(backup_id), run_id=request.run_id)
+            active = ActiveRun(stored, telemetry, timing)
             try:
                 return _result(_publish(active, capture, catalog, telemetry), created=True)
             except LeaseHeld as held:
@@ -135,7 +132,7 @@ def _publish(
         manifest = capture(run)
         run.step("publishing")
         run.confirm()
-        check_sources(catalog, manifest)
+        secure_sources(catalog, manifest)
         catalog.backups.publish(manifest)
         run.set_result(bytes=manifest.size, warnings=len(manifest.warnings), losses=manifest.losses)
         if manifest.losses:
@@ -198,11 +195,11 @@ class _Capture:
     backup_type: BackupType
     folder: Path
     shrink_limit: int
+    volume_threads: int
     catalog: Catalog
     locate: Callable[[], DatabaseEndpoint]
     programs: Sequence[Path]
     whole: bool
-    whole_below: int
 
     def capture(self) -> Manifest:
         """Captures; when a table was altered meanwhile, captures once more from the start.
@@ -327,7 +324,7 @@ class _Capture:
             whole=self.whole,
             began=self.run.started_at,
             shrink_limit=self.shrink_limit,
-            whole_below=self.whole_below,
+            threads=self.volume_threads,
             progress=self.run.progress_of("volume"),
             check=check,
         )

@@ -64,13 +64,20 @@ class Increment:
         self._moved = Moved()
         self._base: Base | None = None
 
-    def carry(self, writer: ArchiveWriter, folder: Path | None, check: Callable[[], None]) -> None:
+    def carry(
+        self,
+        writer: ArchiveWriter,
+        folder: Path | None,
+        threads: int,
+        check: Callable[[], None],
+    ) -> None:
         """Takes over what is live in the archives that are not to be referred to.
 
         Args:
             writer: of the new volume; nothing was packed yet.
             folder: given, only files that are unchanged in it are taken over, so that the new
                 archive holds nothing else than the folder does.
+            threads: as of `scan`.
             check: called often; what it raises ends the work.
 
         Raises SourceUnusable when one of them is gone or damaged.
@@ -83,7 +90,8 @@ class Increment:
             live = LiveMembers(members)
         else:
             same = {number: number for number in numbers}
-            live = LiveMembers(unchanged(folder, Base(members, same, Moved()), check))
+            found = unchanged(folder, Base(members, same, Moved()), threads=threads, check=check)
+            live = LiveMembers(found)
         archives = self._archives()
         name = self._last.volume.name
 
@@ -160,9 +168,7 @@ class Increment:
 
 
 @contextmanager
-def open_increment(
-    catalog: Catalog, *, whole: bool, carry_none: bool, whole_below: int
-) -> Iterator[Increment]:
+def open_increment(catalog: Catalog, *, whole: bool, carry_none: bool) -> Iterator[Increment]:
     """What a new volume may refer to, for as long as the block lasts.
 
     The base is the last backup that was made of the site. Without one that can be used everything
@@ -172,7 +178,6 @@ def open_increment(
     Args:
         whole: whether the new archive is to hold everything, so that nothing is referred to.
         carry_none: whether what would be carried over is read from the folder and stored again.
-        whole_below: bytes; a base with a smaller volume is not referred to.
 
     Raises StorageError.
     """
@@ -186,7 +191,7 @@ def open_increment(
             catalog, notices=(_stored_whole("the last backup", "a later version made it"),)
         )
         return
-    if not can_be_base(last, whole_below):
+    if not can_be_base(last):
         yield Increment(catalog)
         return
     try:

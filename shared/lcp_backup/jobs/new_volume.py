@@ -34,7 +34,7 @@ def store_volume(
     whole: bool,
     began: datetime,
     shrink_limit: int,
-    whole_below: int,
+    threads: int,
     progress: Callable[[int], None],
     check: Callable[[], None],
 ) -> NewVolume:
@@ -45,25 +45,23 @@ def store_volume(
         whole: whether the archive is to hold everything; what did not change is copied into it.
         began: when the run began, UTC.
         shrink_limit: as of `check_for_loss`.
-        whole_below: bytes of all files; a base with fewer is not referred to.
-        progress, check: as of `pack`.
+        threads, progress, check: as of `pack`.
 
     Raises VolumeError, VolumeIncomplete, StorageError, and what check raises.
     """
 
     def attempt(*, carry_none: bool) -> NewVolume:
         with (
-            open_increment(
-                catalog, whole=whole, carry_none=carry_none, whole_below=whole_below
-            ) as increment,
+            open_increment(catalog, whole=whole, carry_none=carry_none) as increment,
             open_archive(catalog, backup_id, ArchiveKind.VOLUME, None, increment.sources) as writer,
         ):
-            increment.carry(writer, folder if whole else None, check)
+            increment.carry(writer, folder if whole else None, threads, check)
             packed = pack(
                 folder,
                 writer,
                 base=increment.base(),
                 began=began,
+                threads=threads,
                 progress=progress,
                 check=check,
             )
@@ -81,8 +79,10 @@ def store_volume(
         return attempt(carry_none=True)
 
 
-def check_sources(catalog: Catalog, manifest: Manifest) -> None:
-    """Makes sure, just before a backup is published, that every archive it reads still lies there.
+def secure_sources(catalog: Catalog, manifest: Manifest) -> None:
+    """Makes sure, just before a backup is published, that every archive it reads lies there.
+
+    And stays there: where backups are locked, the archives are from now on as long as the backup.
 
     Raises Conflict, which names the backup whose archive is gone: the next run stores anew what lay
     there. StorageError.
@@ -95,3 +95,4 @@ def check_sources(catalog: Catalog, manifest: Manifest) -> None:
                 " refer, was deleted or replaced while it was made: nothing was published, and the"
                 " next backup stores those files again"
             )
+        catalog.backups.keep_locked(source.backup_id)

@@ -13,6 +13,7 @@ from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.queued_run import queued, succeeded_before
 from lcp_backup.jobs.staged_site import stage_site
 from lcp_backup.jobs.stored_backup import StoredBackup
+from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import Manifest, Notice, RunKind
 from lcp_backup.requests import LATEST, RestoreRequest
 from lcp_backup.settings import Settings
@@ -84,15 +85,14 @@ def restore_backup(
         if last is not None and last.is_about(manifest):
             telemetry.log.info("restored already", backup_id=manifest.id)
             return RestoreResult(manifest.id, restored=False)
-        active = ActiveRun(
+        stored = NewRun(
             catalog,
-            telemetry,
             RunKind.RESTORE,
             manifest.id,
-            timing,
             run_id=request.run_id,
             backup_run_id=manifest.run_id,
         )
+        active = ActiveRun(stored, telemetry, timing)
         with announced(active, telemetry, metric="RestoreFailure", failed="Restore Failed") as run:
             run.add_notices(settings.notices)
             backup = StoredBackup(source, manifest)

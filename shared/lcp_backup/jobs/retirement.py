@@ -8,7 +8,7 @@
 No run refers to an archive that is taken away: a run refers only to what its base reads, and the
 base was published when the run began. So whatever a run may refer to was read then, and an archive
 goes only when nothing read it for much longer than any run lasts. And right before it publishes, a
-run looks whether all archives are there (`new_volume.check_sources`).
+run looks whether all archives are there (`new_volume.secure_sources`).
 """
 
 from collections.abc import Collection
@@ -17,27 +17,27 @@ from typing import Final
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.backups import Leftover
-from lcp_backup.history import WHOLE_BELOW, can_be_base
+from lcp_backup.history import can_be_base
 from lcp_backup.model import Manifest, Retired
 
 UNREAD_FOR: Final = timedelta(hours=20)
 """How long an archive stays that no backup reads: from one daily cleanup to the next."""
 
 
-def delete_backup(catalog: Catalog, manifest: Manifest, *, whole_below: int = WHOLE_BELOW) -> None:
+def delete_backup(catalog: Catalog, manifest: Manifest) -> None:
     """Makes a backup not exist; may be called again.
 
     Everything goes that it was made of, but the volume's archive only if no other backup may read
     it.
 
-    Arguments: `whole_below` as of `store_volume`. Raises StorageError.
+    Raises StorageError.
     """
     for source in manifest.sources:
         # First: a run whose base this is may refer to them, and the time begins anew for it.
         mark = catalog.backups.retired(source.backup_id)
         if mark is not None and mark.unread_since is not None:
             catalog.backups.mark_retired(source.backup_id, Retired(since=mark.since))
-    if can_be_base(manifest, whole_below):
+    if can_be_base(manifest):
         catalog.backups.retire(manifest.id)
     else:
         catalog.backups.unpublish(manifest.id)

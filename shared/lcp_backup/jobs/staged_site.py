@@ -268,6 +268,7 @@ class _Staging:
                 folder,
                 paths=paths,
                 owner=None,
+                threads=self.settings.backup_volume_threads,
                 progress=progress,
                 check=check,
             )

@@ -24,6 +24,7 @@ from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.archives import THREADS, open_archive, read_back_or_describe
 from lcp_backup.jobs.queued_run import queued
 from lcp_backup.jobs.side_by_side import Check, side_by_side
+from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import (
     Archive,
     ArchiveKind,
@@ -86,7 +87,8 @@ def take_in(
             return _result(manifest)
         # Looked at before there is a run: what was refused is gone, and its record says why.
         upload = None if manifest is not None else catalog.uploads.get(upload_id)
-        active = ActiveRun(catalog, telemetry, RunKind.UPLOAD, None, timing, run_id=upload_id)
+        stored = NewRun(catalog, RunKind.UPLOAD, None, run_id=upload_id)
+        active = ActiveRun(stored, telemetry, timing)
         with announced(active, telemetry, metric="UploadFailure", failed="Upload Failed") as run:
             run.add_notices(settings.notices)
             if upload is not None:

@@ -1,13 +1,14 @@
 """The backup that a new one is compared with, its *base*: which files are as they were in it."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Final
 
 from lcp_backup.archive import tar
 from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.volume.carry import Moved
+from lcp_backup.volume.entry import Entry, Found
 
 SETTLED_NS: Final = 3_000_000_000
 """How long ago a file must have been changed last, in nanoseconds, for its ctime to tell a later
@@ -63,6 +64,8 @@ class Base:
         self._places = places
         self._moved = moved
         self._ahead: IndexedMember | None = next(members, None)
+        self._referred = (0, 0)
+        """The segment of the member that was referred to last."""
         self.used: dict[int, set[int]] = {}
         """The segments that the new index needs, by their source's number in it."""
         self.live: dict[int, int] = {}
@@ -85,16 +88,37 @@ class Base:
         place = self._places.get(member.source)
         if place is None:
             return self._moved.place(member)
-        return member._replace(source=place)
+        # (As `_replace`, which costs several times as much.)
+        return IndexedMember._make((*member[:2], place, *member[3:]))
 
     def refer(self, member: IndexedMember) -> None:
         """Counts a member of a source that the new index lists."""
         if not member.source:
             return
-        used = self.used.setdefault(member.source, set())
-        used.update(range(member.segment, member.segment + 1 + member.more))
+        place = (member.source, member.segment)
+        if member.more or place != self._referred:
+            self._referred = place
+            used = self.used.setdefault(member.source, set())
+            used.update(range(member.segment, member.segment + 1 + member.more))
         footprint = tar.BLOCK + member.size + -member.size % tar.BLOCK
         self.live[member.source] = self.live.get(member.source, 0) + footprint
+
+
+def compared(entries: Iterable[Entry], base: Base) -> Iterator[Entry]:
+    """The entries of a scan, those that the base knows told from the others."""
+    find = base.find
+    for entry in entries:
+        if entry.found is not Found.FILE or (member := find(entry.name)) is None:
+            yield entry
+            continue
+        said = verdict(member, entry.status)
+        if said is Verdict.CHANGED:
+            yield entry
+        else:
+            found = Found.UNCHANGED if said is Verdict.SAME else Found.FILE
+            yield Entry(
+                entry.name, found, entry.folder, entry.base, entry.status, entry.target, member
+            )
 
 
 def _order(name: str) -> str:

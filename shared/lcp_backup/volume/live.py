@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.archive.untar import TarReader
 from lcp_backup.errors import ArchiveDamaged
-from lcp_backup.volume.unpack import Members, hand_over
+from lcp_backup.volume.members import Members, hand_over
 
 
 class LiveMembers:

@@ -1,13 +1,18 @@
 """The notices of a volume: a short list, whatever happens to a million files."""
 
+import errno
+from collections.abc import Iterable
 from typing import Final
 
+from lcp_backup.errors import VolumeError
 from lcp_backup.model import Notice
 from lcp_backup.volume.names import printable
 
 MOST_NOTICES: Final = 100
 MOST_LOST: Final = 10_000
 _LOST = {"file-unreadable", "link-outside"}
+_NOT_OF_ONE_FILE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT, errno.EHOSTDOWN}
+"""What says that the machine or the file system is in trouble, not this one file."""
 
 
 class Notices:
@@ -50,3 +55,18 @@ class Notices:
         """Notes that a member could not be read because of `error`."""
         code = "file-vanished" if isinstance(error, FileNotFoundError) else "file-unreadable"
         self.add(code, name, error.strerror or type(error).__name__)
+
+
+def note_unreadable(notices: Notices, name: str, error: OSError) -> None:
+    """Makes a notice of what happened to one file; raises VolumeError when it is not about it."""
+    if error.errno in _NOT_OF_ONE_FILE:
+        raise VolumeError(f"reading the folder failed at {name!r}: {error.strerror}") from error
+    notices.add_error(name, error)
+
+
+def in_order(notices: Iterable[Notice]) -> tuple[Notice, ...]:
+    """The notices sorted as the archive is, those that mean loss first.
+
+    A scan that reads ahead tells of what it finds before the files in front of that are read.
+    """
+    return tuple(sorted(notices, key=lambda it: (not it.means_loss, it.subject.split("/"))))

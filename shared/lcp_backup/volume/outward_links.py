@@ -7,8 +7,9 @@ from pathlib import Path
 
 from lcp_backup.model import Notice
 from lcp_backup.volume.descent import OPEN_FOLDER
+from lcp_backup.volume.entry import Entry, Found
 from lcp_backup.volume.notices import Notices
-from lcp_backup.volume.scan import Entry, Found, scan
+from lcp_backup.volume.scan import scan
 
 _ALL_OF_OWNER = 0o700
 
@@ -25,7 +26,7 @@ def carry_over(
         live: the live folder, links resolved; it may be missing.
         new: the tree that will take its place; not trusted.
         paths: only what lies in these of its folders; all when there are none.
-        check: called for each live member; what it raises ends the work.
+        check: called for each live folder and link; what it raises ends the work.
 
     Raises VolumeError when the file system fails as a whole, OSError when the new tree cannot be
     written.
@@ -42,7 +43,7 @@ def carry_over(
                 notices.add("link-not-kept", below or ".", f"cannot be read ({error.strerror})")
                 continue
             # (What is odd in the live folder is no concern of a restore.)
-            with closing(scan(live, Notices(), below)) as entries:
+            with closing(scan(live, Notices(), below, files=False)) as entries:
                 for entry in entries:
                     check()
                     if entry.found is Found.LINK_OUT:
@@ -80,13 +81,11 @@ def _make(entry: Entry, folder: int) -> None:
         if before.st_mode & _ALL_OF_OWNER != _ALL_OF_OWNER:
             os.fchmod(folder, _ALL_OF_OWNER)
         os.symlink(entry.target, entry.base, dir_fd=folder)
-        if (status := entry.status) is not None:
-            with suppress(PermissionError):  # only root may give a link away
-                os.chown(
-                    entry.base, status.st_uid, status.st_gid, dir_fd=folder, follow_symlinks=False
-                )
-            times = (status.st_atime_ns, status.st_mtime_ns)
-            os.utime(entry.base, ns=times, dir_fd=folder, follow_symlinks=False)
+        status = entry.status
+        with suppress(PermissionError):  # only root may give a link away
+            os.chown(entry.base, status.st_uid, status.st_gid, dir_fd=folder, follow_symlinks=False)
+        times = (status.st_atime_ns, status.st_mtime_ns)
+        os.utime(entry.base, ns=times, dir_fd=folder, follow_symlinks=False)
     finally:
         os.fchmod(folder, before.st_mode & 0o7777)
         os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))

@@ -1,6 +1,5 @@
 """Packs the folder's content into an archive: a tar file, cut into segments at files."""
 
-import hashlib
 import os
 import stat
 from collections.abc import Callable
@@ -14,15 +13,13 @@ from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.errors import VolumeIncomplete
 from lcp_backup.model import Notice, VolumeFacts
-from lcp_backup.volume.base import SETTLED_NS, Base, Verdict, verdict
+from lcp_backup.volume.base import SETTLED_NS, Base, Verdict, compared, verdict
+from lcp_backup.volume.entry import Entry, Found
 from lcp_backup.volume.names import LIBRARY, quoted
-from lcp_backup.volume.notices import Notices
-from lcp_backup.volume.scan import Entry, Found, note_unreadable, scan
+from lcp_backup.volume.notices import Notices, in_order
+from lcp_backup.volume.read_ahead import OpenFile, read_ahead
+from lcp_backup.volume.scan import scan
 from lcp_backup.volume.segments import Attributes, TarSegments
-
-_READ_SIZE = 1 << 20
-# A pipe that took a file's place must not hang the open; a link that did must not be followed.
-_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Packed(NamedTuple):
@@ -45,6 +42,7 @@ def pack(
     began: datetime,
     progress: Callable[[int], None],
     check: Callable[[], None],
+    threads: int = 1,
 ) -> Packed:
     """Writes the folder's content as a tar file; the caller finishes the writer.
 
@@ -70,22 +68,31 @@ def pack(
             by the next backup whatever its attributes say.
         progress: told the raw bytes of every segment as it is handed to the writer.
         check: called before every entry and every segment; what it raises ends the packing.
+        threads: how many list folders and read attributes, and as many read small files, ahead of
+            the packing, once the file system turns out to be slow; 1 means none.
 
     Raises VolumeError when the folder itself cannot be read; VolumeIncomplete when the document
     library, or a folder in it, lies elsewhere behind a link; and what writer and check raise.
     """
     segments = TarSegments(writer, progress, check)
     packing = _Packing(segments, writer, base, int(began.timestamp() * 1_000_000_000) - SETTLED_NS)
-    with closing(scan(folder, packing.notices)) as entries:
-        for entry in entries:
+    notices = packing.notices
+    with (
+        closing(scan(folder, notices, threads=threads)) as found,
+        closing(
+            read_ahead(found if base is None else compared(found, base), notices, threads=threads)
+        ) as opened,
+    ):
+        for entry, file in opened:
             check()
-            packing.take(entry)
+            packing.take(entry, file)
     segments.end()
     facts = VolumeFacts(
         files=packing.files, folders=packing.folders, links=packing.links, bytes=packing.bytes
     )
-    notices = packing.notices
-    return Packed(facts, notices.listed, notices.left_out, notices.losses, notices.lost)
+    return Packed(
+        facts, in_order(notices.listed), notices.left_out, notices.losses, in_order(notices.lost)
+    )
 
 
 class _Packing:
@@ -101,12 +108,14 @@ class _Packing:
         self.notices = Notices()
         self.files = self.folders = self.links = self.bytes = 0
 
-    def take(self, entry: Entry) -> None:
-        if entry.found is Found.FILE:
-            self._take_file(entry)
+    def take(self, entry: Entry, file: OpenFile | None) -> None:
+        if file is not None:
+            self._take_file(entry, file)
+        elif entry.found is Found.UNCHANGED and entry.known is not None:
+            self._refer(entry.known)
         elif entry.found is Found.LINK_OUT:
             self._leave_out(entry)
-        elif entry.status is not None:
+        else:
             is_folder = entry.found is Found.FOLDER
             kind = tar.MemberKind.FOLDER if is_folder else tar.MemberKind.LINK
             self._segments.begin(entry.name, kind, _attributes(entry.status, 0), entry.target)
@@ -128,53 +137,30 @@ class _Packing:
         detail = "leads out of the folder; not backed up, and left as it is by a restore"
         self.notices.add("link-outside", entry.name, detail)
 
-    def _take_file(self, entry: Entry) -> None:
-        known = None if self._base is None else self._base.find(entry.name)
-        if known is not None:
-            try:
-                status = os.stat(entry.base, dir_fd=entry.folder_fd, follow_symlinks=False)
-            except OSError as error:
-                note_unreadable(self.notices, entry.name, error)
-                return
-            if verdict(known, status) is Verdict.SAME:
-                self._refer(known)
-                return
-        try:
-            descriptor = os.open(entry.base, _OPEN_FILE, dir_fd=entry.folder_fd)
-        except OSError as error:
-            note_unreadable(self.notices, entry.name, error)
-            return
-        try:
-            self._take_open(entry.name, descriptor, known)
-        finally:
-            os.close(descriptor)
-
-    def _take_open(self, name: str, descriptor: int, known: IndexedMember | None) -> None:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            self.notices.add("special-file", name, "no longer a file when it was opened")
-            return
+    def _take_file(self, entry: Entry, file: OpenFile) -> None:
+        status = file.status
         if (
-            known is not None
+            (known := entry.known) is not None
+            and known.sha256 is not None
             and verdict(known, status) is not Verdict.CHANGED
-            and self._has_content(descriptor, known)
+            and file.has_content(known.sha256)
         ):
-            ctime_ns = self._lasting(status)
-            self._refer(known._replace(ctime_ns=ctime_ns, inode=status.st_ino))
+            self._refer(known._replace(ctime_ns=self._lasting(status), inode=status.st_ino))
             return
         size = status.st_size
-        self._segments.begin(name, tar.MemberKind.FILE, _attributes(status, size), "")
-        sha256 = self._copy(descriptor, name, size)
-        after = os.fstat(descriptor)
-        changed = (after.st_size, after.st_mtime_ns) != (size, status.st_mtime_ns)
-        if sha256 is None or changed:
+        self._segments.begin(file.name, tar.MemberKind.FILE, _attributes(status, size), "")
+        done = 0
+        while done < size:
+            room = self._segments.room(size - done)
+            file.fill(room)
+            self._segments.filled(len(room))
+            done += len(room)
+        sha256 = file.finish(self.notices)
+        if sha256 is None:
             # Whatever it has become, the next backup stores it.
             self._segments.close()
         else:
             self._segments.close(ctime_ns=self._lasting(status), inode=status.st_ino, sha256=sha256)
-        if changed:
-            detail = f"{size} bytes when it was opened, {after.st_size} once it was read"
-            self.notices.add("file-changed", name, detail)
         self.files += 1
         self.bytes += size
 
@@ -190,52 +176,11 @@ class _Packing:
         """The ctime for the index; 0 when the file could change once more without changing it."""
         return status.st_ctime_ns if status.st_ctime_ns <= self._settled else 0
 
-    def _has_content(self, descriptor: int, known: IndexedMember) -> bool:
-        """Whether a file's content has the SHA-256 that the index says; False where unreadable."""
-        digest = hashlib.sha256()
-        left = known.size
-        try:
-            while left and (piece := os.read(descriptor, min(left, _READ_SIZE))):
-                digest.update(piece)
-                left -= len(piece)
-            os.lseek(descriptor, 0, os.SEEK_SET)
-        except OSError:
-            return False  # packing it meets the same error, and says so
-        return not left and digest.hexdigest() == known.sha256
-
-    def _copy(self, descriptor: int, name: str, size: int) -> str | None:
-        """Appends exactly `size` bytes of the file, over as many segments as they take.
-
-        Returns their SHA-256; None when not all of them could be read.
-        """
-        digest = hashlib.sha256()
-        done = 0
-        at_end = False
-        while done < size:
-            room = self._segments.room(size - done)
-            if at_end:
-                # The buffer is new, so what is skipped is zeros.
-                count = len(room)
-            else:
-                count = self._read(descriptor, room, name)
-                at_end = not count
-            digest.update(room[:count])
-            self._segments.filled(count)
-            done += count
-        return None if at_end else digest.hexdigest()
-
-    def _read(self, descriptor: int, room: memoryview, name: str) -> int:
-        """How many bytes of `room` were filled; 0 at the file's end and where it is unreadable."""
-        try:
-            return os.readv(descriptor, [room])
-        except OSError as error:
-            note_unreadable(self.notices, name, error)
-            return 0
-
 
 def _leads_to_folder(entry: Entry) -> bool:
     try:
-        return stat.S_ISDIR(os.stat(entry.base, dir_fd=entry.folder_fd).st_mode)
+        with entry.folder as folder:
+            return stat.S_ISDIR(os.stat(entry.base, dir_fd=folder).st_mode)
     except OSError:
         return False
 

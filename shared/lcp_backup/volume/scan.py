@@ -1,111 +1,226 @@
-"""Walks the folder in a fixed order, without following links and without holding the whole tree."""
+"""Walks the folder in a fixed order, without following links and without holding the whole tree.
 
-import errno
+On a file system that answers slowly, threads list folders and read attributes ahead of the walk.
+What they have found waits until it is its turn; what the walk needs next is always asked for first.
+"""
+
 import os
-import stat
 from collections.abc import Generator, Iterator
-from enum import Enum
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from time import perf_counter_ns
+from typing import Final
 
 from lcp_backup.errors import VolumeError
-from lcp_backup.volume.descent import Descent
-from lcp_backup.volume.names import (
-    KEPT_PREFIX,
-    LIBRARY,
-    MOST_NAME,
-    STAGING_NAME,
-    is_own,
-    link_stays_inside,
-)
-from lcp_backup.volume.notices import Notices
+from lcp_backup.volume import levels
+from lcp_backup.volume.entry import Entry, Found
+from lcp_backup.volume.levels import Chunk, LeftOut, Level
+from lcp_backup.volume.names import KEPT_PREFIX, LIBRARY, STAGING_NAME, is_own
+from lcp_backup.volume.notices import Notices, note_unreadable
+from lcp_backup.volume.open_folders import OpenFolders
+from lcp_backup.volume.pace import Pace
 
-_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_NOT_OF_ONE_FILE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT, errno.EHOSTDOWN}
-"""What says that the machine or the file system is in trouble, not this one file."""
-
-
-class Found(Enum):
-    """What an entry is."""
-
-    FOLDER = "folder"
-    FILE = "file"
-    LINK = "link"
-    LINK_OUT = "link that leads out of the folder"
-    OTHER = "other"
+_PINNED: Final = 32
+"""Folders on the way that are always open, counted from the top: a library is about ten deep."""
+_MOST_IDLE: Final = 24
+_MOST_IDLE_AHEAD: Final = 256
+"""As many as files are read ahead: in the worst case each lies in a folder of its own."""
+_CALLS_TO_ENTER: Final = 4
+_WINDOW: Final = 4
+"""Jobs for each thread that are begun before they are needed."""
+_MOST_WAITING: Final = 4 * _WINDOW
+"""Jobs for each thread that are kept when others turn out to be needed earlier."""
 
 
-class Entry(NamedTuple):
-    """One thing in the folder; what it needs of the file system is good until the next one."""
-
-    name: str
-    """Relative to the folder, `/` between its components."""
-    found: Found
-    folder_fd: int
-    """The open folder it lies in: opening `base` from there, no link on the way can be followed.
-
-    Of a folder, itself.
-    """
-    base: str
-    status: os.stat_result | None
-    """Given for folders and links of both kinds; a file's is taken once it is open."""
-    target: str = ""
-    """Where a link points."""
-
-
-def scan(folder: Path, notices: Notices, below: str = "") -> Generator[Entry]:
+def scan(
+    folder: Path, notices: Notices, below: str = "", *, threads: int = 1, files: bool = True
+) -> "Scan":
     """Everything in the folder but the folder itself: sorted, a folder before its content.
 
-    Holds the names of one folder per level, and a few open descriptors. What vanishes or cannot be
-    read on the way becomes a notice, and so does what is not taken because no restore would: a
-    socket, pipe or device (`special-file`), a name of more than MOST_NAME bytes (`name-too-long`)
-    with all below it, and one that only a file system that ignores case takes for a staging folder
+    Holds the names of one folder per level, what threads have read ahead (some thousand entries at
+    most), and a bounded number of open descriptors. What vanishes or cannot be read on the way
+    becomes a notice, and so does what is not taken because no restore would: a socket, pipe or
+    device (`special-file`), a name of more than MOST_NAME bytes (`name-too-long`) with all below
+    it, and one that only a file system that ignores case takes for a staging folder
     (`reserved-name`). Links that lead out are told from the others. What a restore left is passed
-    over.
+    over. The caller closes it.
 
     Args:
         folder: LCP_BACKUP_FOLDER.
-        notices: gets what is not yielded.
+        notices: gets what is not yielded, in the same order.
         below: only what lies in this folder of it, whose name is then the beginning of all names.
+        threads: how many read ahead, once the file system turns out to be slow; 1 means none.
+        files: False passes files over, and then they cost no call.
 
     Raises VolumeError when the folder itself is missing, no folder or not readable, or the file
     system fails as a whole.
     """
     try:
-        root = os.open(folder / below, _OPEN_FOLDER)
+        root = os.open(folder / below, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise _unusable(folder, error) from error
-    with Descent(root) as way:
-        try:
-            top = [it for it in _listed(root) if below or _is_taken(it[0], notices)]
-        except OSError as error:
+    walk = Scan(root, notices, threads, files)
+    try:
+        names = levels.listed(root, None, files) or []
+        walk.begin(
+            f"{below}/" if below else "", [it for it in names if below or _is_taken(it, notices)]
+        )
+    except BaseException as error:
+        walk.close()
+        if isinstance(error, OSError):
             raise _unusable(folder, error) from error
-        levels = [(f"{below}/" if below else "", iter(top))]
-        while levels:
-            prefix, bases = levels[-1]
-            for base, found in bases:
-                name = prefix + base
-                if _is_too_long(name):
-                    detail = f"has a name of {len(os.fsencode(name))} bytes; {MOST_NAME} are taken"
-                    notices.add("name-too-long", name, detail)
-                    continue
-                try:
-                    if found is Found.FOLDER:
-                        status, inner = _entered(way, base)
-                        levels.append((f"{name}/", iter(inner)))
-                        yield Entry(name, found, way.descriptor, base, status)
-                        break
-                    entry = _entry(name, found, way.descriptor, base)
-                except OSError as error:
-                    note_unreadable(notices, name, error)
-                    continue
-                if entry.found is Found.OTHER:
-                    notices.add("special-file", name, "neither a file, a folder nor a link")
+        raise
+    return walk
+
+
+class Scan(Iterator[Entry]):
+    """The entries, the way down to where the walk is, and what is read ahead of it.
+
+    What it yields is good until `close`, also when it has come to its end.
+    """
+
+    def __init__(self, root: int, notices: Notices, threads: int, files: bool) -> None:
+        self._notices = notices
+        self._folders = OpenFolders(root, _MOST_IDLE)
+        self._threads = threads
+        self._files = files
+        self._pace = Pace(threads)
+        self._pool: ThreadPoolExecutor | None = None
+        self._levels: list[Level] = []
+        self._waiting = 0
+        """Jobs that were begun and not needed yet."""
+        self._entries = self._walk()
+
+    def __next__(self) -> Entry:
+        return next(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        # (Without a call in between for each of a million.)
+        return self._entries
+
+    def close(self) -> None:
+        """Ends the threads and closes all folders; harmless when called again."""
+        self._entries.close()
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        self._folders.close()
+
+    def begin(self, prefix: str, names: list[str]) -> None:
+        """Takes what lies in the topmost folder."""
+        root = self._folders.root
+        self._levels.append(Level(root, prefix, os.fstat(root.descriptor), names))
+
+    def _walk(self) -> Generator[Entry]:
+        stack, notices = self._levels, self._notices
+        while stack:
+            level = stack[-1]
+            for seen in level.rest:
+                if isinstance(seen, LeftOut):
+                    _note(notices, seen)
+                elif seen.found is not Found.FOLDER:
+                    yield seen
                 else:
-                    yield entry
+                    level.folders.popleft()
+                    try:
+                        inner = self._enter(level, seen)
+                    except OSError as error:
+                        note_unreadable(notices, seen.name, error)
+                        continue
+                    yield seen._replace(folder=inner.folder, status=inner.status)
+                    break
             else:
-                levels.pop()
-                _leave(way, levels, notices)
+                try:
+                    more = self._take_next_chunk(level)
+                except OSError as error:
+                    note_unreadable(notices, level.prefix.rstrip("/"), error)
+                    more = False
+                if not more:
+                    self._leave(stack.pop())
+
+    def _leave(self, level: Level) -> None:
+        self._waiting -= level.drop()
+        if level.pinned:
+            level.folder.release()
+
+    def _enter(self, level: Level, entry: Entry) -> Level:
+        """Goes down into a folder, known already or not."""
+        future = level.inner.pop(entry.base, None)
+        self._waiting -= future is not None
+        if future is None or future.cancel():
+            # (Nobody has begun with it: not waiting for the queue in front of it.)
+            started = perf_counter_ns()
+            inner = levels.enter(self._folders, entry, most=None, files=self._files)
+            calls = _CALLS_TO_ENTER + len(inner.first.seen if inner.first else ())
+            self._pace.took(perf_counter_ns() - started, calls)
+        else:
+            inner = future.result()
+            if inner.names is None:
+                with inner.folder as descriptor:
+                    inner.names = levels.listed(descriptor, None, self._files)
+        if len(self._levels) <= _PINNED:
+            inner.folder.hold()
+            inner.pinned = True
+        self._levels.append(inner)
+        self._read_ahead()
+        return inner
+
+    def _take_next_chunk(self, level: Level) -> bool:
+        """Makes the next names of a folder the ones at hand; False when there are none."""
+        number = level.next_chunk
+        names = level.chunk_names(number)
+        if not names:
+            return False
+        level.next_chunk += 1
+        chunk = level.first if number == 0 else None
+        if chunk is None:
+            future = level.chunks.pop(number, None)
+            self._waiting -= future is not None
+            if future is None or future.cancel():
+                started = perf_counter_ns()
+                chunk = levels.look(level.folder, level.prefix, names)
+                self._pace.took(perf_counter_ns() - started, len(names))
+            else:
+                chunk = future.result()
+        level.rest = iter(chunk.seen)
+        level.folders.extend(chunk.folders)
+        self._read_ahead()
+        return True
+
+    def _read_ahead(self) -> None:
+        """Has the threads begin with what is needed next, if the file system is slow."""
+        if not self._pace.slow:
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="scan")
+            self._folders.most_idle = min(16 * self._threads, _MOST_IDLE_AHEAD)
+        for level in self._levels:
+            # The outermost first: what was begun there is needed last.
+            if self._waiting <= _MOST_WAITING * self._threads:
+                break
+            self._waiting -= level.drop()
+        jobs = (job for level in reversed(self._levels) for job in level.jobs())
+        for level, what, begun in list(islice(jobs, _WINDOW * self._threads)):
+            if not begun:
+                self._begin(self._pool, level, what)
+
+    def _begin(self, pool: ThreadPoolExecutor, level: Level, what: int | Entry) -> None:
+        if isinstance(what, Entry):
+            level.inner[what.base] = pool.submit(
+                levels.enter, self._folders, what, most=levels.MOST_NAMES, files=self._files
+            )
+        else:
+            names = level.chunk_names(what)
+            future: Future[Chunk] = pool.submit(levels.look, level.folder, level.prefix, names)
+            level.chunks[what] = future
+        self._waiting += 1
+
+
+def _note(notices: Notices, left_out: LeftOut) -> None:
+    if left_out.error is not None:
+        note_unreadable(notices, left_out.name, left_out.error)
+    else:
+        notices.add(left_out.code, left_out.name, left_out.detail)
 
 
 def _is_taken(base: str, notices: Notices) -> bool:
@@ -118,73 +233,9 @@ def _is_taken(base: str, notices: Notices) -> bool:
     return False
 
 
-def _is_too_long(name: str) -> bool:
-    # A character has at most four bytes.
-    return len(name) > MOST_NAME // 4 and len(os.fsencode(name)) > MOST_NAME
-
-
-def _entered(way: Descent, base: str) -> tuple[os.stat_result, list[tuple[str, Found]]]:
-    """Goes down into a folder; its status, and what it holds."""
-    descriptor = os.open(base, _OPEN_FOLDER | os.O_NOFOLLOW, dir_fd=way.descriptor)
-    try:
-        status, listed = os.fstat(descriptor), _listed(descriptor)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    way.enter(base, descriptor)
-    return status, listed
-
-
-def _leave(
-    way: Descent, levels: list[tuple[str, Iterator[tuple[str, Found]]]], notices: Notices
-) -> None:
-    """Goes up to the next folder that is still where it was."""
-    while levels:
-        try:
-            way.leave()
-        except OSError as error:
-            note_unreadable(notices, levels[-1][0], error)
-            levels.pop()
-        else:
-            return
-
-
-def note_unreadable(notices: Notices, name: str, error: OSError) -> None:
-    """Makes a notice of what happened to one file; raises VolumeError when it is not about it."""
-    if error.errno in _NOT_OF_ONE_FILE:
-        raise VolumeError(f"reading the folder failed at {name!r}: {error.strerror}") from error
-    notices.add_error(name, error)
-
-
 def _unusable(folder: Path, error: OSError) -> VolumeError:
     return VolumeError(
         f"LCP_BACKUP_FOLDER is {str(folder)!r}, which cannot be backed up: {error.strerror}; name"
         f" the folder that holds {LIBRARY}, see that its file system is mounted, and let the"
         " function's user read it"
     )
-
-
-def _listed(descriptor: int) -> list[tuple[str, Found]]:
-    with os.scandir(descriptor) as entries:
-        listed = [(entry.name, _found(entry)) for entry in entries]
-    listed.sort(key=lambda item: item[0])
-    return listed
-
-
-def _found(entry: os.DirEntry[str]) -> Found:
-    if entry.is_file(follow_symlinks=False):
-        return Found.FILE
-    if entry.is_dir(follow_symlinks=False):
-        return Found.FOLDER
-    return Found.LINK if entry.is_symlink() else Found.OTHER
-
-
-def _entry(name: str, found: Found, folder_fd: int, base: str) -> Entry:
-    if found is not Found.LINK:
-        return Entry(name, found, folder_fd, base, None)
-    status = os.stat(base, dir_fd=folder_fd, follow_symlinks=False)
-    if not stat.S_ISLNK(status.st_mode):
-        raise FileNotFoundError(errno.ENOENT, "was replaced while the folder was read")
-    target = os.readlink(base, dir_fd=folder_fd)
-    found = Found.LINK if link_stays_inside(name, target) else Found.LINK_OUT
-    return Entry(name, found, folder_fd, base, status, target)

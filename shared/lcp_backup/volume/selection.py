@@ -6,9 +6,10 @@ from pathlib import Path
 from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.errors import InvalidRequest, NotFound
 from lcp_backup.volume.live import LiveMembers, hand_over_live
+from lcp_backup.volume.members import Attributes, Content, Members
 from lcp_backup.volume.names import is_own, printable
 from lcp_backup.volume.swap import StagedVolume
-from lcp_backup.volume.unpack import Attributes, Content, Members, staged_by
+from lcp_backup.volume.unpack import staged_by
 
 
 def checked_paths(paths: Iterable[str]) -> tuple[str, ...]:
@@ -69,6 +70,7 @@ def unpack_live(
     *,
     paths: Collection[str] = (),
     owner: tuple[int, int] | None,
+    threads: int,
     progress: Callable[[int], None],
     check: Callable[[], None],
 ) -> StagedVolume:
@@ -86,7 +88,7 @@ def unpack_live(
         into = _OnlyThese(wanted, tree) if wanted else tree
         hand_over_live(live, read, into, progress=progress, check=check)
 
-    return staged_by(fill, folder, owner, selected=wanted or None, check=check)
+    return staged_by(fill, folder, owner, threads=threads, selected=wanted or None, check=check)
 
 
 def check_second_names(

@@ -19,7 +19,7 @@ from pymysql.constants import CR, ER
 
 from lcp_backup.database.statements import StatementSplitter
 from tests.integration.attacks.corpus.attack import HEAD
-from tests.integration.attacks.world import World
+from tests.support.world import World
 
 _PATIENCE_SECONDS: Final = 2
 _TOKEN: Final = b"sent-out-of-the-archive"

@@ -15,8 +15,8 @@ from lcp_backup.errors import BackupError
 from lcp_backup.intake.volume import take_volume
 from tests.integration.attacks.archives import HOSTILE
 from tests.integration.attacks.corpus.attack import HEAD
-from tests.integration.attacks.road import Road, refused_at_intake
 from tests.support.buffers import Buffer
+from tests.support.road import Road, refused_at_intake
 
 _MOST_SECONDS = 60
 _MOST_MEMORY = 300 << 20

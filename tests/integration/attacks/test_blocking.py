@@ -11,10 +11,10 @@ import pytest
 from pymysql.connections import Connection
 
 from lcp_backup.database.endpoint import Flavour
-from tests.integration.attacks.corpus.attack import only_on
-from tests.integration.attacks.fingerprint import NAME
-from tests.integration.attacks.road import Road
-from tests.integration.attacks.servers import MASTER, MASTER_PASSWORD
+from tests.support.fingerprint import NAME
+from tests.support.rds_like import MASTER, MASTER_PASSWORD
+from tests.support.road import Road
+from tests.support.servers import only_on
 
 _STAGING = f"{NAME}_lcp_staging"
 _PREVIOUS = f"{NAME}_lcp_previous"

@@ -14,10 +14,10 @@ import pytest
 from lcp_backup.database.accounts import owner_name
 from lcp_backup.database.endpoint import Flavour
 from tests.integration.attacks.corpus.attack import HEAD
-from tests.integration.attacks.fingerprint import NAME
-from tests.integration.attacks.road import Outcome, Road
-from tests.integration.attacks.servers import MASTER
-from tests.integration.attacks.world import World
+from tests.support.fingerprint import NAME
+from tests.support.rds_like import MASTER
+from tests.support.road import Outcome, Road
+from tests.support.world import World
 
 _DEEDS = {
     "grant": "GRANT SELECT, CREATE USER ON *.* TO liferay@'%'",

@@ -4,7 +4,7 @@ import pytest
 
 from tests.integration.attacks.corpus.all import ATTACKS
 from tests.integration.attacks.corpus.attack import HEAD, Attack
-from tests.integration.attacks.road import Road
+from tests.support.road import Road
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda it: it.id)

@@ -7,13 +7,13 @@ from typing import Final
 import pytest
 
 from tests.integration.attacks import grammar
-from tests.integration.attacks.conftest import Worlds
 from tests.integration.attacks.corpus.attack import HEAD
 from tests.integration.attacks.direct import HONEST, Login, execute, when_sent
-from tests.integration.attacks.fingerprint import differences
 from tests.integration.attacks.fuzzing import ENOUGH, Finding, drawn, told
 from tests.integration.attacks.grammar import Hostile
-from tests.integration.attacks.road import Road
+from tests.support.fingerprint import differences
+from tests.support.road import Road
+from tests.support.world import Worlds
 
 _TABLES: Final = HEAD[HEAD.index(b"DROP TABLE") :]
 

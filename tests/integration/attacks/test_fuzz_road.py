@@ -8,7 +8,7 @@ from tests.integration.attacks import grammar
 from tests.integration.attacks.corpus.attack import HEAD
 from tests.integration.attacks.fuzzing import ENOUGH, MOST_DUMPS, Finding, drawn, told
 from tests.integration.attacks.grammar import Hostile
-from tests.integration.attacks.road import Road, refused_at_intake
+from tests.support.road import Road, refused_at_intake
 
 _AT_ONCE: Final = 10
 _MOST_RESTORED: Final = 100

@@ -7,7 +7,7 @@ from contextlib import closing
 import pymysql
 import pytest
 
-from tests.integration.attacks.road import Road
+from tests.support.road import Road
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ import pytest
 
 from lcp_backup.database.endpoint import Flavour
 from lcp_backup.errors import BackupError
-from tests.integration.attacks.conftest import Roads
 from tests.integration.attacks.rogue import rogue_server
+from tests.support.road import Roads
 
 _SECRET = b"what-only-this-function-may-read"
 

@@ -8,10 +8,10 @@ import pytest
 from tests.integration.attacks.corpus.all import ATTACKS
 from tests.integration.attacks.corpus.attack import Attack
 from tests.integration.attacks.direct import HONEST, Login, execute, when_sent
-from tests.integration.attacks.fingerprint import differences
-from tests.integration.attacks.road import Road
-from tests.integration.attacks.servers import MASTER
-from tests.integration.attacks.world import World
+from tests.support.fingerprint import differences
+from tests.support.rds_like import MASTER
+from tests.support.road import Road
+from tests.support.world import World
 
 _BY_KIND = {
     kind: list(them)

@@ -16,8 +16,8 @@ from lcp_backup.database.sql import execute
 from lcp_backup.database.staged_schema import Loaded, StagedDatabase, StreamedDump
 from lcp_backup.errors import AccountRefused, DatabaseUnreachable, InvalidRequest, LoadFailed
 from local.mariadb import RDS_RIGHTS
-from tests.integration.conftest import DatabaseServer
-from tests.integration.database.test_load import in_process
+from tests.support.child_process import in_process
+from tests.support.servers import DatabaseServer
 
 _DUMP = b"""
 CREATE DATABASE `owned`;

@@ -26,7 +26,7 @@ from lcp_backup.errors import (
     FlavourMismatch,
     TableChangedDuringDump,
 )
-from tests.integration.conftest import DatabaseServer
+from tests.support.servers import DatabaseServer
 
 SITE = r"""
 CREATE TABLE User_ (

@@ -1,11 +1,8 @@
 """Dumps loaded beside a live schema and swapped in, on real servers."""
 
-import multiprocessing
 import os
-import re
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
@@ -13,20 +10,11 @@ import pytest
 from lcp_backup.database import staged_schema
 from lcp_backup.database.endpoint import Flavour, connect
 from lcp_backup.database.sql import execute
-from lcp_backup.database.staged_schema import Loaded, StagedDatabase, StreamedDump
+from lcp_backup.database.staged_schema import Loaded, StagedDatabase
 from lcp_backup.errors import ArchiveRefused, Conflict, DatabaseError, LoadFailed
-from tests.integration.conftest import DatabaseServer
-
-_FLAGS = [
-    "--databases",
-    "--add-drop-database",
-    "--routines",
-    "--triggers",
-    "--events",
-    "--hex-blob",
-    "--skip-dump-date",
-    "--default-character-set=utf8mb4",
-]
+from tests.support.child_process import in_process
+from tests.support.own_dumps import OwnDump, dump
+from tests.support.servers import DatabaseServer
 
 _SITE = """
 SET NAMES utf8mb4;
@@ -90,7 +78,6 @@ CREATE EVENT old_event ON SCHEDULE EVERY 1 YEAR STARTS '2020-01-01 00:00:00' DO 
 DELIMITER ;
 """
 
-_DEFINER = re.compile(rb"DEFINER=`[^`]+`@`[^`]+`")
 _SCHEMAS = ("site", "site_lcp_staging", "site_lcp_previous", "site_lcp_journal", "other")
 
 
@@ -107,30 +94,8 @@ def clean(server: DatabaseServer) -> Iterator[DatabaseServer]:
     drop()
 
 
-def dump(server: DatabaseServer, schema: str = "site") -> bytes:
-    """What the server's own dump program makes of a schema."""
-    mysql = server.flavour is Flavour.MYSQL
-    program = "mysqldump" if mysql else "mariadb-dump"
-    extra = ["--no-tablespaces", "--set-gtid-purged=OFF"] if mysql else []
-    login = server.client()[1:6]
-    done = subprocess.run(
-        [str(server.programs / program), *login, *_FLAGS, *extra, schema],
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    # What is restored has another owner, and is the same in all else.
-    return _DEFINER.sub(b"DEFINER=`root`@`localhost`", done.stdout)
-
-
 def chunks(raw: bytes, size: int = 777) -> Iterator[bytes]:
     return (raw[at : at + size] for at in range(0, len(raw), size))
-
-
-class OwnDump(StreamedDump):
-    """A dump that our own dump program wrote, and no user uploaded."""
-
-    by_dump_program = True
 
 
 def stage(server: DatabaseServer, raw: bytes, name: str = "site") -> StagedDatabase:
@@ -417,15 +382,6 @@ def test_a_second_restore_is_refused_while_one_works(
     staged.swap(restore_again)
     assert refused
     assert dump(clean) == site
-
-
-def in_process(work: Callable[[], None]) -> int:
-    """Runs the work in a process of its own; answers its exit code."""
-    process = multiprocessing.get_context("fork").Process(target=work)
-    process.start()
-    process.join()
-    assert process.exitcode is not None
-    return process.exitcode
 
 
 def test_a_swap_killed_at_any_step_is_the_old_site_or_the_new_one(

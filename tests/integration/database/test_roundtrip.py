@@ -7,9 +7,8 @@ import pytest
 from lcp_backup.database import staged_schema
 from lcp_backup.database.endpoint import Flavour
 from lcp_backup.database.pieces import Dump
-from tests.integration.conftest import DatabaseServer
-from tests.integration.database.test_load import OwnDump, dump
-from tests.integration.database.test_selection import Stored
+from tests.support.own_dumps import OwnDump, Stored, dump
+from tests.support.servers import DatabaseServer
 
 _COLUMNS = ", ".join(f"`column {number}` tinyint" for number in range(999))
 _BOTH = rf"""

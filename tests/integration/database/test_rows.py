@@ -17,7 +17,7 @@ from lcp_backup.database.endpoint import Flavour, connect
 from lcp_backup.database.local_infile import LoadingConnection, allows_local_infile
 from lcp_backup.database.rows import Column, RowPlan, columns_of
 from lcp_backup.database.statements import StatementSplitter
-from tests.integration.conftest import DatabaseServer
+from tests.support.servers import DatabaseServer
 
 _SOURCE = "rows_source"
 _LOADED = _BY_DATA, _BY_INSERT = "rows_by_data", "rows_by_insert"

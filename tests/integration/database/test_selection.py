@@ -3,31 +3,25 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Collection, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from lcp_backup.archive.index import read_index
-from lcp_backup.archive.read import read_segments
-from lcp_backup.archive.write import ArchiveWriter, OnlyFile
 from lcp_backup.database import staged_schema
 from lcp_backup.database.dump_load import DumpLoad
 from lcp_backup.database.endpoint import Flavour
 from lcp_backup.database.pieces import Dump
-from lcp_backup.database.sections import SectionCutter
 from lcp_backup.database.session import Session
 from lcp_backup.database.staged_schema import (
-    IndexedDump,
     Loaded,
     Scope,
     StagedDatabase,
     StreamedDump,
 )
 from lcp_backup.errors import InvalidRequest, LoadFailed, NotFound, OutOfTime
-from tests.integration.conftest import DatabaseServer
-from tests.integration.database.test_load import dump, in_process
-from tests.support.buffers import Buffer
+from tests.support.child_process import in_process
+from tests.support.own_dumps import Stored, dump
+from tests.support.servers import DatabaseServer
 
 _SITE = """
 CREATE DATABASE `selected` CHARACTER SET utf8mb4;
@@ -84,41 +78,6 @@ def site(server: DatabaseServer) -> Iterator[DatabaseServer]:
     server.execute("DELETE FROM selected.log")
     yield server
     drop()
-
-
-class Stored:
-    """A dump as it lies in a bucket."""
-
-    def __init__(self, raw: bytes) -> None:
-        self.archive, index = Buffer(), Buffer()
-        with ArchiveWriter(
-            self.archive,
-            index,
-            name="database.tgz",
-            index_name="database.index",
-            threads=2,
-            only_file=OnlyFile("selected.sql", datetime(2026, 11, 23, tzinfo=UTC)),
-        ) as writer:
-            cutter = SectionCutter()
-            for cut in (*cutter.feed(raw), *cutter.close()):
-                writer.add(cut.chunks, section=cut.section, table=cut.table)
-            written = writer.finish()
-        self.segments = list(
-            read_index(index, archive_name="database.tgz", sha256=written.index_sha256)
-        )
-        self.archive.reads.clear()
-
-    def dump(self, tables: Collection[str] | None = None) -> IndexedDump:
-        return IndexedDump(
-            self.segments,
-            lambda some: read_segments(self.archive, some, name="database.tgz", threads=2),
-            by_dump_program=True,
-            tables=tables,
-        )
-
-    @property
-    def bytes_read(self) -> int:
-        return sum(length for _, length in self.archive.reads)
 
 
 @pytest.fixture(scope="module")

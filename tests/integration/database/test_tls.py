@@ -31,16 +31,14 @@ from lcp_backup.database.endpoint import (
 )
 from lcp_backup.errors import DatabaseUnreachable, DumpFailed
 from lcp_backup.setting_values import DatabaseTls
-from tests.integration.conftest import DatabaseServer, running_mariadb, running_mysql
 from tests.support.certificates import AUTHORITY, CERTIFICATES, FOREIGN, HOST, Issued
+from tests.support.servers import FLAVOURS, MYSQL_DIR, DatabaseServer, running_server
 
 PASSWORD = "S3cret-of-the-test"
 _PROJECT = Path(__file__).parents[3]
-_MYSQL_DIR = os.environ.get("LCP_TEST_MYSQL_DIR")
 _NATIVE = "arm64" if os.uname().machine == "aarch64" else "x86_64"
 _SUITES = {"10.11": "bookworm", "11.8": "trixie"}
-_PROGRAMS = ["10.11", "11.8", *(["mysql"] if _MYSQL_DIR else [])]
-_FLAVOURS = [Flavour.MARIADB, *([Flavour.MYSQL] if _MYSQL_DIR else [])]
+_PROGRAMS = ["10.11", "11.8", *(["mysql"] if MYSQL_DIR else [])]
 
 
 # --- servers ------------------------------------------------------------------
@@ -98,8 +96,7 @@ class Site:
 
 @contextmanager
 def _site(flavour: Flavour, folder: Path, *options: str) -> Iterator[Site]:
-    start = {Flavour.MARIADB: running_mariadb, Flavour.MYSQL: running_mysql}[flavour]
-    with start(folder, f"--bind-address=127.0.0.1,{HOST}", *options) as server:
+    with running_server(flavour, folder, f"--bind-address=127.0.0.1,{HOST}", *options) as server:
         server.execute("CREATE DATABASE site")
         server.load(b"CREATE TABLE T (a TEXT); INSERT INTO T VALUES ('kept in mind')", "site")
         for user, demands in (("any", ""), ("only_tls", "REQUIRE SSL")):
@@ -113,7 +110,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[Flavo
     """Of each flavour a server with TLS and one without."""
     with ExitStack() as running:
         made: dict[tuple[Flavour, bool], Site] = {}
-        for flavour in _FLAVOURS:
+        for flavour in FLAVOURS:
             folder = tmp_path_factory.mktemp("tls")
             CERTIFICATES["good"].write(folder)
             (folder / "ca.pem").write_text(AUTHORITY.pem)
@@ -130,13 +127,13 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[Flavo
         yield made
 
 
-@pytest.fixture(params=_FLAVOURS, ids=str)
+@pytest.fixture(params=FLAVOURS, ids=str)
 def site(request: pytest.FixtureRequest, sites: dict[tuple[Flavour, bool], Site]) -> Site:
     """A server with TLS."""
     return sites[request.param, True]
 
 
-@pytest.fixture(params=_FLAVOURS, ids=str)
+@pytest.fixture(params=FLAVOURS, ids=str)
 def plain_site(request: pytest.FixtureRequest, sites: dict[tuple[Flavour, bool], Site]) -> Site:
     """A server without."""
     return sites[request.param, False]
@@ -191,7 +188,7 @@ def program(
     """MariaDB's dump program as it was and as it is from 11.4 on, and MySQL's."""
     if request.param == "mysql":
         layer = tmp_path_factory.mktemp("mysql-layer")
-        client_layer.assemble(Path(_MYSQL_DIR or "", "x"), layer, _NATIVE)
+        client_layer.assemble(Path(MYSQL_DIR or "", "x"), layer, _NATIVE)
         return find_program([layer / "bin"], Flavour.MYSQL)
     installed = find_program([Path("/usr/bin")], Flavour.MARIADB)
     if installed.version.startswith(f"{request.param}."):

@@ -8,9 +8,9 @@ import pytest
 from lcp_backup.database.endpoint import Flavour
 from lcp_backup.errors import DumpFailed, InvalidRequest
 from lcp_backup.model import Notice
-from tests.integration.attacks.corpus.attack import only_on
-from tests.integration.attacks.fingerprint import NAME
-from tests.integration.attacks.road import Road
+from tests.support.fingerprint import NAME
+from tests.support.road import Road
+from tests.support.servers import only_on
 
 
 @pytest.fixture(autouse=True)

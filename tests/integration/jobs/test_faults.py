@@ -2,10 +2,8 @@
 
 import re
 import shutil
-import signal
-import threading
-import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +25,7 @@ from lcp_backup.errors import (
 )
 from lcp_backup.model import RunKind, RunState
 from lcp_backup.volume.pack import pack
-from tests.integration.jobs.conftest import BACKUP_ID, SLOT, JobSite
+from tests.support.job_site import BACKUP_ID, INDEX_END, SLOT, JobSite, kill_when
 
 
 def test_a_dump_that_is_killed_half_way_publishes_nothing(
@@ -163,16 +161,7 @@ def test_s3_that_stays_broken_publishes_nothing(
     mariadb_site.assert_nothing_published()
 
 
-INDEX_END = "lcp_backup.archive.index:IndexWriter.end"
 SWAP = "lcp_backup.database.staged_schema:StagedDatabase.swap"
-
-
-def kill_when(condition: Callable[[], bool], process: Any) -> None:
-    while not condition():
-        assert process.poll() is None, f"it ended before it was killed: {process.communicate()}"
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
 
 
 def test_a_create_that_is_killed_is_made_by_the_next_delivery(job_site: JobSite) -> None:
@@ -207,17 +196,14 @@ def test_a_restore_that_is_killed_leaves_the_site_and_the_next_one_brings_it_bac
     assert [path.name for path in job_site.folder.parent.iterdir()] == ["data"]
 
 
-def test_the_same_event_twice_at_once_is_one_backup(mariadb_site: JobSite) -> None:
-    answers: list[dict[str, Any]] = []
-    threads = [
-        threading.Thread(target=lambda: answers.append(mariadb_site.create())) for _ in range(2)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(answer["created"] for answer in answers) == [False, True]
-    assert len(list(mariadb_site.catalog.backups.all())) == 1
+def test_one_event_delivered_twice_at_once_is_one_backup(mariadb_site: JobSite) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: mariadb_site.create(), range(2))
+    assert first["backup_id"] == second["backup_id"] == BACKUP_ID
+    assert sorted([first["created"], second["created"]]) == [False, True]
+    again = mariadb_site.create()
+    assert (again["created"], again["run_id"]) == (False, first["run_id"])
+    assert [backup.id for backup in mariadb_site.catalog.backups.all()] == [BACKUP_ID]
 
 
 def test_a_create_while_a_restore_runs_is_refused_and_says_who_holds_the_lease(

@@ -8,7 +8,7 @@ from lcp_backup.errors import AccountRefused, InvalidRequest
 from lcp_backup.model import ArchiveKind, BackupType, RunKind
 from lcp_backup.requests import RestoreRequest
 from lcp_backup.service import deadline
-from tests.integration.jobs.conftest import BACKUP_ID, JobSite
+from tests.support.job_site import BACKUP_ID, JobSite
 
 SCHEDULED = {"detail-type": "Scheduled Event", "time": "2026-11-20T00:35:00Z"}
 

@@ -8,7 +8,7 @@ from lcp_backup.errors import InvalidRequest, NotFound
 from lcp_backup.model import RunKind, RunState
 from lcp_backup.requests import CreateRequest, PauseRequest, RestoreRequest
 from lcp_backup.service import deadline
-from tests.integration.jobs.conftest import BACKUP_ID, JobSite
+from tests.support.job_site import BACKUP_ID, JobSite
 
 _QUARTER_HOUR = 15 * 60 * 1000  # milliseconds
 _RULE_FIRED = {"detail-type": "Scheduled Event", "time": "2026-11-20T00:45:00Z"}

@@ -16,8 +16,7 @@ from lcp_backup.model import ArchiveKind, BackupType, RunState
 from lcp_backup.requests import UploadRequest
 from lcp_backup.service import deadline
 from lcp_backup.uploads import Uploads
-from tests.integration.jobs.conftest import JobSite
-from tests.integration.jobs.test_faults import INDEX_END, kill_when
+from tests.support.job_site import INDEX_END, JobSite, kill_when
 
 DATABASE, VOLUME = ArchiveKind.DATABASE, ArchiveKind.VOLUME
 

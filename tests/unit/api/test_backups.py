@@ -12,9 +12,9 @@ from lcp_backup.model import ArchiveKind, BackupType, Run, RunError, RunKind, Ru
 from lcp_backup_api import downloads
 from lcp_backup_api.application import create_app
 from lcp_backup_api.backend import Backend
-from tests.unit.api.conftest import Client, Lines
-from tests.unit.catalog.test_catalog import a_manifest, publish
-from tests.unit.conftest import SettableClock
+from tests.support.api_client import Client, Lines
+from tests.support.backups import a_manifest, publish
+from tests.support.clock import SettableClock
 
 ID = "acme-prd-202611230015"
 

@@ -8,8 +8,8 @@ import pytest
 from cfnlint.decode.cfn_yaml import load
 
 from lcp_backup_api import cors
-from tests.unit.api.conftest import Client
-from tests.unit.api.test_leaks import ELSEWHERE, ROUTES
+from tests.support.api_calls import ELSEWHERE, ROUTES
+from tests.support.api_client import Client
 
 TEMPLATE = Path(__file__).parents[3] / "template.yaml"
 PAGE = "https://console.example.com"

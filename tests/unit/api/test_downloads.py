@@ -21,9 +21,9 @@ from lcp_backup.model import (
 )
 from lcp_backup_api import downloads
 from lcp_backup_api.backend import Backend
-from tests.unit.api.conftest import Client
-from tests.unit.catalog.test_catalog import a_manifest
-from tests.unit.conftest import SettableClock
+from tests.support.api_client import Client
+from tests.support.backups import a_manifest
+from tests.support.clock import SettableClock
 
 type Started = list[tuple[str, dict[str, object]]]
 

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from lcp_backup.catalog import Catalog
 from lcp_backup_api.application import without_backend
 from lcp_backup_api.backend import Backend
-from tests.unit.api.conftest import Answer, Client
-from tests.unit.api.test_users import PASSWORD, Door, basic, by_hand, token
-from tests.unit.catalog.test_catalog import publish
-from tests.unit.conftest import SettableClock
+from local.api import Answer
+from tests.support.api_client import Client
+from tests.support.backups import publish
+from tests.support.clock import SettableClock
+from tests.support.door import PASSWORD, Door, basic, by_hand, token
 
 # Starlette leaves the file of a form that breaks off to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(

@@ -18,12 +18,12 @@ from lcp_backup.model import RunState
 from lcp_backup.requests import CreateRequest
 from lcp_backup.telemetry import Telemetry
 from lcp_backup_api import problems
-from lcp_backup_api.application import create_app, without_backend
+from lcp_backup_api.application import create_app
 from lcp_backup_api.backend import Backend
-from tests.unit.api.conftest import REQUEST_ID, SETTINGS, Answer, Client, Lines, Names
+from local.api import Answer
+from tests.support.api_calls import ELSEWHERE, ID, KINDS, ROUTES
+from tests.support.api_client import REQUEST_ID, SETTINGS, Client, Lines, Names
 
-ID = "acme-prd-202611230015"
-RUN = "20261123T001500-upload-0a1b2c3d"
 PRIVATE = [
     "123456789012",
     "api-role-SECRET",
@@ -38,16 +38,6 @@ BY_AWS = (
     f"User: arn:aws:sts::{PRIVATE[0]}:assumed-role/{PRIVATE[1]} is not authorized to perform:"
     f" s3:PutObject on s3://{PRIVATE[2]}/{PRIVATE[3]}; {BY_A_SERVER}"
 )
-
-
-def kinds(of: type[BackupError] = BackupError) -> Iterator[type[BackupError]]:
-    """Every class of error there is."""
-    yield of
-    for below in of.__subclasses__():
-        yield from kinds(below)
-
-
-KINDS = sorted(set(kinds()), key=lambda kind: kind.__name__)
 
 
 def stuffed(kind: type[BackupError], text: str) -> BackupError:
@@ -65,20 +55,6 @@ def leaks(text: str) -> list[str]:
 
 def told(answer: Answer) -> str:
     return answer.body.decode() + str(answer.headers)
-
-
-def _called(path: str) -> str:
-    for name, value in {"kind": "volume", "backup_id": ID, "run_id": RUN, "upload_id": RUN}.items():
-        path = path.replace(f"{{{name}}}", value)
-    return path
-
-
-ROUTES = [
-    (method.upper(), _called(path))
-    for path, methods in without_backend().openapi()["paths"].items()
-    for method in methods
-    if path != "/backup/health"
-]
 
 
 class Failing:
@@ -217,8 +193,6 @@ def test_what_a_caller_made_up_comes_back_cut(call: Client) -> None:
 
 
 # --- strangers ----------------------------------------------------------------
-
-ELSEWHERE = ["/", "/backup", "/backup/", "/backup/openapi.json", "/docs", "/x", "/backup//list"]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])

@@ -13,8 +13,9 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.errors import ArchiveError, BackupError
 from lcp_backup.model import ArchiveKind, RunError, RunKind, RunState
 from lcp_backup_api.backend import Backend
-from tests.unit.api.conftest import Answer, Client
-from tests.unit.api.test_leaks import KINDS
+from local.api import Answer
+from tests.support.api_calls import KINDS
+from tests.support.api_client import Client
 
 BOUNDARY = "----form"
 FORM = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}

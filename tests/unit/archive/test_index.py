@@ -5,23 +5,30 @@ import gzip
 import hashlib
 import json
 import os
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lcp_backup.archive.index import IndexWriter, read_index
-from lcp_backup.archive.segment import Continuation, IndexedMember, Section, Segment
+from lcp_backup.archive.index import IndexReader, IndexWriter, read_index, read_members
+from lcp_backup.archive.segment import IndexedMember, Section, Segment
 from lcp_backup.errors import ArchiveDamaged, UnknownFormat
 from tests.support.buffers import Buffer
 
 NAME = "volume.tgz"
 NOT_TEXT = os.fsdecode(b"b/\xff\xc3")
+SHA256 = hashlib.sha256(b"x").hexdigest()
 ODD_MEMBERS = (
-    IndexedMember("ü\n", "file", 512, 2**40, 1_700_000_000_123_456_789, 0o4755, 1000, 2**31),
-    IndexedMember(NOT_TEXT, "link", 1024, 0, 0, 0o777, 0, 0),
-    IndexedMember("b/\\xff", "second-name", 1536, 0, 0, 0, 0, 0),
-)
+    IndexedMember(
+        "ü\n", "file", 0, 0, 512, 2**40, 1_700_000_000_123_456_789, 0o4755, 1000, 2**31,
+        1_700_000_000_987_654_321, 2**63, SHA256, 131_072,
+    ),
+    IndexedMember(NOT_TEXT, "link", 2, 7, 1024, 0, 0, 0o777, 0, 0),
+    IndexedMember("b/\\xff", "second-name", 1, 1, 1536, 0, 0, 0, 0, 0),
+)  # fmt: skip
+SOURCES = ("acme-prd-202611220015", "acme-prd-202611210015")
 
 
 def segments_of(sizes: list[int], start: int = 0) -> list[Segment]:
@@ -29,15 +36,12 @@ def segments_of(sizes: list[int], start: int = 0) -> list[Segment]:
     for number, size in enumerate(sizes):
         segments.append(
             Segment(
+                number=number,
                 offset=start,
                 size=size,
                 raw_size=size * 3,
                 sha256=hashlib.sha256(bytes([number % 256])).hexdigest(),
-                members=(
-                    IndexedMember(f"a/{number}", "folder", 0, 0, -1, 0o755, 0, 0),
-                    *ODD_MEMBERS,
-                ),
-                continues=Continuation(NOT_TEXT, 5, 9) if number % 2 else None,
+                members=number,
                 section=Section.ROWS if number % 3 else None,
             )
         )
@@ -45,23 +49,54 @@ def segments_of(sizes: list[int], start: int = 0) -> list[Segment]:
     return segments
 
 
-def index_of(segments: list[Segment]) -> tuple[Buffer, str]:
+def foreign(source: int, number: int, offset: int = 90_000) -> Segment:
+    """A segment that lies in another backup's archive."""
+    return Segment(
+        source=source, number=number, offset=offset, size=5, raw_size=9, sha256=SHA256, members=3
+    )
+
+
+def index_of(
+    segments: Iterable[Segment],
+    members: Iterable[IndexedMember] = ODD_MEMBERS,
+    sources: tuple[str, ...] = SOURCES,
+) -> tuple[Buffer, str]:
     buffer = Buffer()
-    writer = IndexWriter(buffer, NAME)
+    writer = IndexWriter(buffer, NAME, sources)
     for segment in segments:
         writer.add(segment)
+    for member in members:
+        writer.add_member(member)
     sha256 = writer.end(archive_size=10**12, raw_size=10**10)
     buffer.complete()
     assert writer.size == buffer.size
     return buffer, sha256
 
 
-def lines_of(segments: list[Segment]) -> list[bytes]:
-    return gzip.decompress(index_of(segments)[0].data).splitlines(keepends=True)
+def lines_of(
+    segments: Iterable[Segment], members: Iterable[IndexedMember] = ODD_MEMBERS
+) -> list[bytes]:
+    return gzip.decompress(index_of(segments, members)[0].data).splitlines(keepends=True)
+
+
+def joined(lines: list[bytes]) -> Buffer:
+    return Buffer(gzip.compress(b"".join(lines)))
 
 
 def read_lines(lines: list[bytes]) -> list[Segment]:
-    return list(read_index(Buffer(gzip.compress(b"".join(lines))), archive_name=NAME))
+    return list(read_index(joined(lines), archive_name=NAME))
+
+
+def read_all(lines: list[bytes]) -> tuple[list[Segment], list[IndexedMember]]:
+    """Every segment and every member, in one pass."""
+    segments: list[Segment] = []
+    members: list[IndexedMember] = []
+    for line in IndexReader(joined(lines), archive_name=NAME).lines():
+        if isinstance(line, Segment):
+            segments.append(line)
+        else:
+            members.extend(line)
+    return segments, members
 
 
 @given(sizes=st.lists(st.integers(1, 1 << 30), max_size=50), start=st.integers(0, 5000))
@@ -71,6 +106,38 @@ def test_what_is_read_is_what_was_written(sizes: list[int], start: int) -> None:
 
     assert sha256 == hashlib.sha256(buffer.data).hexdigest()
     assert list(read_index(buffer, archive_name=NAME, sha256=sha256)) == segments
+    assert tuple(read_members(buffer, archive_name=NAME, sha256=sha256)) == ODD_MEMBERS
+    assert IndexReader(buffer, archive_name=NAME).sources == SOURCES
+
+
+_NAMES = st.binary(min_size=1, max_size=20).map(os.fsdecode)
+_COUNTS = st.integers(0, 2**63)
+_TIMES = st.integers(-(2**63), 2**63)
+_MEMBERS = st.builds(
+    IndexedMember,
+    name=_NAMES,
+    type=st.sampled_from(["file", "folder", "link", "second-name"]),
+    source=st.integers(0, len(SOURCES)),
+    segment=_COUNTS,
+    at=_COUNTS,
+    size=_COUNTS,
+    mtime_ns=_TIMES,
+    mode=_COUNTS,
+    uid=_COUNTS,
+    gid=_COUNTS,
+    ctime_ns=_TIMES,
+    inode=_COUNTS,
+    sha256=st.none() | st.just(SHA256),
+    more=_COUNTS,
+)
+
+
+@given(members=st.lists(_MEMBERS, max_size=20))
+def test_members_are_read_as_they_were_written_whatever_bytes_their_names_have(
+    members: list[IndexedMember],
+) -> None:
+    buffer, sha256 = index_of([], members)
+    assert list(read_members(buffer, archive_name=NAME, sha256=sha256)) == members
 
 
 def test_an_index_of_many_segments_is_written_and_read_piece_by_piece() -> None:
@@ -84,10 +151,26 @@ def test_an_index_of_many_segments_is_written_and_read_piece_by_piece() -> None:
     assert list(reading) == segments[1:]
 
 
-@pytest.mark.parametrize("kept", range(5))
+def test_members_are_listed_many_to_a_line_and_all_of_them() -> None:
+    members = [ODD_MEMBERS[0]._replace(name=f"{number}") for number in range(2500)]
+    lines = lines_of(segments_of([1]), members)
+    counts = [
+        len(json.loads(line).get("members") or ()) for line in lines if b'"members":[' in line
+    ]
+    assert counts == [1000, 1000, 500]
+    assert read_all(lines) == (segments_of([1]), members)
+
+
+def test_members_and_segments_may_stand_in_any_order() -> None:
+    header, *lines, trailer = lines_of(segments_of([1, 2]))
+    for order in (lines, lines[::-1][:1] + lines[:-1], [lines[0], lines[2], lines[1]]):
+        assert read_all([header, *order, trailer]) == (segments_of([1, 2]), list(ODD_MEMBERS))
+
+
+@pytest.mark.parametrize("kept", range(6))
 def test_an_index_that_lost_its_last_lines_is_refused(kept: int) -> None:
     lines = lines_of(segments_of([1, 2, 3]))
-    assert len(lines) == 5
+    assert len(lines) == 6
     with pytest.raises((ArchiveDamaged, UnknownFormat)):
         read_lines(lines[:kept])
 
@@ -110,8 +193,9 @@ def test_an_index_with_any_bit_flipped_is_refused() -> None:
     for position in range(buffer.size):
         data = bytearray(buffer.data)
         data[position] ^= 0x10
-        with pytest.raises((ArchiveDamaged, UnknownFormat)):
-            list(read_index(Buffer(bytes(data)), archive_name=NAME, sha256=sha256))
+        for read in (read_index, read_members):
+            with pytest.raises((ArchiveDamaged, UnknownFormat)):
+                list(read(Buffer(bytes(data)), archive_name=NAME, sha256=sha256))
 
 
 def test_an_index_that_lost_a_segment_in_the_middle_is_refused() -> None:
@@ -124,6 +208,53 @@ def test_an_index_whose_trailer_counts_others_is_refused() -> None:
     lines = lines_of(segments_of([1, 2, 3]))
     with pytest.raises(ArchiveDamaged, match="lists 2 segments"):
         read_lines([*lines[:3], lines[-1]])
+
+
+def test_an_index_that_lost_members_is_refused_by_whoever_reads_members() -> None:
+    members = [ODD_MEMBERS[0]._replace(name=f"{number}") for number in range(1500)]
+    header, first, second, trailer = lines_of([], members)
+    assert read_all([header, first, second, trailer]) == ([], members)
+    for there in ([first], [second], [first, first, second], []):
+        with pytest.raises(ArchiveDamaged, match="is not whole: .* with 1500"):
+            read_all([header, *there, trailer])
+
+
+class TestSources:
+    """Segments and members that lie in other backups' archives."""
+
+    def test_a_foreign_segment_is_read_with_its_number_and_is_none_of_the_archives_own(
+        self,
+    ) -> None:
+        own = segments_of([4, 5])
+        lines = lines_of([own[0], foreign(1, 40), foreign(2, 3, offset=0), own[1], foreign(1, 42)])
+        assert read_lines(lines) == own
+        segments, _ = read_all(lines)
+        assert segments == [own[0], foreign(1, 40), foreign(2, 3, offset=0), own[1], foreign(1, 42)]
+        assert json.loads(lines[-1])["segments"] == 2
+
+    def test_an_archive_needs_no_segment_of_its_own_among_them(self) -> None:
+        assert read_all(lines_of([foreign(1, 0)]))[0] == [foreign(1, 0)]
+
+    @pytest.mark.parametrize("source", [3, -1])
+    def test_a_segment_in_no_source_is_refused(self, source: int) -> None:
+        with pytest.raises(ArchiveDamaged, match="entry 1: a segment lies in no source"):
+            read_lines(lines_of([foreign(source, 0)]))
+
+    def test_a_foreign_segment_without_a_number_is_refused(self) -> None:
+        lines = lines_of([foreign(1, 0)])
+        lines[1] = lines[1].replace(b'"number":0,', b"")
+        with pytest.raises(ArchiveDamaged, match="entry 1: a segment lies in no source"):
+            read_lines(lines)
+
+    @pytest.mark.parametrize("source", [3, -1])
+    def test_a_member_in_no_source_is_refused(self, source: int) -> None:
+        lines = lines_of([], [ODD_MEMBERS[0]._replace(source=source)])
+        with pytest.raises(ArchiveDamaged, match="entry 1: a member lies in no source"):
+            read_all(lines)
+
+    def test_an_index_of_a_volume_without_sources_names_none(self) -> None:
+        buffer, _ = index_of([], (), sources=())
+        assert IndexReader(buffer, archive_name=NAME).sources == ()
 
 
 def test_the_index_of_another_archive_is_refused() -> None:
@@ -145,33 +276,55 @@ def test_a_line_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_name_that_is_no_text_lies_there_by_its_bytes_and_any_other_as_text() -> None:
-    entry = json.loads(lines_of(segments_of([1, 2]))[2])
-    assert [member[0] for member in entry["members"]] == [
-        "a/1", "ü\n", {"base64": base64.b64encode(b"b/\xff\xc3").decode()}, "b/\\xff"
+    _, line, _ = lines_of([])
+    assert [member[0] for member in json.loads(line)["members"]] == [
+        "ü\n", {"base64": base64.b64encode(b"b/\xff\xc3").decode()}, "b/\\xff"
     ]  # fmt: skip
-    assert entry["continues"] == [{"base64": "Yi//ww=="}, 5, 9]
+
+
+FIELDS: list[Any] = list(ODD_MEMBERS[0])
+
+
+def with_field(place: int, value: object) -> list[Any]:
+    """A member's list with one value replaced."""
+    return [*FIELDS[:place], value, *FIELDS[place + 1 :]]
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
+    "members",
     [
-        ("members", None),
-        ("members", [1]),
-        ("members", [["a", "file", 0, 0, 0, 0, 0]]),
-        ("members", [["a", "file", 0, 0, 0, 0, 0, "0"]]),
-        ("members", [["a", "file", 0, 0, 0.5, 0, 0, 0]]),
-        ("members", [["a", "door", 0, 0, 0, 0, 0, 0]]),
-        ("members", [["a\ud800", "file", 0, 0, 0, 0, 0, 0]]),
-        ("members", [[None, "file", 0, 0, 0, 0, 0, 0]]),
-        ("members", [[{"base64": "*"}, "file", 0, 0, 0, 0, 0, 0]]),
-        ("members", [[{"hex": "61"}, "file", 0, 0, 0, 0, 0, 0]]),
-        ("continues", 5),
-        ("continues", ["b", 5]),
-        ("continues", ["b", 5, None]),
-        ("size", "many"),
+        None,
+        [1],
+        [{}],
+        [FIELDS[:9]],
+        [[]],
+        [with_field(0, None)],
+        [with_field(0, "a\ud800")],
+        [with_field(0, {"base64": "*"})],
+        [with_field(0, {"base64": 5})],
+        [with_field(0, {"hex": "61"})],
+        [with_field(1, "door")],
+        [with_field(1, ["file"])],
+        *([with_field(place, "0")] for place in range(2, 12)),
+        *([with_field(place, 0.5)] for place in range(2, 12)),
+        *([with_field(place, True)] for place in range(2, 12)),
+        *([with_field(place, None)] for place in range(2, 12)),
+        [with_field(12, 5)],
+        [with_field(13, "1")],
+        [with_field(13, None)],
     ],
 )
-def test_a_line_that_is_not_as_the_format_says_is_refused_by_its_number(
+def test_a_member_that_is_not_as_the_format_says_is_refused_by_its_line(members: object) -> None:
+    lines = lines_of(segments_of([1]))
+    lines[2] = json.dumps({"members": members}, separators=(",", ":")).encode() + b"\n"
+    with pytest.raises(ArchiveDamaged, match="is damaged at its entry 2: "):
+        read_all(lines)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("size", "many"), ("members", [1]), ("offset", None), ("source", "1")]
+)
+def test_a_segment_that_is_not_as_the_format_says_is_refused_by_its_line(
     field: str, value: object
 ) -> None:
     lines = lines_of(segments_of([1, 2]))
@@ -180,25 +333,35 @@ def test_a_line_that_is_not_as_the_format_says_is_refused_by_its_number(
         read_lines(lines)
 
 
-def test_a_line_that_nests_without_end_is_refused() -> None:
+@pytest.mark.parametrize("start", [b'{"members":', b'{"members":[['])
+def test_a_line_that_nests_without_end_is_refused(start: bytes) -> None:
     lines = lines_of(segments_of([1]))
-    lines[1] = b'{"members":' + b"[" * 200_000 + b"\n"
+    lines[1] = start + b"[" * 200_000 + b"\n"
     with pytest.raises(ArchiveDamaged, match="is damaged at its entry 1: "):
-        read_lines(lines)
+        read_all(lines)
 
 
-def test_members_that_are_spelled_in_another_way_are_none() -> None:
-    lines = lines_of(segments_of([1]))
-    fields = json.loads(lines[1])
-    del fields["members"]
-    lines[1] = json.dumps(fields).encode().replace(b"{", b'{"\\u006dembers": 5, ', 1) + b"\n"
-    (segment,) = read_lines(lines)
-    assert segment.members == ()
+def test_half_a_character_is_refused_and_a_whole_one_taken_however_it_is_spelled() -> None:
+    lines = lines_of([])
+    spelled = '{"members":[' + json.dumps(with_field(0, "😀\x01")) + "]}\n"
+    assert "\\ud83d\\ude00" in spelled
+    trailer = json.dumps(json.loads(lines[-1]) | {"members": 1}).encode() + b"\n"
+    (member,) = read_all([lines[0], spelled.encode(), trailer])[1]
+    assert member.name == "😀\x01"
+    with pytest.raises(ArchiveDamaged, match="entry 1: .*surrogates"):
+        read_all([lines[0], spelled.replace("\\ude00", "").encode(), trailer])
 
 
 def test_fields_of_a_later_version_are_passed_over() -> None:
-    lines = lines_of(segments_of([1]))
-    entry = json.loads(lines[1]) | {"colour": "green"}
-    entry["members"] = [[*member, "0123abcd"] for member in entry["members"]]
-    lines[1] = json.dumps(entry).encode() + b"\n"
-    assert read_lines(lines) == segments_of([1])
+    segment, listed = segments_of([1])[0], ODD_MEMBERS
+    header, first, members, trailer = lines_of([segment], listed)
+    first = json.dumps(json.loads(first) | {"colour": "green"}).encode() + b"\n"
+    longer = [[*member, "0123abcd", None] for member in json.loads(members)["members"]]
+    members = json.dumps({"members": longer, "of": 1}, separators=(",", ":")).encode() + b"\n"
+    assert read_all([header, first, members, trailer]) == ([segment], list(listed))
+
+
+def test_what_an_early_version_would_leave_out_of_a_member_has_its_default() -> None:
+    lines = lines_of([], ODD_MEMBERS[:1])
+    lines[1] = json.dumps({"members": [FIELDS[:10]]}, separators=(",", ":")).encode() + b"\n"
+    assert read_all(lines)[1] == [ODD_MEMBERS[0]._replace(ctime_ns=0, inode=0, sha256=None, more=0)]

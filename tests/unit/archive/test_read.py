@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from lcp_backup.archive.deflate import inflate_member, inflate_stream, stored_member
 from lcp_backup.archive.index import read_index
-from lcp_backup.archive.read import read_back, read_segments, read_whole
+from lcp_backup.archive.read import (
+    OpenArchive,
+    read_back,
+    read_segments,
+    read_segments_of,
+    read_whole,
+)
 from lcp_backup.archive.segment import Segment
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter, WrittenArchive
 from lcp_backup.errors import ArchiveDamaged, ArchiveRefused
@@ -57,6 +63,63 @@ def test_some_segments_can_be_asked_for(raws: list[bytes]) -> None:
 
     assert pairs == [(segment, raws[3 + 7 * n]) for n, segment in enumerate(wanted)]
     assert len(source.reads) == len(wanted)
+
+
+class TestSeveralArchives:
+    """Segments of several archives, one after the other in any order."""
+
+    @pytest.fixture
+    def archives(self, raws: list[bytes]) -> list[OpenArchive]:
+        return [
+            OpenArchive(archive_of(some)[0], f"volume.tgz of backup {number}")
+            for number, some in enumerate((raws[:20], raws[20:]))
+        ]
+
+    @pytest.fixture
+    def segments(self, raws: list[bytes]) -> list[Segment]:
+        """One of each, in turn."""
+        first, second = (
+            [it.model_copy(update={"source": source}) for it in index(archive_of(some)[1])]
+            for source, some in enumerate((raws[:20], raws[20:]))
+        )
+        return [it for pair in zip(first, second, strict=True) for it in pair]
+
+    @pytest.mark.parametrize("threads", [1, 3])
+    def test_each_segment_comes_from_the_archive_it_lies_in(
+        self,
+        raws: list[bytes],
+        archives: list[OpenArchive],
+        segments: list[Segment],
+        threads: int,
+    ) -> None:
+        asked: list[Segment] = []
+
+        def archive_of_segment(segment: Segment) -> OpenArchive:
+            asked.append(segment)
+            return archives[segment.source]
+
+        read = list(read_segments_of(archive_of_segment, segments, threads=threads))
+        assert [segment for segment, _ in read] == asked == segments
+        expected = [raw for pair in zip(raws[:20], raws[20:], strict=True) for raw in pair]
+        assert [raw for _, raw in read] == expected
+
+    def test_what_is_damaged_is_named_by_the_archive_it_lies_in(
+        self, archives: list[OpenArchive], segments: list[Segment]
+    ) -> None:
+        reading = read_segments_of(lambda it: archives[1 - it.source], segments, threads=2)
+        with pytest.raises(ArchiveDamaged, match=r"volume\.tgz of backup 1: segment 1, .* byte 0,"):
+            next(reading)
+
+    def test_an_archive_that_cannot_be_opened_ends_the_reading(
+        self, archives: list[OpenArchive], segments: list[Segment]
+    ) -> None:
+        def opened(segment: Segment) -> OpenArchive:
+            if segment.source:
+                raise ArchiveDamaged("volume.tgz of backup 1 is missing")
+            return archives[0]
+
+        with pytest.raises(ArchiveDamaged, match="backup 1 is missing"):
+            list(read_segments_of(opened, segments, threads=2))
 
 
 def test_a_flipped_byte_names_the_archive_the_segment_and_the_offset(raws: list[bytes]) -> None:

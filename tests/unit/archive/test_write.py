@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from lcp_backup.archive.deflate import inflate_member
-from lcp_backup.archive.index import read_index
+from lcp_backup.archive.index import IndexReader, read_index
 from lcp_backup.archive.read import read_back
-from lcp_backup.archive.segment import Section
+from lcp_backup.archive.segment import IndexedMember, Section, Segment
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter, OnlyFile, WrittenArchive
-from lcp_backup.errors import StorageError
+from lcp_backup.errors import ArchiveDamaged, StorageError
 from tests.support.buffers import Buffer
 
 MODIFIED = datetime(2026, 11, 23, 4, 5, 6, tzinfo=UTC)
@@ -99,6 +99,38 @@ def test_the_index_gives_true_places_of_segments_that_inflate_alone() -> None:
     assert (written.size, written.raw_size) == (len(sink.data), len(gzip.decompress(sink.data)))
     assert written.index_size == len(index_sink.data)
     assert written.index_sha256 == hashlib.sha256(index_sink.data).hexdigest()
+
+
+def test_the_index_lists_members_and_segments_wherever_they_lie() -> None:
+    sink, index_sink = Buffer(), Buffer()
+    foreign = Segment(
+        source=1, number=7, offset=70, size=3, raw_size=9, sha256="0", members=2, first=4
+    )
+    own = IndexedMember("a", "file", 0, 0, 512, 1, 2, 0o644, 3, 4)
+    other = own._replace(name="b", source=1, segment=7, more=1)
+    with ArchiveWriter(
+        sink,
+        index_sink,
+        name="volume.tgz",
+        index_name="volume.index",
+        threads=2,
+        sources=("acme-prd-202611220015",),
+    ) as writer:
+        writer.add([b"raw"], members=2, first=1)
+        writer.list_member(own)
+        writer.add([b"more"])
+        writer.list_member(other)
+        writer.list_segment(foreign)
+        written = writer.finish()
+    reader = IndexReader(index_sink, archive_name="volume.tgz")
+    first, second, third, members = reader.lines()
+    assert reader.sources == ("acme-prd-202611220015",)
+    assert (third, members) == (foreign, [own, other])
+    assert isinstance(first, Segment)
+    assert isinstance(second, Segment)
+    assert [(it.number, it.members, it.first) for it in (first, second)] == [(0, 2, 1), (1, 0, 0)]
+    # What lies elsewhere is no part of the archive.
+    assert (written.segments, written.raw_size, written.size) == (2, 7, sink.size)
 
 
 def test_the_sha256_is_the_whole_objects() -> None:
@@ -192,3 +224,71 @@ def test_a_segment_larger_than_the_queue_passes() -> None:
         for raw in (b"small", bytes(SEGMENT_SIZE * 5), b"small"):
             writer.add([raw])
         assert writer.finish().segments == 3
+
+
+# --- segments of other archives -------------------------------------------------------------------
+
+
+def old_archive(count: int = 3) -> tuple[Buffer, list[Segment]]:
+    """An archive of some folders, and its segments."""
+    sink, index_sink = Buffer(), Buffer()
+    with writer_of(sink, index_sink) as writer:
+        for number in range(count):
+            writer.add([b"old %d" % number * 999], members=number + 1)
+        writer.finish()
+    return sink, list(read_index(index_sink, archive_name="database.tgz"))
+
+
+def test_a_copied_segment_is_the_old_one_at_a_new_place_and_behind_what_was_added_before() -> None:
+    old, segments = old_archive()
+    sink, index_sink = Buffer(), Buffer()
+    with writer_of(sink, index_sink) as writer:
+        writer.add([b"first" * 1_000_000])
+        writer.copy(old, segments[2])
+        writer.add([b"second"])
+        writer.copy(old, segments[0])
+        assert writer.raw_size == 5_000_000 + 6 + segments[0].raw_size + segments[2].raw_size
+        written = writer.finish()
+    found = list(read_index(index_sink, archive_name="database.tgz"))
+    raws = [inflate_member(sink.data[it.offset : it.offset + it.size], it.raw_size) for it in found]
+    assert raws == [b"first" * 1_000_000, b"old 2" * 999, b"second", b"old 0" * 999]
+    for copied, before in ((found[1], segments[2]), (found[3], segments[0])):
+        place = {"offset": before.offset, "number": before.number}
+        assert copied.model_copy(update=place) == before
+        assert copied.members == before.members
+    assert (written.size, written.segments, written.copied_segments) == (len(sink.data), 4, 2)
+    assert written.raw_size == len(gzip.decompress(sink.data))
+
+
+def test_nobody_knows_the_sha256_of_an_archive_with_copied_segments() -> None:
+    old, segments = old_archive()
+    sink, index_sink = Buffer(), Buffer()
+    with writer_of(sink, index_sink) as writer:
+        writer.copy(old, segments[0])
+        writer.add([b"own"])
+        written = writer.finish()
+    assert written.sha256 is None
+    assert written.described(None).sha256 is None
+    described = read_back(written, sink, index_sink, threads=2)
+    assert described.sha256 == hashlib.sha256(sink.data).hexdigest()
+
+
+def test_a_segment_that_its_source_does_not_hold_is_refused_before_anything_is_copied() -> None:
+    old, segments = old_archive()
+    sink, index_sink = Buffer(), Buffer()
+    beyond = segments[2].model_copy(update={"size": segments[2].size + 1})
+    with (
+        writer_of(sink, index_sink) as writer,
+        pytest.raises(ArchiveDamaged, match=f"at byte {beyond.offset} of an archive"),
+    ):
+        writer.copy(old, beyond)
+    assert sink.written == 0
+
+
+def test_an_archive_whose_head_is_written_last_takes_no_copies() -> None:
+    old, segments = old_archive()
+    with (
+        writer_of(Buffer(), Buffer(), OnlyFile("lportal.sql", MODIFIED)) as writer,
+        pytest.raises(ValueError, match="OnlyFile"),
+    ):
+        writer.copy(old, segments[0])

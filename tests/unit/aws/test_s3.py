@@ -14,7 +14,7 @@ from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.aws.s3_bucket import ObjectLock
 from lcp_backup.aws.s3_parts import FIRST_PART_SIZE, MAX_PARTS, part_size
 from lcp_backup.errors import ObjectNotFound, PreconditionFailed, StorageError
-from tests.unit.conftest import SettableClock
+from tests.support.clock import SettableClock
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -1,6 +1,6 @@
 """What lies in the bucket: publishing, unpublishing, leftovers, runs, and the lease."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,7 +9,6 @@ from botocore.exceptions import ClientError
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.backups import BackupLock
-from lcp_backup.catalog.keys import archive_name, index_name
 from lcp_backup.errors import (
     Conflict,
     InvalidRequest,
@@ -19,71 +18,22 @@ from lcp_backup.errors import (
     UnknownFormat,
 )
 from lcp_backup.model import (
-    Archive,
     ArchiveKind,
     BackupId,
     BackupType,
-    DatabaseFacts,
     Manifest,
     Run,
     RunId,
     RunKind,
     RunState,
-    VolumeFacts,
 )
-from tests.unit.conftest import SettableClock
+from tests.support.backups import a_manifest, publish
+from tests.support.clock import SettableClock
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 TERM = timedelta(minutes=2)
-
-
-def a_manifest(slot: datetime) -> Manifest:
-    def archive(kind: ArchiveKind) -> Archive:
-        return Archive(
-            name=archive_name(kind),
-            size=100,
-            raw_size=1000,
-            sha256="0" * 64,
-            segments=1,
-            index_name=index_name(kind),
-            index_size=10,
-            index_sha256="1" * 64,
-        )
-
-    backup_id = BackupId.of("acme", "prd", slot)
-    return Manifest(
-        id=str(backup_id),
-        type=BackupType.AUTO,
-        project="acme",
-        environment="prd",
-        slot=backup_id.slot,
-        run_id="r",
-        started_at=slot,
-        published_at=slot,
-        service_version="0",
-        database=archive(ArchiveKind.DATABASE),
-        volume=archive(ArchiveKind.VOLUME),
-        database_facts=DatabaseFacts(
-            name="lportal", flavour="mysql", server_version="9", client_version="9", tables=1
-        ),
-        volume_facts=VolumeFacts(files=1, folders=0, links=0, bytes=1),
-    )
-
-
-def publish(catalog: Catalog, slot: datetime, kind_of: BackupType = BackupType.AUTO) -> str:
-    """A whole backup: archives, indexes, manifest."""
-    manifest = a_manifest(slot).model_copy(update={"type": kind_of})
-    for kind in ArchiveKind:
-        for writer in (
-            catalog.backups.archive_writer(manifest.id, kind),
-            catalog.backups.index_writer(manifest.id, kind),
-        ):
-            writer.write(b"x" * 100)
-            writer.complete()
-    catalog.backups.publish(manifest)
-    return manifest.id
 
 
 def test_an_id_is_three_strings_and_two_dashes_and_reads_back(clock: SettableClock) -> None:
@@ -320,6 +270,54 @@ def test_a_dead_runs_lease_is_taken_over_after_it_expires_and_its_run_finds_out(
     dead.release()
     with pytest.raises(LeaseHeld, match="run next"):
         catalog.lease.acquire("third", RunKind.CREATE, None, TERM)
+
+
+def test_processes_of_one_run_renew_its_lease_side_by_side(
+    catalog: Catalog, clock: SettableClock
+) -> None:
+    first = catalog.lease.acquire("long", RunKind.RESTORE, None, TERM)
+    second = catalog.lease.take_up("long", TERM)
+    for held in (first, second, first):
+        clock.pass_by(timedelta(seconds=100))
+        held.renew()
+    with pytest.raises(LeaseHeld, match="long"):
+        catalog.lease.acquire("other", RunKind.CREATE, None, TERM)
+    # The tag of the second is an old one by now, and yet it gives the lease back for good.
+    second.release()
+    with pytest.raises(LeaseLost, match="another process ended the run"):
+        first.renew()
+    first.release()
+    catalog.lease.acquire("other", RunKind.CREATE, None, TERM)
+
+
+def test_a_lease_is_taken_up_by_its_own_run_only_and_late_only_if_nobody_had_it_since(
+    catalog: Catalog, clock: SettableClock
+) -> None:
+    with pytest.raises(LeaseLost):
+        catalog.lease.take_up("long", TERM)
+    catalog.lease.acquire("long", RunKind.RESTORE, None, TERM)
+    with pytest.raises(LeaseLost):
+        catalog.lease.take_up("other", TERM)
+    clock.pass_by(2 * TERM)
+    catalog.lease.take_up("long", TERM)
+    with pytest.raises(LeaseHeld, match="long"):
+        catalog.lease.check_is_free()
+    clock.pass_by(TERM)
+    catalog.lease.acquire("other", RunKind.CREATE, None, TERM).release()
+    with pytest.raises(LeaseLost):
+        catalog.lease.take_up("long", TERM)
+
+
+def test_a_second_delivery_takes_another_lease_though_it_is_the_same_run(
+    catalog: Catalog, clock: SettableClock
+) -> None:
+    first = catalog.lease.acquire("long", RunKind.RESTORE, None, TERM)
+    clock.pass_by(TERM)
+    second = catalog.lease.acquire("long", RunKind.RESTORE, None, TERM)
+    with pytest.raises(LeaseLost):
+        first.renew()
+    first.release()
+    second.renew()
 
 
 def test_a_renewed_lease_stands(catalog: Catalog, clock: SettableClock) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from lcp_backup.errors import ArchiveError
 from lcp_backup.intake.content import is_apples
-from tests.unit.intake.test_database import SQL, gzipped, take, tar
+from tests.support.taken_database import SQL, gzipped, take, tar
 
 OTHER = SQL.replace(b"Company", b"Group_")
 

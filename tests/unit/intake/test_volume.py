@@ -9,59 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from lcp_backup.archive.index import read_index
-from lcp_backup.archive.read import read_segments
-from lcp_backup.archive.segment import Segment
-from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.errors import ArchiveError, ArchiveRefused
 from lcp_backup.intake import volume
-from lcp_backup.intake.volume import take_volume
-from lcp_backup.model import Notice, VolumeFacts
-from lcp_backup.volume.unpack import unpack
-from tests.support.buffers import Buffer
+from tests.support.taken_volume import Store
+from tests.support.tars import Tar
 from tests.support.trees import odd_tree, snapshot
-from tests.unit.volume.test_unpack import Tar
 
 gzipped = partial(gzip.compress, mtime=0)
 """Equal for equal bytes: tests are named by what they are given, also in another process."""
 
 LIBRARY = "document_library"
-
-
-class Store:
-    """Where the archive goes, and what it is read back from."""
-
-    def __init__(self) -> None:
-        self.archive = Buffer()
-        self.index = Buffer()
-        self.notices: tuple[Notice, ...] = ()
-
-    def take(self, data: bytes, *, limit: int = 1 << 30) -> VolumeFacts:
-        # Odd, so that headers and files lie over the chunks' borders.
-        chunks = (data[at : at + 70_001] for at in range(0, len(data), 70_001))
-        with ArchiveWriter(
-            self.archive, self.index, name="volume.tgz", index_name="volume.index", threads=1
-        ) as writer:
-            taken = take_volume(
-                chunks, writer, limit=limit, progress=lambda _: None, check=lambda: None
-            )
-            writer.finish()
-        self.notices = taken.notices
-        return taken.facts
-
-    def segments(self) -> list[tuple[Segment, bytes]]:
-        index = read_index(self.index, archive_name="volume.tgz")
-        return list(read_segments(self.archive, index, name="volume.tgz", threads=1))
-
-    def restore(self, folder: Path) -> None:
-        chunks = (raw for _, raw in self.segments())
-        with unpack(
-            chunks, folder, owner=None, progress=lambda _: None, check=lambda: None
-        ) as staged:
-            staged.swap()
-
-    def names(self) -> list[str]:
-        return [it.name for segment, _ in self.segments() for it in segment.members]
 
 
 @pytest.mark.parametrize("form", ["posix", "gnu"])
@@ -93,11 +50,13 @@ def test_segments_start_at_a_file_or_continue_one() -> None:
     large, small = bytes(20 << 20), b"small"
     store = Store()
     store.take(Tar().add(f"{LIBRARY}/large", large).add(f"{LIBRARY}/small", small).raw())
-    first, *others = [segment for segment, _ in store.segments()]
-    assert [member.name for member in first.members] == [f"{LIBRARY}/large"]
-    assert others[0].continues is not None
-    assert others[0].continues.name == f"{LIBRARY}/large"
-    assert [member.name for member in others[-1].members] == [f"{LIBRARY}/small"]
+    raws = [raw for _, raw in store.segments()]
+    first, last = store.members()
+    assert (first.name, first.segment, first.at, first.more) == (f"{LIBRARY}/large", 0, 0, 2)
+    assert (last.name, last.segment, last.more) == (f"{LIBRARY}/small", 2, 0)
+    assert raws[2][last.at + 512 :].startswith(small)
+    assert [segment.members for segment, _ in store.segments()] == [1, 0, 1, 0]
+    assert raws[-1] == bytes(1024)
 
 
 def test_a_folder_data_around_it_all_is_left_out_of_the_names() -> None:

@@ -26,9 +26,10 @@ from lcp_backup.errors import (
 from lcp_backup.jobs import active_run
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.queued_run import queued, succeeded_before
+from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import RunKind, RunState
 from lcp_backup.telemetry import Telemetry
-from tests.unit.conftest import SettableClock
+from tests.support.clock import SettableClock
 
 IDLE = RunTiming(heartbeat=timedelta(hours=1))
 BEATING = RunTiming(heartbeat=timedelta(milliseconds=20))
@@ -45,7 +46,9 @@ def written(telemetry: Telemetry) -> io.StringIO:
 def test_a_run_that_succeeds_leaves_its_record_and_a_free_lease(
     catalog: Catalog, telemetry: Telemetry
 ) -> None:
-    with ActiveRun(catalog, telemetry, RunKind.CREATE, "acme-prd-202611230015", IDLE) as run:
+    with ActiveRun(
+        NewRun(catalog, RunKind.CREATE, "acme-prd-202611230015"), telemetry, IDLE
+    ) as run:
         run.step("at work")
         run.progress_of("volume")(123)
         run.set_result(size=5)
@@ -65,7 +68,7 @@ def test_a_run_that_fails_says_why_and_gives_the_lease_back(
     catalog: Catalog, telemetry: Telemetry
 ) -> None:
     with pytest.raises(ArchiveDamaged):
-        with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE) as run:
+        with ActiveRun(NewRun(catalog, RunKind.CREATE, None), telemetry, IDLE) as run:
             raise ArchiveDamaged("segment 3 is not what was written")
     record = catalog.runs.get(run.id)
     assert record.state is RunState.FAILED
@@ -82,7 +85,7 @@ def test_what_a_server_said_is_in_the_log_under_the_runs_id_and_not_in_its_recor
 ) -> None:
     said = "Access denied for user 'dxpcloud'@'10.0.3.7'"
     with pytest.raises(DumpFailed):
-        with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE) as run:
+        with ActiveRun(NewRun(catalog, RunKind.CREATE, None), telemetry, IDLE) as run:
             raise DumpFailed(f"exit code 2: {said}", public="the program failed with exit code 2")
     record = catalog.runs.get(run.id)
     assert record.error is not None
@@ -113,7 +116,7 @@ def test_a_foreign_errors_text_never_reaches_the_record(
     catalog: Catalog, telemetry: Telemetry
 ) -> None:
     with pytest.raises(RuntimeError):
-        with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE) as run:
+        with ActiveRun(NewRun(catalog, RunKind.CREATE, None), telemetry, IDLE) as run:
             raise RuntimeError("mysql://root:hunter2@host")
     record = catalog.runs.get(run.id)
     assert "hunter2" not in record.model_dump_json()
@@ -124,9 +127,9 @@ def test_a_foreign_errors_text_never_reaches_the_record(
 def test_a_refused_run_is_recorded_and_names_the_holder(
     catalog: Catalog, telemetry: Telemetry
 ) -> None:
-    with ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE) as first:
+    with ActiveRun(NewRun(catalog, RunKind.RESTORE, None), telemetry, IDLE) as first:
         with pytest.raises(LeaseHeld, match=first.id):
-            with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE):
+            with ActiveRun(NewRun(catalog, RunKind.CREATE, None), telemetry, IDLE):
                 raise AssertionError("two runs hold the lease")
     refused, *_ = (run for run in catalog.runs.all() if run.kind is RunKind.CREATE)
     assert refused.state is RunState.FAILED
@@ -137,7 +140,7 @@ def test_a_refused_run_is_recorded_and_names_the_holder(
 def test_the_heartbeat_keeps_the_lease_and_shows_progress(
     catalog: Catalog, telemetry: Telemetry, clock: SettableClock
 ) -> None:
-    with ActiveRun(catalog, telemetry, RunKind.CREATE, None, BEATING) as run:
+    with ActiveRun(NewRun(catalog, RunKind.CREATE, None), telemetry, BEATING) as run:
         run.progress_of("database")(42)
         clock.pass_by(timedelta(seconds=119))
         _until(lambda: catalog.runs.get(run.id).progress == {"database": 42})
@@ -151,7 +154,7 @@ def test_a_run_whose_lease_was_taken_over_stops_before_a_step_that_counts(
     catalog: Catalog, telemetry: Telemetry, clock: SettableClock
 ) -> None:
     with pytest.raises(LeaseLost):
-        with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE) as run:
+        with ActiveRun(NewRun(catalog, RunKind.CREATE, None), telemetry, IDLE) as run:
             clock.pass_by(timedelta(minutes=1))
             run.check()
             clock.pass_by(timedelta(minutes=1))
@@ -171,7 +174,7 @@ def test_a_run_that_cannot_renew_stops_by_itself_before_its_lease_ends(
         raise StorageError("S3 failed")
 
     with pytest.raises(LeaseLost, match="could not renew"):
-        with ActiveRun(catalog, telemetry, RunKind.CREATE, None, BEATING) as run:
+        with ActiveRun(NewRun(catalog, RunKind.CREATE, None), telemetry, BEATING) as run:
             monkeypatch.setattr(store, "put_over", unreachable)
             time.sleep(0.1)
             clock.pass_by(timedelta(minutes=2))
@@ -183,7 +186,7 @@ def test_a_run_stops_cleanly_when_the_functions_time_ends(
 ) -> None:
     timing = RunTiming(deadline=clock() + timedelta(minutes=1), heartbeat=timedelta(hours=1))
     with pytest.raises(OutOfTime, match="raise the function's timeout"):
-        with ActiveRun(catalog, telemetry, RunKind.CREATE, None, timing) as run:
+        with ActiveRun(NewRun(catalog, RunKind.CREATE, None), telemetry, timing) as run:
             run.check()
             clock.pass_by(timedelta(minutes=1))
             run.check()
@@ -199,7 +202,7 @@ def test_a_record_that_cannot_be_kept_does_not_hide_how_the_run_went(
         raise StorageError("S3 failed")
 
     with pytest.raises(DumpFailed, match="the real reason"):
-        with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE):
+        with ActiveRun(NewRun(catalog, RunKind.CREATE, None), telemetry, IDLE):
             monkeypatch.setattr(store, "put", unreachable)
             raise DumpFailed("the real reason")
 
@@ -207,8 +210,8 @@ def test_a_record_that_cannot_be_kept_does_not_hide_how_the_run_went(
 def test_cleanup_runs_beside_a_run_that_holds_the_lease(
     catalog: Catalog, telemetry: Telemetry
 ) -> None:
-    with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE):
-        with ActiveRun(catalog, telemetry, RunKind.CLEANUP, None, IDLE) as cleanup:
+    with ActiveRun(NewRun(catalog, RunKind.CREATE, None), telemetry, IDLE):
+        with ActiveRun(NewRun(catalog, RunKind.CLEANUP, None), telemetry, IDLE) as cleanup:
             cleanup.confirm()
     assert catalog.runs.get(cleanup.id).state is RunState.SUCCEEDED
 
@@ -220,16 +223,16 @@ def test_a_run_whose_record_says_that_it_ended_is_not_done_again(
     for state in (RunState.FAILED, RunState.SUCCEEDED):
         run = catalog.runs.queue(catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, None)
         with suppress(ArchiveDamaged):
-            with ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id):
+            with ActiveRun(NewRun(catalog, RunKind.RESTORE, None, run_id=run.id), telemetry, IDLE):
                 if state is RunState.FAILED:
                     raise ArchiveDamaged("segment 3")
         record = catalog.runs.get(run.id)
         assert record.state is state
-        again = ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id)
-        with pytest.raises(RunIsOver, match=f"{run.id} has {state} .*ask for it anew"):
+        again = ActiveRun(NewRun(catalog, RunKind.RESTORE, None, run_id=run.id), telemetry, IDLE)
+        with pytest.raises(RunIsOver, match=f"{run.id} has {state} .*ask for it anew") as raised:
             with again:
                 raise AssertionError("it was done again")
-        assert again.is_another_deliverys
+        assert again.is_no_failure(raised.value)
         assert catalog.runs.get(run.id) == record
         catalog.lease.check_is_free()
     with pytest.raises(RunIsOver):
@@ -241,11 +244,11 @@ def test_a_second_delivery_leaves_the_record_to_the_one_that_is_at_work(
     catalog: Catalog, telemetry: Telemetry
 ) -> None:
     run = catalog.runs.queue(catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, None)
-    with ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id):
-        second = ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id)
-        with pytest.raises(LeaseHeld), queued(catalog, run.id, telemetry.log), second:
+    with ActiveRun(NewRun(catalog, RunKind.RESTORE, None, run_id=run.id), telemetry, IDLE):
+        second = ActiveRun(NewRun(catalog, RunKind.RESTORE, None, run_id=run.id), telemetry, IDLE)
+        with pytest.raises(LeaseHeld) as raised, queued(catalog, run.id, telemetry.log), second:
             raise AssertionError("two deliveries are at work")
-        assert second.is_another_deliverys
+        assert second.is_no_failure(raised.value)
         assert catalog.runs.get(run.id).state is RunState.RUNNING
         assert not succeeded_before(catalog, run.id)
 
@@ -258,7 +261,7 @@ def test_a_run_that_was_killed_is_taken_over_once_its_lease_has_ended(
     catalog.runs.write(run.model_copy(update={"state": RunState.RUNNING}))
     clock.pass_by(timedelta(minutes=2))
     assert not succeeded_before(catalog, run.id)
-    with ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE, run_id=run.id):
+    with ActiveRun(NewRun(catalog, RunKind.CREATE, None, run_id=run.id), telemetry, IDLE):
         pass
     assert catalog.runs.get(run.id).state is RunState.SUCCEEDED
 
@@ -272,7 +275,7 @@ def test_a_delivery_that_another_run_keeps_out_changes_no_record_that_has_ended(
     catalog.runs.write(run.model_copy(update={"state": before, **ended}))
     catalog.lease.acquire("other", RunKind.CREATE, None, timedelta(minutes=2))
     with pytest.raises(LeaseHeld):
-        with ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id):
+        with ActiveRun(NewRun(catalog, RunKind.RESTORE, None, run_id=run.id), telemetry, IDLE):
             raise AssertionError("two runs hold the lease")
     # One that was under way would hold the lease, so it is dead.
     expected = before if before.ended else RunState.FAILED
@@ -290,7 +293,7 @@ def test_a_storage_that_is_away_ends_no_run_that_another_delivery_may_be_doing(
 
     monkeypatch.setattr(catalog.lease, "acquire", away)
     with pytest.raises(StorageError), queued(catalog, run.id, telemetry.log):
-        with ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id):
+        with ActiveRun(NewRun(catalog, RunKind.RESTORE, None, run_id=run.id), telemetry, IDLE):
             raise AssertionError("it began without a lease")
     assert catalog.runs.get(run.id).state is RunState.RUNNING
 
@@ -321,7 +324,7 @@ def test_an_upload_that_meets_a_lease_late_stays_queued(
 ) -> None:
     held = catalog.lease.acquire("a create", RunKind.CREATE, None, timedelta(minutes=1))
     run = catalog.runs.queue(catalog.runs.new_id(RunKind.UPLOAD), RunKind.UPLOAD, None)
-    upload = ActiveRun(catalog, telemetry, RunKind.UPLOAD, None, IDLE, run_id=run.id)
+    upload = ActiveRun(NewRun(catalog, RunKind.UPLOAD, None, run_id=run.id), telemetry, IDLE)
     with pytest.raises(LeaseHeld), queued(catalog, run.id, telemetry.log), upload:
         pytest.fail("it has no lease")
     assert catalog.runs.get(run.id).state is RunState.QUEUED
@@ -335,8 +338,8 @@ def test_a_run_that_slept_until_another_delivery_took_it_over_does_not_end_its_r
     catalog: Catalog, telemetry: Telemetry, clock: SettableClock
 ) -> None:
     run = catalog.runs.queue(catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, None)
-    first = ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id)
-    second = ActiveRun(catalog, telemetry, RunKind.RESTORE, None, IDLE, run_id=run.id)
+    first = ActiveRun(NewRun(catalog, RunKind.RESTORE, None, run_id=run.id), telemetry, IDLE)
+    second = ActiveRun(NewRun(catalog, RunKind.RESTORE, None, run_id=run.id), telemetry, IDLE)
     with pytest.raises(LeaseLost), first:
         clock.pass_by(IDLE.lease_term)
         second.__enter__()
@@ -354,7 +357,7 @@ def test_a_failure_is_counted_and_announced_once(
 ) -> None:
     counted: list[dict[str, float]] = []
     monkeypatch.setattr(telemetry, "count", lambda **values: counted.append(values))
-    active = ActiveRun(catalog, telemetry, RunKind.CREATE, None, IDLE)
+    active = ActiveRun(NewRun(catalog, RunKind.CREATE, None), telemetry, IDLE)
     with pytest.raises(ArchiveDamaged):
         with active_run.announced(
             active, telemetry, metric="CreateFailure", failed="Backup Failed"

@@ -22,11 +22,12 @@ from lcp_backup.model import ArchiveKind, Manifest, Run, RunKind, RunState
 from lcp_backup.requests import DownloadRequest
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume import carry
+from tests.support.backups import BUCKET
+from tests.support.clock import SettableClock
+from tests.support.inbox import Inbox
+from tests.support.tars import Tar
 from tests.support.trees import Member, odd_tree, snapshot
-from tests.support.volumes import Volumes
-from tests.unit.conftest import BUCKET, SettableClock
-from tests.unit.jobs.test_take_in import Inbox
-from tests.unit.volume.test_unpack import Tar
+from tests.support.volumes import Volumes, refer_to_every_size
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -103,7 +104,10 @@ class Downloader:
 
 
 @pytest.fixture
-def volumes(catalog: Catalog, clock: SettableClock, tmp_path: Path) -> Volumes:
+def volumes(
+    catalog: Catalog, clock: SettableClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Volumes:
+    refer_to_every_size(monkeypatch)
     return Volumes(catalog, clock, tmp_path / "data", tmp_path)
 
 
@@ -124,8 +128,11 @@ def write(file: Path, size: int = 10_000) -> None:
 
 
 def rounded(members: dict[str, Member]) -> dict[str, Member]:
-    """As Python's tarfile sets times: with the digits that a float has."""
-    return {name: it._replace(mtime_ns=round(it.mtime_ns, -6)) for name, it in members.items()}
+    """As Python's tarfile sets times: with the digits that a float has, and not of links."""
+    return {
+        name: it._replace(mtime_ns=0 if isinstance(it.content, str) else round(it.mtime_ns, -6))
+        for name, it in members.items()
+    }
 
 
 def changed_twice(volumes: Volumes, library: Path) -> list[Manifest]:

@@ -4,27 +4,37 @@ import os
 import random
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 
 from lcp_backup.archive.index import read_members
+from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.model import Manifest
 from lcp_backup.volume import carry, segments
+from tests.support.backups import BUCKET
+from tests.support.clock import SettableClock
+from tests.support.memory_s3 import MemoryS3
 from tests.support.trees import odd_tree, snapshot
-from tests.support.volumes import Volumes
-from tests.unit.conftest import BUCKET, SettableClock
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from tests.support.volumes import Volumes, refer_to_every_size
 
 MIB = 1 << 20
 
 
 @pytest.fixture
-def volumes(catalog: Catalog, clock: SettableClock, tmp_path: Path) -> Volumes:
+def volumes(
+    s3: MemoryS3, clock: SettableClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Volumes:
+    refer_to_every_size(monkeypatch)
+    client: Any = s3
+    catalog = Catalog(ObjectStore(client, BUCKET), "acme/prd", clock)
     return Volumes(catalog, clock, tmp_path / "data", tmp_path)
+
+
+@pytest.fixture
+def s3(clock: SettableClock) -> MemoryS3:
+    return MemoryS3(clock)
 
 
 @pytest.fixture
@@ -184,7 +194,7 @@ def test_a_source_that_is_missing_is_read_from_the_folder_again_and_it_says_so(
 
 
 def test_a_damaged_archive_is_not_carried_over(
-    volumes: Volumes, library: Path, s3: "S3Client"
+    volumes: Volumes, library: Path, s3: MemoryS3
 ) -> None:
     for number in range(10):
         write(library / f"{number}", 100_000)
@@ -193,15 +203,15 @@ def test_a_damaged_archive_is_not_carried_over(
         write(library / f"{number}", 100_000)
     second = volumes.back_up()
     key = f"acme/prd/backups/{full.id}/volume.tgz"
-    body = bytearray(s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+    body = bytearray(s3.get_object(Key=key)["Body"].read())
     body[-60_000] ^= 1
-    s3.put_object(Bucket=BUCKET, Key=key, Body=bytes(body))
+    s3.put_object(Key=key, Body=bytes(body))
     # As if it had been damaged where S3 does not notice: its tag is the one that is known.
     (source,) = second.sources
-    tag = s3.head_object(Bucket=BUCKET, Key=key)["ETag"]
+    tag = s3.head_object(Key=key)["ETag"]
     known = second.model_copy(update={"sources": (source.model_copy(update={"etag": tag}),)})
     manifest_key = f"acme/prd/backups/{second.id}/manifest.json"
-    s3.put_object(Bucket=BUCKET, Key=manifest_key, Body=known.model_dump_json().encode())
+    s3.put_object(Key=manifest_key, Body=known.model_dump_json().encode())
     last = volumes.back_up()
     assert [(it.code, it.subject) for it in last.warnings] == [("source-missing", full.id)]
     assert snapshot(volumes.restore(last.id)) == snapshot(volumes.folder)

@@ -14,8 +14,8 @@ from lcp_backup.model import ArchiveKind, Run, RunKind, RunState
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.uploads import PART_SIZE, Uploads
-from tests.unit.catalog.test_catalog import publish
-from tests.unit.conftest import BUCKET, SettableClock
+from tests.support.backups import BUCKET, publish
+from tests.support.clock import SettableClock
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

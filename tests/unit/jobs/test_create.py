@@ -8,10 +8,11 @@ import pytest
 from lcp_backup.catalog import Catalog
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.create import _publish
+from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import RunKind
 from lcp_backup.telemetry import Telemetry
-from tests.unit.catalog.test_catalog import a_manifest
-from tests.unit.conftest import SettableClock
+from tests.support.backups import a_manifest
+from tests.support.clock import SettableClock
 
 IDLE = RunTiming(heartbeat=timedelta(hours=1))
 
@@ -26,7 +27,7 @@ def test_a_backup_tells_how_much_of_the_site_it_lacks_also_when_that_is_nothing(
 ) -> None:
     """A backup that lacks nothing has to say so: by that the alarm goes off."""
     manifest = a_manifest(clock()).model_copy(update={"losses": losses})
-    active = ActiveRun(catalog, telemetry, RunKind.CREATE, manifest.id, IDLE)
+    active = ActiveRun(NewRun(catalog, RunKind.CREATE, manifest.id), telemetry, IDLE)
     capsys.readouterr()
     _publish(active, lambda _: manifest, catalog, telemetry)
     written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -1,21 +1,34 @@
 """A backup stores what changed and refers to older backups for the rest; each restores exactly."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lcp_backup import history
 from lcp_backup.archive.index import read_members
 from lcp_backup.archive.segment import IndexedMember
+from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
+from lcp_backup.catalog.backups import BackupLock
 from lcp_backup.model import BackupType, Manifest
+from tests.support.backups import BUCKET
+from tests.support.clock import SettableClock
+from tests.support.memory_s3 import MemoryS3
 from tests.support.trees import odd_tree, snapshot
-from tests.support.volumes import LATER, Volumes
-from tests.unit.conftest import SettableClock
+from tests.support.volumes import LATER, Volumes, refer_to_every_size
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
 @pytest.fixture
-def volumes(catalog: Catalog, clock: SettableClock, tmp_path: Path) -> Volumes:
+def volumes(clock: SettableClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Volumes:
+    refer_to_every_size(monkeypatch)
+    client: Any = MemoryS3(clock)
+    catalog = Catalog(ObjectStore(client, BUCKET), "acme/prd", clock)
     return Volumes(catalog, clock, tmp_path / "data", tmp_path)
 
 
@@ -64,10 +77,10 @@ def test_every_backup_of_a_changing_folder_restores_exactly(volumes: Volumes) ->
     for change in (
         lambda: fill(volumes.folder, 3),
         lambda: (library / "001").write_bytes(b"short"),
-        lambda: (library / "002").unlink(),
+        (library / "002").unlink,
         lambda: (library / "20097" / "0" / "large.bin").write_bytes(os.urandom(12 << 20)),
         lambda: (library / "20097" / "0" / "block").chmod(0o600),
-        lambda: (library / "20097" / "0" / "large.bin").unlink(),
+        (library / "20097" / "0" / "large.bin").unlink,
     ):
         change()
         backups.append((volumes.back_up(), snapshot(volumes.folder)))
@@ -165,10 +178,11 @@ class TestWhatIsStored:
         return found
 
 
-def test_a_small_volume_is_stored_whole(volumes: Volumes) -> None:
+def test_a_small_volume_is_stored_whole(volumes: Volumes, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(volumes.folder)
-    volumes.back_up(whole_below=1 << 20)
-    second = volumes.back_up(whole_below=1 << 20)
+    monkeypatch.setattr(history, "WHOLE_BELOW", 1 << 20)
+    volumes.back_up()
+    second = volumes.back_up()
     assert second.sources == ()
     assert stored(second) > 200_000
 
@@ -187,3 +201,34 @@ def test_a_file_that_became_unreadable_is_not_taken_for_what_it_was(volumes: Vol
     (volumes.folder / "document_library" / "007").mkdir()
     manifest = volumes.back_up()
     assert snapshot(volumes.restore(manifest.id)) == snapshot(volumes.folder)
+
+
+def test_an_archive_that_a_backup_reads_is_locked_as_long_as_that_backup(
+    s3: "S3Client", clock: SettableClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refer_to_every_size(monkeypatch)
+    s3.create_bucket(
+        Bucket="locked",
+        CreateBucketConfiguration={"LocationConstraint": "eu-central-1"},
+        ObjectLockEnabledForBucket=True,
+    )
+    term = timedelta(days=7)
+    lock = BackupLock("GOVERNANCE", term)
+    catalog = Catalog(ObjectStore(s3, "locked"), "acme/prd", clock, lock=lock)
+    volumes = Volumes(catalog, clock, tmp_path / "data", tmp_path)
+    fill(volumes.folder)
+    first = volumes.back_up()
+    clock.pass_by(timedelta(days=3))
+    volumes.back_up()
+    key = f"acme/prd/backups/{first.id}/volume.tgz"
+    head = s3.head_object(Bucket="locked", Key=key)
+    assert head["ObjectLockRetainUntilDate"] == clock() + term
+    # What is locked for longer than that stays so.
+    longer = clock() + timedelta(days=30)
+    s3.put_object_retention(
+        Bucket="locked",
+        Key=key,
+        Retention={"Mode": "GOVERNANCE", "RetainUntilDate": longer},
+    )
+    volumes.back_up()
+    assert s3.head_object(Bucket="locked", Key=key)["ObjectLockRetainUntilDate"] == longer

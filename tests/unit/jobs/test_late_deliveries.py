@@ -15,8 +15,8 @@ from lcp_backup.model import BackupType, Manifest, Run, RunKind, RunState
 from lcp_backup.requests import CreateRequest, RestoreRequest
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
-from tests.unit.catalog.test_catalog import a_manifest
-from tests.unit.conftest import SettableClock
+from tests.support.backups import a_manifest
+from tests.support.clock import SettableClock
 
 SETTINGS = Settings.from_env({"LCP_PROJECT_ID": "acme", "LCP_ENVIRONMENT_ID": "prd"})
 IDLE = RunTiming(heartbeat=timedelta(hours=1))

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -25,10 +25,10 @@ from lcp_backup.model import (
     RunState,
 )
 from lcp_backup.volume.pack import Packed, pack
+from tests.support.backups import a_manifest
 from tests.support.buffers import Buffer
-from tests.support.trees import in_child
-from tests.unit.catalog.test_catalog import a_manifest
-from tests.unit.conftest import SettableClock
+from tests.support.child_process import in_child
+from tests.support.clock import SettableClock
 
 LIMIT = 50
 
@@ -54,7 +54,13 @@ class Site:
         self._clock.pass_by(timedelta(minutes=1))
         backup_id = str(BackupId.of("acme", "prd", self._clock()))
         with open_archive(self._catalog, backup_id, ArchiveKind.VOLUME, None) as writer:
-            packed: Packed = pack(self.folder, writer, progress=lambda _: None, check=lambda: None)
+            packed: Packed = pack(
+                self.folder,
+                writer,
+                began=datetime.now(UTC),
+                progress=lambda _: None,
+                check=lambda: None,
+            )
             notices = check_for_loss(packed, self._catalog, limit)
             written = writer.finish()
         manifest = a_manifest(self._clock()).model_copy(
@@ -315,6 +321,8 @@ def _packed(folder: Path) -> Packed:
     with ArchiveWriter(
         Buffer(), Buffer(), name="volume.tgz", index_name="volume.index", threads=1
     ) as writer:
-        packed = pack(folder, writer, progress=lambda _: None, check=lambda: None)
+        packed = pack(
+            folder, writer, began=datetime.now(UTC), progress=lambda _: None, check=lambda: None
+        )
         writer.finish()
     return packed

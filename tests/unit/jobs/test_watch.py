@@ -17,8 +17,8 @@ from lcp_backup.model import BackupType, Run, RunKind, RunState
 from lcp_backup.service import Service
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
-from tests.unit.catalog.test_catalog import a_manifest, publish
-from tests.unit.conftest import BUCKET, SettableClock
+from tests.support.backups import BUCKET, a_manifest, publish
+from tests.support.clock import SettableClock
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

@@ -4,7 +4,7 @@ import gzip
 import os
 import stat
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -14,12 +14,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lcp_backup.errors import ArchiveError, ArchiveRefused
+from lcp_backup.volume import crew, tree
 from lcp_backup.volume.staging import stage
 from lcp_backup.volume.swap import recover
 from lcp_backup.volume.unpack import unpack
-from tests.support.trees import in_child
-from tests.unit.intake.test_volume import Store
-from tests.unit.volume.test_unpack import Tar
+from tests.support.child_process import in_child
+from tests.support.taken_volume import Store
+from tests.support.tars import Tar
+
+
+@pytest.fixture(autouse=True, scope="module")
+def slow_file_system() -> Iterator[None]:
+    """Every file system is slow enough for threads, and each of them gets one thing at a time."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(crew, "QUICK", 0)
+        patched.setattr(tree, "_STEPS", 1)
+        yield
+
 
 LIBRARY = "document_library"
 
@@ -129,7 +140,7 @@ class World:
 
     def restore(self, raw: bytes) -> None:
         unpacking = unpack(
-            [raw], self.folder, owner=None, progress=lambda _: None, check=lambda: None
+            [raw], self.folder, owner=None, threads=4, progress=lambda _: None, check=lambda: None
         )
         with unpacking as staged:
             staged.swap()

@@ -9,8 +9,8 @@ from lcp_backup.errors import OutOfTime, VolumeError, VolumeIncomplete
 from lcp_backup.volume import mounts
 from lcp_backup.volume.outward_links import carry_over
 from lcp_backup.volume.unpack import unpack
+from tests.support.archived import Archived
 from tests.support.trees import snapshot
-from tests.unit.volume.test_pack import Archived
 
 MOMENT = 1_600_000_000_123_456_789
 
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 def restore(archived: Archived, folder: Path) -> list[str]:
     with unpack(
-        [archived.raw()], folder, owner=None, progress=lambda _: None, check=lambda: None
+        [archived.raw()], folder, owner=None, threads=4, progress=lambda _: None, check=lambda: None
     ) as staged:
         staged.swap()
     return [f"{notice.code} {notice.subject}" for notice in staged.notices]

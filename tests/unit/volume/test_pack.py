@@ -1,73 +1,40 @@
 """What is packed is what lay in the folder, whatever happens while it is read."""
 
 import errno
+import hashlib
 import io
 import os
 import socket
 import stat
-import subprocess
 import tarfile
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lcp_backup.archive.index import read_index
-from lcp_backup.archive.read import read_segments
-from lcp_backup.archive.segment import Segment
-from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
+from lcp_backup.archive.write import SEGMENT_SIZE
 from lcp_backup.errors import LeaseLost, VolumeError
-from lcp_backup.volume import segments
+from lcp_backup.volume import pace, scan, segments
 from lcp_backup.volume.notices import MOST_NOTICES
-from lcp_backup.volume.pack import Packed, pack
 from lcp_backup.volume.removal import remove
 from lcp_backup.volume.unpack import unpack
-from tests.support.buffers import Buffer
-from tests.support.trees import TEXT, deep_tree, in_child, odd_tree, snapshot
+from tests.support.archived import Archived
+from tests.support.child_process import in_child
+from tests.support.trees import TEXT, deep_tree, odd_tree, snapshot
 
 
-class Archived:
-    """A packed folder, to look into."""
+@pytest.fixture(params=[10**9, 0], ids=["in turn", "read ahead"], autouse=True)
+def pace_in_a_row(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the file system counts as slow: never, or from the first call."""
+    monkeypatch.setattr(pace, "IN_A_ROW", request.param)
 
-    def __init__(self, folder: Path, check: Callable[[], None] = lambda: None) -> None:
-        self.sink, index_sink = Buffer(), Buffer()
-        self.progress: list[int] = []
-        with ArchiveWriter(
-            self.sink, index_sink, name="volume.tgz", index_name="volume.index", threads=2
-        ) as writer:
-            self.packed: Packed = pack(folder, writer, progress=self.progress.append, check=check)
-            self.written = writer.finish()
-        self.segments: list[Segment] = list(read_index(index_sink, archive_name="volume.tgz"))
 
-    @property
-    def notices(self) -> list[tuple[str, str]]:
-        return [(notice.code, notice.subject) for notice in self.packed.notices]
-
-    def raw(self) -> bytes:
-        pairs = read_segments(self.sink, self.segments, name="volume.tgz", threads=2)
-        return b"".join(raw for _, raw in pairs)
-
-    def extract(self, folder: Path) -> None:
-        """With GNU tar, as an operator would."""
-        folder.mkdir()
-        result = subprocess.run(
-            ["tar", "-xpzf", "-", "-C", folder],
-            input=self.sink.data,
-            capture_output=True,
-            check=True,
-        )
-        # Names that are no text are announced as the standard says; GNU tar reads them too.
-        expected = (b"unknown extended header keyword 'hdrcharset'", b"implausibly old time stamp")
-        surprises = [
-            line for line in result.stderr.splitlines() if not any(e in line for e in expected)
-        ]
-        assert surprises == []
-
-    def contents(self) -> dict[str, bytes]:
-        with tarfile.open(fileobj=io.BytesIO(self.raw())) as opened:
-            files = {m.name: opened.extractfile(m) for m in opened if m.isreg()}
-            return {name: file.read() for name, file in files.items() if file is not None}
+in_turn = pytest.mark.parametrize("pace_in_a_row", [10**9], indirect=True)
+"""For what depends on that nothing is read before it is its turn."""
 
 
 @pytest.fixture
@@ -119,13 +86,15 @@ def test_members_come_sorted_and_the_same_every_time(folder: Path) -> None:
         (folder / name / "2").touch()
         (folder / name / "1").touch()
     archived = Archived(folder)
-    names = [member.name for segment in archived.segments for member in segment.members]
+    names = [member.name for member in archived.members]
     assert names == sorted(names)
     assert len(names) == 12
     assert Archived(folder).sink.data == archived.sink.data
 
 
-def test_every_segment_starts_at_a_file_or_says_where_in_a_large_one(folder: Path) -> None:
+def test_every_segment_begins_with_a_file_or_goes_on_with_one_and_the_end_stands_alone(
+    folder: Path,
+) -> None:
     sizes = {
         "a": 100,
         "b-large": 3 * SEGMENT_SIZE + 77,
@@ -139,24 +108,32 @@ def test_every_segment_starts_at_a_file_or_says_where_in_a_large_one(folder: Pat
     }
     for name, size in sizes.items():
         (folder / name).write_bytes(os.urandom(1 << 16) * (size >> 16) + bytes(size & 0xFFFF))
+        os.utime(folder / name, (1, 1))  # whole seconds: every header is one block
     archived = Archived(folder)
 
-    starts = dict.fromkeys(sizes, 0)
-    pairs = read_segments(archived.sink, archived.segments, name="volume.tgz", threads=2)
-    for segment, raw in pairs:
-        assert len(raw) <= SEGMENT_SIZE
-        if segment.continues is None:
-            with tarfile.open(fileobj=io.BytesIO(raw), mode="r|", ignore_zeros=True) as opened:
-                first = opened.next()
-                assert first is None or first.name == segment.members[0].name
-        else:
-            name, offset = segment.continues.name, segment.continues.offset
-            content = (folder / name).read_bytes()[offset:]
-            shared = min(len(content), len(raw))
-            assert raw[:shared] == content[:shared]
-            starts[name] += 1
-    assert starts["b-large"] >= 3
-    assert starts["c"] == starts["d"] == starts["e"] == starts["i"] == 0
+    raws = archived.raw_segments()
+    assert all(len(raw) <= SEGMENT_SIZE for raw in raws)
+    begun = {member.segment for member in archived.members if member.at == 0}
+    continued: set[int] = set()
+    for member in archived.members:
+        # Header, content and padding come to an end in the last segment that is named.
+        size = 512 + member.size + -member.size % 512
+        others = range(member.segment + 1, member.segment + 1 + member.more)
+        held = b"".join(raws[number] for number in (member.segment, *others))
+        stretch = held[member.at : member.at + size]
+        content = (folder / member.name).read_bytes()
+        assert stretch[512 : 512 + member.size] == content, member.name
+        assert len(stretch) == size
+        before = len(held) - len(raws[others[-1]]) if others else 0
+        assert before < member.at + size
+        continued.update(others)
+    *filled, end = range(len(raws))
+    assert raws[end] == bytes(1024)
+    assert begun | continued == set(filled)
+    assert not begun & continued
+    more = {member.name: member.more for member in archived.members}
+    assert more["b-large"] >= 3
+    assert more["c"] == more["d"] == more["e"] == more["i"] == 0
     assert archived.contents() == {name: (folder / name).read_bytes() for name in sizes}
     assert sum(archived.progress) == archived.written.raw_size == len(archived.raw())
 
@@ -166,34 +143,64 @@ def test_the_index_says_of_every_member_what_its_header_says_and_where_that_is(
 ) -> None:
     odd_tree(folder)
     archived = Archived(folder)
-    found = 0
-    for segment, raw in read_segments(
-        archived.sink, archived.segments, name="volume.tgz", threads=2
-    ):
-        for member in segment.members:
-            with tarfile.open(fileobj=io.BytesIO(raw[member.at :]), mode="r|") as opened:
-                header = opened.next()
-            assert header is not None
-            status = (folder / member.name).lstat()
-            assert (header.name, header.size) == (member.name, member.size)
-            assert (status.st_mtime_ns, stat.S_IMODE(status.st_mode)) == member[4:6]
-            assert (status.st_uid, status.st_gid) == member[6:]
-            assert member.type == (
-                "folder" if header.isdir() else "link" if header.issym() else "file"
-            )
-            assert member.size == (status.st_size if header.isreg() else 0)
-            found += 1
-    assert found == len(list(folder.rglob("*")))
+    raws = archived.raw_segments()
+    for member in archived.members:
+        raw = raws[member.segment][member.at :]
+        with tarfile.open(fileobj=io.BytesIO(raw), mode="r|") as opened:
+            header = opened.next()
+        assert header is not None
+        status = (folder / member.name).lstat()
+        assert (header.name, header.size) == (member.name, member.size)
+        assert (member.mtime_ns, member.mode) == (
+            status.st_mtime_ns,
+            stat.S_IMODE(status.st_mode),
+        )
+        assert (member.uid, member.gid) == (status.st_uid, status.st_gid)
+        assert member.type == ("folder" if header.isdir() else "link" if header.issym() else "file")
+        assert member.size == (status.st_size if header.isreg() else 0)
+        assert member.source == 0
+    assert len(archived.members) == len(list(folder.rglob("*")))
+    begun = Counter(member.segment for member in archived.members)
+    assert [segment.members for segment in archived.segments] == [
+        begun[number] for number in range(len(archived.segments))
+    ]
 
 
-def test_a_line_of_the_index_stays_small_whatever_the_number_of_members(
+def test_the_index_says_of_every_file_what_its_content_is_and_when_it_was_changed(
+    folder: Path,
+) -> None:
+    odd_tree(folder)
+    an_hour_on = datetime.now(UTC) + timedelta(hours=1)
+    for member in Archived(folder, began=an_hour_on).members:
+        path = folder / member.name
+        if member.type == "file":
+            status = path.stat()
+            assert member.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+            assert (member.ctime_ns, member.inode) == (status.st_ctime_ns, status.st_ino)
+        else:
+            assert (member.ctime_ns, member.inode, member.sha256) == (0, 0, None)
+
+
+def test_a_file_changed_just_before_the_run_has_no_ctime_that_could_tell_a_later_change(
+    folder: Path,
+) -> None:
+    (folder / "a").write_bytes(TEXT)
+    changed = (folder / "a").stat().st_ctime_ns / 1e9
+    for seconds, settled in ((0, False), (2.9, False), (3.1, True)):
+        began = datetime.fromtimestamp(changed + seconds, UTC)
+        (member,) = Archived(folder, began=began).members
+        assert (member.ctime_ns != 0) is settled
+        assert member.sha256 == hashlib.sha256(TEXT).hexdigest()
+
+
+def test_a_segment_is_closed_once_many_members_begin_in_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(segments, "_MOST_MEMBERS", 10)
     for number in range(45):
         (folder / str(number)).touch()
     archived = Archived(folder)
-    assert [len(segment.members) for segment in archived.segments] == [10, 10, 10, 10, 5]
+    assert [segment.members for segment in archived.segments] == [10, 10, 10, 10, 5, 0]
     assert len(archived.contents()) == 45
 
 
@@ -227,8 +234,7 @@ def test_what_an_interrupted_restore_left_is_not_packed(folder: Path) -> None:
     (folder / ".lcp-restore" / "old").mkdir(parents=True)
     (folder / "deeper" / ".lcp-restore").mkdir(parents=True)
     archived = Archived(folder)
-    (segment,) = archived.segments
-    assert [member.name for member in segment.members] == ["deeper", "deeper/.lcp-restore"]
+    assert [member.name for member in archived.members] == ["deeper", "deeper/.lcp-restore"]
 
 
 @pytest.mark.parametrize("make", [None, Path.touch])
@@ -260,19 +266,24 @@ def on_open_of(
 
 
 def on_read(monkeypatch: pytest.MonkeyPatch, action: Callable[[], None]) -> None:
-    """Does something after the first read of a file."""
+    """Does something after the first read of the file `a`."""
     real = os.readv
     done = False
 
     def read(descriptor: int, buffers: Any) -> int:
         nonlocal done
         count = real(descriptor, [buffers[0][: SEGMENT_SIZE // 4]])
-        if not done:
+        if not done and Path(f"/proc/self/fd/{descriptor}").readlink().name == "a":
             done = True
             action()
         return count
 
     monkeypatch.setattr(os, "readv", read)
+
+
+def not_known_again(archived: Archived) -> list[str]:
+    """The files that the next backup stores whatever they are then."""
+    return [it.name for it in archived.members if (it.ctime_ns, it.sha256) == (0, None)]
 
 
 def test_a_file_that_vanishes_is_a_notice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,6 +381,7 @@ def test_a_file_that_grows_is_cut_and_noted(
     archived = Archived(folder)
     assert archived.notices == [("file-changed", "a")]
     assert archived.contents() == {"a": content, "b": TEXT}
+    assert not_known_again(archived) == ["a"]
 
 
 @pytest.mark.parametrize("size", [1000, 2 * SEGMENT_SIZE + 100])
@@ -392,12 +404,15 @@ def test_a_file_that_shrinks_is_filled_up_and_noted(
     assert archived.notices == [("file-changed", "a")]
     zeros = bytes(len(content) - 300)
     assert archived.contents() == {"a": content[:300] + zeros, "b": TEXT}
+    assert not_known_again(archived) == ["a"]
 
 
 def test_a_file_that_is_rewritten_is_noted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "a").write_bytes(TEXT)
     on_read(monkeypatch, lambda: os.utime(folder / "a", ns=(1, 1)))
-    assert Archived(folder).notices == [("file-changed", "a")]
+    archived = Archived(folder)
+    assert archived.notices == [("file-changed", "a")]
+    assert not_known_again(archived) == ["a"]
 
 
 def test_a_file_with_a_bad_place_is_filled_up_and_noted(
@@ -415,6 +430,7 @@ def test_a_file_with_a_bad_place_is_filled_up_and_noted(
     archived = Archived(folder)
     assert archived.notices == [("file-unreadable", "a")]
     assert archived.contents() == {"a": bytes(len(TEXT)), "b": TEXT}
+    assert not_known_again(archived) == ["a"]
 
 
 def test_the_list_of_notices_is_cut_and_the_rest_counted(folder: Path) -> None:
@@ -446,7 +462,7 @@ def test_an_undecodable_name_can_be_stored_in_index_and_manifest(folder: Path) -
     (folder / os.fsdecode(b"\xfe")).touch()
     archived = Archived(folder)
     assert archived.notices == [("link-outside", "\\xff")]
-    assert [os.fsencode(member.name) for member in archived.segments[0].members] == [b"\xfe"]
+    assert [os.fsencode(member.name) for member in archived.members] == [b"\xfe"]
     assert "\\xff" in archived.packed.notices[0].model_dump_json()
 
 
@@ -493,9 +509,11 @@ def test_a_folder_of_any_depth_that_a_path_can_have_is_packed_and_restored(
         facts = archived.packed.facts
         assert (facts.files, facts.folders) == (2, depth)
         chunks = [archived.raw()]
-        unpack(chunks, out, owner=None, progress=lambda _: None, check=lambda: None).swap()
+        unpack(
+            chunks, out, owner=None, threads=4, progress=lambda _: None, check=lambda: None
+        ).swap()
 
-    in_child(work, descriptors=70)
+    in_child(work, descriptors=80)
     assert Path(out, *["d"] * depth, "file").is_file()
     assert (out / "other").read_bytes() == TEXT
 
@@ -524,7 +542,7 @@ def test_folders_that_are_moved_while_they_are_read_lose_nothing_else(
     middle = folder / Path(*["d"] * 37)
 
     def move() -> None:
-        if middle.exists():
+        with suppress(FileNotFoundError):  # another thread was faster
             middle.rename(folder / "moved")
 
     on_open_of(monkeypatch, "z", move, after=True)
@@ -534,9 +552,11 @@ def test_folders_that_are_moved_while_they_are_read_lose_nothing_else(
     assert archived.notices == []
 
 
+@in_turn
 def test_a_folder_that_is_not_where_it_was_is_told_and_the_ones_above_it_are_packed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(scan, "_MOST_IDLE", 0)  # so that what lies deep is opened again
     for number in range(40):
         deep = folder / Path(*["d"] * number)
         deep.mkdir(exist_ok=True)

@@ -10,14 +10,8 @@ from pathlib import Path
 import pytest
 
 from lcp_backup.volume.removal import remove
-from tests.support.trees import (
-    deep_tree,
-    in_child,
-    odd_tree,
-    set_immutable,
-    set_none_immutable,
-    snapshot,
-)
+from tests.support.child_process import in_child
+from tests.support.trees import deep_tree, odd_tree, set_immutable, set_none_immutable, snapshot
 
 
 @pytest.fixture

@@ -3,23 +3,25 @@
 import errno
 import os
 import tarfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
-from lcp_backup.archive.index import read_index
+from lcp_backup.archive.index import read_index, read_members
 from lcp_backup.archive.read import read_segments
 from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
 from lcp_backup.errors import ArchiveRefused, InvalidRequest, NotFound, VolumeError
 from lcp_backup.volume import mounts, staging
+from lcp_backup.volume.live import LiveMembers
 from lcp_backup.volume.pack import pack
-from lcp_backup.volume.selection import Selection, checked_paths, unpack_selection
+from lcp_backup.volume.selection import checked_paths, selected, unpack_live
 from lcp_backup.volume.swap import StagedVolume
 from tests.support.buffers import Buffer
+from tests.support.tars import Tar
 from tests.support.trees import odd_tree, snapshot
-from tests.unit.volume.test_unpack import Tar
 
 LARGE = 2 * SEGMENT_SIZE + 12_345
 MORE = 70_001
@@ -34,33 +36,42 @@ class Stored:
         with ArchiveWriter(
             self.archive, index, name="volume.tgz", index_name="volume.index", threads=2
         ) as writer:
-            pack(folder, writer, progress=lambda _: None, check=lambda: None)
+            pack(
+                folder, writer, began=datetime.now(UTC), progress=lambda _: None, check=lambda: None
+            )
             written = writer.finish()
         self.segments = list(
             read_index(index, archive_name="volume.tgz", sha256=written.index_sha256)
         )
+        self.members = list(read_members(index, archive_name="volume.tgz"))
         self.archive.reads.clear()
 
     @classmethod
     def of(cls, raw: bytes, names: tuple[str, ...]) -> Self:
-        """A tar file that nobody judged."""
-        members = tuple(IndexedMember(name, "file", 0, 0, 0, 0, 0, 0) for name in names)
+        """A tar file that nobody judged, of members that take a block each."""
         self = cls.__new__(cls)
         self.archive, index = Buffer(), Buffer()
         with ArchiveWriter(
             self.archive, index, name="volume.tgz", index_name="volume.index", threads=2
         ) as writer:
-            writer.add([raw], members=members)
+            writer.add([raw], members=len(names))
+            for number, name in enumerate(names):
+                writer.list_member(IndexedMember(name, "file", 0, 0, 512 * number, 0, 0, 0, 0, 0))
             writer.finish()
         self.segments = list(read_index(index, archive_name="volume.tgz"))
+        self.members = list(read_members(index, archive_name="volume.tgz"))
         return self
 
     def stage(self, paths: tuple[str, ...], folder: Path) -> StagedVolume:
-        return unpack_selection(
-            Selection(self.segments, paths),
-            lambda some: read_segments(self.archive, some, name="volume.tgz", threads=2),
+        live = LiveMembers(selected(self.members, paths))
+        needed = (segment for segment in self.segments if segment in live)
+        return unpack_live(
+            live,
+            read_segments(self.archive, needed, name="volume.tgz", threads=2),
             folder,
+            paths=paths,
             owner=None,
+            threads=4,
             progress=lambda _: None,
             check=lambda: None,
         )
@@ -123,7 +134,7 @@ def test_what_is_asked_for_comes_back_exactly_and_alone(
 
 
 def names_in(stored: Stored) -> list[str]:
-    return [member.name for segment in stored.segments for member in segment.members]
+    return [member.name for member in stored.members]
 
 
 def test_one_small_file_reads_little_of_the_archive(tmp_path: Path) -> None:
@@ -140,8 +151,7 @@ def test_a_file_behind_a_large_one_reads_not_all_of_the_large_one(
     stored: Stored, tmp_path: Path
 ) -> None:
     stored.stage(("document_library/2/c-small",), tmp_path / "elsewhere").discard()
-    selection = Selection(stored.segments, ("document_library/2/c-small",))
-    assert selection.segments == 1
+    assert len(stored.archive.reads) == 1
 
 
 def test_a_selection_is_judged_as_the_whole_is(tmp_path: Path) -> None:
@@ -165,7 +175,7 @@ def test_odd_names_are_found_like_any_other(tmp_path: Path) -> None:
 
 def test_a_path_that_is_not_in_the_backup_is_named(stored: Stored) -> None:
     with pytest.raises(NotFound, match="'document_library/9'"):
-        Selection(stored.segments, ("document_library/1", "document_library/9"))
+        list(selected(stored.members, ("document_library/1", "document_library/9")))
 
 
 def test_a_name_that_is_not_text_is_not_taken_for_the_text_it_is_shown_as(tmp_path: Path) -> None:

@@ -14,14 +14,8 @@ from lcp_backup.errors import InvalidRequest, VolumeError
 from lcp_backup.volume import mounts
 from lcp_backup.volume.staging import check_below, check_empty, stage
 from lcp_backup.volume.swap import StagedVolume, recover
-from tests.support.trees import (
-    deep_tree,
-    in_child,
-    odd_tree,
-    set_immutable,
-    set_none_immutable,
-    snapshot,
-)
+from tests.support.child_process import in_child
+from tests.support.trees import deep_tree, odd_tree, set_immutable, set_none_immutable, snapshot
 
 PROGRAM = Path(__file__).parents[2] / "support" / "volume_swap_killed.py"
 

@@ -2,13 +2,13 @@
 
 import errno
 import gzip
-import io
 import os
 import subprocess
 import tarfile
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,25 @@ from lcp_backup.errors import (
     StorageError,
     VolumeError,
 )
+from lcp_backup.volume import crew, tree
 from lcp_backup.volume.pack import pack
 from lcp_backup.volume.swap import StagedVolume
 from lcp_backup.volume.unpack import unpack
 from tests.support.buffers import Buffer
-from tests.support.trees import TEXT, in_child, odd_tree, snapshot
+from tests.support.child_process import in_child
+from tests.support.tars import Tar
+from tests.support.trees import TEXT, odd_tree, snapshot
+
+
+@pytest.fixture(autouse=True, scope="module", params=["one thread", "threads"])
+def slow_file_system(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every file system is slow enough for threads, and each of them gets one thing at a time."""
+    with pytest.MonkeyPatch.context() as patched:
+        if request.param == "threads":
+            patched.setattr(crew, "QUICK", 0)
+            patched.setattr(tree, "_STEPS", 1)
+        yield
+
 
 CUT = 700
 """Odd, so that headers and files lie over the chunks' borders."""
@@ -41,7 +55,9 @@ CUT = 700
 def staged(
     chunks: Iterable[bytes], folder: Path, owner: tuple[int, int] | None = None
 ) -> StagedVolume:
-    return unpack(chunks, folder, owner=owner, progress=lambda _: None, check=lambda: None)
+    return unpack(
+        chunks, folder, owner=owner, threads=16, progress=lambda _: None, check=lambda: None
+    )
 
 
 def restore(chunks: Iterable[bytes], folder: Path, owner: tuple[int, int] | None = None) -> None:
@@ -51,36 +67,6 @@ def restore(chunks: Iterable[bytes], folder: Path, owner: tuple[int, int] | None
 
 def cut(raw: bytes, size: int = CUT) -> Iterator[bytes]:
     return (raw[at : at + size] for at in range(0, len(raw), size))
-
-
-class Tar:
-    """Builds archives that others might send."""
-
-    def __init__(self, form: int = tarfile.PAX_FORMAT) -> None:
-        self._raw = io.BytesIO()
-        self._tar = tarfile.open(fileobj=self._raw, mode="w", format=form)  # noqa: SIM115 -- closed by raw()
-
-    def add(
-        self,
-        name: str,
-        content: bytes = b"",
-        *,
-        kind: bytes = tarfile.REGTYPE,
-        target: str = "",
-        **fields: Any,
-    ) -> "Tar":
-        member = tarfile.TarInfo(name)
-        member.type = kind
-        member.size = len(content)
-        member.linkname = target
-        for field, value in fields.items():
-            setattr(member, field, value)
-        self._tar.addfile(member, io.BytesIO(content))
-        return self
-
-    def raw(self) -> bytes:
-        self._tar.close()
-        return self._raw.getvalue()
 
 
 @pytest.fixture
@@ -110,7 +96,7 @@ def test_a_packed_folder_comes_back_exactly(tmp_path: Path) -> None:
     with ArchiveWriter(
         sink, index_sink, name="volume.tgz", index_name="volume.index", threads=2
     ) as writer:
-        pack(source, writer, progress=lambda _: None, check=lambda: None)
+        pack(source, writer, began=datetime.now(UTC), progress=lambda _: None, check=lambda: None)
         written = writer.finish()
     segments = read_index(index_sink, archive_name="volume.tgz")
     pairs = read_segments(sink, segments, name="volume.tgz", threads=2)
@@ -120,6 +106,7 @@ def test_a_packed_folder_comes_back_exactly(tmp_path: Path) -> None:
         (raw for _, raw in pairs),
         tmp_path / "out",
         owner=None,
+        threads=4,
         progress=progress.append,
         check=lambda: None,
     ) as new:
@@ -483,7 +470,7 @@ def test_what_check_raises_changes_nothing(untouched: Path) -> None:
         raise LeaseLost("taken over")
 
     with pytest.raises(LeaseLost):
-        unpack([WHOLE], untouched, owner=None, progress=lambda _: None, check=check)
+        unpack([WHOLE], untouched, owner=None, threads=4, progress=lambda _: None, check=check)
 
 
 def test_the_bytes_after_the_end_are_still_read(untouched: Path) -> None:

@@ -1,6 +1,6 @@
 """How an attack is written down: one input, by a name that says its kind."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,16 +14,6 @@ CREATE TABLE `t` (`id` int NOT NULL, `x` longtext, PRIMARY KEY (`id`)) ENGINE=In
 INSERT INTO `t` VALUES (1,'a');
 """
 """What stands before each attack: without it a dump would be refused for holding no table."""
-
-
-def only_on[**P](flavour: Flavour) -> "Callable[[Callable[P, None]], Callable[P, None]]":
-    """A test of what only one kind of server has."""
-
-    def marked(test: Callable[P, None]) -> Callable[P, None]:
-        test.only = flavour  # type: ignore[attr-defined] # for conftest.py
-        return test
-
-    return marked
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,16 @@ root, from the server's own tables, into a `Fingerprint` whose facts can be comp
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pymysql
+import pytest
 
 from lcp_backup.database.endpoint import Flavour
-from tests.integration.attacks.fingerprint import (
+from tests.support.fingerprint import (
     GRANT_TABLES,
     NAME,
     SERVICE_ACCOUNTS,
@@ -24,15 +25,16 @@ from tests.integration.attacks.fingerprint import (
     differences,
     is_the_sites,
 )
-from tests.integration.attacks.sample import CANARY, OTHERS, SECRET, SITE
-from tests.integration.attacks.servers import (
+from tests.support.rds_like import (
     MASTER,
     MASTER_PASSWORD,
     MASTER_RIGHTS,
     SITE_PASSWORD,
     SITE_USER,
+    rds_like,
 )
-from tests.integration.conftest import DatabaseServer
+from tests.support.sample import CANARY, OTHERS, SECRET, SITE
+from tests.support.servers import DatabaseServer
 
 
 @dataclass
@@ -277,3 +279,26 @@ class World:
                 for stray in (self.data / name).glob("stray*"):
                     stray.unlink()
                 self.say(f"DROP DATABASE IF EXISTS {quoted}")
+
+
+class Worlds:
+    """Starts a server when it is first asked for, and another when it has crashed."""
+
+    def __init__(self, folders: pytest.TempPathFactory) -> None:
+        self._folders = folders
+        self._open: dict[Flavour, World] = {}
+        self._running = ExitStack()
+
+    def of(self, flavour: Flavour) -> World:
+        """The server of this kind, alive."""
+        world = self._open.get(flavour)
+        if world is None or not world.is_alive():
+            folder = self._folders.mktemp(f"rds-{flavour}")
+            server, outside = self._running.enter_context(rds_like(flavour, folder))
+            world = self._open[flavour] = World(server, folder / "data", outside)
+            self._running.callback(world.close)
+        return world
+
+    def close(self) -> None:
+        """Stops them all."""
+        self._running.close()

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from tests.buffers import Buffer
 
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.aws.s3_bucket import ObjectLock
 from lcp_backup.aws.s3_parts import FIRST_PART_SIZE, MIB
 from lcp_backup.errors import ObjectNotFound, PreconditionFailed, StorageError
-from tests.unit.conftest import BUCKET, SettableClock
+from tests.support.backups import BUCKET
+from tests.support.buffers import Buffer
+from tests.support.clock import SettableClock
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -165,9 +167,11 @@ def test_a_source_that_is_gone_is_named_and_nothing_is_left(
 def refusing(s3: "S3Client", status: int, code: str) -> None:
     """Every copy is answered with this error."""
     answer = {"Error": {"Code": code, "Message": "because"}}
-    s3.meta.events.register(
-        "before-call.s3.UploadPartCopy", lambda **_: (SimpleNamespace(status_code=status), answer)
-    )
+
+    def refuse(**_: Any) -> Any:
+        return SimpleNamespace(status_code=status), answer
+
+    s3.meta.events.register("before-call.s3.UploadPartCopy", refuse)
 
 
 def copy_all(store: ObjectStore) -> None:
@@ -180,7 +184,7 @@ def copy_all(store: ObjectStore) -> None:
 
 
 def test_a_source_that_was_replaced_is_named(store: ObjectStore, s3: "S3Client") -> None:
-    """(The mock compares no tags; the emulator does: see integration/test_server_side_copy.py.)"""
+    """(The mock compares no tags; the emulator does: see integration/aws/test_s3_copy.py.)"""
     store.put("old.tgz", OLD)
     refusing(s3, 412, "PreconditionFailed")
     with pytest.raises(PreconditionFailed, match=r"s3://backups/old\.tgz was written"):
@@ -213,7 +217,8 @@ def test_that_the_multipart_has_ended_is_not_taken_for_a_source_that_is_gone(
     assert not isinstance(error.value, ObjectNotFound)
 
 
-def test_an_error_in_the_body_of_a_200_is_an_error(s3: "S3Client") -> None:
+@pytest.mark.usefixtures("s3")
+def test_an_error_in_the_body_of_a_200_is_an_error() -> None:
     """S3 may begin its answer before it has copied.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html
@@ -226,10 +231,10 @@ def test_an_error_in_the_body_of_a_200_is_an_error(s3: "S3Client") -> None:
         def stream(self) -> list[bytes]:
             return [b"<Error><Code>InternalError</Code><Message>sorry</Message></Error>"]
 
-    once.meta.events.register_first(
-        "before-send.s3.UploadPartCopy",
-        lambda request, **_: AWSResponse(request.url, 200, {}, Body()),
-    )
+    def fail_late(request: Any, **_: Any) -> Any:
+        return AWSResponse(request.url, 200, HTTPHeaders(), Body())
+
+    once.meta.events.register_first("before-send.s3.UploadPartCopy", fail_late)
     with pytest.raises(StorageError, match=r"s3://backups/old\.tgz: InternalError sorry"):
         copy_all(store)
     assert [entry.key for entry in store.entries("")] == ["old.tgz"]
@@ -251,9 +256,10 @@ def test_after_a_failure_no_object_is_made_of_what_follows(
     with pytest.raises(StorageError, match="SlowDown"):
         writer.write(b"own")
     monkeypatch.setattr(s3, "get_object", real)
-    for again in (lambda: writer.write(b"own"), writer.complete):
-        with pytest.raises(StorageError, match="SlowDown"):
-            again()
+    with pytest.raises(StorageError, match="SlowDown"):
+        writer.write(b"own")
+    with pytest.raises(StorageError, match="SlowDown"):
+        writer.complete()
     writer.abort()
     assert [entry.key for entry in store.entries("")] == ["old.tgz"]
 

@@ -6,11 +6,14 @@ The contract of the store that uses it is tested elsewhere, on an S3 API; here i
 import hashlib
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
+
+_LEAST_PART = 5 << 20
+"""Bytes of every part but the last."""
 
 
 class _Exceptions:
@@ -18,16 +21,27 @@ class _Exceptions:
 
 
 class MemoryS3:
-    """As much of boto3's S3 client as small objects take."""
+    """As much of boto3's S3 client as the service takes.
+
+    Arguments: `clock` tells when an object was written; `before` is called before every request
+    with its operation's name, and what it raises is the answer.
+    """
 
     exceptions = _Exceptions
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        before: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._clock = clock
+        self.before = before
         self._objects: dict[str, dict[str, Any]] = {}
         self._parts: dict[str, dict[int, bytes]] = {}
         self._lock = threading.Lock()
 
     def put_object(self, *, Key: str, Body: bytes, **more: Any) -> dict[str, Any]:  # noqa: N803 -- boto3's names
+        self.before("put_object")
         with self._lock:
             there = self._objects.get(Key)
             expected = more.get("IfMatch")
@@ -40,12 +54,13 @@ class MemoryS3:
                 "Body": bytes(Body),
                 "ETag": etag,
                 "ContentLength": len(Body),
-                "LastModified": datetime.now(UTC),
+                "LastModified": self._clock(),
                 "Metadata": more.get("Metadata", {}),
             }
             return {"ETag": etag}
 
     def head_object(self, *, Key: str, **_more: Any) -> dict[str, Any]:  # noqa: N803
+        self.before("head_object")
         with self._lock:
             if Key not in self._objects:
                 raise _error("NoSuchKey")
@@ -60,40 +75,57 @@ class MemoryS3:
         return found | {"Body": io.BytesIO(body)}
 
     def delete_objects(self, *, Delete: dict[str, Any], **_more: Any) -> dict[str, Any]:  # noqa: N803
+        self.before("delete_objects")
         with self._lock:
             for entry in Delete["Objects"]:
                 self._objects.pop(entry["Key"], None)
         return {}
 
     def create_multipart_upload(self, **_more: Any) -> dict[str, Any]:
+        self.before("create_multipart_upload")
         with self._lock:
             upload_id = f"upload-{len(self._parts)}"
             self._parts[upload_id] = {}
             return {"UploadId": upload_id}
 
     def upload_part(self, **part: Any) -> dict[str, Any]:
+        self.before("upload_part")
         body = bytes(part["Body"])
         with self._lock:
             self._parts[part["UploadId"]][part["PartNumber"]] = body
         return {"ETag": f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'}
 
+    def upload_part_copy(self, **part: Any) -> dict[str, Any]:
+        source, span = part["CopySource"], part["CopySourceRange"]
+        if self.head_object(Key=source["Key"])["ETag"] != part["CopySourceIfMatch"]:
+            raise _error("PreconditionFailed")
+        body = self.get_object(Key=source["Key"], Range=span)["Body"].read()
+        answer = self.upload_part(**{**part, "Body": body})
+        return {"CopyPartResult": answer}
+
     def complete_multipart_upload(self, *, Key: str, UploadId: str, **more: Any) -> dict[str, Any]:  # noqa: N803
+        self.before("complete_multipart_upload")
         with self._lock:
             parts = self._parts[UploadId]
+        if any(len(parts[number]) < _LEAST_PART for number in sorted(parts)[:-1]):
+            raise _error("EntityTooSmall")
         body = b"".join(parts[number] for number in sorted(parts))
         answer = self.put_object(Key=Key, Body=body, IfNoneMatch=more.get("IfNoneMatch"))
         self.abort_multipart_upload(UploadId=UploadId)
         return answer
 
     def abort_multipart_upload(self, *, UploadId: str, **_more: Any) -> dict[str, Any]:  # noqa: N803
+        self.before("abort_multipart_upload")
         with self._lock:
             self._parts[UploadId] = {}
         return {}
 
     def list_objects_v2(self, *, Prefix: str, **_more: Any) -> dict[str, Any]:  # noqa: N803
+        self.before("list_objects_v2")
         return next(_Pages(self._objects).paginate(Prefix=Prefix))
 
     def get_paginator(self, operation: str) -> "_Pages | _PartPages":
+        self.before(operation)
         if operation == "list_parts":
             return _PartPages(self._parts)
         return _Pages(self._objects if operation == "list_objects_v2" else {})

@@ -20,6 +20,7 @@ from lcp_backup.aws import clients
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.composition import Environment
+from lcp_backup.database.endpoint import Flavour
 from lcp_backup.errors import BackupError, RestoredInPart
 from lcp_backup.intake.database import take_database
 from lcp_backup.model import ArchiveKind
@@ -27,10 +28,10 @@ from lcp_backup.requests import CreateRequest, RestoreRequest, UploadRequest
 from lcp_backup.service import Service, deadline
 from lcp_backup.settings import Settings
 from lcp_backup.uploads import Uploads
-from tests.integration.attacks.fingerprint import NAME, differences
-from tests.integration.attacks.servers import MASTER, MASTER_PASSWORD
-from tests.integration.attacks.world import World
 from tests.support.buffers import Buffer
+from tests.support.fingerprint import NAME, differences
+from tests.support.rds_like import MASTER, MASTER_PASSWORD
+from tests.support.world import World, Worlds
 
 BUCKET = "attacks"
 _MOST_SECONDS = 60
@@ -272,3 +273,22 @@ class Road:
         env = self._honest_env | {"LCP_DATABASE_SERVICE": f"127.0.0.1:{port}"}
         request = RestoreRequest.read({"backup_id": self._honest_id})
         self.service(env).restore(request, deadline(_MILLISECONDS))
+
+
+class Roads:
+    """The road to each server, with an honest backup to restore after attacks."""
+
+    def __init__(self, worlds: Worlds, folders: pytest.TempPathFactory) -> None:
+        self._worlds = worlds
+        self._folders = folders
+        self._made: dict[Flavour, Road] = {}
+
+    def of(self, flavour: Flavour) -> Road:
+        """The road to a server that is alive."""
+        world = self._worlds.of(flavour)
+        road = self._made.get(flavour)
+        if road is None or road.world is not world:
+            road = self._made[flavour] = Road(world, self._folders.mktemp("volume"))
+            with road.programs():
+                road.prepare()
+        return road

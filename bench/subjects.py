@@ -1,0 +1,27 @@
+"""Everything that is measured, by the name it is asked for with; a new subject is added here."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from bench import database, delayed, increments, lists, memory, volume
+from bench.lines import Line, Measured
+
+
+class Subject(NamedTuple):
+    """The lines that it prints, in their order, and what measures them."""
+
+    lines: Sequence[Line]
+    measure: Callable[[Path, int], Sequence[Measured]]
+    """Gets an empty folder on a disk, and the number of rounds. May raise ProgramMissing."""
+
+
+SUBJECTS: Final[Mapping[str, Subject]] = {
+    "volume": Subject(volume.LINES, volume.volume_archive),
+    "increments": Subject(increments.LINES, increments.increments),
+    "delayed": Subject(delayed.LINES, delayed.slow_file_system),
+    "database": Subject(database.ARCHIVE_LINES, database.database_archive),
+    "restore": Subject(database.RESTORE_LINES, database.database_restore),
+    "memory": Subject(memory.LINES, memory.peak_memory),
+    "lists": Subject(lists.LINES, lists.pages),
+}

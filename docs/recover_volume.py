@@ -1,0 +1,60 @@
+"""Recovers a volume without the service, from all archives in which it lies.
+
+    python3 recover_volume.py s3://<bucket>/<prefix>/backups/<id> <folder> [<path> ...]
+
+The folder must exist. A path is a file or folder of the volume; without any, all comes back. Needs
+the AWS CLI and GNU tar, and root if files are to have their owners. Every segment's SHA-256 is
+checked: a file in a damaged one is named; it is missing, or has zeros where it is damaged.
+"""
+
+import base64, gzip, hashlib, json, os, subprocess, sys, tempfile  # fmt: skip
+from collections import defaultdict
+
+url, folder, *paths = sys.argv[1:]
+bucket, _, key = url.rstrip("/")[len("s3://") :].partition("/")
+backups, _, own = key.rpartition("/")
+
+
+def fetch(backup, name, *span):
+    with tempfile.TemporaryDirectory() as there:
+        where = ["--bucket", bucket, "--key", f"{backups}/{backup}/{name}", *span, f"{there}/x"]
+        subprocess.run(["aws", "s3api", "get-object", *where], stdout=subprocess.DEVNULL)
+        return open(f"{there}/x", "rb").read() if os.path.exists(f"{there}/x") else b""
+
+
+begin, segments, lost, left = defaultdict(list), defaultdict(list), set(), 0
+header, *lines = map(json.loads, gzip.decompress(fetch(own, "volume.index")).splitlines())
+for line in lines[:-1]:
+    if "offset" in line:  # a segment; those of its own archive are not numbered
+        mine = segments[line.get("source", 0)]
+        mine.append((line.get("number", len(mine)), line))
+        continue
+    for name, _, source, segment, at, size, *_, more in (it[:14] for it in line["members"]):
+        name = name if isinstance(name, str) else os.fsdecode(base64.b64decode(name["base64"]))
+        if not paths or any(f"{name}/".startswith(f"{path}/") for path in paths):
+            for number in range(segment, segment + more + 1):
+                begin[source, number] += [(at, size, name)] if number == segment else []
+tar = subprocess.Popen(["tar", "-xp", "--delay-directory-restore", "-C", folder], stdin=-1)
+archives, end = [own, *header.get("sources", [])], 0
+for source in [*range(1, len(archives)), 0]:  # its own archive, with all folders, comes last
+    needed = sorted(it for it in segments[source] if (source, it[0]) in begin)
+    for place, (number, it) in enumerate(needed):
+        if place == 0 or it["offset"] >= end:  # fetches up to 256 MiB, with what lies between
+            first = it["offset"]
+            near = (s for _, s in needed if 0 <= s["offset"] - first < 256 << 20)
+            end = max(s["offset"] + s["size"] for s in near)
+            data = fetch(archives[source], "volume.tgz", "--range", f"bytes={first}-{end - 1}")
+        raw = data[it["offset"] - first :][: it["size"]]
+        intact = hashlib.sha256(raw).hexdigest() == it["sha256"]
+        raw = gzip.decompress(raw) if intact else bytes(it["raw_size"])
+        lost.update([name] if left and not intact else [])
+        left -= tar.stdin.write(raw[:left])  # of the file that began before
+        lost.update(name for _, _, name in begin[source, number] if not intact)
+        for at, size, name in sorted(begin[source, number] if intact else []):
+            # An extended header may stand in front of the header, for what that cannot say.
+            pax = int(raw[at + 124 : at + 135], 8) if raw[at + 156 : at + 157] == b"x" else -512
+            left = 1024 + pax + -pax % 512 + size + -size % 512
+            left -= tar.stdin.write(raw[at : at + left])
+tar.communicate(bytes(1024))
+print(*("damaged: " + ascii(name) for name in sorted(lost)), sep="\n", end="\n" * bool(lost))
+sys.exit(tar.returncode or bool(lost) or (not begin and "the volume holds nothing of that name"))
