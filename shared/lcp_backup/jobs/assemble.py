@@ -16,6 +16,7 @@ from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.archives import THREADS
 from lcp_backup.jobs.queued_run import end_queued, queued
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
+from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import ArchiveKind, BackupType, RunKind
 from lcp_backup.requests import DownloadRequest
 from lcp_backup.telemetry import Telemetry
@@ -52,15 +53,14 @@ def assemble(
         if (found := catalog.downloads.find(name)) is not None:
             end_queued(catalog, request.run_id, bytes=found.size)
             return Assembled(manifest.id, name, found.size)
-        with ActiveRun(
+        stored = NewRun(
             catalog,
-            telemetry,
             RunKind.DOWNLOAD,
             manifest.id,
-            timing,
             run_id=request.run_id,
             backup_run_id=manifest.run_id,
-        ) as run:
+        )
+        with ActiveRun(stored, telemetry, timing) as run:
             run.step(f"assembling the {request.kind}")
             backup = StoredBackup(catalog, manifest)
             with _open(catalog, name, request, backup) as writer:
