@@ -256,6 +256,7 @@ class Stack:
                 "cleanup": outputs["CleanupFunctionName"],
                 "schedules": outputs["SchedulesFunctionName"],
                 "upload": outputs["UploadFunctionName"],
+                "assemble": outputs["AssembleFunctionName"],
                 "watch": outputs["WatchFunctionName"],
                 "api": outputs["ApiFunctionName"],
             },

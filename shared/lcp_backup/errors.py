@@ -225,6 +225,33 @@ class OutOfTime(Conflict):
     code = "out-of-time"
 
 
+class DownloadNotReady(BackupError):
+    """What a download asks for is being assembled; names the run that does it."""
+
+    code = "download-not-ready"
+    sentence = "what was asked for is being assembled; call again"
+    message_is_public = True
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(
+            f"run {run_id} is assembling it; GET /backup/runs/{run_id} says how it goes, and the"
+            " same call as this one answers the archive when it is there (curl --retry 10 waits)"
+        )
+
+
+class DownloadFailed(BackupError):
+    """What a download asks for could not be assembled; says why, and by which run."""
+
+    code = "download-failed"
+    sentence = "what was asked for could not be assembled"
+    message_is_public = True
+
+    def __init__(self, run_id: str, reason: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"run {run_id} could not assemble it: {reason}")
+
+
 # --- AWS --------------------------------------------------------------
 
 

@@ -231,11 +231,15 @@ class RunKind(StrEnum):
     RESTORE = "restore"
     CLEANUP = "cleanup"
     UPLOAD = "upload"
+    DOWNLOAD = "download"
 
     @property
     def takes_lease(self) -> bool:
-        """Whether such a run needs the right to write; cleanup touches only what nobody writes."""
-        return self is not RunKind.CLEANUP
+        """Whether such a run needs the right to write.
+
+        Cleanup touches only what nobody writes, and a download writes what only it can make.
+        """
+        return self not in {RunKind.CLEANUP, RunKind.DOWNLOAD}
 
 
 class RunId(Document):
@@ -304,8 +308,8 @@ class Run(Document):
     state: RunState
     backup_id: str | None = None
     backup_run_id: str | None = None
-    """Of a restore: the run that made the backup. Once a backup is deleted, another may get its id,
-    and this tells the two apart. None in early records, and where it is not known yet."""
+    """Of a restore or download: the run that made the backup. Once a backup is deleted, another may
+    get its id, and this tells the two apart. None in early records, and while it is not known."""
     started_at: AwareDatetime
     updated_at: AwareDatetime
     finished_at: AwareDatetime | None = None

@@ -33,6 +33,13 @@ def _checked_run_id(value: str) -> str:
         raise ValueError(str(error)) from None
 
 
+def _checked_backup_id(value: str) -> str:
+    try:
+        return str(BackupId.parse(value))
+    except InvalidRequest as error:
+        raise ValueError(str(error)) from None
+
+
 _RunId = Annotated[str, AfterValidator(_checked_run_id)]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
@@ -120,12 +127,7 @@ class RestoreRequest(_Request):
     @field_validator("backup_id")
     @classmethod
     def _is_an_id(cls, value: str) -> str:
-        if value != LATEST:
-            try:
-                BackupId.parse(value)
-            except InvalidRequest as error:
-                raise ValueError(str(error)) from error
-        return value
+        return value if value == LATEST else _checked_backup_id(value)
 
     @field_validator("into_folder")
     @classmethod
@@ -210,6 +212,42 @@ class UploadRequest(_Request):
     @classmethod
     def read(cls, event: dict[str, Any]) -> Self:
         """From `{"upload_id": ...}`; raises InvalidRequest."""
+        return cls._read(event)
+
+
+class DownloadRequest(_Request):
+    """Assemble what is wanted of a backup into one archive, for a download."""
+
+    backup_id: str
+    kind: ArchiveKind
+    paths: Annotated[tuple[_Name, ...], Field(max_length=MOST_SELECTED)] = ()
+    """Only these files or folders of the volume, relative to the data folder."""
+    tables: Annotated[tuple[_Name, ...], Field(max_length=MOST_SELECTED)] = ()
+    """Only these tables of the database, with their triggers."""
+    run_id: _RunId | None = None
+    """The queued run that this is; None makes one."""
+
+    @field_validator("backup_id")
+    @classmethod
+    def _is_an_id(cls, value: str) -> str:
+        return _checked_backup_id(value)
+
+    @model_validator(mode="after")
+    def _selection_fits(self) -> Self:
+        if self.kind is ArchiveKind.VOLUME and self.tables:
+            raise ValueError("the volume is asked for, and tables as well: ask for the database")
+        if self.kind is ArchiveKind.DATABASE and self.paths:
+            raise ValueError("the database is asked for, and paths as well: ask for the volume")
+        return self
+
+    @property
+    def selection(self) -> tuple[str, ...]:
+        """The paths, or the tables; none means all."""
+        return self.paths or self.tables
+
+    @classmethod
+    def read(cls, event: dict[str, Any]) -> Self:
+        """From `{"backup_id": ..., "kind": ...}`; raises InvalidRequest."""
         return cls._read(event)
 
 

@@ -19,6 +19,7 @@ from lcp_backup.database.accounts import Accounts, Login
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.errors import SettingsError
 from lcp_backup.jobs.active_run import RunTiming
+from lcp_backup.jobs.assemble import assemble
 from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.create import create_backup
 from lcp_backup.jobs.restore import restore_backup
@@ -27,6 +28,7 @@ from lcp_backup.jobs.watch import watch
 from lcp_backup.requests import (
     CleanupRequest,
     CreateRequest,
+    DownloadRequest,
     PauseRequest,
     RestoreRequest,
     UploadRequest,
@@ -92,6 +94,17 @@ class Service:
             take_in(
                 request,
                 settings=self._settings,
+                catalog=self._catalog,
+                telemetry=self._telemetry,
+                timing=RunTiming(until),
+            )
+        )
+
+    def assemble(self, request: DownloadRequest, until: datetime) -> dict[str, Any]:
+        """Assembles a download; `until` (UTC) is when the run must have stopped."""
+        return asdict(
+            assemble(
+                request,
                 catalog=self._catalog,
                 telemetry=self._telemetry,
                 timing=RunTiming(until),

@@ -154,6 +154,7 @@ class Settings(BaseModel):
     """Names of the functions that the API starts; only the api function has them."""
     restore_function: str | None = Field(None, alias="LCP_RESTORE_FUNCTION")
     upload_function: str | None = Field(None, alias="LCP_UPLOAD_FUNCTION")
+    assemble_function: str | None = Field(None, alias="LCP_ASSEMBLE_FUNCTION")
     user_pool_id: Annotated[str | None, BeforeValidator(values.user_pool_id)] = Field(
         None, alias="LCP_USER_POOL_ID"
     )

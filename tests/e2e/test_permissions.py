@@ -25,7 +25,7 @@ from local.api import curl
 from local.emulator import ALLOWED
 from tests.support.deployed import Deployed
 
-FUNCTIONS = ("Api", "Cleanup", "Create", "Restore", "Schedules", "Upload", "Watch")
+FUNCTIONS = ("Api", "Assemble", "Cleanup", "Create", "Restore", "Schedules", "Upload", "Watch")
 
 NOT_SEEN_HERE = {
     ("*", "logs:CreateLogStream", "*"): "Lambda itself writes the logs, by the function's role",
@@ -36,10 +36,13 @@ NOT_SEEN_HERE = {
     ("Cleanup", "s3:GetObject", "*/runs/*"): "of runs an hour old and more; see test_cleanup.py",
     ("Cleanup", "s3:AbortMultipartUpload", "*"): "what is aborted is a day old; test_cleanup.py",
     ("Cleanup", "s3:*Object", "*/uploads/*"): "what is forgotten is a day old; test_cleanup.py",
+    ("Cleanup", "s3:DeleteObject", "*/downloads/*"): "they stay for a day; see test_cleanup.py",
     ("Cleanup", "s3:DeleteObject", "*/runs/*"): "records stay for 90 days; see test_cleanup.py",
     ("Watch", "s3:GetObject", "*/runs/*"): "read in disaster recovery; see test_watch.py",
     ("Watch", "s3:GetObject", "*/restore-paused.json"): "read in disaster recovery, as above",
     ("Upload", "s3:AbortMultipartUpload", "*"): "what was refused late; see test_take_in.py",
+    ("Assemble", "s3:ListBucket", "*"): "S3 says 404 only to who may list; this emulator to all",
+    ("Assemble", "s3:AbortMultipartUpload", "*"): "what failed half-way; see test_assemble.py",
 }
 """What a role allows (of which function, or of all) and this emulator has no use for, and why."""
 
@@ -156,6 +159,8 @@ def do_one_of_everything(deployed: Deployed) -> None:
         url = f"{deployed.viewer.url}/backup/download/{kind}/{backup_id}"
         user = deployed.viewer.user
         assert curl("--location", "--user", f"{user.name}:{user.password}", url).status == 200
+    selection = f"/backup/download/volume/{backup_id}?path=document_library"
+    assert deployed.viewer.call("GET", selection, "--location", "--retry", "10").status == 200
     upload_id = upload_by_form(deployed, backup_id)
     assert stack.invoke("upload", {"upload_id": upload_id})["run_id"] == upload_id
     send_rubbish_in_parts(deployed)

@@ -23,6 +23,7 @@ SETTINGS = Settings.from_env(
         "LCP_CREATE_FUNCTION": "create-function",
         "LCP_RESTORE_FUNCTION": "restore-function",
         "LCP_UPLOAD_FUNCTION": "upload-function",
+        "LCP_ASSEMBLE_FUNCTION": "assemble-function",
     }
 )
 

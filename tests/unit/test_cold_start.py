@@ -10,7 +10,9 @@ _PROJECT = Path(__file__).parents[2]
 _WEB = {"fastapi", "starlette", "mangum", "multipart", "python_multipart"}
 
 
-@pytest.mark.parametrize("name", ["create", "restore", "cleanup", "schedules", "upload", "watch"])
+@pytest.mark.parametrize(
+    "name", ["create", "restore", "cleanup", "schedules", "upload", "assemble", "watch"]
+)
 def test_a_function_that_answers_no_http_does_not_import_the_web_framework(name: str) -> None:
     imported = imported_by(name)
     assert "lcp_backup.settings" in imported

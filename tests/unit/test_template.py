@@ -14,7 +14,7 @@ import pytest
 from cfnlint.decode.cfn_yaml import load
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
-ROLES = ("Api", "Cleanup", "Create", "Restore", "Schedules", "Upload", "Watch")
+ROLES = ("Api", "Assemble", "Cleanup", "Create", "Restore", "Schedules", "Upload", "Watch")
 OWN = "${Bucket.Arn}/${Prefix}/"
 SECRETS = {
     "MasterUserPassword": {"Create", "Restore"},
@@ -105,8 +105,11 @@ BACKUP = "backups/acme-prd-202611230015/"
         ("s3:DeleteObject", f"{BACKUP}database.tgz", {"Api", "Cleanup", "Create"}),
         ("s3:PutObject", f"{BACKUP}manifest.json", {"Create", "Upload"}),
         ("s3:PutObject", f"{BACKUP}database.tgz", {"Create", "Upload"}),
-        ("s3:GetObject", f"{BACKUP}volume.tgz", {"Api", "Create", "Restore"}),
-        ("s3:GetObject", f"{BACKUP}volume.index", {"Create", "Restore"}),
+        ("s3:GetObject", f"{BACKUP}volume.tgz", {"Api", "Assemble", "Create", "Restore"}),
+        ("s3:GetObject", f"{BACKUP}volume.index", {"Assemble", "Create", "Restore"}),
+        ("s3:GetObject", "downloads/d.tgz", {"Api", "Assemble"}),
+        ("s3:PutObject", "downloads/d.tgz", {"Assemble"}),
+        ("s3:DeleteObject", "downloads/d.tgz", {"Cleanup"}),
         ("s3:PutObject", "lease.json", {"Create", "Restore", "Upload"}),
         ("s3:DeleteObject", "lease.json", set()),
         ("s3:PutObject", "restore-paused.json", {"Api", "Restore"}),
@@ -120,6 +123,11 @@ BACKUP = "backups/acme-prd-202611230015/"
             "s3:PutObject",
             "runs/20261123T001500-restore-0a1b2c3d.json",
             {"Api", "Cleanup", "Restore"},
+        ),
+        (
+            "s3:PutObject",
+            "runs/20261123T001500-download-0a1b2c3d.json",
+            {"Api", "Assemble", "Cleanup"},
         ),
         ("s3:DeleteObject", "runs/20261123T001500-upload-0a1b2c3d.json", {"Cleanup"}),
     ],
@@ -248,7 +256,15 @@ def test_the_limit_of_a_shrinking_volume_reaches_create_and_is_checked_at_deploy
 
 @pytest.mark.parametrize(
     ("function", "retries"),
-    [("Restore", 0), ("Schedules", 0), ("Watch", 0), ("Create", 2), ("Upload", 2), ("Cleanup", 2)],
+    [
+        ("Restore", 0),
+        ("Assemble", 0),
+        ("Schedules", 0),
+        ("Watch", 0),
+        ("Create", 2),
+        ("Upload", 2),
+        ("Cleanup", 2),
+    ],
 )
 def test_lambda_repeats_only_what_harms_nobody_who_was_told_that_it_failed(
     template: dict[str, Any], function: str, retries: int
@@ -414,6 +430,16 @@ def test_a_backup_that_lacks_something_is_an_alarm_until_one_lacks_nothing(
     assert alarm["TreatMissingData"] == "ignore"
     overdue = template["Resources"]["OverdueAlarm"]["Properties"]
     assert alarm["Dimensions"] == overdue["Dimensions"]
+
+
+def test_who_waits_for_a_download_does_not_alarm_anybody(template: dict[str, Any]) -> None:
+    (counted,) = template["Resources"]["DownloadsNotReady"]["Properties"]["MetricTransformations"]
+    _, on_aws, _ = template["Resources"]["ApiFailingAlarm"]["Properties"]["Metrics"]["Fn::If"]
+    by_id = {metric["Id"]: metric for metric in on_aws}
+    waiting = by_id["waiting"]["MetricStat"]["Metric"]
+    assert waiting["MetricName"] == counted["MetricName"]
+    assert waiting["Namespace"] == counted["MetricNamespace"]
+    assert by_id["failing"]["Expression"] == "answered - FILL(waiting, 0)"
 
 
 def test_every_alarm_tells_the_topic_is_on_the_dashboard_and_in_the_runbook(

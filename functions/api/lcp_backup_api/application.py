@@ -8,7 +8,16 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.utils import get_openapi
 
 from lcp_backup import VERSION
-from lcp_backup_api import backups, cors, identity, problems, restores, runs, uploads
+from lcp_backup_api import (
+    backups,
+    cors,
+    downloads,
+    identity,
+    problems,
+    restores,
+    runs,
+    uploads,
+)
 from lcp_backup_api.backend import Backend
 from lcp_backup_api.schemas import Download, Health
 from lcp_backup_api.uploads import Announcement, OpenUpload, TakenIn
@@ -41,7 +50,13 @@ def without_backend() -> FastAPI:
     problems.install(app)
     app.get(_HEALTH, tags=["health"], summary="Whether the API answers")(_health)
     # Before /backup/{backup_id}, which would take their words for an id.
-    for router in (runs.router, restores.router, uploads.router, backups.router):
+    for router in (
+        runs.router,
+        restores.router,
+        uploads.router,
+        backups.router,
+        downloads.router,
+    ):
         app.include_router(router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way
     return app

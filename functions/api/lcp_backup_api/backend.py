@@ -19,8 +19,9 @@ from lcp_backup.uploads import Uploads
 from lcp_backup_api.user_pool import UserPool, cognito_client
 from lcp_backup_api.users import Groups, Users
 
-FORM_WAIT: Final = timedelta(seconds=20)
-"""How long an upload by form waits to be taken in: API Gateway gives a call 30 seconds."""
+LONGEST_WAIT: Final = timedelta(seconds=20)
+"""How long a call waits for a run, such as that of an upload by form: API Gateway gives it 30
+seconds."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,18 @@ class Backend:
     start: Callable[[str, dict[str, object]], None]
     """Starts a function by name with an event, without waiting for its end; raises AwsError."""
     log: Logger
-    form_wait: timedelta = FORM_WAIT
+    longest_wait: timedelta = LONGEST_WAIT
 
     def function_for(self, kind: RunKind) -> str:
         """The name of the function that does such a run; raises SettingsError."""
-        name = {
-            RunKind.CREATE: self.settings.create_function,
-            RunKind.RESTORE: self.settings.restore_function,
-            RunKind.UPLOAD: self.settings.upload_function,
-        }.get(kind)
+        variable, name = {
+            RunKind.CREATE: ("LCP_CREATE_FUNCTION", self.settings.create_function),
+            RunKind.RESTORE: ("LCP_RESTORE_FUNCTION", self.settings.restore_function),
+            RunKind.UPLOAD: ("LCP_UPLOAD_FUNCTION", self.settings.upload_function),
+            RunKind.DOWNLOAD: ("LCP_ASSEMBLE_FUNCTION", self.settings.assemble_function),
+        }[kind]
         if name is None:
-            raise SettingsError(f"LCP_{kind.upper()}_FUNCTION", None, "name the function to start")
+            raise SettingsError(variable, None, "name the function to start")
         return name
 
     @property

@@ -1,43 +1,20 @@
-"""Backups: listed, looked at, downloaded, made, deleted."""
+"""Backups: listed, looked at, made, deleted."""
 
-from datetime import timedelta
 from http import HTTPStatus
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Query, Request, Response
 
-from lcp_backup.catalog import Catalog
 from lcp_backup.errors import Conflict
 from lcp_backup.jobs.queued_run import queued
 from lcp_backup.jobs.retirement import delete_backup as delete
-from lcp_backup.model import ArchiveKind, BackupId, Manifest, Run, RunKind, RunState
+from lcp_backup.model import BackupId, Run, RunKind, RunState
 from lcp_backup_api.audit import audited
 from lcp_backup_api.dependencies import Admin, TheBackend, TheBackupId, TheNext, Viewer
 from lcp_backup_api.problems import documented
-from lcp_backup_api.schemas import Backup, BackupDetail, BackupList, Download, Started
+from lcp_backup_api.schemas import Backup, BackupDetail, BackupList, Started
 
 router = APIRouter(tags=["backups"])
-
-LARGEST_ANSWER: Final = 4 * 1024 * 1024
-"""Bytes of an archive that a function can answer with itself: Lambda's 6 MB hold an answer in
-base64, with its headers.
-
-Source: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-"""
-_URL_LIVES: Final = 15 * 60
-_URL_LIVES_AT_MOST: Final = 60 * 60
-"""Seconds; a URL dies with the role session that signed it, so longer would be a promise broken."""
-
-_HOW_TO_FOLLOW = (
-    "{kind} of {backup_id} is too large for one answer: {size} bytes. Follow the redirect, with"
-    " curl: curl -L (and no -X POST, which would be sent on), or ask with Accept: application/json"
-    " for the URL.\n"
-)
-
-type Expires = Annotated[
-    int, Query(ge=1, le=_URL_LIVES_AT_MOST, description="Seconds that the URL is good for.")
-]
 
 
 @router.get(
@@ -125,80 +102,3 @@ def create_backup(
             backend.start(backend.function_for(RunKind.CREATE), event)
     answer.headers["Location"] = f"/backup/runs/{run.id}"
     return Started(run_id=run.id, state=run.state, backup_id=backup_id)
-
-
-_DOWNLOADED = {
-    200: {
-        "description": "The archive, when it is small; or where it can be had, as JSON",
-        "content": {
-            "application/gzip": {"schema": {"type": "string", "format": "binary"}},
-            "application/json": {"schema": {"$ref": "#/components/schemas/Download"}},
-        },
-    },
-    303: {
-        "description": "Where a larger archive can be had; the body says how to follow",
-        "content": {"text/plain": {"schema": {"type": "string"}}},
-        "headers": {"Location": {"schema": {"type": "string"}}},
-    },
-    **documented(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND),
-}
-
-
-@router.get(
-    "/backup/download/{kind}/{backup_id}",
-    summary="Download an archive",
-    response_class=Response,
-    responses=_DOWNLOADED,
-    operation_id="download",
-)
-@router.post(
-    "/backup/download/{kind}/{backup_id}",
-    summary="Download an archive, as the original service's scripts do",
-    response_class=Response,
-    responses=_DOWNLOADED,
-    operation_id="download_by_post",
-)
-def download(
-    *,
-    caller: Viewer,
-    backend: TheBackend,
-    kind: ArchiveKind,
-    backup_id: TheBackupId,
-    request: Request,
-    accept: Annotated[str, Header()] = "*/*",
-    expires: Expires = _URL_LIVES,
-) -> Response:
-    with audited(backend.log, request, caller, f"download {kind}", backup_id=backup_id):
-        manifest = backend.catalog.backups.get(backup_id)
-        if "application/json" in accept:
-            url = _presigned(backend.catalog, manifest, kind, expires)
-            return JSONResponse(url.model_dump(mode="json"))
-        archive = manifest.database if kind is ArchiveKind.DATABASE else manifest.volume
-        if archive.size <= LARGEST_ANSWER:
-            body = backend.catalog.backups.open(backup_id, archive.name).read(0, archive.size)
-            name = _file_name(backup_id, kind)
-            headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-            return Response(body, media_type="application/gzip", headers=headers)
-        url = _presigned(backend.catalog, manifest, kind, expires)
-        return Response(
-            _HOW_TO_FOLLOW.format(kind=kind, backup_id=backup_id, size=archive.size),
-            status_code=HTTPStatus.SEE_OTHER,
-            media_type="text/plain",
-            headers={"Location": url.url},
-        )
-
-
-def _presigned(catalog: Catalog, manifest: Manifest, kind: ArchiveKind, expires: int) -> Download:
-    archive = manifest.database if kind is ArchiveKind.DATABASE else manifest.volume
-    lives = timedelta(seconds=expires)
-    return Download(
-        url=catalog.backups.download_url(manifest.id, kind, lives),
-        expires_at=catalog.now() + lives,
-        size=archive.size,
-        sha256=archive.sha256,
-        file_name=_file_name(manifest.id, kind),
-    )
-
-
-def _file_name(backup_id: str, kind: ArchiveKind) -> str:
-    return f"{backup_id}-{kind}.tgz"

@@ -95,6 +95,17 @@ TABLE: Final[dict[type[Exception], Row]] = {
         "Look at it again, then call again.",
         _LATER,
     ),
+    errors.DownloadNotReady: Row(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The archive is being assembled",
+        "Call again in a few seconds, as curl --retry 10 does.",
+        {"Retry-After": "10"},
+    ),
+    errors.DownloadFailed: Row(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "The archive could not be assembled",
+        "Do what the detail says; the same call tries anew once two minutes have passed.",
+    ),
     errors.ArchiveError: Row(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "The file cannot be used",
@@ -239,6 +250,7 @@ def answer(request: Request, error: Exception) -> JSONResponse:
         row,
         detail,
         backup_id=getattr(error, "backup_id", None),
+        run_id=getattr(error, "run_id", None),
     )
 
 
@@ -276,14 +288,16 @@ def _response(
     *,
     headers: dict[str, str] | None = None,
     backup_id: str | None = None,
+    run_id: str | None = None,
 ) -> JSONResponse:
     ids = {
         name: value[:200]
         for name in ("backup_id", "run_id")
         if (value := request.path_params.get(name)) is not None
     }
-    if backup_id is not None:
-        ids.setdefault("backup_id", backup_id)
+    for name, value in (("backup_id", backup_id), ("run_id", run_id)):
+        if value is not None:
+            ids.setdefault(name, value)
     # JSON can spell half a character, which an answer cannot hold.
     whole = detail[:_LONGEST_DETAIL].encode(errors="replace").decode()
     problem = Problem(

@@ -287,7 +287,7 @@ def _take_in(
     for kind, body in files.items():
         backend.uploads.put(upload.id, kind, body)
     run = _start_intake(backend, upload.id)
-    until = backend.catalog.now() + backend.form_wait
+    until = backend.catalog.now() + backend.longest_wait
     while not run.state.ended and backend.catalog.now() < until:
         time.sleep(_POLL_SECONDS)
         run = backend.catalog.runs.get(run.id)

@@ -34,3 +34,15 @@ class ByteSink(Protocol):
 
     def abort(self) -> None:
         """Leaves nothing behind; may be called more than once, and after a failure."""
+
+
+class Nowhere:
+    """A ByteSink that keeps nothing: for the index of an archive that nobody reads by segments."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def append(self, source: RangeSource, offset: int, length: int) -> None: ...
+
+    def complete(self, head: bytes = b"") -> None: ...
+
+    def abort(self) -> None: ...

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog.backups import BackupLock, Backups
+from lcp_backup.catalog.downloads import Downloads
 from lcp_backup.catalog.keys import Keys
 from lcp_backup.catalog.lease import StoredLease
 from lcp_backup.catalog.pause import StoredPause
@@ -29,7 +30,7 @@ def utc_now() -> datetime:
 
 
 class Catalog:
-    """The backups, runs, uploads and lease of one environment: one prefix of one bucket.
+    """The backups, downloads, runs, uploads and lease of one environment: one prefix of one bucket.
 
     Arguments: `prefix` without a slash at either end, may be empty; `clock` answers aware UTC;
     `lock` is what the objects of new backups get.
@@ -50,6 +51,7 @@ class Catalog:
         self.backups = Backups(store, keys, clock, lock)
         self.runs = Runs(store, keys, clock)
         self.uploads = StoredUploads(store, keys)
+        self.downloads = Downloads(store, keys)
         self.lease = StoredLease(store, keys, clock)
         self.pause = StoredPause(store, keys, clock)
 

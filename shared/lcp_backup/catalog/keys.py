@@ -3,6 +3,7 @@
 <prefix>/backups/<id>/database.tgz  volume.tgz  database.index  volume.index  manifest.json
 <prefix>/retired/<id>.json
 <prefix>/uploads/<upload id>/upload.json  database  volume
+<prefix>/downloads/<name>
 <prefix>/runs/<run id>.json
 <prefix>/lease.json
 <prefix>/restore-paused.json
@@ -34,6 +35,7 @@ class Keys:
         self.backups = f"{self.root}backups/"
         self.retired = f"{self.root}retired/"
         self.uploads = f"{self.root}uploads/"
+        self.downloads = f"{self.root}downloads/"
         self.runs = f"{self.root}runs/"
         self.lease = f"{self.root}lease.json"
         self.pause = f"{self.root}restore-paused.json"
@@ -49,6 +51,10 @@ class Keys:
     def of_upload(self, upload_id: str, name: str) -> str:
         """An object of an upload; with an empty name, how the keys of all of them begin."""
         return f"{self.uploads}{upload_id}/{name}"
+
+    def of_download(self, name: str) -> str:
+        """An archive that was assembled for a download."""
+        return f"{self.downloads}{name}"
 
     def of_run(self, run_id: str) -> str:
         """A run's record."""

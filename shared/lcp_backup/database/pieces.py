@@ -14,6 +14,27 @@ type ReadSegments = Callable[[Iterable[Segment]], Iterator[tuple[Segment, bytes]
 _OF_TABLES: Final = frozenset({Section.DEFINITION, Section.ROWS, Section.TRIGGERS})
 
 
+def check_tables(segments: Iterable[Segment], tables: Collection[str]) -> None:
+    """Raises NotFound, which names the one that is no table in a dump with this index."""
+    defined: set[str | None] = set()
+    views: set[str | None] = set()
+    for segment in segments:
+        if segment.section is Section.DEFINITION:
+            defined.add(segment.table)
+        elif segment.section is Section.VIEW:
+            views.add(segment.table)
+    for table in sorted(tables):
+        if table not in defined:
+            raise NotFound(f"the backup holds no table {table[:100]!r}")
+        if table in views:
+            raise NotFound(f"{table[:100]!r} is a view in the backup, and no table")
+
+
+def is_of(segment: Segment, tables: Collection[str]) -> bool:
+    """Whether a segment holds the definition, rows or triggers of one of the tables."""
+    return segment.section in _OF_TABLES and segment.table in tables
+
+
 class Piece(NamedTuple):
     """A stretch of whole statements of one section."""
 
@@ -121,17 +142,11 @@ class IndexedDump:
             )
 
     def _keep_only(self, tables: frozenset[str]) -> None:
-        defined = {it.table for _, it in self._segments if it.section is Section.DEFINITION}
-        views = {it.table for _, it in self._segments if it.section is Section.VIEW}
-        if missing := sorted(tables - defined):
-            raise NotFound(f"the backup holds no table {missing[0][:100]!r}")
-        if named := sorted(tables & views):
-            raise NotFound(f"{named[0][:100]!r} is a view in the backup, and no table")
+        check_tables((segment for _, segment in self._segments), tables)
         self._segments = [
             (number, segment)
             for number, segment in self._segments
-            if segment.section is Section.HEAD
-            or (segment.section in _OF_TABLES and segment.table in tables)
+            if segment.section is Section.HEAD or is_of(segment, tables)
         ]
 
     def _apart(self) -> bool:

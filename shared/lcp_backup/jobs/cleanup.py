@@ -16,6 +16,8 @@ from lcp_backup.telemetry import Telemetry
 
 GRACE = timedelta(days=1)
 """How long something unpublished is left alone: it may belong to a run that is under way."""
+DOWNLOADS_KEPT = timedelta(days=1)
+"""How long an assembled archive is used again."""
 DEAD_AFTER = timedelta(hours=1)
 """A run that is under way renews its record every few seconds, and lasts 15 minutes at most."""
 RUNS_KEPT = timedelta(days=90)
@@ -38,6 +40,8 @@ class CleanupResult:
     """Multipart uploads of archives that were never ended."""
     abandoned: list[str]
     """Uploads that were never taken in."""
+    downloads: list[str]
+    """Archives that were assembled for a download."""
     runs: list[str]
     """Records of old runs."""
     died: list[str]
@@ -84,6 +88,10 @@ def _sweep(
             catalog.backups.abort_multipart(multipart)
     old, died = _settle_runs(catalog, telemetry, now, dry_run=dry_run)
     abandoned = _forget_uploads(catalog, telemetry, now, dry_run=dry_run)
+    downloads = [it for it in catalog.downloads.all() if now - it.modified >= DOWNLOADS_KEPT]
+    if not dry_run:
+        catalog.downloads.delete(downloads)
+        catalog.downloads.abort_stale(now - GRACE)
     result = CleanupResult(
         dry_run=dry_run,
         expired=expired,
@@ -92,6 +100,7 @@ def _sweep(
         retired=retired,
         multiparts=len(stale),
         abandoned=abandoned,
+        downloads=[it.key.rpartition("/")[2] for it in downloads],
         runs=old,
         died=died,
         freed_bytes=freed,

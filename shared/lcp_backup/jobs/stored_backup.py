@@ -1,7 +1,7 @@
 """A published backup as a restore reads it: its segments, fetched and checked."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Final
@@ -54,14 +54,14 @@ class StoredBackup:
             yield StoredVolume(self, copy)
 
     def read_volume(
-        self, segments: Iterable[Segment], sources: tuple[str, ...]
+        self, segments: Iterable[Segment], archive_of: Callable[[Segment], OpenArchive]
     ) -> Iterator[tuple[Segment, bytes]]:
         """These segments of the volume, wherever they lie, each with its raw bytes."""
-        archives = (self.manifest.id, *sources)
-        opened = cache(lambda number: self._open(archives[number], self.manifest.volume.name))
-        return self._counted(
-            read_segments_of(lambda segment: opened(segment.source), segments, threads=THREADS)
-        )
+        return self._counted(read_segments_of(archive_of, segments, threads=THREADS))
+
+    def open_volume_of(self, backup_id: str) -> OpenArchive:
+        """The archive of this backup, or of one of its sources."""
+        return self._open(backup_id, self.manifest.volume.name)
 
     def _open(self, backup_id: str, name: str) -> OpenArchive:
         shown = f"{name} of backup {backup_id}"
@@ -87,6 +87,8 @@ class StoredVolume:
         self._name = backup.manifest.volume.name
         self.sources = self._reader().sources
         """The ids of the backups that members and segments name by a number."""
+        archives = (backup.manifest.id, *self.sources)
+        self._opened = cache(lambda number: backup.open_volume_of(archives[number]))
 
     def members(self) -> Iterator[IndexedMember]:
         """All members, in their order."""
@@ -104,7 +106,11 @@ class StoredVolume:
 
     def read(self, live: LiveMembers) -> Iterator[tuple[Segment, bytes]]:
         """The segments that hold any of these members, each with its raw bytes."""
-        return self._backup.read_volume(self.segments(live), self.sources)
+        return self._backup.read_volume(self.segments(live), self.archive_of)
+
+    def archive_of(self, segment: Segment) -> OpenArchive:
+        """The archive that a segment lies in."""
+        return self._opened(segment.source)
 
     def _reader(self) -> IndexReader:
         return IndexReader(self._index, archive_name=self._name)

@@ -6,7 +6,7 @@ live members are cut out and go into new segments: its bytes are fetched for tha
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 from lcp_backup.archive.read import OpenArchive, read_segments_of
@@ -63,6 +63,7 @@ def carry(
     *,
     threads: int,
     check: Callable[[], None],
+    unsure: Collection[int] = (),
 ) -> Moved:
     """Takes live members over into the archive that is written; the caller lists them.
 
@@ -74,17 +75,22 @@ def carry(
         archive_of: tells where a segment lies.
         threads: how many segments are fetched at once.
         check: called before every segment; what it raises ends the work.
+        unsure: sources of which nothing is copied unread, because they may have been changed.
 
     Raises ArchiveDamaged when a segment is not what the index says; what writer and source raise.
     """
     moved = Moved()
+
+    def is_copied(segment: Segment) -> bool:
+        return segment.source not in unsure and live.are_all_of(segment)
+
     fetched = read_segments_of(
-        archive_of, (it for it in segments() if not live.are_all_of(it)), threads=threads
+        archive_of, (it for it in segments() if not is_copied(it)), threads=threads
     )
     cuts = _Cuts(writer, moved)
     for segment in segments():
         check()
-        if live.are_all_of(segment):
+        if is_copied(segment):
             # A file may go on from here into the next segment, with nothing between them.
             cuts.flush()
             moved.copied(segment, writer.segments)

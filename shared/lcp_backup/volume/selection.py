@@ -91,6 +91,41 @@ def unpack_live(
     return staged_by(fill, folder, owner, threads=threads, selected=wanted or None, check=check)
 
 
+def check_second_names(
+    second_names: LiveMembers,
+    read: Iterable[tuple[Segment, bytes]],
+    paths: Collection[str],
+    *,
+    check: Callable[[], None],
+) -> None:
+    """Makes sure that every second name of a selection comes together with its file.
+
+    Args:
+        second_names: those among what is selected.
+        read: the segments that hold any, as of `unpack_live`.
+        paths: what is selected.
+        check: called often; what it raises ends the work.
+
+    Raises InvalidRequest, which names the file that has to be selected as well.
+    """
+    into = _OnlyThese(frozenset(paths), _Nothing())
+    hand_over_live(second_names, read, into, progress=lambda _: None, check=check)
+
+
+class _Nothing(Members):
+    """Takes members and does nothing with them."""
+
+    def add_folder(self, components: list[str], attributes: Attributes) -> None: ...
+
+    def add_file(
+        self, components: list[str], size: int, content: Content, attributes: Attributes
+    ) -> None: ...
+
+    def add_link(self, components: list[str], target: str, attributes: Attributes) -> None: ...
+
+    def add_name(self, components: list[str], existing: list[str]) -> None: ...
+
+
 class _OnlyThese(Members):
     """Hands on members that were asked for; a second name only together with its file."""
 

@@ -47,7 +47,7 @@ def backend(
         users=Names(),
         start=lambda name, event: started.append((name, event)),
         log=Logger(service=f"api-{id(lines)}", stream=lines, level="INFO"),  # type: ignore[arg-type]
-        form_wait=timedelta(0),
+        longest_wait=timedelta(0),
     )
 
 

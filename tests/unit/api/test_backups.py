@@ -9,7 +9,7 @@ import pytest
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import AwsError
 from lcp_backup.model import ArchiveKind, BackupType, Run, RunError, RunKind, RunState
-from lcp_backup_api import backups
+from lcp_backup_api import downloads
 from lcp_backup_api.application import create_app
 from lcp_backup_api.backend import Backend
 from tests.support.api_client import Client, Lines
@@ -101,7 +101,7 @@ def test_a_large_archive_is_had_by_following_the_redirect(
     call: Client, catalog: Catalog, clock: SettableClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(catalog, clock())
-    monkeypatch.setattr(backups, "LARGEST_ANSWER", 99)
+    monkeypatch.setattr(downloads, "LARGEST_ANSWER", 99)
     answer = call("GET", f"/backup/download/volume/{ID}")
     assert answer.status == 303
     assert b"curl -L" in answer.body

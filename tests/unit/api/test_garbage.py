@@ -187,7 +187,7 @@ text = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 def call(backend: Backend, catalog: Catalog, clock: SettableClock) -> Client:
     """As `ann`, with one backup; forms are not waited for."""
     publish(catalog, clock())
-    return Client(replace(backend, form_wait=timedelta(0)))
+    return Client(replace(backend, longest_wait=timedelta(0)))
 
 
 def told(answer: Answer) -> Answer:

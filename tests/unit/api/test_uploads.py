@@ -53,7 +53,7 @@ def test_the_originals_form_is_answered_with_the_backup_it_became(
 ) -> None:
     made = "acme-prd-202611230015"
     start = ending(catalog, state=RunState.SUCCEEDED, backup_id=made)
-    patient = replace(backend, start=start, form_wait=timedelta(seconds=5))
+    patient = replace(backend, start=start, longest_wait=timedelta(seconds=5))
     # (The clock of the tests stands still: without an end this would wait for ever.)
     answer = post_form(Client(patient), database=b"abc", volume=b"defg")
     assert answer.status == 201
@@ -78,7 +78,7 @@ def test_only_a_form_whose_files_are_refused_is_refused_others_may_yet_be_taken_
 ) -> None:
     error = RunError(code=kind.code, message="the database is a PNG picture")
     start = ending(catalog, state=RunState.FAILED, error=error)
-    patient = replace(backend, start=start, form_wait=timedelta(seconds=5))
+    patient = replace(backend, start=start, longest_wait=timedelta(seconds=5))
     answer = post_form(Client(patient), database=b"abc", volume=b"defg")
     if issubclass(kind, ArchiveError):
         assert answer.status == 422

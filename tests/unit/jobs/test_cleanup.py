@@ -1,7 +1,8 @@
 """Cleanup: what goes, what never goes, and what a dry run leaves alone."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,8 +14,11 @@ from lcp_backup.model import ArchiveKind, Run, RunKind, RunState
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.uploads import PART_SIZE, Uploads
-from tests.support.backups import publish
+from tests.support.backups import BUCKET, publish
 from tests.support.clock import SettableClock
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 IDLE = RunTiming(heartbeat=timedelta(hours=1))
 
@@ -205,3 +209,22 @@ def test_an_upload_stays_while_its_run_may_take_it_in(
     ended = clock() if state.ended else None
     catalog.runs.write(run.model_copy(update={"state": state, "finished_at": ended}))
     assert (sweep().abandoned == [upload.id]) is goes
+
+
+def test_an_assembled_download_stays_for_a_day(
+    catalog: Catalog, store: ObjectStore, s3: "S3Client", sweep: Sweeper, clock: SettableClock
+) -> None:
+    clock.now = datetime.now(UTC)
+    writer = catalog.downloads.writer("some.tgz")
+    writer.write(b"assembled")
+    writer.complete()
+    s3.create_multipart_upload(Bucket=BUCKET, Key="acme/prd/downloads/of-a-dead-run.tgz")
+    clock.pass_by(timedelta(hours=23))
+    assert sweep().downloads == []
+    assert catalog.downloads.find("some.tgz") is not None
+    clock.pass_by(timedelta(hours=2))
+    assert sweep(dry_run=True).downloads == ["some.tgz"]
+    assert catalog.downloads.find("some.tgz") is not None
+    assert sweep().downloads == ["some.tgz"]
+    assert catalog.downloads.find("some.tgz") is None
+    assert list(store.open_multiparts("acme/prd/downloads/")) == []

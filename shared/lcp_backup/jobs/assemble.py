@@ -1,0 +1,160 @@
+"""Assemble: one plain `.tgz` of a backup's volume, or of a selection, where no such object lies."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lcp_backup.archive import tar
+from lcp_backup.archive.segment import IndexedMember
+from lcp_backup.archive.streams import Nowhere
+from lcp_backup.archive.write import ArchiveWriter, OnlyFile
+from lcp_backup.aws.s3_reader import ObjectReader
+from lcp_backup.catalog import Catalog
+from lcp_backup.catalog.downloads import download_name
+from lcp_backup.database.excerpt import excerpt
+from lcp_backup.errors import ArchiveDamaged, ObjectNotFound, PreconditionFailed
+from lcp_backup.jobs.active_run import ActiveRun, RunTiming
+from lcp_backup.jobs.archives import THREADS
+from lcp_backup.jobs.queued_run import end_queued, queued
+from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
+from lcp_backup.jobs.stored_run import NewRun
+from lcp_backup.model import ArchiveKind, BackupType, RunKind
+from lcp_backup.requests import DownloadRequest
+from lcp_backup.telemetry import Telemetry
+from lcp_backup.volume.carry import carry
+from lcp_backup.volume.live import LiveMembers
+from lcp_backup.volume.selection import check_second_names, checked_paths, selected
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """What an assembly answers."""
+
+    backup_id: str
+    name: str
+    """Of the object among the downloads."""
+    bytes: int
+
+
+def assemble(
+    request: DownloadRequest, *, catalog: Catalog, telemetry: Telemetry, timing: RunTiming
+) -> Assembled:
+    """Writes what is wanted of a backup as one archive among the downloads, unless it lies there.
+
+    Of the volume whole segments are copied by S3; those that also hold what is not wanted are
+    fetched, and packed anew. Of the database tables are taken, with what a load of them needs, as
+    `<database>.sql`. Two runs for the same archive are harmless, and so is one that is repeated.
+
+    Raises NotFound (also for a path or a table), InvalidRequest, ArchiveDamaged (which names the
+    backup whose archive is missing or damaged), OutOfTime, StorageError.
+    """
+    with queued(catalog, request.run_id, telemetry.log):
+        manifest = catalog.backups.get(request.backup_id)
+        name = download_name(manifest, request.kind, request.selection)
+        if (found := catalog.downloads.find(name)) is not None:
+            end_queued(catalog, request.run_id, bytes=found.size)
+            return Assembled(manifest.id, name, found.size)
+        stored = NewRun(
+            catalog,
+            RunKind.DOWNLOAD,
+            manifest.id,
+            run_id=request.run_id,
+            backup_run_id=manifest.run_id,
+        )
+        with ActiveRun(stored, telemetry, timing) as run:
+            run.step(f"assembling the {request.kind}")
+            backup = StoredBackup(catalog, manifest)
+            with _open(catalog, name, request, backup) as writer:
+                if request.kind is ArchiveKind.VOLUME:
+                    _take_volume(backup, writer, checked_paths(request.paths), run)
+                else:
+                    _take_tables(backup, writer, frozenset(request.tables), run)
+                size = _finish(catalog, name, writer, manifest.id)
+            run.set_result(bytes=size)
+    return Assembled(manifest.id, name, size)
+
+
+def _open(
+    catalog: Catalog, name: str, request: DownloadRequest, backup: StoredBackup
+) -> ArchiveWriter:
+    only_file = None
+    if request.kind is ArchiveKind.DATABASE:
+        facts = backup.manifest.database_facts
+        only_file = OnlyFile(f"{facts.name}.sql", backup.manifest.started_at)
+    # (Nobody reads it by segments, and for what is had again by a call no index is kept.)
+    return ArchiveWriter(
+        catalog.downloads.writer(name),
+        Nowhere(),
+        name=name,
+        index_name="",
+        threads=THREADS,
+        only_file=only_file,
+    )
+
+
+def _take_volume(
+    backup: StoredBackup, writer: ArchiveWriter, paths: tuple[str, ...], run: ActiveRun
+) -> None:
+    with backup.volume() as volume:
+
+        def wanted() -> Iterator[IndexedMember]:
+            return selected(volume.members(), paths) if paths else volume.members()
+
+        if paths:
+            names = LiveMembers(it for it in wanted() if it.type == "second-name")
+            check_second_names(names, volume.read(names), paths, check=run.check)
+        live = LiveMembers(wanted())
+        carry(
+            writer,
+            live,
+            lambda: volume.segments(live),
+            volume.archive_of,
+            threads=THREADS,
+            check=run.check,
+            unsure=_changed(backup, volume, live),
+        )
+    writer.add([tar.END])
+
+
+def _changed(backup: StoredBackup, volume: StoredVolume, live: LiveMembers) -> set[int]:
+    """Sources whose archives are not the objects that were referred to.
+
+    Whoever copied the bucket has such: the bytes may be the same, and only reading them tells.
+    """
+    then = {it.backup_id: it.etag for it in backup.manifest.sources}
+    changed: set[int] = set()
+    for segment in volume.segments(live):
+        if segment.source and segment.source not in changed:
+            etag = then.get(volume.sources[segment.source - 1])
+            source = volume.archive_of(segment).source
+            if not (isinstance(source, ObjectReader) and source.etag == etag):
+                changed.add(segment.source)
+    return changed
+
+
+def _take_tables(
+    backup: StoredBackup, writer: ArchiveWriter, tables: frozenset[str], run: ActiveRun
+) -> None:
+    stretches = excerpt(
+        backup.database_segments,
+        backup.read_database,
+        tables,
+        by_dump_program=backup.manifest.type is not BackupType.UPLOADED,
+    )
+    for segment, raw in stretches:
+        run.check()
+        writer.add([raw], section=segment.section, table=segment.table)
+
+
+def _finish(catalog: Catalog, name: str, writer: ArchiveWriter, backup_id: str) -> int:
+    """The size of the archive; also when another run has made it meanwhile."""
+    try:
+        return writer.finish().size
+    except PreconditionFailed:
+        if (found := catalog.downloads.find(name)) is None:
+            raise
+        return found.size
+    except ObjectNotFound as error:
+        # A copy is made by S3 while other things are packed.
+        raise ArchiveDamaged(
+            f"an archive in which a part of backup {backup_id} lies was deleted while it was read"
+        ) from error

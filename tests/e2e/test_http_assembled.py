@@ -1,0 +1,106 @@
+"""Downloads that are assembled: of a volume that lies in two archives, and of selections."""
+
+import os
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.api import Answer
+from tests.support.deployed import Deployed
+
+LARGE = 70 << 20
+"""Bytes; a smaller volume is stored whole by every backup."""
+_UNTIL_SETTLED = 4
+"""Seconds; a backup does not trust what was changed while it looked."""
+
+
+@pytest.fixture(scope="module")
+def increment(deployed: Deployed) -> Iterator[str]:
+    """The second backup of a large folder in which little changed."""
+    library = deployed.stack.folder / "document_library" / "assembled"
+    library.mkdir()
+    with (library / "large").open("wb") as file:
+        for _ in range(LARGE >> 20):
+            file.write(os.urandom(1 << 20))
+    for name in ("deleted", "kept", "replaced"):
+        (library / name).write_bytes(os.urandom(100_000))
+    time.sleep(_UNTIL_SETTLED)
+    first = deployed.stack.invoke("create", {"time": "2026-11-21T06:00:00Z"})["backup_id"]
+    (library / "deleted").unlink()
+    (library / "replaced").write_bytes(b"new")
+    second = deployed.stack.invoke("create", {"time": "2026-11-21T06:01:00Z"})["backup_id"]
+    (manifest,) = (it for it in deployed.manifests() if it["id"] == second)
+    assert [source["backup_id"] for source in manifest["sources"]] == [first]
+    yield second
+    for name in ("large", "kept", "replaced"):
+        (library / name).unlink()
+    library.rmdir()
+
+
+def downloaded(deployed: Deployed, path: str, file: Path, method: str = "GET") -> Answer:
+    """As a script does it that knows nothing of how backups are stored."""
+    how = ("--location", "--retry", "10", "--output", file)
+    answer = deployed.viewer.call(method, f"/backup/download/{path}", *how)
+    assert answer.status == 200, file.read_bytes()[:1000]
+    return answer
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    return {
+        str(it.relative_to(folder)): it.read_bytes() if it.is_file() else None
+        for it in folder.rglob("*")
+        if not it.is_symlink()
+    }
+
+
+def unpacked(file: Path, out: Path) -> Path:
+    with tarfile.open(file) as archive:
+        archive.extractall(out, filter="tar")
+    return out
+
+
+def test_an_increment_comes_down_as_one_archive_of_the_folder(
+    deployed: Deployed, increment: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "volume.tgz"
+    answer = downloaded(deployed, f"volume/{increment}", file)
+    assert f'filename="{increment}-volume.tgz"' in answer.headers["content-disposition"]
+    assert contents(unpacked(file, tmp_path / "out")) == contents(deployed.stack.folder)
+    runs = deployed.viewer.call("GET", "/backup/runs?kind=download").json()["runs"]
+    assert [(it["state"], it["backup_id"]) for it in runs] == [("succeeded", increment)]
+    again = tmp_path / "again.tgz"
+    downloaded(deployed, f"volume/{increment}", again)
+    assert again.read_bytes() == file.read_bytes()
+    assert len(deployed.viewer.call("GET", "/backup/runs?kind=download").json()["runs"]) == 1
+
+
+def test_one_document_and_one_table_come_down_alone(
+    deployed: Deployed, increment: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "selection.tgz"
+    name = "document_library/assembled/kept"
+    downloaded(deployed, f"volume/{increment}?path={name}", file, "POST")
+    out = unpacked(file, tmp_path / "volume")
+    assert contents(out / "document_library" / "assembled") == {
+        "kept": (deployed.stack.folder / name).read_bytes()
+    }
+    downloaded(deployed, f"database/{increment}?table=User_", file)
+    sql = (unpacked(file, tmp_path / "database") / "lportal.sql").read_text(errors="replace")
+    assert "CREATE TABLE `User_`" in sql
+    assert "CREATE TABLE `Group_`" not in sql
+    assert "DROP DATABASE" not in sql
+
+
+def test_what_the_backup_does_not_hold_is_a_404_that_names_it(
+    deployed: Deployed, increment: str
+) -> None:
+    for path, told in (
+        (f"volume/{increment}?path=document_library/assembled/deleted", "assembled/deleted"),
+        (f"database/{increment}?table=Nothing", "Nothing"),
+    ):
+        answer = deployed.viewer.call("GET", f"/backup/download/{path}", "--retry", "10")
+        assert answer.status == 404
+        assert told in answer.json()["detail"]
