@@ -3,7 +3,9 @@
 A backup's volume may lie in several archives: its own, which holds what changed, and those of older
 backups, its *sources*. Two bounds keep that short, so that a restore is not slower for a long
 history and space is freed: there are at most MOST_SOURCES, and none of which less than half is
-live. What is live in one that fails is carried over into the new archive.
+live. What is live in one that fails is carried over into the new archive. When there are too many,
+the largest KEPT_OF_MANY stay: were it one at a time, each backup would store the smallest again,
+and they would all grow alike.
 """
 
 from collections.abc import Mapping
@@ -12,8 +14,9 @@ from typing import Final, NamedTuple
 from lcp_backup.model import BackupType, Manifest, VolumeSource
 
 MOST_SOURCES: Final = 32
+KEPT_OF_MANY: Final = 16
 WHOLE_BELOW: Final = 64 << 20
-"""Bytes of all files of a volume; a smaller one is always stored whole."""
+"""Bytes of all files of a volume; to a backup of a smaller one no other refers."""
 
 
 def can_be_base(manifest: Manifest) -> bool:
@@ -62,9 +65,9 @@ def plan(base: Manifest, found: Mapping[str, Found], *, carry_all: bool) -> Plan
     if carry_all:
         return Plan((), tuple(usable), tuple(missing))
     kept = [source for source in usable if source.live_size * 2 >= source.raw_size]
-    # The new archive is one of the next backup's sources, so that there is room for it.
-    most = sorted(kept, key=lambda source: source.live_size, reverse=True)[:MOST_SOURCES]
-    names = {source.backup_id for source in most}
+    if len(kept) > MOST_SOURCES:
+        kept = sorted(kept, key=lambda source: source.live_size, reverse=True)[:KEPT_OF_MANY]
+    names = {source.backup_id for source in kept}
     return Plan(
         tuple(source for source in usable if source.backup_id in names),
         tuple(source for source in usable if source.backup_id not in names),

@@ -30,6 +30,9 @@ _MAX_LINE = 64 << 20
 """Far beyond what a line of members can take; a line without an end stops here."""
 _MEMBERS = b'{"members":['
 _MEMBERS_IN_LINE = 1000
+_MOST_AT = 2**32 - 1
+_MOST_MORE = 1 << 24
+"""A file of 128 TiB."""
 _LEVEL = 2
 _GZIP = 31
 _TYPES: Final = frozenset(get_args(MemberType.__value__))
@@ -308,9 +311,11 @@ def _members(rows: list[list[Any]], *, most_source: int) -> list[IndexedMember]:
         or not set(map(type, sha256s)) <= {str, type(None)}
     ):
         raise ValueError("a member is no list of a name, a type, and whole numbers")
-    sources = numbers[0]
+    sources, segments, at = numbers[:3]
     if min(sources) < 0 or max(sources) > most_source:
         raise ValueError("a member lies in no source")
+    if min(*segments, *at, *mores, 0) < 0 or max(*at, 0) > _MOST_AT or max(mores) > _MOST_MORE:
+        raise ValueError("a member lies in no segment")
     return list(map(IndexedMember._make, rows))
 
 

@@ -164,6 +164,9 @@ def _forget_unpublished(
         if mark is not None:
             if settle_retired(catalog, leftover, mark, read, dry_run=dry_run):
                 retired.append(leftover.backup_id)
+        elif read is None or leftover.backup_id in read:
+            # A manifest that somebody deleted by hand left no mark, and others read the archive.
+            telemetry.log.warning("kept", backup_id=leftover.backup_id, reason="may be read")
         elif now - leftover.newest >= GRACE:
             leftovers.append(leftover.backup_id)
             if not dry_run:
