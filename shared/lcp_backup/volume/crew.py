@@ -2,19 +2,22 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Final
 
-QUICK: Final = 0.0005
+QUICK: Final = 0.002
 """Seconds for a step. A local disk takes about 0.1 ms, and threads would only be in each other's
-way; over a network every call takes 1 ms or more."""
+way; over a network each of its calls takes 1 ms or more, and it has about six."""
+SLOW_STEPS: Final = 64
+"""How many in a row must be slow: a few may just have waited for a busy processor or disk."""
 
 
 class Crew[Step]:
     """Does jobs, each a few steps in a row, by threads of its own.
 
-    The first jobs are done by who gives them. Threads are started once a job was slow.
+    The first jobs are done by who gives them. Threads are started once some in a row were slow.
 
     Args:
         threads: how many jobs are done at once; 1: by who gives them, always.
@@ -28,18 +31,35 @@ class Crew[Step]:
         self._todo: SimpleQueue[Sequence[Step] | None] = SimpleQueue()
         self._done: SimpleQueue[tuple[Sequence[Step], BaseException | None]] = SimpleQueue()
         self._stopped = False
+        self._slow_steps = 0
         self.under_way = 0
         """Jobs that were given and not collected."""
+
+    @property
+    def has_threads(self) -> bool:
+        """Whether jobs are done by threads by now."""
+        return bool(self._threads)
 
     def give(self, job: Sequence[Step]) -> None:
         """Has a job done; what it raises is raised by `collect`."""
         self.under_way += 1
-        if self._threads:
+        if self.has_threads:
             self._todo.put(job)
             return
+        with self.timed(len(job)):
+            self._do(job)
+
+    @contextmanager
+    def timed(self, steps: int) -> Iterator[None]:
+        """So many steps are done within the block by who gives the jobs, if there are no threads.
+
+        Those are started behind it when it shows that they are worth it.
+        """
         begin = time.monotonic()
-        self._do(job)
-        if self._most > 1 and time.monotonic() - begin >= QUICK * len(job):
+        yield
+        is_slow = time.monotonic() - begin >= QUICK * steps
+        self._slow_steps = self._slow_steps + steps if is_slow else 0
+        if self._most > 1 and self._slow_steps >= SLOW_STEPS and not self._threads:
             self._start()
 
     def collect(self, *, wait: bool) -> Sequence[Step] | None:

@@ -90,6 +90,8 @@ class Tree(Members):
         """All folders but the root, those that were needed last at the end."""
         self._most_at_hand = self._look_from = _AT_HAND
         self._here = self._folders.root
+        """The folder that was needed last, which is not let go of; and its components:"""
+        self._way: list[str] = []
         self._writing.give_folder(self._folders.root.descriptor or 0)
 
     def __enter__(self) -> Self:
@@ -101,7 +103,7 @@ class Tree(Members):
 
     def finish(self) -> None:
         """Waits until all is written and all folders have what they shall have."""
-        self._here = self._folders.root
+        self._here, self._way = self._folders.root, []
         self._wait_for_all()
         self._most_at_hand = 0
         for folder in list(self._at_hand):
@@ -116,11 +118,15 @@ class Tree(Members):
     ) -> None:
         folder = self._entered_for(components)
         way = "/".join(components)
-        if size <= _SMALL:
+        if size > _SMALL:
+            with self._folders.entered(folder) as descriptor:
+                self._writing.make_file(descriptor, way, content, attributes)
+        elif self._crew.has_threads:
             self._add(_Step(folder, way, b"".join(content), attributes))
-            return
-        with self._folders.entered(folder) as descriptor:
-            self._writing.make_file(descriptor, way, content, attributes)
+        else:
+            # Not even a copy is made for nothing.
+            with self._crew.timed(1), self._folders.entered(folder) as descriptor:
+                self._writing.make_file(descriptor, way, content, attributes)
 
     def add_link(self, components: list[str], target: str, attributes: Attributes) -> None:
         folder = self._entered_for(components)
@@ -165,9 +171,11 @@ class Tree(Members):
 
     def _enter(self, components: list[str]) -> Folder:
         """The folder of these components, at hand."""
-        self._here = self._folders.root
-        for name in components:
-            self._here = self._child(self._here, name)
+        if components != self._way:
+            self._here = self._folders.root
+            for name in components:
+                self._here = self._child(self._here, name)
+            self._way = components
         return self._here
 
     def _child(self, parent: Folder, name: str) -> Folder:

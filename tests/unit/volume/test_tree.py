@@ -30,6 +30,7 @@ Call = Callable[..., Any]
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every file system is slow enough for threads, and each of them gets one thing at a time."""
     monkeypatch.setattr(crew, "QUICK", 0)
+    monkeypatch.setattr(crew, "SLOW_STEPS", 1)
     monkeypatch.setattr(tree, "_STEPS", 1)
 
 

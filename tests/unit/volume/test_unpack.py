@@ -44,6 +44,7 @@ def slow_file_system(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         if request.param == "threads":
             patched.setattr(crew, "QUICK", 0)
+            patched.setattr(crew, "SLOW_STEPS", 1)
             patched.setattr(tree, "_STEPS", 1)
         yield
 
