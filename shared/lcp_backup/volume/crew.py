@@ -10,7 +10,7 @@ from typing import Final
 QUICK: Final = 0.002
 """Seconds for a step. A local disk takes about 0.1 ms, and threads would only be in each other's
 way; over a network each of its calls takes 1 ms or more, and it has about six."""
-SLOW_STEPS: Final = 64
+SLOW_STEPS: Final = 32
 """How many in a row must be slow: a few may just have waited for a busy processor or disk."""
 
 
