@@ -119,7 +119,7 @@ _MEMBERS = st.builds(
     type=st.sampled_from(["file", "folder", "link", "second-name"]),
     source=st.integers(0, len(SOURCES)),
     segment=_COUNTS,
-    at=_COUNTS,
+    at=st.integers(0, 2**32 - 1),
     size=_COUNTS,
     mtime_ns=_TIMES,
     mode=_COUNTS,
@@ -128,7 +128,7 @@ _MEMBERS = st.builds(
     ctime_ns=_TIMES,
     inode=_COUNTS,
     sha256=st.none() | st.just(SHA256),
-    more=_COUNTS,
+    more=st.integers(0, 2**24),
 )
 
 
@@ -250,6 +250,14 @@ class TestSources:
     def test_a_member_in_no_source_is_refused(self, source: int) -> None:
         lines = lines_of([], [ODD_MEMBERS[0]._replace(source=source)])
         with pytest.raises(ArchiveDamaged, match="entry 1: a member lies in no source"):
+            read_all(lines)
+
+    @pytest.mark.parametrize(
+        "place", [{"segment": -1}, {"at": -1}, {"at": 2**32}, {"more": -1}, {"more": 2**30}]
+    )
+    def test_a_member_at_an_impossible_place_is_refused(self, place: dict[str, int]) -> None:
+        lines = lines_of([], [ODD_MEMBERS[0]._replace(**place)])
+        with pytest.raises(ArchiveDamaged, match="entry 1: a member lies in no segment"):
             read_all(lines)
 
     def test_an_index_of_a_volume_without_sources_names_none(self) -> None:

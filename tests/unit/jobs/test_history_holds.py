@@ -220,3 +220,17 @@ def test_a_base_that_is_deleted_and_cleaned_up_meanwhile_does_not_cost_the_backu
     assert done
     assert [source.backup_id for source in second.sources] == [first.id]
     assert snapshot(world.volumes.restore(second.id)) == snapshot(world.volumes.folder)
+
+
+def test_an_archive_that_is_read_stays_when_somebody_deletes_its_manifest_by_hand(
+    clock: SettableClock, telemetry: Telemetry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refer_to_every_size(monkeypatch)
+    world = World(0, clock, telemetry, tmp_path)
+    first = world.volumes.back_up()
+    second = world.volumes.back_up()
+    key = f"a/p/backups/{first.id}/manifest.json"
+    world.s3.delete_objects(Delete={"Objects": [{"Key": key}]})
+    clock.pass_by(timedelta(days=2))
+    world.clean_up()
+    assert snapshot(world.volumes.restore(second.id)) == snapshot(world.volumes.folder)
