@@ -255,7 +255,7 @@ class TestSources:
     @pytest.mark.parametrize(
         "place", [{"segment": -1}, {"at": -1}, {"at": 2**32}, {"more": -1}, {"more": 2**30}]
     )
-    def test_a_member_at_an_impossible_place_is_refused(self, place: dict[str, int]) -> None:
+    def test_a_member_at_an_impossible_place_is_refused(self, place: dict[str, Any]) -> None:
         lines = lines_of([], [ODD_MEMBERS[0]._replace(**place)])
         with pytest.raises(ArchiveDamaged, match="entry 1: a member lies in no segment"):
             read_all(lines)
