@@ -1,9 +1,11 @@
 """Downloads that are assembled: of a volume that lies in two archives, and of selections."""
 
 import os
+import shutil
 import tarfile
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,22 +24,28 @@ def increment(deployed: Deployed) -> Iterator[str]:
     """The second backup of a large folder in which little changed."""
     library = deployed.stack.folder / "document_library" / "assembled"
     library.mkdir()
-    with (library / "large").open("wb") as file:
-        for _ in range(LARGE >> 20):
-            file.write(os.urandom(1 << 20))
-    for name in ("deleted", "kept", "replaced"):
-        (library / name).write_bytes(os.urandom(100_000))
-    time.sleep(_UNTIL_SETTLED)
-    first = deployed.stack.invoke("create", {"time": "2026-11-21T06:00:00Z"})["backup_id"]
-    (library / "deleted").unlink()
-    (library / "replaced").write_bytes(b"new")
-    second = deployed.stack.invoke("create", {"time": "2026-11-21T06:01:00Z"})["backup_id"]
-    (manifest,) = (it for it in deployed.manifests() if it["id"] == second)
-    assert [source["backup_id"] for source in manifest["sources"]] == [first]
-    yield second
-    for name in ("large", "kept", "replaced"):
-        (library / name).unlink()
-    library.rmdir()
+    # The newest of all backups, whichever tests were before: to the newest one refers.
+    slot = datetime.now(UTC) + timedelta(hours=1)
+    made: list[str] = []
+    try:
+        with (library / "large").open("wb") as file:
+            for _ in range(LARGE >> 20):
+                file.write(os.urandom(1 << 20))
+        for name in ("deleted", "kept", "replaced"):
+            (library / name).write_bytes(os.urandom(100_000))
+        time.sleep(_UNTIL_SETTLED)
+        for moment in (slot, slot + timedelta(minutes=1)):
+            made.append(deployed.stack.invoke("create", {"time": moment.isoformat()})["backup_id"])
+            (library / "deleted").unlink(missing_ok=True)
+            (library / "replaced").write_bytes(b"new")
+        first, second = made
+        (manifest,) = (it for it in deployed.manifests() if it["id"] == second)
+        assert [source["backup_id"] for source in manifest["sources"]] == [first]
+        yield second
+    finally:
+        shutil.rmtree(library)
+        for backup_id in reversed(made):
+            deployed.admin.call("DELETE", f"/backup/{backup_id}")
 
 
 def downloaded(deployed: Deployed, path: str, file: Path, method: str = "GET") -> Answer:

@@ -361,7 +361,7 @@ def test_a_backup_takes_bytes_of_an_older_one_by_copy_and_still_overwrites_none(
 ) -> None:
     s3 = acting_as("Create", "s3")
     place = {"Bucket": published.bucket}
-    key = f"{published.prefix}/backups/acme-dev-202611210600/volume.tgz"
+    key = f"{published.prefix}/backups/acme-dev-202611010601/volume.tgz"
     source = {"Bucket": published.bucket, "Key": published.key("volume.tgz")}
     for overwrites in (False, True):
         target = {**place, "Key": published.key("volume.tgz") if overwrites else key}

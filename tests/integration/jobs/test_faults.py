@@ -254,7 +254,7 @@ def test_files_that_change_or_vanish_while_they_are_read_become_warnings(
 
         return real(folder, *arguments, **{**named, "check": meanwhile})
 
-    monkeypatch.setattr("lcp_backup.jobs.create.pack", busy)
+    monkeypatch.setattr("lcp_backup.jobs.new_volume.pack", busy)
     mariadb_site.create()
     warnings = {(notice.code, notice.subject) for notice in mariadb_site.manifest().warnings}
     assert ("file-changed", "document_library/large.bin") in warnings

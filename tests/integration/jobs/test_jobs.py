@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from lcp_backup.archive import tar
 from lcp_backup.errors import AccountRefused, InvalidRequest
 from lcp_backup.model import ArchiveKind, BackupType, RunKind
 from lcp_backup.requests import RestoreRequest
@@ -122,5 +123,7 @@ def test_a_run_tells_what_it_did_in_bytes(mariadb_site: JobSite) -> None:
     assert created.progress[ArchiveKind.VOLUME] == manifest.volume.raw_size
     # The tar header around the one .sql file does not belong to the dump.
     assert 0 < manifest.database.raw_size - created.progress[ArchiveKind.DATABASE] < 8192
-    assert runs[RunKind.RESTORE].progress == created.progress
+    # The end of the tar file is a segment in which nothing lies: nobody needs it.
+    restored = created.progress | {ArchiveKind.VOLUME: manifest.volume.raw_size - len(tar.END)}
+    assert runs[RunKind.RESTORE].progress == restored
     assert created.result["bytes"] == manifest.size
