@@ -36,6 +36,8 @@ NOT_SEEN_HERE = {
     ("Cleanup", "s3:GetObject", "*/runs/*"): "of runs an hour old and more; see test_cleanup.py",
     ("Cleanup", "s3:AbortMultipartUpload", "*"): "what is aborted is a day old; test_cleanup.py",
     ("Cleanup", "s3:*Object", "*/uploads/*"): "what is forgotten is a day old; test_cleanup.py",
+    ("Cleanup", "s3:*Object", "*/retired/*"): "of volumes of 64 MiB; see test_history_holds.py",
+    ("Api", "s3:PutObject", "*/retired/*"): "of volumes of 64 MiB; see test_http_assembled.py",
     ("Cleanup", "s3:DeleteObject", "*/downloads/*"): "they stay for a day; see test_cleanup.py",
     ("Cleanup", "s3:DeleteObject", "*/runs/*"): "records stay for 90 days; see test_cleanup.py",
     ("Watch", "s3:GetObject", "*/runs/*"): "read in disaster recovery; see test_watch.py",
