@@ -72,7 +72,7 @@ class StoredVolumes:
             }
         )
         assert not manifest.warnings, manifest.warnings
-        secure_sources(self._catalog, manifest)
+        manifest = secure_sources(self._catalog, manifest)
         self._catalog.backups.publish(manifest)
         self.newest = manifest
         return manifest

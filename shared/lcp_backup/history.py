@@ -53,9 +53,9 @@ def plan(base: Manifest, found: Mapping[str, Found], *, carry_all: bool) -> Plan
     own = VolumeSource(
         backup_id=base.id,
         size=base.volume.size,
-        etag=found[base.id].etag if base.id in found else "",
-        raw_size=base.volume.raw_size,
-        live_size=base.volume.raw_size,
+        etag=base.volume.etag or "",
+        file_size=base.volume_facts.own_size,
+        live_size=base.volume_facts.own_size,
     )
     missing: list[VolumeSource] = []
     usable: list[VolumeSource] = []
@@ -64,7 +64,7 @@ def plan(base: Manifest, found: Mapping[str, Found], *, carry_all: bool) -> Plan
         (usable if is_there else missing).append(source)
     if carry_all:
         return Plan((), tuple(usable), tuple(missing))
-    kept = [source for source in usable if source.live_size * 2 >= source.raw_size]
+    kept = [source for source in usable if source.live_size * 2 >= source.file_size]
     if len(kept) > MOST_SOURCES:
         kept = sorted(kept, key=lambda source: source.live_size, reverse=True)[:KEPT_OF_MANY]
     names = {source.backup_id for source in kept}

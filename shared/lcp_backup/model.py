@@ -88,6 +88,11 @@ class Archive(Document):
     index_name: str
     index_size: int
     index_sha256: str
+    exact: bool = True
+    """Whether it holds nothing that is not the backup's. (A volume's may hold files that were
+    carried over and turned out to be deleted: then its index alone tells.)"""
+    etag: str | None = None
+    """S3's tag of a volume's archive when it was published: by this it is known again."""
 
 
 class DatabaseFacts(Document):
@@ -109,6 +114,8 @@ class VolumeFacts(Document):
     links: int
     bytes: int
     """Sum of the file sizes."""
+    own_size: int = 0
+    """Bytes of those files that lie in the backup's own archive, as `VolumeSource.file_size`."""
 
 
 NOTICES: Final[Mapping[str, bool]] = {
@@ -168,10 +175,10 @@ class VolumeSource(Document):
     """Bytes of its archive."""
     etag: str
     """S3's tag of its archive: by this it is known again."""
-    raw_size: int
-    """Bytes of its archive once inflated."""
+    file_size: int
+    """Bytes of the files in its archive, each in whole blocks and with one for its header."""
     live_size: int
-    """How many of these bytes the other backup's files take."""
+    """How many of these bytes are the other backup's files."""
 
 
 class Manifest(Document):

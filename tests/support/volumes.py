@@ -48,7 +48,7 @@ class Volumes:
                 "warnings": (*volume.notices, *volume.packed.notices),
             }
         )
-        secure_sources(self.catalog, manifest)
+        manifest = secure_sources(self.catalog, manifest)
         self.catalog.backups.publish(manifest)
         return manifest
 

@@ -18,15 +18,15 @@ def source(number: int, live: int = RAW) -> VolumeSource:
         backup_id=f"acme-prd-2026112{number:05}",
         size=SIZE + number,
         etag=f"tag {number}",
-        raw_size=RAW,
+        file_size=RAW,
         live_size=live,
     )
 
 
 def base(*sources: VolumeSource, size: int = 100 << 20) -> Manifest:
     manifest = a_manifest(SettableClock()())
-    facts = manifest.volume_facts.model_copy(update={"bytes": size})
-    volume = manifest.volume.model_copy(update={"size": SIZE, "raw_size": RAW})
+    facts = manifest.volume_facts.model_copy(update={"bytes": size, "own_size": RAW})
+    volume = manifest.volume.model_copy(update={"size": SIZE, "etag": "own tag"})
     return manifest.model_copy(update={"sources": sources, "volume_facts": facts, "volume": volume})
 
 
@@ -44,7 +44,7 @@ def test_a_full_backup_is_referred_to_as_it_lies_there() -> None:
     last = base()
     chosen = plan(last, found(last), carry_all=False)
     assert chosen.kept == (
-        VolumeSource(backup_id=last.id, size=SIZE, etag="own tag", raw_size=RAW, live_size=RAW),
+        VolumeSource(backup_id=last.id, size=SIZE, etag="own tag", file_size=RAW, live_size=RAW),
     )
     assert (chosen.carried, chosen.missing) == ((), ())
 
@@ -123,7 +123,7 @@ def test_the_bounds_hold_and_every_archive_is_decided_once(
         archives.pop(source(number).backup_id, None)
     chosen = plan(last, archives, carry_all=carry_all)
     assert len(chosen.kept) <= MOST_SOURCES
-    assert all(it.live_size * 2 >= it.raw_size for it in chosen.kept)
+    assert all(it.live_size * 2 >= it.file_size for it in chosen.kept)
     decided = [*chosen.kept, *chosen.carried, *chosen.missing]
     assert sorted(it.backup_id for it in decided) == sorted([last.id, *ids(last.sources)])
     assert {it.backup_id for it in chosen.missing} == {

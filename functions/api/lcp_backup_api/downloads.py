@@ -220,7 +220,8 @@ def _found(backend: Backend, wanted: DownloadRequest) -> _Downloadable:
     """What is asked for; raises DownloadNotReady when it has to be assembled and is not there."""
     manifest = backend.catalog.backups.get(wanted.backup_id)
     is_whole = not wanted.selection
-    if is_whole and (wanted.kind is ArchiveKind.DATABASE or not manifest.sources):
+    is_stored = manifest.volume.exact and not manifest.sources
+    if is_whole and (wanted.kind is ArchiveKind.DATABASE or is_stored):
         return _Stored(backend, manifest, wanted.kind)
     name = download_name(manifest, wanted.kind, wanted.selection)
     file_name = f"{manifest.id}-{wanted.kind}{'' if is_whole else '-selection'}.tgz"

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ def read_segments(
 
 def read_segments_of(
     archive_of: Callable[[Segment], OpenArchive], segments: Iterable[Segment], *, threads: int
-) -> Iterator[tuple[Segment, bytes]]:
+) -> Generator[tuple[Segment, bytes]]:
     """The raw bytes of segments, in the order asked for; all of an archive's or only some.
 
     A segment is handed out only once its SHA-256 held and it inflated to exactly its raw size.

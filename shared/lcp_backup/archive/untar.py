@@ -71,7 +71,7 @@ class TarReader:
 
     def __init__(
         self,
-        chunks: Iterable[bytes],
+        chunks: Iterable[bytes | memoryview],
         progress: Callable[[int], None],
         check: Callable[[], None],
     ) -> None:

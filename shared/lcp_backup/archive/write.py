@@ -42,6 +42,8 @@ class WrittenArchive:
     index_name: str
     index_size: int
     index_sha256: str
+    is_exact: bool
+    """Whether every member in its segments is listed."""
     sha256: str | None
     """Of the whole object; None for an OnlyFile, whose first bytes were written last, and when
     segments were copied in. `read.read_back` reads the object once and gives it."""
@@ -62,6 +64,7 @@ class WrittenArchive:
             index_name=self.index_name,
             index_size=self.index_size,
             index_sha256=self.index_sha256,
+            exact=self.is_exact,
         )
 
 
@@ -115,6 +118,8 @@ class ArchiveWriter:
         self._offset = self._head_size
         self._raw_size = 0
         self._copied_segments = 0
+        self._own_members = 0
+        """How many begin in the archive's segments, less those of them that are listed."""
         self.segments = 0
         """How many were taken in."""
 
@@ -170,11 +175,13 @@ class ArchiveWriter:
         self._waiting.append(_Compressing(content, compressed))
         self._waiting_size += size
         self._raw_size += size
+        self._own_members += members
         self.segments += 1
 
     def list_member(self, member: IndexedMember) -> None:
         """Lists a member in the index; members are listed in their order, wherever they lie."""
         self._index.add_member(member)
+        self._own_members -= not member.source
 
     def list_segment(self, segment: Segment) -> None:
         """Lists a segment of a source; behind all of the archive's own, so none may follow."""
@@ -204,6 +211,7 @@ class ArchiveWriter:
                 f" of {source.size} bytes, from which it was to be copied into {self._name}"
             )
         self._waiting.append(_Copying(segment.model_copy(update={"source": 0}), source))
+        self._own_members += segment.members
         self.segments += 1
         self._raw_size += segment.raw_size
         self._copied_segments += 1
@@ -247,6 +255,7 @@ class ArchiveWriter:
             index_sha256=index_sha256,
             sha256=self._sha256.hexdigest() if self._is_all_read else None,
             copied_segments=self._copied_segments,
+            is_exact=self._own_members == 0,
         )
 
     def abort(self) -> None:

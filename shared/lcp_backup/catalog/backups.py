@@ -22,6 +22,8 @@ from lcp_backup.errors import (
 from lcp_backup.model import ArchiveKind, BackupId, BackupType, Manifest, Retired
 from lcp_backup.pages import READ_AT_ONCE
 
+_OF_A_DEAD_RUN = timedelta(days=1)
+
 
 @dataclass(frozen=True)
 class Leftover:
@@ -126,7 +128,7 @@ class Backups:
         backup_id = wanted
         while True:
             found = self.find(str(backup_id))
-            if found is None and self.retired(str(backup_id)) is None:
+            if found is None and not self._is_held(str(backup_id)):
                 return backup_id
             if (
                 found is not None
@@ -135,6 +137,17 @@ class Backups:
             ):
                 return backup_id
             backup_id = backup_id.before()
+
+    def _is_held(self, backup_id: str) -> bool:
+        """Whether other backups may read what lies below an id that is not published.
+
+        What a run left that died is cleared by the next one of its slot. What is older may be the
+        archive of a backup whose manifest somebody deleted by hand.
+        """
+        if self.retired(backup_id) is not None:
+            return True
+        entries = self._store.entries(self._keys.of_backup(backup_id, ""))
+        return any(self._now() - entry.modified >= _OF_A_DEAD_RUN for entry in entries)
 
     def archive_writer(self, backup_id: str, kind: ArchiveKind) -> ObjectWriter:
         """Where a new archive's bytes go."""

@@ -120,11 +120,13 @@ def _changed(backup: StoredBackup, volume: StoredVolume, live: LiveMembers) -> s
 
     Whoever copied the bucket has such: the bytes may be the same, and only reading them tells.
     """
-    then = {it.backup_id: it.etag for it in backup.manifest.sources}
+    manifest = backup.manifest
+    then = {it.backup_id: it.etag for it in manifest.sources} | {manifest.id: manifest.volume.etag}
+    archives = (manifest.id, *volume.sources)
     changed: set[int] = set()
     for segment in volume.segments(live):
-        if segment.source and segment.source not in changed:
-            etag = then.get(volume.sources[segment.source - 1])
+        if segment.source not in changed:
+            etag = then.get(archives[segment.source])
             source = volume.archive_of(segment).source
             if not (isinstance(source, ObjectReader) and source.etag == etag):
                 changed.add(segment.source)

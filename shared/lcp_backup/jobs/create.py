@@ -132,7 +132,7 @@ def _publish(
         manifest = capture(run)
         run.step("publishing")
         run.confirm()
-        secure_sources(catalog, manifest)
+        manifest = secure_sources(catalog, manifest)
         catalog.backups.publish(manifest)
         run.set_result(bytes=manifest.size, warnings=len(manifest.warnings), losses=manifest.losses)
         if manifest.losses:

@@ -1,6 +1,7 @@
 """The volume of a backup that is being made: what changed is stored, the rest is referred to."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -72,19 +73,19 @@ def store_volume(
         archive = read_back_or_describe(catalog, backup_id, written)
         return NewVolume(archive, increment.referred(), packed, (*increment.notices, *found))
 
-    try:
+    # A copy is made by S3 while other things are packed, and fails whenever it does.
+    with suppress(SourceUnusable, ObjectNotFound, PreconditionFailed):
         return attempt(carry_none=False)
-    except (SourceUnusable, ObjectNotFound, PreconditionFailed):
-        # A copy is made by S3 while other things are packed, and fails whenever it does.
-        return attempt(carry_none=True)
+    return attempt(carry_none=True)
 
 
-def secure_sources(catalog: Catalog, manifest: Manifest) -> None:
+def secure_sources(catalog: Catalog, manifest: Manifest) -> Manifest:
     """Makes sure, just before a backup is published, that every archive it reads lies there.
 
     And stays there: where backups are locked, the archives are from now on as long as the backup.
 
-    Raises Conflict, which names the backup whose archive is gone: the next run stores anew what lay
+    Returns the manifest with what its own archive is known by. Raises Conflict, which names the
+    backup whose archive is gone: the next run stores anew what lay
     there. StorageError.
     """
     found = archives_found(catalog, manifest)
@@ -96,3 +97,6 @@ def secure_sources(catalog: Catalog, manifest: Manifest) -> None:
                 " next backup stores those files again"
             )
         catalog.backups.keep_locked(source.backup_id)
+    own = found.get(manifest.id)
+    volume = manifest.volume.model_copy(update={"etag": own.etag if own else None})
+    return manifest.model_copy(update={"volume": volume})

@@ -100,8 +100,12 @@ class Base:
             self._referred = place
             used = self.used.setdefault(member.source, set())
             used.update(range(member.segment, member.segment + 1 + member.more))
-        footprint = tar.BLOCK + member.size + -member.size % tar.BLOCK
-        self.live[member.source] = self.live.get(member.source, 0) + footprint
+        self.live[member.source] = self.live.get(member.source, 0) + footprint(member.size)
+
+
+def footprint(size: int) -> int:
+    """What a file of so many bytes takes of an archive: whole blocks, and one for its header."""
+    return tar.BLOCK + size + -size % tar.BLOCK
 
 
 def compared(entries: Iterable[Entry], base: Base) -> Iterator[Entry]:

@@ -7,6 +7,7 @@ live members are cut out and go into new segments: its bytes are fetched for tha
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator
+from contextlib import closing
 from typing import NamedTuple
 
 from lcp_backup.archive.read import OpenArchive, read_segments_of
@@ -88,18 +89,20 @@ def carry(
         archive_of, (it for it in segments() if not is_copied(it)), threads=threads
     )
     cuts = _Cuts(writer, moved)
-    for segment in segments():
-        check()
-        if is_copied(segment):
-            # A file may go on from here into the next segment, with nothing between them.
-            cuts.flush()
-            moved.copied(segment, writer.segments)
-            writer.copy(archive_of(segment).source, segment)
-        else:
-            same, raw = next(fetched)
-            if (same.source, same.number) != (segment.source, segment.number):
-                raise ArchiveDamaged(f"segment {segment.number} did not come twice")
-            cuts.take(segment, raw, live)
+    # Closed: what is fetched ahead is not waited for when something fails.
+    with closing(fetched):
+        for segment in segments():
+            check()
+            if is_copied(segment):
+                # A file may go on from here into the next segment, with nothing between them.
+                cuts.flush()
+                moved.copied(segment, writer.segments)
+                writer.copy(archive_of(segment).source, segment)
+            else:
+                same, raw = next(fetched)
+                if (same.source, same.number) != (segment.source, segment.number):
+                    raise ArchiveDamaged(f"segment {segment.number} did not come twice")
+                cuts.take(segment, raw, live)
     cuts.flush()
     return moved
 
@@ -129,7 +132,7 @@ class _Cuts:
             self.flush()
             self._add(raw[: segment.first] if segment.members else raw)
         for at in live.begin_in(segment):
-            extent = _extent(raw[at:])
+            extent = _extent(memoryview(raw)[at:])
             if self._size + min(extent, len(raw) - at) > SEGMENT_SIZE:
                 self.flush()
             if not self._pieces:
@@ -156,7 +159,7 @@ class _Cuts:
         self._size += len(data)
 
 
-def _extent(raw: bytes) -> int:
+def _extent(raw: memoryview) -> int:
     """Bytes of the member with which these begin: headers, content and padding."""
     reader = TarReader([raw], lambda _: None, lambda: None)
     member = next(reader.members(), None)

@@ -13,7 +13,7 @@ from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.errors import VolumeIncomplete
 from lcp_backup.model import Notice, VolumeFacts
-from lcp_backup.volume.base import SETTLED_NS, Base, Verdict, compared, verdict
+from lcp_backup.volume.base import SETTLED_NS, Base, Verdict, compared, footprint, verdict
 from lcp_backup.volume.entry import Entry, Found
 from lcp_backup.volume.names import LIBRARY, quoted
 from lcp_backup.volume.notices import Notices, in_order
@@ -88,7 +88,11 @@ def pack(
             packing.take(entry, file)
     segments.end()
     facts = VolumeFacts(
-        files=packing.files, folders=packing.folders, links=packing.links, bytes=packing.bytes
+        files=packing.files,
+        folders=packing.folders,
+        links=packing.links,
+        bytes=packing.bytes,
+        own_size=packing.own_size,
     )
     return Packed(
         facts, in_order(notices.listed), notices.left_out, notices.losses, in_order(notices.lost)
@@ -106,7 +110,7 @@ class _Packing:
         self._base = base
         self._settled = settled
         self.notices = Notices()
-        self.files = self.folders = self.links = self.bytes = 0
+        self.files = self.folders = self.links = self.bytes = self.own_size = 0
 
     def take(self, entry: Entry, file: OpenFile | None) -> None:
         if file is not None:
@@ -163,6 +167,7 @@ class _Packing:
             self._segments.close(ctime_ns=self._lasting(status), inode=status.st_ino, sha256=sha256)
         self.files += 1
         self.bytes += size
+        self.own_size += footprint(size)
 
     def _refer(self, member: IndexedMember) -> None:
         """Lists a file that lies in another archive, or was carried over from there."""
@@ -171,6 +176,8 @@ class _Packing:
             self._base.refer(member)
         self.files += 1
         self.bytes += member.size
+        if not member.source:
+            self.own_size += footprint(member.size)
 
     def _lasting(self, status: os.stat_result) -> int:
         """The ctime for the index; 0 when the file could change once more without changing it."""

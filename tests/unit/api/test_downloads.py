@@ -36,7 +36,7 @@ PATH = f"/backup/download/volume/{ID}"
 def manifest(catalog: Catalog, clock: SettableClock) -> Manifest:
     """A backup whose volume lies in two archives."""
     source = VolumeSource(
-        backup_id="acme-prd-202611220015", size=1, etag='"e"', raw_size=1, live_size=1
+        backup_id="acme-prd-202611220015", size=1, etag='"e"', file_size=1, live_size=1
     )
     manifest = a_manifest(clock()).model_copy(update={"sources": (source,)})
     catalog.backups.publish(manifest)

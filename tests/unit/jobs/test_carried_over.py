@@ -215,3 +215,47 @@ def test_a_damaged_archive_is_not_carried_over(
     last = volumes.back_up()
     assert [(it.code, it.subject) for it in last.warnings] == [("source-missing", full.id)]
     assert snapshot(volumes.restore(last.id)) == snapshot(volumes.folder)
+
+
+def test_an_archive_says_when_it_holds_files_that_were_deleted(
+    volumes: Volumes, library: Path
+) -> None:
+    write(library / "deleted later", 30_000)
+    write(library / "changed", 90_000)
+    assert volumes.back_up().volume.exact
+    write(library / "changed", 90_000)
+    assert volumes.back_up().volume.exact
+    # It is carried over before anybody knows that it is gone.
+    (library / "deleted later").unlink()
+    (library / "changed").unlink()
+    write(library / "new")
+    last = volumes.back_up()
+    assert (last.sources, last.volume.exact) == ((), False)
+    assert snapshot(volumes.restore(last.id)) == snapshot(volumes.folder)
+
+
+def test_small_files_in_folders_of_their_own_are_not_stored_again(
+    volumes: Volumes, library: Path
+) -> None:
+    """Headers of folders take more of such an archive than the files."""
+    for number in range(50):
+        (library / f"{number}").mkdir()
+        write(library / f"{number}" / "1.0", 1500)
+    full = volumes.back_up()
+    for _ in range(3):
+        write(library / "0" / "1.0", 1500)
+        last = volumes.back_up()
+        assert full.id in [source.backup_id for source in last.sources]
+        assert last.volume.size < full.volume.size / 10
+
+
+def test_the_newest_archive_is_not_referred_to_when_it_was_replaced(
+    volumes: Volumes, library: Path, s3: MemoryS3
+) -> None:
+    write(library / "file")
+    last = volumes.back_up()
+    key = f"acme/prd/backups/{last.id}/volume.tgz"
+    s3.put_object(Key=key, Body=bytes(last.volume.size))
+    after = volumes.back_up()
+    assert [(it.code, it.subject) for it in after.warnings] == [("source-missing", last.id)]
+    assert snapshot(volumes.restore(after.id)) == snapshot(volumes.folder)

@@ -16,7 +16,7 @@ from lcp_backup.errors import Conflict
 from lcp_backup.jobs.active_run import RunTiming
 from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.retirement import delete_backup
-from lcp_backup.model import BackupType
+from lcp_backup.model import BackupId, BackupType
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume import carry, segments
@@ -233,4 +233,7 @@ def test_an_archive_that_is_read_stays_when_somebody_deletes_its_manifest_by_han
     world.s3.delete_objects(Delete={"Objects": [{"Key": key}]})
     clock.pass_by(timedelta(days=2))
     world.clean_up()
+    # Nor is its id used again, by an event that is delivered late.
+    slot = BackupId.parse(first.id)
+    assert world.catalog.backups.id_for(slot) == slot.before()
     assert snapshot(world.volumes.restore(second.id)) == snapshot(world.volumes.folder)
