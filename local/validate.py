@@ -48,6 +48,7 @@ EVERY_PARAMETER: Final = {
     "BackupFolder": "/mnt/liferay/data",
     "BackupVolumeMode": "INCREMENTAL",
     "BackupVolumeShrinkLimit": "50",
+    "BackupVolumeThreads": "16",
     "FileSystemArn": f"{FILE_SYSTEM}:file-system/fs-0123456789abcdef0",
     "FileSystemAccessPointArn": f"{FILE_SYSTEM}:access-point/fsap-0123456789abcdef0",
     "FileSystemMountPath": "/mnt/liferay",
