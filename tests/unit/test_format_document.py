@@ -141,7 +141,7 @@ def said_by(title: str, backup: Path, **variables: str) -> str:
 
 
 def test_a_volume_is_recovered_by_the_script_also_without_sources(backup: Path) -> None:
-    assert said_by("A volume that has sources", backup) == ""
+    assert said_by("Any other volume", backup) == ""
     assert snapshot(backup / "data") == snapshot(site_of(backup))
 
 

@@ -11,6 +11,7 @@ from lcp_backup.errors import ArchiveRefused
 from lcp_backup.intake.content import Form, is_apples, recognised
 from lcp_backup.model import Notice, VolumeFacts
 from lcp_backup.volume import segments
+from lcp_backup.volume.base import footprint
 from lcp_backup.volume.members import Attributes, Content, check_link, extract
 from lcp_backup.volume.names import LIBRARY, is_own, printable, quoted
 
@@ -79,7 +80,11 @@ def take_volume(
     members.require_library()
     tar_file.end()
     facts = VolumeFacts(
-        files=members.files, folders=members.folders, links=members.links, bytes=members.bytes
+        files=members.files,
+        folders=members.folders,
+        links=members.links,
+        bytes=members.bytes,
+        own_size=members.own_size,
     )
     return TakenVolume(facts, members.notices())
 
@@ -89,7 +94,7 @@ class _Rewritten:
 
     def __init__(self, tar_file: segments.TarSegments) -> None:
         self._segments = tar_file
-        self.files = self.folders = self.links = self.bytes = 0
+        self.files = self.folders = self.links = self.bytes = self.own_size = 0
         self._places = _Places()
         self._drop_top: bool | None = None
         self._tops: dict[str, None] = {}
@@ -133,6 +138,7 @@ class _Rewritten:
         self._segments.close()
         self.files += 1
         self.bytes += size
+        self.own_size += footprint(size)
 
     def add_link(self, components: list[str], target: str, attributes: Attributes) -> None:
         name = self._required(components, _Occupant.LINK)

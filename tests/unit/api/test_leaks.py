@@ -46,6 +46,11 @@ def stuffed(kind: type[BackupError], text: str) -> BackupError:
         return SettingsError("LCP_DATABASE_SERVICE", text, text)
     if kind is errors.Unauthenticated:
         return errors.Unauthenticated()
+    run_id = "20261123T001500-download-0a1b2c3d"
+    if kind is errors.DownloadNotReady:
+        return errors.DownloadNotReady(run_id)
+    if kind is errors.DownloadFailed:
+        return errors.DownloadFailed(run_id, text)
     return kind(text)
 
 
@@ -85,6 +90,8 @@ def test_only_these_classes_speak_for_themselves() -> None:
         *("Conflict", "LeaseHeld", "LeaseLost", "OutOfTime", "RunIsOver"),
         *("ArchiveError", "ArchiveDamaged", "ArchiveRefused", "FlavourMismatch"),
         *("VolumeError", "VolumeIncomplete"),
+        # A run's id, and the reason that its record gives to the same readers.
+        *("DownloadFailed", "DownloadNotReady"),
     }
 
 
