@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from lcp_backup.archive.index import IndexReader
+from lcp_backup.archive.index import IndexReader, read_members
 from lcp_backup.archive.local_copy import LocalCopy
 from lcp_backup.archive.read import OpenArchive
 from lcp_backup.archive.segment import IndexedMember, Segment
@@ -157,14 +157,17 @@ class Increment:
         return () if self._last is None else (self._last.id, *self._reader().sources)
 
     def _members(self) -> Iterator[IndexedMember]:
-        for line in self._reader().lines():
-            if not isinstance(line, Segment):
-                yield from line
+        index, name = self._of_base()
+        return read_members(index, archive_name=name)
 
     def _reader(self) -> IndexReader:
+        index, name = self._of_base()
+        return IndexReader(index, archive_name=name)
+
+    def _of_base(self) -> tuple[RangeSource, str]:
         if self._last is None or self._index is None:
             raise ValueError("there is no base")
-        return IndexReader(self._index, archive_name=self._last.volume.name)
+        return self._index, self._last.volume.name
 
 
 @contextmanager

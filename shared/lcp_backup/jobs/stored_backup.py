@@ -8,7 +8,7 @@ from typing import Final
 
 from lcp_backup.archive.index import IndexReader, read_index, read_members
 from lcp_backup.archive.local_copy import LocalCopy
-from lcp_backup.archive.read import OpenArchive, read_segments_of
+from lcp_backup.archive.read import OpenArchive, read_segments, read_segments_of
 from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import ArchiveDamaged, ObjectNotFound
@@ -42,7 +42,9 @@ class StoredBackup:
     def read_database(self, segments: Iterable[Segment]) -> Iterator[tuple[Segment, bytes]]:
         """These segments of the database, each with its raw bytes."""
         archive = self._open(self.manifest.id, self.manifest.database.name)
-        return self._counted(read_segments_of(lambda _: archive, segments, threads=THREADS))
+        return self._counted(
+            read_segments(archive.source, segments, name=archive.name, threads=THREADS)
+        )
 
     @contextmanager
     def volume(self) -> Iterator["StoredVolume"]:
