@@ -18,8 +18,9 @@ from bench.lines import Line, Measured, ratios
 from bench.rounds import in_turns, middle
 from bench.sinks import DiscardingSink
 from lcp_backup.archive.write import ArchiveWriter
+from lcp_backup.volume.members import extract
 from lcp_backup.volume.pack import pack
-from lcp_backup.volume.unpack import unpack
+from lcp_backup.volume.unpack import staged_by
 
 FASTER: Final = Line("slow file system, times faster by threads", at_least=8)
 UNPACKED: Final = Line("slow file system, unpacked, times faster by threads", at_least=8)
@@ -154,12 +155,11 @@ def _pack(folder: Path, *, threads: int) -> None:
 
 def _unpack(raw: bytes, folder: Path, threads: int) -> None:
     chunks = (raw[at : at + (8 << 20)] for at in range(0, len(raw), 8 << 20))
-    unpack(
-        chunks,
+    staged_by(
+        lambda tree: extract(chunks, tree, progress=lambda _: None, check=lambda: None),
         folder,
-        owner=None,
+        None,
         threads=threads,
-        progress=lambda _: None,
         check=lambda: None,
     )
 

@@ -8,8 +8,8 @@ from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.intake.volume import take_volume
 from lcp_backup.model import Notice, VolumeFacts
-from lcp_backup.volume.unpack import unpack
 from tests.support.buffers import Buffer
+from tests.support.unpacked import unpack
 
 
 class Store:

@@ -220,6 +220,7 @@ def test_a_managed_policy_is_there_only_with_its_key_and_no_other_is(
     assert {name: policy["Condition"] for name, policy in managed.items()} == conditions
     for function in ROLES:
         role = template["Resources"][f"{function}Role"]["Properties"]
+        assert "kms:" not in str(role["Policies"])
         for attached in role.get("ManagedPolicyArns", []):
             condition, policy, nothing = attached["Fn::If"]
             assert (conditions[policy["Ref"]], nothing) == (condition, {"Ref": "AWS::NoValue"})

@@ -70,7 +70,7 @@ def hand_over_live(
         progress, check: as of `TarReader`.
 
     Raises ArchiveDamaged when a segment does not hold what the index says; what `read` raises, and
-    as `unpack` does.
+    as `hand_over` does.
     """
     stretches = _Stretches(live, read)
     while (chunks := stretches.next()) is not None:

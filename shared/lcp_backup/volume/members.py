@@ -57,14 +57,21 @@ def extract(
     progress: Callable[[int], None],
     check: Callable[[], None],
 ) -> None:
-    """Reads a whole tar stream and hands over its members; raises as `unpack` does."""
+    """Reads a whole tar stream and hands over its members.
+
+    Arguments are those of `TarReader`. Raises what `hand_over` and `TarReader` raise, and `into`.
+    """
     reader = TarReader(chunks, progress, check)
     for member in reader.members():
         hand_over(member, reader, into)
 
 
 def hand_over(member: Member, reader: TarReader, into: Members) -> None:
-    """Checks the member at hand and gives it on, with its content; raises as `unpack` does."""
+    """Checks the member at hand and gives it on, with its content.
+
+    Raises ArchiveRefused, which names a member that has a place outside the folder, leads there,
+    has a name that no file system holds, or is neither file, folder nor link.
+    """
     components = _components(member.name)
     if not components:
         if member.kind is not MemberKind.FOLDER:

@@ -74,7 +74,7 @@ def unpack_live(
     progress: Callable[[int], None],
     check: Callable[[], None],
 ) -> StagedVolume:
-    """Unpacks live members beside the live folder, which is not touched; else as `unpack`.
+    """Unpacks live members beside the live folder, which is not touched; else as `staged_by`.
 
     Args:
         live: all of a backup's, or those that are selected.

@@ -17,10 +17,10 @@ from lcp_backup.errors import ArchiveError, ArchiveRefused
 from lcp_backup.volume import crew, tree
 from lcp_backup.volume.staging import stage
 from lcp_backup.volume.swap import recover
-from lcp_backup.volume.unpack import unpack
 from tests.support.child_process import in_child
 from tests.support.taken_volume import Store
 from tests.support.tars import Tar
+from tests.support.unpacked import unpack
 
 
 @pytest.fixture(autouse=True, scope="module")

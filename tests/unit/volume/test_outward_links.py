@@ -8,9 +8,9 @@ import pytest
 from lcp_backup.errors import OutOfTime, VolumeError, VolumeIncomplete
 from lcp_backup.volume import mounts
 from lcp_backup.volume.outward_links import carry_over
-from lcp_backup.volume.unpack import unpack
 from tests.support.archived import Archived
 from tests.support.trees import snapshot
+from tests.support.unpacked import unpack
 
 MOMENT = 1_600_000_000_123_456_789
 

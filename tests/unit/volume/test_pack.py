@@ -21,10 +21,10 @@ from lcp_backup.errors import LeaseLost, VolumeError
 from lcp_backup.volume import pace, scan, segments
 from lcp_backup.volume.notices import MOST_NOTICES
 from lcp_backup.volume.removal import remove
-from lcp_backup.volume.unpack import unpack
 from tests.support.archived import Archived
 from tests.support.child_process import in_child
 from tests.support.trees import TEXT, deep_tree, odd_tree, snapshot
+from tests.support.unpacked import unpack
 
 
 @pytest.fixture(params=[10**9, 0], ids=["in turn", "read ahead"], autouse=True)

@@ -18,10 +18,10 @@ from lcp_backup.errors import ArchiveRefused, LeaseLost, VolumeError
 from lcp_backup.volume import crew, tree, tree_folders
 from lcp_backup.volume.members import Attributes
 from lcp_backup.volume.tree import Tree
-from lcp_backup.volume.unpack import unpack
 from tests.support.child_process import in_child
 from tests.support.tars import Tar
 from tests.support.trees import snapshot
+from tests.support.unpacked import unpack
 
 Call = Callable[..., Any]
 

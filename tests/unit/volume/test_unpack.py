@@ -31,11 +31,11 @@ from lcp_backup.errors import (
 from lcp_backup.volume import crew, tree
 from lcp_backup.volume.pack import pack
 from lcp_backup.volume.swap import StagedVolume
-from lcp_backup.volume.unpack import unpack
 from tests.support.buffers import Buffer
 from tests.support.child_process import in_child
 from tests.support.tars import Tar
 from tests.support.trees import TEXT, odd_tree, snapshot
+from tests.support.unpacked import unpack
 
 
 @pytest.fixture(autouse=True, scope="module", params=["one thread", "threads"])
