@@ -2,12 +2,12 @@
 
 import hashlib
 import os
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from types import TracebackType
 from typing import Self
 
 from lcp_backup.archive.streams import RangeSource
-from lcp_backup.errors import ArchiveDamaged
+from lcp_backup.errors import ArchiveDamaged, VolumeError
 
 _PIECE = 4 << 20
 
@@ -20,20 +20,22 @@ class LocalCopy:
         sha256: of the whole object, hexadecimal.
         name: what to call it in an error.
 
-    Raises ArchiveDamaged when the copy is not what was written; StorageError; OSError when the disk
-    is full.
+    Raises ArchiveDamaged when the copy is not what was written; VolumeError when it finds no room;
+    StorageError.
     """
 
     def __init__(self, source: RangeSource, *, sha256: str, name: str) -> None:
         self.size = source.size
-        self._file = TemporaryFile(prefix="lcp-backup-")  # noqa: SIM115 -- `__exit__` closes it
+        try:
+            self._file = TemporaryFile(prefix="lcp-backup-", buffering=0)  # noqa: SIM115 -- see `__exit__`
+        except OSError as error:
+            raise self._no_room(name, error) from error
         digest = hashlib.sha256()
         try:
             for offset in range(0, self.size, _PIECE):
                 piece = source.read(offset, min(_PIECE, self.size - offset))
                 digest.update(piece)
-                self._file.write(piece)
-            self._file.flush()
+                self._write(piece, name)
             if digest.hexdigest() != sha256:
                 raise ArchiveDamaged(f"{name} is not what was written: its SHA-256 differs")
         except BaseException:
@@ -50,6 +52,21 @@ class LocalCopy:
         traceback: TracebackType | None,
     ) -> None:
         self._file.close()
+
+    def _write(self, piece: bytes, name: str) -> None:
+        rest = memoryview(piece)
+        try:
+            while rest:
+                rest = rest[os.write(self._file.fileno(), rest) :]
+        except OSError as error:
+            raise self._no_room(name, error) from error
+
+    def _no_room(self, name: str, error: OSError) -> VolumeError:
+        return VolumeError(
+            f"{name}, of {self.size} bytes, cannot be kept in the temporary folder {gettempdir()!r}"
+            f" ({error.strerror}): free some room there, or give the function more of it (Lambda's"
+            " ephemeral storage)"
+        )
 
     def read(self, offset: int, length: int) -> bytes:
         """Exactly `length` bytes from `offset`."""

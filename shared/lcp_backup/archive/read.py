@@ -24,7 +24,7 @@ class OpenArchive(NamedTuple):
 
 def read_segments(
     source: RangeSource, segments: Iterable[Segment], *, name: str, threads: int
-) -> Iterator[tuple[Segment, bytes]]:
+) -> Generator[tuple[Segment, bytes]]:
     """The raw bytes of segments of one archive; else as `read_segments_of`."""
     archive = OpenArchive(source, name)
     return read_segments_of(lambda _: archive, segments, threads=threads)

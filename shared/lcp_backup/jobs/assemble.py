@@ -1,6 +1,7 @@
 """Assemble: one plain `.tgz` of a backup's volume, or of a selection, where no such object lies."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 from lcp_backup.archive import tar
@@ -101,7 +102,8 @@ def _take_volume(
 
         if paths:
             names = LiveMembers(it for it in wanted() if it.type == "second-name")
-            check_second_names(names, volume.read(names), paths, check=run.check)
+            with closing(volume.read(names)) as read:
+                check_second_names(names, read, paths, check=run.check)
         live = LiveMembers(wanted())
         carry(
             writer,

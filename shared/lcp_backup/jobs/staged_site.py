@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Self
@@ -262,16 +262,17 @@ class _Staging:
         with self.backup.volume() as volume:
             members = volume.members()
             live = LiveMembers(selection.selected(members, paths) if paths else members)
-            staged = selection.unpack_live(
-                live,
-                volume.read(live),
-                folder,
-                paths=paths,
-                owner=None,
-                threads=self.settings.backup_volume_threads,
-                progress=progress,
-                check=check,
-            )
+            with closing(volume.read(live)) as read:
+                staged = selection.unpack_live(
+                    live,
+                    read,
+                    folder,
+                    paths=paths,
+                    owner=None,
+                    threads=self.settings.backup_volume_threads,
+                    progress=progress,
+                    check=check,
+                )
         if self.request.keep_previous and self.request.into_folder is None:
             self.kept.append(str(staged.keep_previous(self._label)))
         return staged

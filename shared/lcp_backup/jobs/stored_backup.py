@@ -1,8 +1,8 @@
 """A published backup as a restore reads it: its segments, fetched and checked."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from functools import cache
 from typing import Final
 
@@ -57,8 +57,11 @@ class StoredBackup:
 
     def read_volume(
         self, segments: Iterable[Segment], archive_of: Callable[[Segment], OpenArchive]
-    ) -> Iterator[tuple[Segment, bytes]]:
-        """These segments of the volume, wherever they lie, each with its raw bytes."""
+    ) -> Generator[tuple[Segment, bytes]]:
+        """These segments of the volume, wherever they lie, each with its raw bytes.
+
+        To be closed: some are fetched ahead.
+        """
         return self._counted(read_segments_of(archive_of, segments, threads=THREADS))
 
     def open_volume_of(self, backup_id: str) -> OpenArchive:
@@ -74,10 +77,13 @@ class StoredBackup:
                 f"{shown}, in which a part of backup {self.manifest.id} lies, is missing"
             ) from error
 
-    def _counted(self, pieces: Iterator[tuple[Segment, bytes]]) -> Iterator[tuple[Segment, bytes]]:
-        for segment, raw in pieces:
-            self.read_bytes += segment.size
-            yield segment, raw
+    def _counted(
+        self, pieces: Generator[tuple[Segment, bytes]]
+    ) -> Generator[tuple[Segment, bytes]]:
+        with closing(pieces):
+            for segment, raw in pieces:
+                self.read_bytes += segment.size
+                yield segment, raw
 
 
 class StoredVolume:
@@ -106,8 +112,8 @@ class StoredVolume:
                 if (not segment.source) is own and segment in live:
                     yield segment
 
-    def read(self, live: LiveMembers) -> Iterator[tuple[Segment, bytes]]:
-        """The segments that hold any of these members, each with its raw bytes."""
+    def read(self, live: LiveMembers) -> Generator[tuple[Segment, bytes]]:
+        """The segments that hold any of these members, each with its raw bytes; to be closed."""
         return self._backup.read_volume(self.segments(live), self.archive_of)
 
     def archive_of(self, segment: Segment) -> OpenArchive:

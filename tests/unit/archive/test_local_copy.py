@@ -1,5 +1,6 @@
 """A local copy is what was written, and is gone when it is not needed any more."""
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -9,7 +10,7 @@ import pytest
 
 from lcp_backup.archive import local_copy
 from lcp_backup.archive.local_copy import LocalCopy
-from lcp_backup.errors import ArchiveDamaged, StorageError
+from lcp_backup.errors import ArchiveDamaged, StorageError, VolumeError
 from tests.support.buffers import Buffer
 
 CONTENT = os.urandom(10_000)
@@ -64,3 +65,16 @@ def test_nothing_is_left_when_it_is_closed_or_cannot_be_fetched(disk: Path) -> N
         LocalCopy(Broken(CONTENT), sha256=SHA256, name="x")
     assert open_descriptors() == descriptors
     assert list(disk.iterdir()) == []
+
+
+def test_a_full_disk_is_told_with_the_way_out(monkeypatch: pytest.MonkeyPatch, disk: Path) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    descriptors = open_descriptors()
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(VolumeError) as raised:
+        LocalCopy(Buffer(CONTENT), sha256=SHA256, name="the index of x")
+    for said in ("the index of x, of 10000 bytes", str(disk), "No space left", "ephemeral storage"):
+        assert said in raised.value.public
+    assert open_descriptors() == descriptors

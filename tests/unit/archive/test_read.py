@@ -204,7 +204,7 @@ def test_reading_ahead_is_bounded() -> None:
 
     # (threads + 2) times two segments' bytes; a segment of zeros stores next to nothing.
     assert taken <= 7
-    reading.close()  # type: ignore[attr-defined]  # a generator, promised as an iterator
+    reading.close()
 
 
 def test_leaving_early_ends_the_threads(raws: list[bytes]) -> None:
