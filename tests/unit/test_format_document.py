@@ -12,6 +12,7 @@ from lcp_backup.archive.segment import IndexedMember, Section, Segment
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile
 from lcp_backup.document import Document
 from lcp_backup.model import Lease, Manifest, Pause, Retired, Run, Upload
+from lcp_backup.verification import Verification
 from lcp_backup.volume.pack import pack
 from tests.support.buffers import Buffer
 from tests.support.by_hand import by_hand
@@ -31,6 +32,7 @@ COMMANDS: dict[str, str] = dict(
     ("title", "model"),
     [
         ("Manifest", Manifest),
+        ("Verification", Verification),
         ("Retired backup", Retired),
         ("Run record", Run),
         ("Upload", Upload),

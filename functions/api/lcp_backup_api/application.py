@@ -17,6 +17,7 @@ from lcp_backup_api import (
     restores,
     runs,
     uploads,
+    verifications,
 )
 from lcp_backup_api.backend import Backend
 from lcp_backup_api.schemas import Download, Health
@@ -53,6 +54,7 @@ def without_backend() -> FastAPI:
     for router in (
         runs.router,
         restores.router,
+        verifications.router,
         uploads.router,
         backups.router,
         downloads.router,
