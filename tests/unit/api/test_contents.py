@@ -190,6 +190,8 @@ def test_an_index_that_is_damaged_or_gone_is_told(
     call: Client, catalog: Catalog, clock: SettableClock, s3: "S3Client", what: str, index: str
 ) -> None:
     made = publish(catalog, clock())
+    assert call("GET", f"/backup/{made}/{what}").status == 200
+    s3.put_object(Bucket=BUCKET, Key=f"acme/prd/backups/{made}/{index}", Body=b"x" * 100)
     answer = call("GET", f"/backup/{made}/{what}")
     assert answer.status == 500
     assert answer.json()["type"].endswith(":backup-damaged")
