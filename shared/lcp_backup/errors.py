@@ -252,6 +252,14 @@ class DownloadFailed(BackupError):
         super().__init__(f"run {run_id} could not assemble it: {reason}")
 
 
+class BackupDamaged(BackupError):
+    """What is stored of a backup is gone, or is not what was written; says what."""
+
+    code = "backup-damaged"
+    sentence = "what is stored of the backup is gone, or is not what was written"
+    message_is_public = True
+
+
 # --- AWS --------------------------------------------------------------
 
 

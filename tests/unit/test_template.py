@@ -106,7 +106,7 @@ BACKUP = "backups/acme-prd-202611230015/"
         ("s3:PutObject", f"{BACKUP}manifest.json", {"Create", "Upload"}),
         ("s3:PutObject", f"{BACKUP}database.tgz", {"Create", "Upload"}),
         ("s3:GetObject", f"{BACKUP}volume.tgz", {"Api", "Assemble", "Create", "Restore"}),
-        ("s3:GetObject", f"{BACKUP}volume.index", {"Assemble", "Create", "Restore"}),
+        ("s3:GetObject", f"{BACKUP}volume.index", {"Api", "Assemble", "Create", "Restore"}),
         ("s3:GetObject", "downloads/d.tgz", {"Api", "Assemble"}),
         ("s3:PutObject", "downloads/d.tgz", {"Assemble"}),
         ("s3:DeleteObject", "downloads/d.tgz", {"Cleanup"}),

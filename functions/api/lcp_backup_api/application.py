@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from lcp_backup import VERSION
 from lcp_backup_api import (
     backups,
+    contents,
     cors,
     downloads,
     identity,
@@ -55,6 +56,7 @@ def without_backend() -> FastAPI:
         restores.router,
         uploads.router,
         backups.router,
+        contents.router,
         downloads.router,
     ):
         app.include_router(router)

@@ -106,6 +106,11 @@ TABLE: Final[dict[type[Exception], Row]] = {
         "The archive could not be assembled",
         "Do what the detail says; the same call tries anew once two minutes have passed.",
     ),
+    errors.BackupDamaged: Row(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "The backup is damaged",
+        "Use another backup; docs/operations.md says what can be done about this one.",
+    ),
     errors.ArchiveError: Row(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "The file cannot be used",

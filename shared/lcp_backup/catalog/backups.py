@@ -31,6 +31,8 @@ class Leftover:
 
     backup_id: str
     keys: tuple[str, ...]
+    size: int
+    """Bytes of all of it."""
     newest: datetime
     """When the last of it was written, UTC."""
 
@@ -254,7 +256,8 @@ class Backups:
             if not entries or any(entry.key.endswith(f"/{MANIFEST}") for entry in entries):
                 continue
             newest = max(entry.modified for entry in entries)
-            yield Leftover(backup_id, tuple(entry.key for entry in entries), newest)
+            size = sum(entry.size for entry in entries)
+            yield Leftover(backup_id, tuple(entry.key for entry in entries), size, newest)
 
     def delete_leftover(self, leftover: Leftover) -> None:
         """Deletes exactly the objects that were found; what was written since stays."""

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from lcp_backup.catalog import Catalog
+from lcp_backup.catalog.backups import Leftover
 from lcp_backup.errors import NotFound, UnknownFormat
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
-from lcp_backup.jobs.retirement import delete_backup, settle_retired
+from lcp_backup.jobs.retirement import delete_backup, freed_by_deletion, settle_retired
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import Run, RunError, RunId, RunKind, RunState
 from lcp_backup.settings import Settings
@@ -47,6 +48,7 @@ class CleanupResult:
     died: list[str]
     """Runs that never ended, now marked as failed."""
     freed_bytes: int
+    """Of archives and downloads that went; an archive that others may read counts when it goes."""
 
 
 def clean_up(
@@ -96,14 +98,14 @@ def _sweep(
         dry_run=dry_run,
         expired=expired,
         kept=kept,
-        leftovers=leftovers,
-        retired=retired,
+        leftovers=[it.backup_id for it in leftovers],
+        retired=[it.backup_id for it in retired],
         multiparts=len(stale),
         abandoned=abandoned,
         downloads=[it.key.rpartition("/")[2] for it in downloads],
         runs=old,
         died=died,
-        freed_bytes=freed,
+        freed_bytes=freed + sum(it.size for it in (*leftovers, *retired, *downloads)),
     )
     telemetry.log.info("cleanup", **vars(result))
     return result
@@ -138,7 +140,7 @@ def _expire(
                 read.update(source.backup_id for source in manifest.sources)
             continue
         expired.append(backup_id)
-        freed += manifest.size
+        freed += freed_by_deletion(manifest)
         if not dry_run:
             delete_backup(catalog, manifest)
     return expired, kept, read, freed
@@ -151,10 +153,10 @@ def _forget_unpublished(
     read: Collection[str] | None,
     *,
     dry_run: bool,
-) -> tuple[list[str], list[str]]:
+) -> tuple[list[Leftover], list[Leftover]]:
     """What dead runs left, and archives of deleted backups that nobody reads any more."""
-    leftovers: list[str] = []
-    retired: list[str] = []
+    leftovers: list[Leftover] = []
+    retired: list[Leftover] = []
     for leftover in catalog.backups.leftovers():
         try:
             mark = catalog.backups.retired(leftover.backup_id)
@@ -163,12 +165,12 @@ def _forget_unpublished(
             continue
         if mark is not None:
             if settle_retired(catalog, leftover, mark, read, dry_run=dry_run):
-                retired.append(leftover.backup_id)
+                retired.append(leftover)
         elif read is None or leftover.backup_id in read:
             # A manifest that somebody deleted by hand left no mark, and others read the archive.
             telemetry.log.warning("kept", backup_id=leftover.backup_id, reason="may be read")
         elif now - leftover.newest >= GRACE:
-            leftovers.append(leftover.backup_id)
+            leftovers.append(leftover)
             if not dry_run:
                 catalog.backups.delete_leftover(leftover)
     return leftovers, retired

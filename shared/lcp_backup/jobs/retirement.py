@@ -43,6 +43,11 @@ def delete_backup(catalog: Catalog, manifest: Manifest) -> None:
         catalog.backups.unpublish(manifest.id)
 
 
+def freed_by_deletion(manifest: Manifest) -> int:
+    """Bytes of the archives that go when a backup is deleted: not of one that stays."""
+    return manifest.database.size if can_be_base(manifest) else manifest.size
+
+
 def settle_retired(
     catalog: Catalog,
     leftover: Leftover,

@@ -92,6 +92,8 @@ def test_only_these_classes_speak_for_themselves() -> None:
         *("VolumeError", "VolumeIncomplete"),
         # A run's id, and the reason that its record gives to the same readers.
         *("DownloadFailed", "DownloadNotReady"),
+        # A backup's id, and what is wrong with the index.
+        "BackupDamaged",
     }
 
 
