@@ -302,6 +302,32 @@ class TestWhatIsKept:
         assert [it.backup_id for it in manifest.sources] == [mark.id]
         assert site.restores(manifest.id)
 
+    def test_what_it_reads_stays_when_it_is_given_up_while_a_run_goes_on_from_it(
+        self, site: Site
+    ) -> None:
+        first = site.volumes.back_up()
+        site.write("001")
+
+        def in_the_middle(done: Callable[[], None]) -> None:
+            def before(operation: str) -> None:
+                if operation == "put_object":
+                    site.s3.before = lambda _: None
+                    done()
+
+            site.s3.before = before
+
+        def delete() -> None:
+            delete_backup(site.catalog, first)
+            site.clean_up()  # nobody reads it, as far as that knows
+
+        in_the_middle(delete)
+        site.begin(1)
+        site.clock.pass_by(DAY)
+        in_the_middle(site.clean_up)
+        manifest = site.volumes.back_up()
+        assert first.id in {it.backup_id for it in manifest.sources}
+        assert site.restores(manifest.id)
+
     def test_a_backup_that_was_made_since_is_the_better_base(self, site: Site) -> None:
         site.begin(5)
         second = site.volumes.back_up()
