@@ -225,6 +225,12 @@ class OutOfTime(Conflict):
     code = "out-of-time"
 
 
+class StoredInPart(OutOfTime):
+    """A create's time ended; what it stored is kept, and the next run goes on from there."""
+
+    code = "stored-in-part"
+
+
 class DownloadNotReady(BackupError):
     """What a download asks for is being assembled; names the run that does it."""
 

@@ -37,6 +37,8 @@ NOT_SEEN_HERE = {
     ("Cleanup", "s3:AbortMultipartUpload", "*"): "what is aborted is a day old; test_cleanup.py",
     ("Cleanup", "s3:*Object", "*/uploads/*"): "what is forgotten is a day old; test_cleanup.py",
     ("Cleanup", "s3:*Object", "*/retired/*"): "of volumes of 64 MiB; see test_history_holds.py",
+    ("Create", "s3:PutObject", "*/unfinished/*"): "of runs whose time ends; see test_unfinished.py",
+    ("Cleanup", "s3:*Object", "*/unfinished/*"): "of runs whose time ends; see test_unfinished.py",
     ("Api", "s3:PutObject", "*/retired/*"): "of volumes of 64 MiB; see test_http_assembled.py",
     ("Cleanup", "s3:DeleteObject", "*/downloads/*"): "they stay for a day; see test_cleanup.py",
     ("Cleanup", "s3:DeleteObject", "*/runs/*"): "records stay for 90 days; see test_cleanup.py",

@@ -8,8 +8,11 @@ import pytest
 
 from lcp_backup import history
 from lcp_backup.catalog import Catalog
+from lcp_backup.errors import OutOfTime
+from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.new_volume import NewVolume, secure_sources, store_volume
 from lcp_backup.jobs.stored_backup import StoredBackup
+from lcp_backup.jobs.unfinished import keep_unfinished
 from lcp_backup.model import BackupId, BackupType, Manifest
 from lcp_backup.volume.live import LiveMembers
 from lcp_backup.volume.selection import selected, unpack_live
@@ -52,12 +55,22 @@ class Volumes:
         self.catalog.backups.publish(manifest)
         return manifest
 
+    def begin(
+        self, is_over: Callable[[int], bool], run: ActiveRun, *, whole: bool = False
+    ) -> OutOfTime:
+        """A backup an hour after the last whose time ends; what it is told to end with."""
+        self._clock.pass_by(LATER)
+        backup_id = str(self.catalog.backups.id_for(BackupId.of("acme", "prd", self._clock())))
+        volume = self.store(backup_id, whole=whole, is_over=is_over)
+        return keep_unfinished(self.catalog, run, backup_id, volume, folder=self.folder, threads=2)
+
     def store(
         self,
         backup_id: str,
         *,
         whole: bool = False,
         check: Callable[[], None] = lambda: None,
+        is_over: Callable[[int], bool] = lambda _: False,
     ) -> NewVolume:
         """Everything up to its publication."""
         return store_volume(
@@ -70,6 +83,7 @@ class Volumes:
             threads=2,
             progress=lambda _: None,
             check=check,
+            is_over=is_over,
         )
 
     def restore(self, backup_id: str, *paths: str) -> Path:

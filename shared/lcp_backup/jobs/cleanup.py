@@ -9,7 +9,12 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.backups import Leftover
 from lcp_backup.errors import NotFound, UnknownFormat
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
-from lcp_backup.jobs.retirement import delete_backup, freed_by_deletion, settle_retired
+from lcp_backup.jobs.retirement import (
+    delete_backup,
+    freed_by_deletion,
+    give_up_unfinished,
+    settle_retired,
+)
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import Run, RunError, RunId, RunKind, RunState
 from lcp_backup.settings import Settings
@@ -17,6 +22,8 @@ from lcp_backup.telemetry import Telemetry
 
 GRACE = timedelta(days=1)
 """How long something unpublished is left alone: it may belong to a run that is under way."""
+UNFINISHED_KEPT = timedelta(days=1)
+"""How long a create may go on from what an earlier one stored until its time ended."""
 DOWNLOADS_KEPT = timedelta(days=1)
 """How long an assembled archive is used again."""
 DEAD_AFTER = timedelta(hours=1)
@@ -35,6 +42,8 @@ class CleanupResult:
     kept: list[str]
     leftovers: list[str]
     """Ids whose unpublished objects went."""
+    unfinished: list[str]
+    """Ids of volumes that no run has finished in a day: no create goes on from them any more."""
     retired: list[str]
     """Ids of deleted backups whose archives went, because no backup reads them any more."""
     multiparts: int
@@ -83,6 +92,7 @@ def _sweep(
 ) -> CleanupResult:
     now = catalog.now()
     expired, kept, read, freed = _expire(settings, catalog, telemetry, now, dry_run=dry_run)
+    unfinished, read = _give_up_unfinished(catalog, telemetry, now, read, dry_run=dry_run)
     leftovers, retired = _forget_unpublished(catalog, telemetry, now, read, dry_run=dry_run)
     stale = [it for it in catalog.backups.open_multiparts() if now - it.started >= GRACE]
     if not dry_run:
@@ -99,6 +109,7 @@ def _sweep(
         expired=expired,
         kept=kept,
         leftovers=[it.backup_id for it in leftovers],
+        unfinished=unfinished,
         retired=[it.backup_id for it in retired],
         multiparts=len(stale),
         abandoned=abandoned,
@@ -146,6 +157,35 @@ def _expire(
     return expired, kept, read, freed
 
 
+def _give_up_unfinished(
+    catalog: Catalog,
+    telemetry: Telemetry,
+    now: datetime,
+    read: set[str] | None,
+    *,
+    dry_run: bool,
+) -> tuple[list[str], set[str] | None]:
+    """What no run has finished in a day; the backups whose archives are read, by others too."""
+    given_up: list[str] = []
+    for backup_id in catalog.backups.unfinished_ids():
+        try:
+            mark = catalog.backups.unfinished(backup_id)
+        except UnknownFormat as error:
+            telemetry.log.warning("kept", backup_id=backup_id, reason=str(error))
+            read = None
+            continue
+        if mark is None:
+            continue
+        if now - mark.stopped_at >= UNFINISHED_KEPT:
+            given_up.append(backup_id)
+            if not dry_run:
+                give_up_unfinished(catalog, mark)
+                continue
+        if read is not None:
+            read |= {backup_id, *(source.backup_id for source in mark.sources)}
+    return given_up, read
+
+
 def _forget_unpublished(
     catalog: Catalog,
     telemetry: Telemetry,
@@ -167,7 +207,8 @@ def _forget_unpublished(
             if settle_retired(catalog, leftover, mark, read, dry_run=dry_run):
                 retired.append(leftover)
         elif read is None or leftover.backup_id in read:
-            # A manifest that somebody deleted by hand left no mark, and others read the archive.
+            # It may be gone on from; or a manifest that somebody deleted by hand left no mark, and
+            # others read the archive.
             telemetry.log.warning("kept", backup_id=leftover.backup_id, reason="may be read")
         elif now - leftover.newest >= GRACE:
             leftovers.append(leftover)

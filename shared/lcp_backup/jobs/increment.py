@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -13,13 +13,14 @@ from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.archive.streams import RangeSource
 from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.catalog import Catalog
+from lcp_backup.catalog.unfinished import Unfinished
 from lcp_backup.errors import (
     ArchiveDamaged,
     NotFound,
     ObjectNotFound,
     UnknownFormat,
 )
-from lcp_backup.history import Found, Plan, can_be_base, plan
+from lcp_backup.history import BaseVolume, Found, Plan, can_be_base, plan
 from lcp_backup.jobs.archives import THREADS
 from lcp_backup.model import Manifest, Notice, VolumeSource
 from lcp_backup.volume.base import Base
@@ -49,7 +50,7 @@ class Increment:
     def __init__(
         self,
         catalog: Catalog,
-        last: Manifest | None = None,
+        last: BaseVolume | None = None,
         index: RangeSource | None = None,
         chosen: Plan = _NOTHING,
         notices: tuple[Notice, ...] = (),
@@ -85,9 +86,12 @@ class Increment:
         if not self._plan.carried or self._last is None:
             return
         numbers = self._numbers(source.backup_id for source in self._plan.carried)
-        members = (it for it in self._members() if it.type == "file" and it.source in numbers)
+
+        def members() -> Iterator[IndexedMember]:
+            return (it for it in self._members() if it.type == "file" and it.source in numbers)
+
         if folder is None:
-            live = LiveMembers(members)
+            live = LiveMembers(members())
         else:
             same = {number: number for number in numbers}
             found = unchanged(folder, Base(members, same, Moved()), threads=threads, check=check)
@@ -117,8 +121,13 @@ class Increment:
         """What the folder is compared with; None when everything is stored."""
         if self._last is None:
             return None
-        self._base = Base(self._members(), self._places(), self._moved)
+        self._base = Base(self._members, self._places(), self._moved)
         return self._base
+
+    @property
+    def reached_before(self) -> int | None:
+        """Bytes of the files that the run passed which this goes on from; None if from none."""
+        return self._last.reached_size if isinstance(self._last, Unfinished) else None
 
     def segments(self) -> Iterator[Segment]:
         """The segments of sources in which members of the new volume lie; once all are known."""
@@ -174,9 +183,9 @@ class Increment:
 def open_increment(catalog: Catalog, *, whole: bool, carry_none: bool) -> Iterator[Increment]:
     """What a new volume may refer to, for as long as the block lasts.
 
-    The base is the last backup that was made of the site. Without one that can be used everything
-    is stored, and a notice tells why if that is not as it should be (`volume-stored-whole`,
-    `source-missing`).
+    The base is the last backup that was made of the site, or what a run since then could not
+    finish. Without one that can be used everything is stored, and a notice tells why if that is not
+    as it should be (`volume-stored-whole`, `source-missing`).
 
     Args:
         whole: whether the new archive is to hold everything, so that nothing is referred to.
@@ -184,38 +193,62 @@ def open_increment(catalog: Catalog, *, whole: bool, carry_none: bool) -> Iterat
 
     Raises StorageError.
     """
+    notices: tuple[Notice, ...] = ()
+    for base in _bases(catalog):
+        if isinstance(base, Notice):
+            notices = (*notices, base)
+            continue
+        try:
+            copy = LocalCopy(
+                catalog.backups.open(base.id, base.volume.index_name),
+                sha256=base.volume.index_sha256,
+                name=f"the index of {base.volume.name} of backup {base.id}",
+            )
+        except (ArchiveDamaged, ObjectNotFound) as error:
+            is_backup = isinstance(base, Manifest)
+            told = _stored_whole(base.id, str(error)) if is_backup else _missing(base.id)
+            notices = (*notices, told)
+            continue
+        with copy:
+            chosen = plan(base, archives_found(catalog, base), carry_all=whole)
+            if carry_none:
+                unusable = (*chosen.missing, *chosen.carried)
+                chosen = Plan(chosen.kept, (), unusable)
+            missing = (_missing(source.backup_id) for source in chosen.missing)
+            yield Increment(catalog, base, copy, chosen, (*notices, *missing))
+            return
+    yield Increment(catalog, notices=notices)
+
+
+def _bases(catalog: Catalog) -> Iterator[BaseVolume | Notice]:
+    """What can be the base, the best first; and what is told where nothing before it can be."""
+    last: Manifest | Notice | None = None
     try:
         last = catalog.backups.latest(uploaded=False)
     except NotFound:
-        yield Increment(catalog)
-        return
+        pass
     except UnknownFormat:
-        yield Increment(
-            catalog, notices=(_stored_whole("the last backup", "a later version made it"),)
-        )
-        return
-    if not can_be_base(last):
-        yield Increment(catalog)
-        return
-    try:
-        copy = LocalCopy(
-            catalog.backups.open(last.id, last.volume.index_name),
-            sha256=last.volume.index_sha256,
-            name=f"the index of {last.volume.name} of backup {last.id}",
-        )
-    except (ArchiveDamaged, ObjectNotFound) as error:
-        yield Increment(catalog, notices=(_stored_whole(last.id, str(error)),))
-        return
-    with copy:
-        chosen = plan(last, archives_found(catalog, last), carry_all=whole)
-        if carry_none:
-            unusable = (*chosen.missing, *chosen.carried)
-            chosen = Plan(chosen.kept, (), unusable)
-        yield Increment(catalog, last, copy, chosen, tuple(map(_missing, chosen.missing)))
+        last = _stored_whole("the last backup", "a later version made it")
+    unfinished = _unfinished_since(catalog, last if isinstance(last, Manifest) else None)
+    if unfinished is not None:
+        yield unfinished
+    if isinstance(last, Notice) or (last is not None and can_be_base(last)):
+        yield last
 
 
-def archives_found(catalog: Catalog, manifest: Manifest) -> dict[str, Found]:
-    """What lies at the places of the archives that a backup's volume reads, its own included."""
+def _unfinished_since(catalog: Catalog, last: Manifest | None) -> Unfinished | None:
+    """What a run could not finish, and no later one did; None where there is nothing like that."""
+    found: list[Unfinished] = []
+    for backup_id in catalog.backups.unfinished_ids():
+        with suppress(UnknownFormat):
+            mark = catalog.backups.unfinished(backup_id)
+            if mark is not None and (last is None or mark.stopped_at > last.published_at):
+                found.append(mark)
+    return max(found, key=lambda mark: mark.stopped_at, default=None)
+
+
+def archives_found(catalog: Catalog, manifest: BaseVolume) -> dict[str, Found]:
+    """What lies at the places of the archives that a volume reads, its own included."""
 
     def look(backup_id: str) -> Found | None:
         try:
@@ -230,9 +263,9 @@ def archives_found(catalog: Catalog, manifest: Manifest) -> dict[str, Found]:
         return {backup_id: found for backup_id, found in answers if found is not None}
 
 
-def _missing(source: VolumeSource) -> Notice:
+def _missing(backup_id: str) -> Notice:
     detail = "its archive is gone, replaced or damaged; the files that lay there were stored again"
-    return Notice(code="source-missing", subject=source.backup_id, detail=detail)
+    return Notice(code="source-missing", subject=backup_id, detail=detail)
 
 
 def _stored_whole(subject: str, reason: str) -> Notice:

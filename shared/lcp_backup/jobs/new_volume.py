@@ -25,6 +25,8 @@ class NewVolume:
     packed: Packed
     notices: tuple[Notice, ...]
     """What was seen beside the folder, such as by comparing it with the last backup's."""
+    reached_before: int | None
+    """Bytes of the files that the run passed which this one went on from; None if from none."""
 
 
 def store_volume(
@@ -38,6 +40,7 @@ def store_volume(
     threads: int,
     progress: Callable[[int], None],
     check: Callable[[], None],
+    is_over: Callable[[int], bool] = lambda _: False,
 ) -> NewVolume:
     """Writes the archive and the index of a folder below an id that is not published.
 
@@ -46,7 +49,8 @@ def store_volume(
         whole: whether the archive is to hold everything; what did not change is copied into it.
         began: when the run began, UTC.
         shrink_limit: as of `check_for_loss`.
-        threads, progress, check: as of `pack`.
+        threads, progress, check, is_over: as of `pack`. What was ended early is not compared with
+            the last backup.
 
     Raises VolumeError, VolumeIncomplete, StorageError, and what check raises.
     """
@@ -65,13 +69,17 @@ def store_volume(
                 threads=threads,
                 progress=progress,
                 check=check,
+                is_over=is_over,
             )
             for segment in increment.segments():
                 writer.list_segment(segment)
-            found = check_for_loss(packed, catalog, shrink_limit)
+            is_whole = packed.reached_size is None
+            found = check_for_loss(packed, catalog, shrink_limit) if is_whole else ()
             written = writer.finish()
         archive = read_back_or_describe(catalog, backup_id, written)
-        return NewVolume(archive, increment.referred(), packed, (*increment.notices, *found))
+        notices = (*increment.notices, *found)
+        before = increment.reached_before
+        return NewVolume(archive, increment.referred(), packed, notices, before)
 
     # A copy is made by S3 while other things are packed, and fails whenever it does.
     with suppress(SourceUnusable, ObjectNotFound, PreconditionFailed):
