@@ -381,6 +381,13 @@ class LoadFailed(DatabaseError):
     sentence = "the dump could not be loaded"
 
 
+class ServerGaveUp(LoadFailed):
+    """The server went away, is full or may not be written: that says nothing of the dump."""
+
+    code = "server-gave-up"
+    sentence = "the database server could not go on, so the dump was not loaded"
+
+
 class RestoredInPart(LoadFailed):
     """The dump's tables are live, but the server refused some of its views, routines or events."""
 

@@ -260,6 +260,26 @@ class DownloadRequest(_Request):
         return cls._read(event)
 
 
+class VerifyRequest(_Request):
+    """Verify a backup (an id, or `latest`)."""
+
+    backup_id: str = LATEST
+    run_id: _RunId | None = None
+    """The queued run that this is; None makes one."""
+
+    @field_validator("backup_id")
+    @classmethod
+    def _is_an_id(cls, value: str) -> str:
+        return value if value == LATEST else _checked_backup_id(value)
+
+    @classmethod
+    def read(cls, event: dict[str, Any]) -> Self:
+        """From a scheduled event or `{"backup_id": ...}`; raises InvalidRequest."""
+        if _is_scheduled(event):
+            return cls(run_id=_run_of(event, RunKind.VERIFY))
+        return cls._read(event)
+
+
 class CleanupRequest(_Request):
     """Delete what is past its time; `dry_run` only tells what would go."""
 

@@ -51,6 +51,26 @@ class Settings(BaseModel):
         Field(None, alias="LCP_BACKUP_RESTORE_SCHEDULE")
     )
     """When a DR environment restores; set, it takes the place of the create schedule."""
+    backup_verify_schedule_given: Annotated[
+        CronExpression | Literal["none"] | None, BeforeValidator(values.verify_schedule)
+    ] = Field(None, alias="LCP_BACKUP_VERIFY_SCHEDULE")
+    """When the newest backup is verified; None means that a time is drawn once per stack."""
+    backup_verify_database_service: Annotated[str, _Required] | None = Field(
+        None, alias="LCP_BACKUP_VERIFY_DATABASE_SERVICE"
+    )
+    """The server that verifications load into, as `database_service`; None means the site's own."""
+    backup_verify_user_name: Annotated[str, _Required] | None = Field(
+        None, alias="LCP_BACKUP_VERIFY_USER_NAME"
+    )
+    """Makes schemas and accounts for verifications; None means the master user."""
+    backup_verify_user_password: SecretStr | None = Field(
+        None, alias="LCP_BACKUP_VERIFY_USER_PASSWORD"
+    )
+    """The password or a Secrets Manager ARN."""
+    backup_verify_sql: Annotated[tuple[str, ...], BeforeValidator(values.statements)] = Field(
+        (), alias="LCP_BACKUP_VERIFY_SQL"
+    )
+    """Statements of which each must answer one true value in a database that was restored."""
     backup_retention_days: Annotated[int, BeforeValidator(values.retention)] = Field(
         30, alias="LCP_BACKUP_RETENTION_PERIOD"
     )
@@ -155,6 +175,7 @@ class Settings(BaseModel):
     restore_function: str | None = Field(None, alias="LCP_RESTORE_FUNCTION")
     upload_function: str | None = Field(None, alias="LCP_UPLOAD_FUNCTION")
     assemble_function: str | None = Field(None, alias="LCP_ASSEMBLE_FUNCTION")
+    verify_function: str | None = Field(None, alias="LCP_VERIFY_FUNCTION")
     user_pool_id: Annotated[str | None, BeforeValidator(values.user_pool_id)] = Field(
         None, alias="LCP_USER_POOL_ID"
     )
@@ -222,6 +243,11 @@ class Settings(BaseModel):
         for name, password, variable in (
             (self.loader_user_name, self.loader_user_password, "LCP_LOADER_USER"),
             (self.site_user_name, self.site_user_password, "LCP_SITE_USER"),
+            (
+                self.backup_verify_user_name,
+                self.backup_verify_user_password,
+                "LCP_BACKUP_VERIFY_USER",
+            ),
         ):
             if (name is None) != (password is None):
                 missing = "_NAME" if name is None else "_PASSWORD"
@@ -271,6 +297,12 @@ class Settings(BaseModel):
                 " to follow are needed, and they must not be this environment's own",
             )
         return self
+
+    @property
+    def backup_verify_schedule(self) -> CronExpression | None:
+        """When the newest backup is verified; None while it is not, or a time is to be drawn."""
+        given = self.backup_verify_schedule_given
+        return given if isinstance(given, CronExpression) else None
 
     @property
     def backup_prefix(self) -> str:

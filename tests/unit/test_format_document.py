@@ -13,6 +13,7 @@ from lcp_backup.archive.write import ArchiveWriter, OnlyFile
 from lcp_backup.catalog.unfinished import Unfinished
 from lcp_backup.document import Document
 from lcp_backup.model import Lease, Manifest, Pause, Retired, Run, Upload
+from lcp_backup.verification import Verification
 from lcp_backup.volume.pack import pack
 from tests.support.buffers import Buffer
 from tests.support.by_hand import by_hand
@@ -44,6 +45,7 @@ USE `lportal`;
     ("title", "model"),
     [
         ("Manifest", Manifest),
+        ("Verification", Verification),
         ("Retired backup", Retired),
         ("Unfinished volume", Unfinished),
         ("Run record", Run),

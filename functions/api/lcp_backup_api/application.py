@@ -18,6 +18,7 @@ from lcp_backup_api import (
     restores,
     runs,
     uploads,
+    verifications,
 )
 from lcp_backup_api.backend import Backend
 from lcp_backup_api.schemas import Download, Health
@@ -54,6 +55,7 @@ def without_backend() -> FastAPI:
     for router in (
         runs.router,
         restores.router,
+        verifications.router,
         uploads.router,
         backups.router,
         contents.router,

@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_camel
 from lcp_backup.archive.segment import MemberType
 from lcp_backup.database.listing import DumpContent, Extent
 from lcp_backup.model import Archive, BackupType, Manifest, Notice, Pause, Run, RunKind, RunState
+from lcp_backup.verification import Verdict, Verification
 from lcp_backup.volume.listing import Listed
 from lcp_backup.volume.names import printable
 from lcp_backup.volume.paths import path_text
@@ -39,6 +40,35 @@ class StoredArchive(_Camel):
         return cls(size=archive.size, raw_size=archive.raw_size, sha256=archive.sha256)
 
 
+class ShownVerification(_Camel):
+    """What the last verification of a backup found out."""
+
+    verdict: Verdict
+    verified_at: Annotated[datetime, Field(description="When it ended; UTC.")]
+    seconds: float
+    tables: int
+    rows: int
+    files: int
+    read_bytes: Annotated[int, Field(description="Stored bytes that were read, of all archives.")]
+    run_id: str
+    error: Annotated[str | None, Field(description="What is wrong, or was in the way.")]
+
+    @classmethod
+    def of(cls, verification: Verification) -> Self:
+        """As it lies beside the manifest."""
+        return cls(
+            verdict=verification.verdict,
+            verified_at=verification.finished_at,
+            seconds=verification.seconds,
+            tables=verification.tables,
+            rows=verification.rows,
+            files=verification.files,
+            read_bytes=verification.read_bytes,
+            run_id=verification.run_id,
+            error=verification.error.message if verification.error else None,
+        )
+
+
 class Backup(_Camel):
     """A backup, or one that failed."""
 
@@ -51,11 +81,14 @@ class Backup(_Camel):
     database: StoredArchive | None = None
     volume: StoredArchive | None = None
     warnings: int = 0
+    verification: Annotated[
+        ShownVerification | None, Field(description="Null for one that was never verified.")
+    ] = None
     run_id: str
     error: str | None = None
 
     @classmethod
-    def of(cls, manifest: Manifest) -> Self:
+    def of(cls, manifest: Manifest, verification: Verification | None) -> Self:
         """One that exists."""
         return cls(
             backup_id=manifest.id,
@@ -67,6 +100,7 @@ class Backup(_Camel):
             database=StoredArchive.of(manifest.database),
             volume=StoredArchive.of(manifest.volume),
             warnings=len(manifest.warnings) + manifest.warnings_left_out,
+            verification=ShownVerification.of(verification) if verification else None,
             run_id=manifest.run_id,
         )
 
@@ -110,11 +144,11 @@ class BackupDetail(Backup):
     notices_left_out: int
 
     @classmethod
-    def of(cls, manifest: Manifest) -> Self:
+    def of(cls, manifest: Manifest, verification: Verification | None) -> Self:
         """From its manifest."""
         facts = manifest.database_facts
         return cls(
-            **Backup.of(manifest).model_dump(),
+            **Backup.of(manifest, verification).model_dump(),
             database_name=facts.name,
             server=f"{facts.flavour} {facts.server_version}",
             tables=facts.tables,
@@ -249,6 +283,7 @@ class Schedules(BaseModel):
     create: Rule | None
     restore: Rule | None
     cleanup: Rule
+    verify: Rule | None
     restores_paused: Pause | None
 
 

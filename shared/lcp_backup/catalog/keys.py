@@ -1,6 +1,7 @@
 """What lies in the bucket; no other module knows a key.
 
 <prefix>/backups/<id>/database.tgz  volume.tgz  database.index  volume.index  manifest.json
+<prefix>/backups/<id>/verification.json
 <prefix>/retired/<id>.json
 <prefix>/unfinished/<id>.json
 <prefix>/uploads/<upload id>/upload.json  database  volume
@@ -13,6 +14,7 @@
 from lcp_backup.model import ArchiveKind
 
 MANIFEST = "manifest.json"
+VERIFICATION = "verification.json"
 
 
 def archive_name(kind: ArchiveKind) -> str:

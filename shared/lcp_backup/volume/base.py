@@ -91,9 +91,9 @@ class Base:
 
     def files_behind(self, name: str) -> Iterator[IndexedMember]:
         """The files of the base that come behind a name, placed as the new index has them."""
-        after = _order(name)
+        after = place_in_order(name)
         for member in self._all_members():
-            if member.type == "file" and _order(member.name) > after:
+            if member.type == "file" and place_in_order(member.name) > after:
                 placed = self._placed(member)
                 if placed is not None:
                     yield placed
