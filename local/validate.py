@@ -56,6 +56,7 @@ EVERY_PARAMETER: Final = {
     "BackupCleanupSchedule": "0 2 * * *",
     "BackupRestoreSchedule": "0 3 * * *",
     "BackupRetentionPeriod": "14",
+    "BackupKeep": "hourly:24,daily:7",
     "BackupRestoreStrategy": "OVERWRITE",
     "BackupRestoreSourceBucket": "source-bucket",
     "BackupRestoreSourcePrefix": "acme/source",

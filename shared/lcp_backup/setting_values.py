@@ -40,6 +40,14 @@ class VolumeMode(StrEnum):
     """All of it; what did not change is copied from older archives by S3."""
 
 
+class Period(StrEnum):
+    """Of which stretches of time the newest backup is kept."""
+
+    HOURLY = "hourly"
+    DAILY = "daily"
+    WEEKLY = "weekly"
+
+
 class DatabaseTls(StrEnum):
     """How a connection to the database is protected."""
 
@@ -70,6 +78,28 @@ def retention(value: object) -> int:
     if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) < 1:
         raise ValueError(f"a whole number of days from 1 to {MAX_RETENTION_DAYS} is allowed")
     return int(text)
+
+
+def keep(value: object) -> dict[Period, int]:
+    found: dict[Period, int] = {}
+    for rule in str(value).split(","):
+        name, _, number = rule.strip().partition(":")
+        try:
+            period = Period(name.lower())
+        except ValueError:
+            raise ValueError(f"{rule.strip()!r} names no period: {_KEEP_ALLOWED}") from None
+        if period in found:
+            raise ValueError(f"{period} stands there twice: {_KEEP_ALLOWED}")
+        if not re.fullmatch(r"[0-9]{1,4}", number) or int(number) < 1:
+            raise ValueError(f"{rule.strip()!r} has no number from 1 to 9999: {_KEEP_ALLOWED}")
+        found[period] = int(number)
+    return found
+
+
+_KEEP_ALLOWED = (
+    f"{', '.join(Period)} are allowed, each once and with a number, such as"
+    " hourly:24,daily:7,weekly:4; or nothing, and every backup stays for the whole retention"
+)
 
 
 def folder(value: object) -> str:

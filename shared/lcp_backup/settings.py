@@ -25,7 +25,7 @@ from lcp_backup.cron import CronExpression
 from lcp_backup.errors import SettingsError
 from lcp_backup.invalid import first_problem
 from lcp_backup.model import Notice
-from lcp_backup.setting_values import DatabaseTls, RestoreStrategy, VolumeMode
+from lcp_backup.setting_values import DatabaseTls, Period, RestoreStrategy, VolumeMode
 
 MASTER_TOKEN_VARIABLE = "LCP_PROJECT_MASTER_TOKEN"  # noqa: S105 -- the variable's name, no secret
 
@@ -55,6 +55,10 @@ class Settings(BaseModel):
         30, alias="LCP_BACKUP_RETENTION_PERIOD"
     )
     """Days a backup is kept, 1 to 30."""
+    backup_keep: Annotated[dict[Period, int] | None, BeforeValidator(values.keep)] = Field(
+        None, alias="LCP_BACKUP_KEEP"
+    )
+    """Of how many periods the newest backup is kept during the retention; None keeps them all."""
     backup_folder: Annotated[str, BeforeValidator(values.folder)] = Field(
         "/opt/liferay/data", alias="LCP_BACKUP_FOLDER"
     )

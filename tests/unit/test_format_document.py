@@ -10,6 +10,7 @@ from lcp_backup.archive.index import IndexReader, read_index
 from lcp_backup.archive.read import read_back
 from lcp_backup.archive.segment import IndexedMember, Section, Segment
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile
+from lcp_backup.catalog.pins import Pin
 from lcp_backup.document import Document
 from lcp_backup.model import Lease, Manifest, Pause, Retired, Run, Upload
 from lcp_backup.volume.pack import pack
@@ -32,6 +33,7 @@ COMMANDS: dict[str, str] = dict(
     [
         ("Manifest", Manifest),
         ("Retired backup", Retired),
+        ("Pin", Pin),
         ("Run record", Run),
         ("Upload", Upload),
         ("Lease", Lease),

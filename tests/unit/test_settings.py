@@ -66,6 +66,11 @@ def test_more_than_thirty_days_are_thirty_and_a_warning() -> None:
     [
         ("LCP_BACKUP_RETENTION_PERIOD", "0", "1 to 30"),
         ("LCP_BACKUP_RETENTION_PERIOD", "-3", "1 to 30"),
+        ("LCP_BACKUP_KEEP", "yearly:1", "names no period: hourly, daily, weekly are allowed"),
+        ("LCP_BACKUP_KEEP", "daily", "'daily' has no number from 1 to 9999"),
+        ("LCP_BACKUP_KEEP", "daily:0", "'daily:0' has no number"),
+        ("LCP_BACKUP_KEEP", "daily:7,daily:8", "daily stands there twice"),
+        ("LCP_BACKUP_KEEP", "daily:7,", "or nothing, and every backup stays"),
         ("LCP_BACKUP_RETENTION_PERIOD", "a month", "1 to 30"),
         ("LCP_BACKUP_RETENTION_PERIOD", "7.5", "1 to 30"),
         ("LCP_BACKUP_FOLDER", "data", "absolute path"),

@@ -13,6 +13,7 @@ from lcp_backup_api import (
     cors,
     downloads,
     identity,
+    pins,
     problems,
     restores,
     runs,
@@ -55,6 +56,7 @@ def without_backend() -> FastAPI:
         restores.router,
         uploads.router,
         backups.router,
+        pins.router,
         downloads.router,
     ):
         app.include_router(router)

@@ -7,9 +7,10 @@ added is spelled as its stored documents are.
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
+from lcp_backup.catalog.pins import Pin as StoredPin
 from lcp_backup.model import Archive, BackupType, Manifest, Notice, Pause, Run, RunKind, RunState
 
 _ID = "acme-prd-202611230015"
@@ -33,6 +34,19 @@ class StoredArchive(_Camel):
         return cls(size=archive.size, raw_size=archive.raw_size, sha256=archive.sha256)
 
 
+class Pin(BaseModel):
+    """Why a backup neither expires nor can be deleted."""
+
+    by: str
+    reason: str
+    since: datetime
+
+    @classmethod
+    def of(cls, pin: StoredPin) -> Self:
+        """As it is stored."""
+        return cls(by=pin.by or "", reason=pin.reason or "", since=pin.since)
+
+
 class Backup(_Camel):
     """A backup, or one that failed."""
 
@@ -47,9 +61,12 @@ class Backup(_Camel):
     warnings: int = 0
     run_id: str
     error: str | None = None
+    pinned: Annotated[
+        Pin | None, Field(description="It does not expire while this is not null.")
+    ] = None
 
     @classmethod
-    def of(cls, manifest: Manifest) -> Self:
+    def of(cls, manifest: Manifest, pin: StoredPin | None) -> Self:
         """One that exists."""
         return cls(
             backup_id=manifest.id,
@@ -62,6 +79,7 @@ class Backup(_Camel):
             volume=StoredArchive.of(manifest.volume),
             warnings=len(manifest.warnings) + manifest.warnings_left_out,
             run_id=manifest.run_id,
+            pinned=Pin.of(pin) if pin else None,
         )
 
     @classmethod
@@ -104,11 +122,11 @@ class BackupDetail(Backup):
     notices_left_out: int
 
     @classmethod
-    def of(cls, manifest: Manifest) -> Self:
-        """From its manifest."""
+    def of(cls, manifest: Manifest, pin: StoredPin | None) -> Self:
+        """From its manifest and, while it is pinned, its pin."""
         facts = manifest.database_facts
         return cls(
-            **Backup.of(manifest).model_dump(),
+            **Backup.of(manifest, pin).model_dump(),
             database_name=facts.name,
             server=f"{facts.flavour} {facts.server_version}",
             tables=facts.tables,
@@ -170,3 +188,13 @@ class Reason(BaseModel):
     """Why scheduled restores are paused."""
 
     reason: Annotated[str, Field(max_length=500)] = ""
+
+
+class PinReason(BaseModel):
+    """Why a backup is pinned."""
+
+    reason: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=500),
+        Field(examples=["state before the migration to 2026.Q4; keep until the audit is over"]),
+    ]

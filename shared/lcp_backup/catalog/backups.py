@@ -18,6 +18,7 @@ from lcp_backup.errors import (
     NotFound,
     ObjectNotFound,
     PreconditionFailed,
+    UnknownFormat,
 )
 from lcp_backup.model import ArchiveKind, BackupId, BackupType, Manifest, Retired
 from lcp_backup.pages import READ_AT_ONCE
@@ -80,6 +81,13 @@ class Backups:
                 public=f"there is no backup {backup_id}",
             )
         return manifest
+
+    def is_gone(self, backup_id: str) -> bool:
+        """Whether no manifest lies below an id, not even one that this version cannot read."""
+        try:
+            return self.find(backup_id) is None
+        except UnknownFormat:
+            return False
 
     def ids(self) -> list[str]:
         """The ids of everything below the backups' folder, newest slot first, published or not."""

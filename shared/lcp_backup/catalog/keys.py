@@ -2,6 +2,7 @@
 
 <prefix>/backups/<id>/database.tgz  volume.tgz  database.index  volume.index  manifest.json
 <prefix>/retired/<id>.json
+<prefix>/pins/<id>.json
 <prefix>/uploads/<upload id>/upload.json  database  volume
 <prefix>/downloads/<name>
 <prefix>/runs/<run id>.json
@@ -34,6 +35,7 @@ class Keys:
         self.root = f"{prefix}/" if prefix else ""
         self.backups = f"{self.root}backups/"
         self.retired = f"{self.root}retired/"
+        self.pins = f"{self.root}pins/"
         self.uploads = f"{self.root}uploads/"
         self.downloads = f"{self.root}downloads/"
         self.runs = f"{self.root}runs/"
@@ -47,6 +49,10 @@ class Keys:
     def of_retired(self, backup_id: str) -> str:
         """The mark of a backup that was retired."""
         return f"{self.retired}{backup_id}.json"
+
+    def of_pin(self, backup_id: str) -> str:
+        """What was decided of a backup by who pinned, unpinned or deleted it."""
+        return f"{self.pins}{backup_id}.json"
 
     def of_upload(self, upload_id: str, name: str) -> str:
         """An object of an upload; with an empty name, how the keys of all of them begin."""

@@ -30,8 +30,10 @@ def delete_backup(catalog: Catalog, manifest: Manifest) -> None:
     Everything goes that it was made of, but the volume's archive only if no other backup may read
     it.
 
-    Raises StorageError.
+    Raises Pinned, and changes nothing, when it is pinned: the caller need not look. UnknownFormat,
+    StorageError.
     """
+    catalog.pins.begin_deletion(manifest)
     for source in manifest.sources:
         # First: a run whose base this is may refer to them, and the time begins anew for it.
         mark = catalog.backups.retired(source.backup_id)
