@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from lcp_backup.cron import CronExpression, is_original_default
 from lcp_backup.errors import InvalidCron
+from lcp_backup.exclusion import PathPatterns
 
 MASTER_TOKEN_LENGTH = 32
 """Characters that a master token has at least: it is one secret that makes an admin, for good."""
@@ -171,6 +172,33 @@ def database_ca(value: object) -> SecretStr:
             " them, or the absolute path of a file"
         )
     return SecretStr(text)
+
+
+def table_patterns(value: object) -> tuple[str, ...]:
+    return _patterns(value, "such as Audit_*,SessionClicks_Data, is allowed")
+
+
+def path_patterns(value: object) -> tuple[str, ...]:
+    allowed = "as in a .gitignore, such as /document_library/*/0/adaptive/,*.tmp, is allowed"
+    found = _patterns(value, allowed)
+    for pattern in found:
+        try:
+            PathPatterns([pattern])
+        except re.error:
+            raise ValueError(f"{pattern!r} cannot be read: {_LIST} {allowed}") from None
+        if not pattern.strip("!/"):
+            raise ValueError(f"{pattern!r} names nothing: {_LIST} {allowed}")
+    return found
+
+
+_LIST = "a list of patterns with commas between them,"
+
+
+def _patterns(value: object, allowed: str) -> tuple[str, ...]:
+    found = tuple(pattern.strip() for pattern in str(value).split(","))
+    if not all(found):
+        raise ValueError(f"{_LIST} {allowed}")
+    return found
 
 
 def lock_mode(value: object) -> object:
