@@ -207,6 +207,12 @@ class LeaseHeld(Conflict):
         super().__init__(message)
 
 
+class Pinned(Conflict):
+    """The backup is pinned and was not deleted; says by whom and why, and how to unpin it."""
+
+    code = "pinned"
+
+
 class RunIsOver(Conflict):
     """The run that was asked for has ended, so a late delivery of its event does nothing."""
 

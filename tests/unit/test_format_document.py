@@ -10,6 +10,7 @@ from lcp_backup.archive.index import IndexReader, read_index
 from lcp_backup.archive.read import read_back
 from lcp_backup.archive.segment import IndexedMember, Section, Segment
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile
+from lcp_backup.catalog.pins import Pin
 from lcp_backup.catalog.unfinished import Unfinished
 from lcp_backup.document import Document
 from lcp_backup.model import Lease, Manifest, Pause, Retired, Run, Upload
@@ -48,6 +49,7 @@ USE `lportal`;
         ("Verification", Verification),
         ("Retired backup", Retired),
         ("Unfinished volume", Unfinished),
+        ("Pin", Pin),
         ("Run record", Run),
         ("Upload", Upload),
         ("Lease", Lease),

@@ -14,6 +14,7 @@ from lcp_backup_api import (
     cors,
     downloads,
     identity,
+    pins,
     problems,
     restores,
     runs,
@@ -59,6 +60,7 @@ def without_backend() -> FastAPI:
         uploads.router,
         backups.router,
         contents.router,
+        pins.router,
         downloads.router,
     ):
         app.include_router(router)

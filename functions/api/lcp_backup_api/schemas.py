@@ -7,10 +7,11 @@ added is spelled as its stored documents are.
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from lcp_backup.archive.segment import MemberType
+from lcp_backup.catalog.pins import Pin as StoredPin
 from lcp_backup.database.listing import DumpContent, Extent
 from lcp_backup.model import Archive, BackupType, Manifest, Notice, Pause, Run, RunKind, RunState
 from lcp_backup.verification import Verdict, Verification
@@ -69,6 +70,19 @@ class ShownVerification(_Camel):
         )
 
 
+class Pin(BaseModel):
+    """Why a backup neither expires nor can be deleted."""
+
+    by: str
+    reason: str
+    since: datetime
+
+    @classmethod
+    def of(cls, pin: StoredPin) -> Self:
+        """As it is stored."""
+        return cls(by=pin.by or "", reason=pin.reason or "", since=pin.since)
+
+
 class Backup(_Camel):
     """A backup, or one that failed."""
 
@@ -86,9 +100,14 @@ class Backup(_Camel):
     ] = None
     run_id: str
     error: str | None = None
+    pinned: Annotated[
+        Pin | None, Field(description="It does not expire while this is not null.")
+    ] = None
 
     @classmethod
-    def of(cls, manifest: Manifest, verification: Verification | None) -> Self:
+    def of(
+        cls, manifest: Manifest, pin: StoredPin | None, verification: Verification | None
+    ) -> Self:
         """One that exists."""
         return cls(
             backup_id=manifest.id,
@@ -102,6 +121,7 @@ class Backup(_Camel):
             warnings=len(manifest.warnings) + manifest.warnings_left_out,
             verification=ShownVerification.of(verification) if verification else None,
             run_id=manifest.run_id,
+            pinned=Pin.of(pin) if pin else None,
         )
 
     @classmethod
@@ -144,11 +164,13 @@ class BackupDetail(Backup):
     notices_left_out: int
 
     @classmethod
-    def of(cls, manifest: Manifest, verification: Verification | None) -> Self:
-        """From its manifest."""
+    def of(
+        cls, manifest: Manifest, pin: StoredPin | None, verification: Verification | None
+    ) -> Self:
+        """From its manifest, its pin while it is pinned, and what its verification found out."""
         facts = manifest.database_facts
         return cls(
-            **Backup.of(manifest, verification).model_dump(),
+            **Backup.of(manifest, pin, verification).model_dump(),
             database_name=facts.name,
             server=f"{facts.flavour} {facts.server_version}",
             tables=facts.tables,
@@ -298,3 +320,13 @@ class Reason(BaseModel):
     """Why scheduled restores are paused."""
 
     reason: Annotated[str, Field(max_length=500)] = ""
+
+
+class PinReason(BaseModel):
+    """Why a backup is pinned."""
+
+    reason: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=500),
+        Field(examples=["state before the migration to 2026.Q4; keep until the audit is over"]),
+    ]

@@ -86,6 +86,13 @@ class Backups:
             )
         return manifest
 
+    def is_gone(self, backup_id: str) -> bool:
+        """Whether no manifest lies below an id, not even one that this version cannot read."""
+        try:
+            return self.find(backup_id) is None
+        except UnknownFormat:
+            return False
+
     def ids(self) -> list[str]:
         """The ids of everything below the backups' folder, newest slot first, published or not."""
         found: list[tuple[datetime, str]] = []

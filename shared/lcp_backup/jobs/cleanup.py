@@ -9,12 +9,8 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.backups import Leftover
 from lcp_backup.errors import NotFound, UnknownFormat
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
-from lcp_backup.jobs.retirement import (
-    delete_backup,
-    freed_by_deletion,
-    give_up_unfinished,
-    settle_retired,
-)
+from lcp_backup.jobs.expiry import expire
+from lcp_backup.jobs.retirement import give_up_unfinished, settle_retired
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import Run, RunError, RunId, RunKind, RunState
 from lcp_backup.settings import Settings
@@ -39,6 +35,8 @@ class CleanupResult:
     dry_run: bool
     expired: list[str]
     """Ids of backups, newest first."""
+    thinned: list[str]
+    """Ids of backups that no period of LCP_BACKUP_KEEP keeps, newest first."""
     kept: list[str]
     leftovers: list[str]
     """Ids whose unpublished objects went."""
@@ -63,11 +61,12 @@ class CleanupResult:
 def clean_up(
     settings: Settings, catalog: Catalog, telemetry: Telemetry, timing: RunTiming, *, dry_run: bool
 ) -> CleanupResult:
-    """Deletes what is past the retention period, and what dead runs left.
+    """Deletes what is past the retention period or thinned out, and what dead runs left.
 
     The newest backup is never deleted, however old: retention must not take the only good backup
-    of a site whose backups have failed for a month. Backups this version cannot read are kept.
-    Needs no lease: it touches only what is expired, or unpublished for more than a day.
+    of a site whose backups have failed for a month. One that is pinned stays, and so does one that
+    this version cannot read. Needs no lease: it touches only what is expired, or unpublished for
+    more than a day.
 
     Arguments: `dry_run` deletes nothing and answers what would go. Raises StorageError; what was
     deleted until then stays deleted, and the next run goes on.
@@ -79,6 +78,7 @@ def clean_up(
         result = _sweep(settings, catalog, telemetry, dry_run=False)
         run.set_result(
             expired=result.expired,
+            thinned=result.thinned,
             retired=result.retired,
             leftovers=result.leftovers,
             abandoned=result.abandoned,
@@ -91,9 +91,13 @@ def _sweep(
     settings: Settings, catalog: Catalog, telemetry: Telemetry, *, dry_run: bool
 ) -> CleanupResult:
     now = catalog.now()
-    expired, kept, read, freed = _expire(settings, catalog, telemetry, now, dry_run=dry_run)
-    unfinished, read = _give_up_unfinished(catalog, telemetry, now, read, dry_run=dry_run)
+    expiry = expire(settings, catalog, telemetry, now, dry_run=dry_run)
+    unfinished, read = _give_up_unfinished(catalog, telemetry, now, expiry.read, dry_run=dry_run)
     leftovers, retired = _forget_unpublished(catalog, telemetry, now, read, dry_run=dry_run)
+    if not dry_run:
+        # A deletion that is under way, or a pin that comes too late, is seen for as long as that.
+        old_pins = catalog.pins.written_before(now - GRACE)
+        catalog.pins.forget([it for it in old_pins if catalog.backups.is_gone(it)])
     stale = [it for it in catalog.backups.open_multiparts() if now - it.started >= GRACE]
     if not dry_run:
         for multipart in stale:
@@ -106,8 +110,9 @@ def _sweep(
         catalog.downloads.abort_stale(now - GRACE)
     result = CleanupResult(
         dry_run=dry_run,
-        expired=expired,
-        kept=kept,
+        expired=expiry.expired,
+        thinned=expiry.thinned,
+        kept=expiry.kept,
         leftovers=[it.backup_id for it in leftovers],
         unfinished=unfinished,
         retired=[it.backup_id for it in retired],
@@ -116,45 +121,12 @@ def _sweep(
         downloads=[it.key.rpartition("/")[2] for it in downloads],
         runs=old,
         died=died,
-        freed_bytes=freed + sum(it.size for it in (*leftovers, *retired, *downloads)),
+        freed_bytes=expiry.freed_bytes
+        + sum(it.size for it in (*leftovers, *retired))
+        + sum(it.size for it in downloads),
     )
     telemetry.log.info("cleanup", **vars(result))
     return result
-
-
-def _expire(
-    settings: Settings, catalog: Catalog, telemetry: Telemetry, now: datetime, *, dry_run: bool
-) -> tuple[list[str], list[str], set[str] | None, int]:
-    """What expired; what stays; the backups whose archives that reads, if known; bytes freed."""
-    limit = now - timedelta(days=settings.backup_retention_days)
-    # A backup that is being restored right now is left for the next cleanup.
-    in_use = catalog.lease.backup_in_use()
-    expired: list[str] = []
-    kept: list[str] = []
-    read: set[str] | None = set()
-    freed = 0
-    newest = True
-    for backup_id in catalog.backups.ids():
-        try:
-            manifest = catalog.backups.find(backup_id)
-        except UnknownFormat as error:
-            telemetry.log.warning("kept", backup_id=backup_id, reason=str(error))
-            kept.append(backup_id)
-            read = None
-            continue
-        if manifest is None:
-            continue
-        if newest or manifest.slot > limit or backup_id == in_use:
-            newest = False
-            kept.append(backup_id)
-            if read is not None:
-                read.update(source.backup_id for source in manifest.sources)
-            continue
-        expired.append(backup_id)
-        freed += freed_by_deletion(manifest)
-        if not dry_run:
-            delete_backup(catalog, manifest)
-    return expired, kept, read, freed
 
 
 def _give_up_unfinished(

@@ -20,6 +20,7 @@ from lcp_backup.errors import (
     ObjectNotFound,
     UnknownFormat,
 )
+from lcp_backup.exclusion import PathPatterns
 from lcp_backup.history import BaseVolume, Found, Plan, can_be_base, plan
 from lcp_backup.jobs.archives import THREADS
 from lcp_backup.model import Manifest, Notice, VolumeSource
@@ -69,6 +70,7 @@ class Increment:
         self,
         writer: ArchiveWriter,
         folder: Path | None,
+        leave_out: PathPatterns,
         threads: int,
         check: Callable[[], None],
     ) -> None:
@@ -78,6 +80,7 @@ class Increment:
             writer: of the new volume; nothing was packed yet.
             folder: given, only files that are unchanged in it are taken over, so that the new
                 archive holds nothing else than the folder does.
+            leave_out: what is not taken over, though it lies there.
             threads: as of `scan`.
             check: called often; what it raises ends the work.
 
@@ -88,13 +91,25 @@ class Increment:
         numbers = self._numbers(source.backup_id for source in self._plan.carried)
 
         def members() -> Iterator[IndexedMember]:
-            return (it for it in self._members() if it.type == "file" and it.source in numbers)
+            return (
+                it
+                for it in self._members()
+                if it.type == "file"
+                and it.source in numbers
+                and not leave_out.cover(it.name, folder=False)
+            )
 
         if folder is None:
             live = LiveMembers(members())
         else:
             same = {number: number for number in numbers}
-            found = unchanged(folder, Base(members, same, Moved()), threads=threads, check=check)
+            found = unchanged(
+                folder,
+                Base(members, same, Moved()),
+                leave_out=leave_out,
+                threads=threads,
+                check=check,
+            )
             live = LiveMembers(found)
         archives = self._archives()
         name = self._last.volume.name

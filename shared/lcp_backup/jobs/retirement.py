@@ -34,8 +34,10 @@ def delete_backup(catalog: Catalog, manifest: Manifest) -> None:
     Everything goes that it was made of, but the volume's archive only if no other backup may read
     it.
 
-    Raises StorageError.
+    Raises Pinned, and changes nothing, when it is pinned: the caller need not look. UnknownFormat,
+    StorageError.
     """
+    catalog.pins.begin_deletion(manifest)
     _begin_time_anew(catalog, manifest.sources)
     if can_be_base(manifest):
         catalog.backups.retire(manifest.id)

@@ -72,9 +72,12 @@ class Failing:
 
 
 def call_all(call: Client, by: str | None = "ann") -> Iterator[tuple[str, str, Answer]]:
-    announced = {"database": {"size": 3}, "volume": {"size": 4}}
+    bodies: dict[str, dict[str, Any]] = {
+        "upload": {"database": {"size": 3}, "volume": {"size": 4}},
+        "pin": {"reason": "an audit"},
+    }
     for method, path in ROUTES:
-        body = announced if path == "/backup/upload" else None
+        body = bodies.get(path.rpartition("/")[2])
         yield method, path, call(method, path, by=by, body=body)
 
 
@@ -88,6 +91,7 @@ def test_only_these_classes_speak_for_themselves() -> None:
         *("InvalidCron", "InvalidRequest", "NotFound", "UnknownFormat"),
         *("Unauthenticated", "Forbidden", "NotAMember", "FromAnotherSite", "Throttled"),
         *("Conflict", "LeaseHeld", "LeaseLost", "OutOfTime", "RunIsOver", "StoredInPart"),
+        "Pinned",
         *("ArchiveError", "ArchiveDamaged", "ArchiveRefused", "FlavourMismatch"),
         *("VolumeError", "VolumeIncomplete"),
         # A run's id, and the reason that its record gives to the same readers.
