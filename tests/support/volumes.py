@@ -57,6 +57,7 @@ class Volumes:
         backup_id: str,
         *,
         whole: bool = False,
+        progress: Callable[[int], None] = lambda _: None,
         check: Callable[[], None] = lambda: None,
     ) -> NewVolume:
         """Everything up to its publication."""
@@ -68,7 +69,7 @@ class Volumes:
             began=datetime.now(UTC) + self.settled,
             shrink_limit=100,
             threads=2,
-            progress=lambda _: None,
+            progress=progress,
             check=check,
         )
 
