@@ -74,6 +74,7 @@ class Volumes:
         backup_id: str,
         *,
         whole: bool = False,
+        progress: Callable[[int], None] = lambda _: None,
         check: Callable[[], None] = lambda: None,
         is_over: Callable[[int], bool] = lambda _: False,
     ) -> NewVolume:
@@ -87,7 +88,7 @@ class Volumes:
             began=datetime.now(UTC) + self.settled,
             shrink_limit=100,
             threads=2,
-            progress=lambda _: None,
+            progress=progress,
             check=check,
             is_over=is_over,
         )
