@@ -71,9 +71,15 @@ class Failing:
         raise self.error
 
 
+ASK_NO_STORE = {"/backup/whoami", "/backup/token"}
+"""What the user pool alone is asked for; that is what may fail there, see the last of these tests."""
+
+
 def call_all(call: Client, by: str | None = "ann") -> Iterator[tuple[str, str, Answer]]:
     announced = {"database": {"size": 3}, "volume": {"size": 4}}
     for method, path in ROUTES:
+        if path in ASK_NO_STORE and by is not None:
+            continue
         body = announced if path == "/backup/upload" else None
         yield method, path, call(method, path, by=by, body=body)
 

@@ -1,0 +1,14 @@
+"""The program: all commands there are."""
+
+from __future__ import annotations
+
+from lcp_backup_cli import act, look, runs, who
+from lcp_backup_cli.commands import app
+
+COMMANDS = (who, look, runs, act)
+"""The modules whose functions are commands; importing them registers these."""
+
+
+def main() -> None:
+    """The console script."""
+    app()
