@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -60,8 +62,12 @@ class Client:
         self._pause = pause
         # Redirects are not followed: a credential goes nowhere else than where it belongs.
         self._http = httpx.Client(
-            timeout=_TIMEOUT, headers={"User-Agent": f"lcp-backup-cli/{VERSION}"}
+            verify=trusted(), timeout=_TIMEOUT, headers={"User-Agent": f"lcp-backup-cli/{VERSION}"}
         )
+
+    def close(self) -> None:
+        """Closes its connections."""
+        self._http.close()
 
     def get(self, path: str, query: Query | None = None) -> Any:
         """The answer to a GET, as JSON; raises CliError."""
@@ -179,6 +185,7 @@ class Client:
             code=code,
             status=answer.status_code,
             run_id=told.get("run_id"),
+            retry_after=retry_after(answer),
         )
 
     def _not_ours(self, answer: httpx.Response) -> CliError:
@@ -210,6 +217,12 @@ class Client:
                 " repeat it."
             )
         return found
+
+
+@cache
+def trusted() -> ssl.SSLContext:
+    """The authorities whose servers are believed; read once, as that takes a while."""
+    return httpx.create_ssl_context()
 
 
 def backoff(attempt: int) -> float:

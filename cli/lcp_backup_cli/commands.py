@@ -6,6 +6,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, get_type_hints
@@ -48,12 +49,18 @@ class Session:
 
     profile: str | None
     terminal: Terminal
+    until_the_end: ExitStack
+    """What is closed when the command ends."""
     profiles: Profiles = field(default_factory=Profiles)
 
     @cached_property
     def client(self) -> Client:
         """The API, by the environment or the profile; raises CliError."""
-        return Client(access.find(self.profile, self.profiles), self.terminal.note)
+        return self.client_for(access.find(self.profile, self.profiles))
+
+    def client_for(self, given: access.Access) -> Client:
+        """The API, by another credential than the one that is kept."""
+        return self.until_the_end.enter_context(closing(Client(given, self.terminal.note)))
 
     def backup_id(self, wanted: str) -> str:
         """The id, or that of the newest backup for `latest`; raises CliError."""
@@ -81,7 +88,8 @@ def command(example: str, name: str | None = None) -> Callable[[Callable[..., No
             profile, as_json, debug = (given.pop(key) for key in _DEFAULTS)
             terminal = Terminal(as_json=as_json, debug=debug)
             try:
-                function(Session(profile, terminal), **given)
+                with ExitStack() as until_the_end:
+                    function(Session(profile, terminal, until_the_end), **given)
             except CliError as error:
                 _fail(terminal, error, error)
             except KeyboardInterrupt:

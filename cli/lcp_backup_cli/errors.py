@@ -82,6 +82,7 @@ class CliError(Exception):
         code: the service's error code, or one of this program's own.
         status: of the HTTP answer that said so.
         run_id: the run that it is about.
+        retry_after: after how many seconds the service wants to be asked again.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class CliError(Exception):
         code: str = "failed",
         status: int | None = None,
         run_id: str | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(sentence)
         self.sentence = sentence
@@ -101,6 +103,7 @@ class CliError(Exception):
         self.code = code
         self.status = status
         self.run_id = run_id
+        self.retry_after = retry_after
 
     def as_document(self) -> dict[str, object]:
         """What `--json` prints of it."""

@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from lcp_backup_cli import access, words
-from lcp_backup_cli.client import Client
 from lcp_backup_cli.commands import Session, command
 from lcp_backup_cli.errors import CliError, Exit
 from lcp_backup_cli.profiles import Profile, expires_at
@@ -41,9 +40,7 @@ def login(
     else:
         token = _token(session, url, user)
     name = session.profile or "default"
-    who = Client(access.by_token(url, token, f"profile {name}"), terminal.note).get(
-        "/backup/whoami"
-    )
+    who = session.client_for(access.by_token(url, token, f"profile {name}")).get("/backup/whoami")
     kept = session.profiles.put(Profile(name, url, str(who["name"]), token))
     until = expires_at(token)
     terminal.document(
@@ -91,7 +88,7 @@ def _token(session: Session, url: str, user: str | None) -> str:
         f"Password of {user}: ", otherwise, lambda: getpass.getpass("")
     )
     by_password = access.by_password(url, user, password, "this login")
-    client = Client(by_password, session.terminal.note)
+    client = session.client_for(by_password)
     try:
         answer = client.post("/backup/token")
     except CliError as error:
