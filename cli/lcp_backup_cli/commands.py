@@ -99,7 +99,9 @@ def command(example: str, name: str | None = None) -> Callable[[Callable[..., No
                 sys.stderr.close()
                 raise typer.Exit(Exit.FAILED) from None
             except OSError as error:
-                _fail(terminal, CliError(f"{error.strerror}: {error.filename or ''}"), error)
+                why = error.strerror or str(error)
+                named = f"{error.filename}: {why}" if error.filename else why
+                _fail(terminal, CliError(named), error)
             except (typer.Exit, typer.Abort):
                 raise
             except Exception as error:  # noqa: BLE001 -- told as a sentence, with a traceback when asked

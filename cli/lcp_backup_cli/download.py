@@ -205,6 +205,7 @@ class Download:
             fruitless += 1
             self._note(f"bytes {first}-{end - 1} did not come: {why}")
             if fruitless == _FRUITLESS:
+                self._stop.set()
                 raise self._given_up(why)
             if status in {400, 401, 403, 404}:
                 self._sign_again(url)

@@ -90,7 +90,8 @@ def _opened(session: Session, pending: Pending, announced: dict[str, Any]) -> di
         try:
             plan: dict[str, Any] = client.get(f"/backup/upload/{known}")
         except CliError as error:
-            if error.code == "conflict":
+            # It may have been taken in while nobody was watching.
+            if error.code == "conflict" or _was_taken_in(session, known):
                 return None
             if error.code != "not-found":
                 raise
@@ -100,6 +101,14 @@ def _opened(session: Session, pending: Pending, announced: dict[str, Any]) -> di
     plan = client.post("/backup/upload", announced)
     pending.put(plan["upload_id"])
     return plan
+
+
+def _was_taken_in(session: Session, upload_id: str) -> bool:
+    try:
+        run = session.client.get(f"/backup/runs/{upload_id}")
+    except CliError:
+        return False
+    return bool(run["state"] != "failed")
 
 
 def _send(

@@ -131,6 +131,7 @@ class Sender:
             fruitless += 1
             self._note(f"part {part.number} of {part.kind} did not arrive: {why}")
             if fruitless == _FRUITLESS:
+                self._stop.set()
                 raise CliError(
                     f"{self._paths[part.kind]} stopped on its way: {why}",
                     "Run the same command again: what has arrived is not sent again.",

@@ -184,6 +184,10 @@ class _Handler(BaseHTTPRequestHandler):
         service = self.server
         length = int(self.headers.get("content-length", 0))
         body = self.rfile.read(length)
+        if len(body) < length:
+            # As S3 does: what is not whole is not taken.
+            self.close_connection = True
+            return
         parts = urlsplit(self.path)
         call = f"{self.command} {parts.path}"
         with service.lock:

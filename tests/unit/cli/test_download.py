@@ -238,12 +238,12 @@ def test_a_kill_in_the_middle_costs_less_than_one_part_of_each_stream(
     lcp: CommandLine, service: Service, dest: Path
 ) -> None:
     streams = 2
-    content = random.Random(8).randbytes(6 * REAL_PART)
+    content = random.Random(8).randbytes(4 * REAL_PART)
     service.objects = {"volume": content}
-    service.pause = 0.002
+    service.pause = 0.001
     command = ("download", BACKUP, "--volume", "--dest", dest, "--concurrency", str(streams))
     process = lcp.start(*command)
-    while moved(service) < 2 * REAL_PART:
+    while moved(service) < REAL_PART:
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
