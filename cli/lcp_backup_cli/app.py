@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from lcp_backup_cli import act, look, move, runs, send, who
+from lcp_backup_cli import act, doctor, look, move, parameters, runs, send, who
 from lcp_backup_cli.commands import app
 
-COMMANDS = (who, look, runs, act, move, send)
+COMMANDS = (who, look, runs, act, move, send, parameters, doctor)
 """The modules whose functions are commands; importing them registers these."""
 
 

@@ -35,6 +35,7 @@ class Terminal:
     def __init__(self, *, as_json: bool = False, debug: bool = False) -> None:
         self.as_json = as_json
         self.debug = debug
+        self._has_lines = False
         self._out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
         self.err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -55,11 +56,14 @@ class Terminal:
     def document(self, content: Any) -> None:
         """The result, for programs; nothing without `--json`."""
         if self.as_json:
-            print(json.dumps(content, ensure_ascii=False, indent=2))
+            # What follows lines is a line too.
+            indent = None if self._has_lines else 2
+            print(json.dumps(content, ensure_ascii=False, indent=indent))
 
     def line(self, content: Any) -> None:
         """One document of several, in a line of its own; nothing without `--json`."""
         if self.as_json:
+            self._has_lines = True
             print(json.dumps(content, ensure_ascii=False), flush=True)
 
     def table(self, columns: list[str], rows: Iterable[Iterable[str | Text]]) -> None:

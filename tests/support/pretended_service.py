@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -136,6 +137,8 @@ class Service(ThreadingHTTPServer):
         self.arrived: dict[tuple[str, int], bytes] = {}
         self.puts: list[tuple[str, int]] = []
         self.sealed = False
+        self.clock_off = timedelta(0)
+        """How far the server's clock is ahead."""
         self.lock = threading.Lock()
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
@@ -213,6 +216,11 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815 -- the library's names
 
     def log_message(self, *_: object) -> None: ...
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The value of `Date`."""
+        ahead = self.server.clock_off.total_seconds()
+        return super().date_time_string((timestamp or time.time()) + ahead)
 
     def _is_known(self) -> bool:
         scheme, _, value = self.headers.get("authorization", "").partition(" ")

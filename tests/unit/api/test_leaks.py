@@ -72,7 +72,7 @@ class Failing:
 
 
 ASK_NO_STORE = {"/backup/whoami", "/backup/token"}
-"""What the user pool alone is asked for; that is what may fail there, see the last of these tests."""
+"""What only the user pool is asked for: it is what may fail there, as for every call."""
 
 
 def call_all(call: Client, by: str | None = "ann") -> Iterator[tuple[str, str, Answer]]:

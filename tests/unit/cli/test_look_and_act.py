@@ -1,12 +1,14 @@
 """What is shown of backups and runs, and what is done to them."""
 
 import ast
+import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from lcp_backup_cli import follow
+from lcp_backup_cli import VERSION, follow
 from tests.support.command_line import CommandLine
 from tests.support.pretended_service import BACKUP, Service, a_backup, a_run
 
@@ -30,6 +32,18 @@ def test_it_knows_nothing_of_the_services_code() -> None:
             for name in names:
                 top = name.partition(".")[0]
                 assert top in known or top in sys.stdlib_module_names, (path.name, name)
+
+
+def test_the_package_has_one_version() -> None:
+    project = tomllib.loads((_PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    assert project["version"] == VERSION
+
+
+def test_every_command_has_an_example_in_its_help(lcp: CommandLine) -> None:
+    names = re.findall(r"^  ([a-z]+)  ", lcp("--help").out, re.MULTILINE)
+    assert len(names) > 10
+    for name in names:
+        assert f"Example:\n    lcp-backup {name}" in lcp(name, "--help").out
 
 
 def test_the_list_has_local_times_and_sizes_over_all_its_pages(
@@ -83,6 +97,17 @@ def test_following_a_run_ends_with_its_end_and_prints_json_lines(
     assert said.code == 0
     assert [it["state"] for it in said.lines()] == ["queued", "running", "succeeded"]
     assert "create succeeded in 4 s" in lcp("run", run["id"], "--follow").out
+
+
+def test_a_run_that_fails_while_it_is_followed_ends_the_json_lines_with_its_error(
+    lcp: CommandLine, service: Service
+) -> None:
+    run = a_run(state="failed", error={"code": "died", "message": "out of memory"})
+    service.runs = {run["id"]: [a_run(state="running"), run]}
+    said = lcp("run", run["id"], "--follow", "--json")
+    *records, error = said.lines()
+    assert [it["state"] for it in records] == ["running", "failed"]
+    assert (said.code, error["error"]["code"]) == (1, "died")
 
 
 @pytest.mark.parametrize(
