@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from lcp_backup import VERSION
 from lcp_backup_api import (
     backups,
+    callers,
     contents,
     cors,
     downloads,
@@ -54,6 +55,7 @@ def without_backend() -> FastAPI:
     app.get(_HEALTH, tags=["health"], summary="Whether the API answers")(_health)
     # Before /backup/{backup_id}, which would take their words for an id.
     for router in (
+        callers.router,
         runs.router,
         restores.router,
         verifications.router,

@@ -71,12 +71,18 @@ class Failing:
         raise self.error
 
 
+ASK_NO_STORE = {"/backup/whoami", "/backup/token"}
+"""What only the user pool is asked for: it is what may fail there, as for every call."""
+
+
 def call_all(call: Client, by: str | None = "ann") -> Iterator[tuple[str, str, Answer]]:
     bodies: dict[str, dict[str, Any]] = {
         "upload": {"database": {"size": 3}, "volume": {"size": 4}},
         "pin": {"reason": "an audit"},
     }
     for method, path in ROUTES:
+        if path in ASK_NO_STORE and by is not None:
+            continue
         body = bodies.get(path.rpartition("/")[2])
         yield method, path, call(method, path, by=by, body=body)
 
