@@ -38,6 +38,7 @@ NOT_SEEN_HERE = {
     ("Cleanup", "s3:*Object", "*/uploads/*"): "what is forgotten is a day old; test_cleanup.py",
     ("Cleanup", "s3:*Object", "*/retired/*"): "of volumes of 64 MiB; see test_history_holds.py",
     ("Cleanup", "s3:*Object", "*/pins/*"): "of backups that expire, or went; see test_cleanup.py",
+    ("Restore", "s3:GetObject", "*/scripts/*"): "where operators put some; see test_scripts.py",
     ("Api", "s3:PutObject", "*/retired/*"): "of volumes of 64 MiB; see test_http_assembled.py",
     ("Cleanup", "s3:DeleteObject", "*/downloads/*"): "they stay for a day; see test_cleanup.py",
     ("Cleanup", "s3:DeleteObject", "*/runs/*"): "records stay for 90 days; see test_cleanup.py",

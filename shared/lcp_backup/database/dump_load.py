@@ -59,6 +59,8 @@ class Loaded:
     """Whether the server takes rows as data."""
     rows_as_statements: int = 0
     """How many of the rows travelled as statements."""
+    scripts: tuple[str, ...] = ()
+    """The scripts that were run, each with how many rows it changed."""
 
 
 type PlanRows = Callable[[Session, str, tuple[str, ...] | None], RowPlan | None]
