@@ -71,6 +71,8 @@ EVERY_PARAMETER: Final = {
     "BackupRestoreSourcePrefix": "acme/source",
     "BackupRestoreSourceAccount": "210987654321",
     "BackupRestoreSourceKmsKeyArn": KEY,
+    "BackupRestoreScripts": "shared/scripts",
+    "BackupRestoreScriptsOnSchedule": "true",
     "BackupRestoreUploaded": "true",
     "BackupRestoreConnections": "4",
     "BackupPrefix": "backups/prd",

@@ -111,6 +111,14 @@ class Settings(BaseModel):
         False, alias="LCP_BACKUP_EXCLUDE_GENERATED_DL_FILES_ON_BACKUP_RESTORE"
     )
     """Whether a restore of a whole volume passes them over."""
+    restore_scripts_given: Annotated[str | None, BeforeValidator(values.prefix)] = Field(
+        None, alias="LCP_BACKUP_RESTORE_SCRIPTS"
+    )
+    """Where in the bucket scripts lie that restores run; None means `scripts` below the prefix."""
+    scripts_on_schedule: Annotated[bool, BeforeValidator(values.flag)] = Field(
+        False, alias="LCP_BACKUP_RESTORE_SCRIPTS_ON_SCHEDULE"
+    )
+    """Whether scheduled restores run them."""
     file_system_mount_path: Annotated[str | None, BeforeValidator(values.folder)] = Field(
         None, alias="LCP_FILE_SYSTEM_MOUNT_PATH"
     )
@@ -310,6 +318,13 @@ class Settings(BaseModel):
                 "LCP_BACKUP_RESTORE_SCHEDULE is set, and only an environment of type production"
                 " may restore on a schedule: a restore replaces the live data",
             )
+        if self.scripts_on_schedule and self.restores_overwrite:
+            raise SettingsError(
+                "LCP_BACKUP_RESTORE_SCRIPTS_ON_SCHEDULE",
+                "true",
+                "LCP_BACKUP_RESTORE_STRATEGY is OVERWRITE, so a script that fails would leave"
+                " nothing: false, or the strategy PREPARE_AND_SWAP is needed",
+            )
         if (self.source_bucket, self.source_prefix) == (self.backup_bucket, self.backup_prefix):
             raise SettingsError(
                 "LCP_BACKUP_RESTORE_SOURCE_BUCKET",
@@ -354,6 +369,12 @@ class Settings(BaseModel):
         """What in the folder is not backed up."""
         generated = GENERATED if self.backup_exclude_generated else ()
         return PathPatterns((*self.backup_exclude_paths, *generated))
+
+    @property
+    def restore_scripts(self) -> str:
+        """Where scripts lie, without a slash at the end."""
+        below = f"{self.backup_prefix}/" if self.backup_prefix else ""
+        return self.restore_scripts_given or f"{below}scripts"
 
     @property
     def restores_overwrite(self) -> bool:

@@ -50,6 +50,7 @@ NOT_SEEN_HERE = {
     ("Create", "s3:PutObject", "*/unfinished/*"): "of runs whose time ends; see test_unfinished.py",
     ("Cleanup", "s3:*Object", "*/unfinished/*"): "of runs whose time ends; see test_unfinished.py",
     ("Cleanup", "s3:*Object", "*/pins/*"): "of backups that expire, or went; see test_cleanup.py",
+    ("Restore", "s3:GetObject", "*/scripts/*"): "where operators put some; see test_scripts.py",
     ("Api", "s3:PutObject", "*/retired/*"): "of volumes of 64 MiB; see test_http_assembled.py",
     ("Cleanup", "s3:DeleteObject", "*/downloads/*"): "they stay for a day; see test_cleanup.py",
     ("Cleanup", "s3:DeleteObject", "*/runs/*"): "records stay for 90 days; see test_cleanup.py",

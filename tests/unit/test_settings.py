@@ -234,3 +234,15 @@ def test_a_folder_beside_the_file_system_names_where_it_must_lie(folder: str) ->
     with pytest.raises(SettingsError, match="LCP_BACKUP_FOLDER is .* at or below /mnt/liferay"):
         Settings.from_env(mounted)
     Settings.from_env({"LCP_BACKUP_FOLDER": folder})  # no file system, so nothing to hold it to
+
+
+def test_scripts_on_a_schedule_need_a_strategy_that_leaves_the_live_site() -> None:
+    env = {
+        "LCP_ENVIRONMENT_TYPE": "production",
+        "LCP_BACKUP_RESTORE_SCHEDULE": "@hourly",
+        "LCP_BACKUP_RESTORE_SOURCE_BUCKET": "other",
+        "LCP_BACKUP_RESTORE_SCRIPTS_ON_SCHEDULE": "true",
+    }
+    assert Settings.from_env(env).restore_scripts == "dxpcloud/dev/scripts"
+    with pytest.raises(SettingsError, match="SCRIPTS_ON_SCHEDULE is 'true'.*PREPARE_AND_SWAP"):
+        Settings.from_env({**env, "LCP_BACKUP_RESTORE_STRATEGY": "OVERWRITE"})

@@ -13,6 +13,7 @@ from lcp_backup.catalog.lease import StoredLease
 from lcp_backup.catalog.pause import StoredPause
 from lcp_backup.catalog.pins import Pins
 from lcp_backup.catalog.runs import TIME_DIGITS, Runs
+from lcp_backup.catalog.scripts import StoredScripts
 from lcp_backup.catalog.uploads import StoredUploads
 from lcp_backup.errors import NotFound
 from lcp_backup.model import Manifest, Run, RunKind, RunState
@@ -55,6 +56,7 @@ class Catalog:
         self.uploads = StoredUploads(store, keys)
         self.downloads = Downloads(store, keys)
         self.lease = StoredLease(store, keys, clock)
+        self.scripts = StoredScripts(store)
         self.pause = StoredPause(store, keys, clock)
 
     def page(
