@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from lcp_backup.document import Document, read_document
 from lcp_backup.errors import InvalidRequest
+from lcp_backup.exclusion import LeftOut
 
 _NAME = r"[A-Za-z0-9_]+"
 _BACKUP_ID = re.compile(rf"(?P<project>{_NAME})-(?P<environment>{_NAME})-(?P<slot>\d{{12}})")
@@ -206,6 +207,7 @@ class Manifest(Document):
     """How many more warnings there were; the list is cut so that a manifest stays small."""
     losses: int = 0
     """How many of all warnings mean loss, listed or not."""
+    left_out: LeftOut = LeftOut()
 
     @property
     def size(self) -> int:

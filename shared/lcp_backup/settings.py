@@ -23,9 +23,10 @@ from pydantic import (
 from lcp_backup import setting_values as values
 from lcp_backup.cron import CronExpression
 from lcp_backup.errors import SettingsError
+from lcp_backup.exclusion import GENERATED, PathPatterns
 from lcp_backup.invalid import first_problem
 from lcp_backup.model import Notice
-from lcp_backup.setting_values import DatabaseTls, RestoreStrategy, VolumeMode
+from lcp_backup.setting_values import DatabaseTls, Period, RestoreStrategy, VolumeMode
 
 MASTER_TOKEN_VARIABLE = "LCP_PROJECT_MASTER_TOKEN"  # noqa: S105 -- the variable's name, no secret
 
@@ -75,6 +76,10 @@ class Settings(BaseModel):
         30, alias="LCP_BACKUP_RETENTION_PERIOD"
     )
     """Days a backup is kept, 1 to 30."""
+    backup_keep: Annotated[dict[Period, int] | None, BeforeValidator(values.keep)] = Field(
+        None, alias="LCP_BACKUP_KEEP"
+    )
+    """Of how many periods the newest backup is kept during the retention; None keeps them all."""
     backup_folder: Annotated[str, BeforeValidator(values.folder)] = Field(
         "/opt/liferay/data", alias="LCP_BACKUP_FOLDER"
     )
@@ -90,6 +95,30 @@ class Settings(BaseModel):
         16, alias="LCP_BACKUP_VOLUME_THREADS"
     )
     """How many calls to a slow file system are made side by side, 1 to 64."""
+    backup_exclude_tables: Annotated[tuple[str, ...], BeforeValidator(values.table_patterns)] = (
+        Field((), alias="LCP_BACKUP_EXCLUDE_TABLES")
+    )
+    """Patterns of tables whose rows are not backed up; their definitions are."""
+    backup_exclude_paths: Annotated[tuple[str, ...], BeforeValidator(values.path_patterns)] = Field(
+        (), alias="LCP_BACKUP_EXCLUDE_PATHS"
+    )
+    """Patterns of what in the folder is not backed up."""
+    backup_exclude_generated: Annotated[bool, BeforeValidator(values.flag)] = Field(
+        False, alias="LCP_BACKUP_EXCLUDE_GENERATED_DL_FILES_ON_BACKUP_CREATE"
+    )
+    """Whether previews, thumbnails and renditions, which Liferay makes again, are not backed up."""
+    restore_exclude_generated: Annotated[bool, BeforeValidator(values.flag)] = Field(
+        False, alias="LCP_BACKUP_EXCLUDE_GENERATED_DL_FILES_ON_BACKUP_RESTORE"
+    )
+    """Whether a restore of a whole volume passes them over."""
+    restore_scripts_given: Annotated[str | None, BeforeValidator(values.prefix)] = Field(
+        None, alias="LCP_BACKUP_RESTORE_SCRIPTS"
+    )
+    """Where in the bucket scripts lie that restores run; None means `scripts` below the prefix."""
+    scripts_on_schedule: Annotated[bool, BeforeValidator(values.flag)] = Field(
+        False, alias="LCP_BACKUP_RESTORE_SCRIPTS_ON_SCHEDULE"
+    )
+    """Whether scheduled restores run them."""
     file_system_mount_path: Annotated[str | None, BeforeValidator(values.folder)] = Field(
         None, alias="LCP_FILE_SYSTEM_MOUNT_PATH"
     )
@@ -289,6 +318,13 @@ class Settings(BaseModel):
                 "LCP_BACKUP_RESTORE_SCHEDULE is set, and only an environment of type production"
                 " may restore on a schedule: a restore replaces the live data",
             )
+        if self.scripts_on_schedule and self.restores_overwrite:
+            raise SettingsError(
+                "LCP_BACKUP_RESTORE_SCRIPTS_ON_SCHEDULE",
+                "true",
+                "LCP_BACKUP_RESTORE_STRATEGY is OVERWRITE, so a script that fails would leave"
+                " nothing: false, or the strategy PREPARE_AND_SWAP is needed",
+            )
         if (self.source_bucket, self.source_prefix) == (self.backup_bucket, self.backup_prefix):
             raise SettingsError(
                 "LCP_BACKUP_RESTORE_SOURCE_BUCKET",
@@ -327,6 +363,18 @@ class Settings(BaseModel):
         if self.backup_restore_source_prefix is not None:
             return self.backup_restore_source_prefix
         return self.backup_prefix
+
+    @property
+    def left_out_paths(self) -> PathPatterns:
+        """What in the folder is not backed up."""
+        generated = GENERATED if self.backup_exclude_generated else ()
+        return PathPatterns((*self.backup_exclude_paths, *generated))
+
+    @property
+    def restore_scripts(self) -> str:
+        """Where scripts lie, without a slash at the end."""
+        below = f"{self.backup_prefix}/" if self.backup_prefix else ""
+        return self.restore_scripts_given or f"{below}scripts"
 
     @property
     def restores_overwrite(self) -> bool:

@@ -47,6 +47,10 @@ NOT_SEEN_HERE = {
     ("Cleanup", "s3:AbortMultipartUpload", "*"): "what is aborted is a day old; test_cleanup.py",
     ("Cleanup", "s3:*Object", "*/uploads/*"): "what is forgotten is a day old; test_cleanup.py",
     ("Cleanup", "s3:*Object", "*/retired/*"): "of volumes of 64 MiB; see test_history_holds.py",
+    ("Create", "s3:PutObject", "*/unfinished/*"): "of runs whose time ends; see test_unfinished.py",
+    ("Cleanup", "s3:*Object", "*/unfinished/*"): "of runs whose time ends; see test_unfinished.py",
+    ("Cleanup", "s3:*Object", "*/pins/*"): "of backups that expire, or went; see test_cleanup.py",
+    ("Restore", "s3:GetObject", "*/scripts/*"): "where operators put some; see test_scripts.py",
     ("Api", "s3:PutObject", "*/retired/*"): "of volumes of 64 MiB; see test_http_assembled.py",
     ("Cleanup", "s3:DeleteObject", "*/downloads/*"): "they stay for a day; see test_cleanup.py",
     ("Cleanup", "s3:DeleteObject", "*/runs/*"): "records stay for 90 days; see test_cleanup.py",
@@ -180,6 +184,10 @@ def do_one_of_everything(deployed: Deployed) -> None:
     send_rubbish_in_parts(deployed)
     token = ("--header", f"Authorization: Bearer {stack.token}")
     assert curl(*token, f"{deployed.admin.url}/backup/list").status == 200
+    pin = deployed.admin.call("PUT", f"/backup/{backup_id}/pin", "--json", '{"reason": "a test"}')
+    assert pin.status == 200
+    assert deployed.admin.call("DELETE", f"/backup/{backup_id}").status == 409
+    assert deployed.admin.call("DELETE", f"/backup/{backup_id}/pin").status == 204
     assert deployed.admin.call("DELETE", f"/backup/{backup_id}").status == 204
 
 

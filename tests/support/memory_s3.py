@@ -155,8 +155,9 @@ class _Pages:
     def paginate(self, *, Prefix: str = "", Delimiter: str = "", **_more: Any) -> Iterator[Any]:  # noqa: N803
         keys = sorted(key for key in list(self.objects) if key.startswith(Prefix))
         if Delimiter:
-            names = {key[len(Prefix) :].partition(Delimiter)[0] for key in keys}
-            yield {"CommonPrefixes": [{"Prefix": f"{Prefix}{name}/"} for name in sorted(names)]}
+            rest = (key[len(Prefix) :].partition(Delimiter) for key in keys)
+            names = sorted({name for name, delimiter, _ in rest if delimiter})
+            yield {"CommonPrefixes": [{"Prefix": f"{Prefix}{it}{Delimiter}"} for it in names]}
             return
         yield {
             "Contents": [

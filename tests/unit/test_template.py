@@ -117,7 +117,11 @@ BACKUP = "backups/acme-prd-202611230015/"
         ("s3:PutObject", f"{BACKUP}manifest.json", {"Create", "Upload"}),
         ("s3:PutObject", f"{BACKUP}database.tgz", {"Create", "Upload"}),
         ("s3:GetObject", f"{BACKUP}volume.tgz", {"Api", "Assemble", "Create", "Restore", "Verify"}),
-        ("s3:GetObject", f"{BACKUP}volume.index", {"Assemble", "Create", "Restore", "Verify"}),
+        (
+            "s3:GetObject",
+            f"{BACKUP}volume.index",
+            {"Api", "Assemble", "Create", "Restore", "Verify"},
+        ),
         ("s3:PutObject", f"{BACKUP}verification.json", {"Create", "Upload", "Verify"}),
         (
             "s3:DeleteObject",

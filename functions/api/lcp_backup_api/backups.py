@@ -40,11 +40,13 @@ def list_backups(
         kinds=() if status == "succeeded" else (RunKind.CREATE, RunKind.UPLOAD),
         states=(RunState.FAILED,),
     )
-    verified = backend.catalog.backups.verifications(
-        it for it in page.records if isinstance(it, Manifest)
-    )
+    manifests = [it for it in page.records if isinstance(it, Manifest)]
+    verified = backend.catalog.backups.verifications(manifests)
+    pins = backend.catalog.pins.of_all(manifests)
     found = [
-        Backup.failed(it) if isinstance(it, Run) else Backup.of(it, verified.get(it.id))
+        Backup.failed(it)
+        if isinstance(it, Run)
+        else Backup.of(it, pins.get(it.id), verified.get(it.id))
         for it in page.records
     ]
     if status != "succeeded":
@@ -63,7 +65,8 @@ def list_backups(
 def show_backup(_caller: Viewer, backend: TheBackend, backup_id: TheBackupId) -> BackupDetail:
     backups = backend.catalog.backups
     manifest = backups.get(backup_id)
-    return BackupDetail.of(manifest, backups.verification(manifest))
+    pins = backend.catalog.pins.of_all([manifest])
+    return BackupDetail.of(manifest, pins.get(backup_id), backups.verification(manifest))
 
 
 @router.delete(
@@ -77,7 +80,7 @@ def delete_backup(
 ) -> None:
     """Makes the backup not exist, also the newest: who asks for it by its id means it.
 
-    Refused while a run is at work on it.
+    Refused while it is pinned, and while a run is at work on it.
     """
     with audited(backend.log, request, caller, "delete", backup_id=backup_id):
         manifest = backend.catalog.backups.get(backup_id)

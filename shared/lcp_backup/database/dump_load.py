@@ -60,6 +60,8 @@ class Loaded:
     """How many of the rows travelled as statements."""
     rows_of: Mapping[str, int] = field(default_factory=dict)
     """Rows by table, of those tables in which as many have to be."""
+    scripts: tuple[str, ...] = ()
+    """The scripts that were run, each with how many rows it changed."""
 
 
 type PlanRows = Callable[[Session, str, tuple[str, ...] | None], RowPlan | None]

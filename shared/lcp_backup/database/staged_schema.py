@@ -20,7 +20,7 @@ from lcp_backup.database.accounts import Accounts
 from lcp_backup.database.control import controlled
 from lcp_backup.database.definition import references
 from lcp_backup.database.dump_load import DumpLoad, Loaded, OrderMattersError, PlanRows
-from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, ask_server, connect
+from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, Server, ask_server, connect
 from lcp_backup.database.foreign_keys import (
     check_ties,
     check_ties_from_elsewhere,
@@ -33,6 +33,7 @@ from lcp_backup.database.pieces import Dump, IndexedDump, PlacedStatement, Strea
 from lcp_backup.database.policy import Policy
 from lcp_backup.database.rows import RowPlan, columns_of
 from lcp_backup.database.rulings import StatementKind
+from lcp_backup.database.scripts import Script, judge_scripts, run_scripts
 from lcp_backup.database.session import Session, Staging
 from lcp_backup.database.sql import (
     describe,
@@ -127,6 +128,7 @@ def stage(
     progress: Callable[[int], None],
     check: Callable[[], None],
     scope: Scope = Scope(),  # noqa: B008 -- frozen
+    scripts: tuple[Script, ...] = (),
     given: Accounts = Accounts(),  # noqa: B008 -- frozen
 ) -> StagedDatabase:
     """Loads a dump beside the live schema, which it does not touch.
@@ -142,6 +144,7 @@ def stage(
         progress: told the raw bytes of every piece once it is loaded.
         check: called before every statement, from several threads; raises to stop.
         scope: what of the live schema the swap is to replace.
+        scripts: run once all rows are there; judged before anything is loaded.
         given: the accounts that an operator made for restores.
 
     Raises LoadFailed (a statement failed, a table or a row is missing, the connection was lost),
@@ -159,7 +162,9 @@ def stage(
         with accounts.owner(control, endpoint, given.site, name):
             # Nothing is done as the owner yet: that it can be had is found out before anything is.
             pass
-        policy = Policy(dumped_name, uploaded=not dump.by_dump_program, server=ask_server(control))
+        server = ask_server(control)
+        judge_scripts(scripts, server, check)
+        policy = Policy(dumped_name, uploaded=not dump.by_dump_program, server=server)
         with ExitStack() as whole_or_discarded:
             # A connection that is gone leaves the rest to the next `recover`.
             whole_or_discarded.callback(discard_if_possible, control, endpoint)
@@ -169,6 +174,8 @@ def stage(
                 dump=dump,
                 policy=policy,
                 only=scope.tables,
+                scripts=scripts,
+                server=server,
                 given=given,
                 progress=progress,
                 check=check,
@@ -233,6 +240,8 @@ class StagedLoad:
     dump: Dump
     policy: Policy
     only: Collection[str] | None
+    scripts: tuple[Script, ...]
+    server: Server
     given: Accounts
     progress: Callable[[int], None]
     check: Callable[[], None]
@@ -268,13 +277,15 @@ class StagedLoad:
                     lambda thread_id: accounts.kill(endpoint, thread_id),
                     connections,
                 )
+            # Before there are triggers, which would fire.
+            ran = run_scripts(endpoint, staging, self.scripts, self.server, self.check)
             _check_all_there(loaded.tables, tables_of(self.control, staging))
             check_ties(self.control, staging)
             try_all(endpoint, self.control, staging, journal.kept(), self.check)
             if self.inspect is not None:
                 self.inspect(endpoint, staging, loaded)
             set_defaults_aside(self.control, staging, self.endpoint.name, journal)
-        return loaded
+        return replace(loaded, scripts=ran)
 
     @contextmanager
     def _connection(self, endpoint: DatabaseEndpoint, staging: str) -> Iterator[LoadingConnection]:

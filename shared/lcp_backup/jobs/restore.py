@@ -39,6 +39,8 @@ class RestoreResult:
     definers: list[str] = field(default_factory=list)
     """Who owned each view, trigger, routine and event in the dump, such as `view names:
     root@localhost`. They belong to the locked owner account now, or to LCP_SITE_USER_NAME."""
+    scripts: list[str] = field(default_factory=list)
+    """The scripts that were run, each with how many rows it changed."""
     events_disabled: list[str] = field(default_factory=list)
     """Events of an uploaded backup: they come back disabled."""
 
@@ -76,6 +78,8 @@ def restore_backup(
         if succeeded_before(catalog, request.run_id):
             telemetry.log.info("restored already, by this run", run_id=request.run_id)
             return RestoreResult(request.backup_id, restored=False, run_id=request.run_id)
+        if request.only_if_new and settings.scripts_on_schedule:
+            request = request.model_copy(update={"scripts": True})
         if request.only_if_new and (pause := catalog.pause.get()):
             telemetry.log.warning("restores are paused", by=pause.by, reason=pause.reason)
             return RestoreResult(None, restored=False)
@@ -96,7 +100,13 @@ def restore_backup(
             run.add_notices(settings.notices)
             backup = StoredBackup(source, manifest)
             with stage_site(
-                run, request, backup, settings, live=locate(), accounts=accounts()
+                run,
+                request,
+                backup,
+                settings,
+                catalog=catalog,
+                live=locate(),
+                accounts=accounts(),
             ) as staged:
                 loaded = staged.swap()
             run.add_notices(staged.notices)
@@ -162,6 +172,7 @@ def _result(
         statements_left_out=list(loaded.left_out) if loaded else [],
         definers=list(loaded.definers[:_MOST_DEFINERS]) if loaded else [],
         events_disabled=list(loaded.disabled) if loaded else [],
+        scripts=list(loaded.scripts) if loaded else [],
     )
 
 
@@ -180,4 +191,5 @@ def _record(
         statements_left_out=result.statements_left_out,
         definers=result.definers,
         events_disabled=result.events_disabled,
+        scripts=result.scripts,
     )

@@ -516,3 +516,20 @@ def test_archives_are_named_by_their_kind(call: Client) -> None:
     answer = call("GET", f"/backup/download/manifest/{ID}")
     assert answer.status == 400
     assert all(kind in answer.json()["detail"] for kind in ArchiveKind)
+
+
+def test_scripts_are_asked_for_and_refused_at_once_where_they_cannot_run(
+    call: Client,
+    with_settings: Callable[..., Client],
+    catalog: Catalog,
+    clock: SettableClock,
+    started: list[tuple[str, dict[str, object]]],
+) -> None:
+    publish(catalog, clock())
+    path = f"/backup/restore/{ID}"
+    assert call("POST", path, body={"scripts": True, "tables": ["User_"]}).status == 400
+    overwrites = with_settings(LCP_BACKUP_RESTORE_STRATEGY="OVERWRITE")
+    assert overwrites("POST", path, body={"scripts": True}).status == 400
+    assert started == []
+    assert call("POST", path, body={"scripts": True}).status == 202
+    assert started[0][1]["scripts"] is True
