@@ -112,7 +112,7 @@ def test_large_files_go_up_in_parts_come_back_whole_and_are_deleted(
     sent = done(lcp("upload", "--database", database, "--volume", volume, "--json")).json()
     uploaded = sent["backup_id"]
     done(lcp("download", uploaded, "--volume", "--dest", tmp_path))
-    read = ["tar", "xzOf", tmp_path / f"{uploaded}-volume.tgz", "document_library/large"]
+    read = ["tar", "xzOf", f"{tmp_path}/{uploaded}-volume.tgz", "document_library/large"]
     assert subprocess.run(read, check=True, capture_output=True).stdout == content
     done(lcp("delete", uploaded, "--yes"))
     assert lcp("show", uploaded).code == 5
