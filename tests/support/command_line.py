@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from lcp_backup_cli.commands import app
+from lcp_backup_cli.app import app
 
 _CLI = Path(__file__).parents[2] / "cli"
 
