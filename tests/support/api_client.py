@@ -25,6 +25,7 @@ SETTINGS = Settings.from_env(
         "LCP_RESTORE_FUNCTION": "restore-function",
         "LCP_UPLOAD_FUNCTION": "upload-function",
         "LCP_ASSEMBLE_FUNCTION": "assemble-function",
+        "LCP_VERIFY_FUNCTION": "verify-function",
     }
 )
 

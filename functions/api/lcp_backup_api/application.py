@@ -11,13 +11,16 @@ from lcp_backup import VERSION
 from lcp_backup_api import (
     backups,
     callers,
+    contents,
     cors,
     downloads,
     identity,
+    pins,
     problems,
     restores,
     runs,
     uploads,
+    verifications,
 )
 from lcp_backup_api.backend import Backend
 from lcp_backup_api.schemas import Download, Health
@@ -55,8 +58,11 @@ def without_backend() -> FastAPI:
         callers.router,
         runs.router,
         restores.router,
+        verifications.router,
         uploads.router,
         backups.router,
+        contents.router,
+        pins.router,
         downloads.router,
     ):
         app.include_router(router)
