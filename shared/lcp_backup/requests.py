@@ -20,6 +20,7 @@ from pydantic import (
 from lcp_backup.errors import InvalidRequest
 from lcp_backup.invalid import first_problem
 from lcp_backup.model import ArchiveKind, BackupId, BackupType, RunId, RunKind
+from lcp_backup.volume.paths import checked_paths, path_text
 
 LATEST = "latest"
 MOST_SELECTED: Final = 1000
@@ -42,6 +43,8 @@ def _checked_backup_id(value: str) -> str:
 
 _RunId = Annotated[str, AfterValidator(_checked_run_id)]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+_Path = Annotated[str, StringConstraints(min_length=1, max_length=6000)]
+"""Of 4,095 bytes, which may be written as base64."""
 
 
 def _run_of(event: dict[str, Any], kind: RunKind) -> str | None:
@@ -109,7 +112,7 @@ class RestoreRequest(_Request):
     """Only the database, or only the volume."""
     tables: Annotated[tuple[_Name, ...], Field(max_length=MOST_SELECTED)] = ()
     """Only these tables of the database, with their triggers."""
-    paths: Annotated[tuple[_Name, ...], Field(max_length=MOST_SELECTED)] = ()
+    paths: Annotated[tuple[_Path, ...], Field(max_length=MOST_SELECTED)] = ()
     """Only these files or folders of the volume, relative to the data folder."""
     into_database: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_$-]{1,48}$")] | None = (
         None
@@ -237,8 +240,9 @@ class DownloadRequest(_Request):
 
     backup_id: str
     kind: ArchiveKind
-    paths: Annotated[tuple[_Name, ...], Field(max_length=MOST_SELECTED)] = ()
-    """Only these files or folders of the volume, relative to the data folder."""
+    paths: Annotated[tuple[_Path, ...], Field(max_length=MOST_SELECTED)] = ()
+    """Only these files or folders of the volume, relative to the data folder; normalised, so that
+    one selection has one spelling."""
     tables: Annotated[tuple[_Name, ...], Field(max_length=MOST_SELECTED)] = ()
     """Only these tables of the database, with their triggers."""
     run_id: _RunId | None = None
@@ -248,6 +252,11 @@ class DownloadRequest(_Request):
     @classmethod
     def _is_an_id(cls, value: str) -> str:
         return _checked_backup_id(value)
+
+    @field_validator("paths")
+    @classmethod
+    def _spelled_in_one_way(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(path_text, checked_paths(value)))
 
     @model_validator(mode="after")
     def _selection_fits(self) -> Self:
@@ -265,6 +274,26 @@ class DownloadRequest(_Request):
     @classmethod
     def read(cls, event: dict[str, Any]) -> Self:
         """From `{"backup_id": ..., "kind": ...}`; raises InvalidRequest."""
+        return cls._read(event)
+
+
+class VerifyRequest(_Request):
+    """Verify a backup (an id, or `latest`)."""
+
+    backup_id: str = LATEST
+    run_id: _RunId | None = None
+    """The queued run that this is; None makes one."""
+
+    @field_validator("backup_id")
+    @classmethod
+    def _is_an_id(cls, value: str) -> str:
+        return value if value == LATEST else _checked_backup_id(value)
+
+    @classmethod
+    def read(cls, event: dict[str, Any]) -> Self:
+        """From a scheduled event or `{"backup_id": ...}`; raises InvalidRequest."""
+        if _is_scheduled(event):
+            return cls(run_id=_run_of(event, RunKind.VERIFY))
         return cls._read(event)
 
 

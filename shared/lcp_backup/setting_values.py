@@ -5,7 +5,7 @@ Each raises ValueError with a sentence that says what is allowed.
 
 import re
 from enum import StrEnum
-from typing import get_args
+from typing import Final, Literal, get_args
 
 from pydantic import SecretStr
 
@@ -21,6 +21,12 @@ MAX_THREADS = 64
 MAX_RETENTION_DAYS = 30
 """The original service: "The maximum retention period is 30 days, even if you set this to a longer
 period"."""
+
+
+NO_SCHEDULE: Final = "none"
+"""What a schedule is called that is not there: an output of a template cannot be empty."""
+WEEKLY: Final = "weekly"
+"""The default of the verify schedule: a time drawn once."""
 
 
 class RestoreStrategy(StrEnum):
@@ -72,6 +78,18 @@ def schedule(value: object) -> CronExpression:
 def create_schedule(value: object) -> CronExpression | None:
     # The original's spelling of its default is no cron; it reads "a time drawn once".
     return None if is_original_default(str(value)) else schedule(value)
+
+
+def verify_schedule(value: object) -> CronExpression | Literal["none"] | None:
+    text = str(value).strip().lower()
+    if text == WEEKLY:
+        return None
+    return NO_SCHEDULE if text == NO_SCHEDULE else schedule(value)
+
+
+def statements(value: object) -> tuple[str, ...]:
+    found = (it.strip() for it in re.split(r";\s*(?:\n|\Z)|;\s+", str(value)))
+    return tuple(it for it in found if it)
 
 
 def retention(value: object) -> int:

@@ -8,9 +8,12 @@ import pytest
 
 from lcp_backup import history
 from lcp_backup.catalog import Catalog
+from lcp_backup.errors import OutOfTime
 from lcp_backup.exclusion import LeftOut, PathPatterns
+from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.new_volume import NewVolume, secure_sources, store_volume
 from lcp_backup.jobs.stored_backup import StoredBackup
+from lcp_backup.jobs.unfinished import keep_unfinished
 from lcp_backup.model import BackupId, BackupType, Manifest
 from lcp_backup.volume.live import LiveMembers
 from lcp_backup.volume.selection import selected, unpack_live
@@ -57,12 +60,23 @@ class Volumes:
         self.catalog.backups.publish(manifest)
         return manifest
 
+    def begin(
+        self, is_over: Callable[[int], bool], run: ActiveRun, *, whole: bool = False
+    ) -> OutOfTime:
+        """A backup an hour after the last whose time ends; what it is told to end with."""
+        self._clock.pass_by(LATER)
+        backup_id = str(self.catalog.backups.id_for(BackupId.of("acme", "prd", self._clock())))
+        volume = self.store(backup_id, whole=whole, is_over=is_over)
+        return keep_unfinished(self.catalog, run, backup_id, volume, folder=self.folder, threads=2)
+
     def store(
         self,
         backup_id: str,
         *,
         whole: bool = False,
+        progress: Callable[[int], None] = lambda _: None,
         check: Callable[[], None] = lambda: None,
+        is_over: Callable[[int], bool] = lambda _: False,
     ) -> NewVolume:
         """Everything up to its publication."""
         return store_volume(
@@ -74,8 +88,9 @@ class Volumes:
             began=datetime.now(UTC) + self.settled,
             shrink_limit=100,
             threads=2,
-            progress=lambda _: None,
+            progress=progress,
             check=check,
+            is_over=is_over,
         )
 
     def restore(self, backup_id: str, *paths: str) -> Path:

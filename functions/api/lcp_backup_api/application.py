@@ -10,6 +10,8 @@ from fastapi.openapi.utils import get_openapi
 from lcp_backup import VERSION
 from lcp_backup_api import (
     backups,
+    callers,
+    contents,
     cors,
     downloads,
     identity,
@@ -18,6 +20,7 @@ from lcp_backup_api import (
     restores,
     runs,
     uploads,
+    verifications,
 )
 from lcp_backup_api.backend import Backend
 from lcp_backup_api.schemas import Download, Health
@@ -52,10 +55,13 @@ def without_backend() -> FastAPI:
     app.get(_HEALTH, tags=["health"], summary="Whether the API answers")(_health)
     # Before /backup/{backup_id}, which would take their words for an id.
     for router in (
+        callers.router,
         runs.router,
         restores.router,
+        verifications.router,
         uploads.router,
         backups.router,
+        contents.router,
         pins.router,
         downloads.router,
     ):

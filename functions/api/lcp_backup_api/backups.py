@@ -40,9 +40,13 @@ def list_backups(
         kinds=() if status == "succeeded" else (RunKind.CREATE, RunKind.UPLOAD),
         states=(RunState.FAILED,),
     )
-    pins = backend.catalog.pins.of_all([it for it in page.records if isinstance(it, Manifest)])
+    manifests = [it for it in page.records if isinstance(it, Manifest)]
+    verified = backend.catalog.backups.verifications(manifests)
+    pins = backend.catalog.pins.of_all(manifests)
     found = [
-        Backup.failed(it) if isinstance(it, Run) else Backup.of(it, pins.get(it.id))
+        Backup.failed(it)
+        if isinstance(it, Run)
+        else Backup.of(it, pins.get(it.id), verified.get(it.id))
         for it in page.records
     ]
     if status != "succeeded":
@@ -59,9 +63,10 @@ def list_backups(
     response_model=BackupDetail,
 )
 def show_backup(_caller: Viewer, backend: TheBackend, backup_id: TheBackupId) -> BackupDetail:
-    manifest = backend.catalog.backups.get(backup_id)
+    backups = backend.catalog.backups
+    manifest = backups.get(backup_id)
     pins = backend.catalog.pins.of_all([manifest])
-    return BackupDetail.of(manifest, pins.get(backup_id))
+    return BackupDetail.of(manifest, pins.get(backup_id), backups.verification(manifest))
 
 
 @router.delete(

@@ -23,7 +23,8 @@ from lcp_backup.requests import DownloadRequest
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume.carry import carry
 from lcp_backup.volume.live import LiveMembers
-from lcp_backup.volume.selection import check_second_names, checked_paths, selected
+from lcp_backup.volume.paths import checked_paths
+from lcp_backup.volume.selection import check_second_names, selected
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from lcp_backup.catalog import Catalog
+from lcp_backup.catalog.backups import Leftover
 from lcp_backup.errors import NotFound, UnknownFormat
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.expiry import expire
-from lcp_backup.jobs.retirement import settle_retired
+from lcp_backup.jobs.retirement import give_up_unfinished, settle_retired
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import Run, RunError, RunId, RunKind, RunState
 from lcp_backup.settings import Settings
@@ -17,6 +18,8 @@ from lcp_backup.telemetry import Telemetry
 
 GRACE = timedelta(days=1)
 """How long something unpublished is left alone: it may belong to a run that is under way."""
+UNFINISHED_KEPT = timedelta(days=1)
+"""How long a create may go on from what an earlier one stored until its time ended."""
 DOWNLOADS_KEPT = timedelta(days=1)
 """How long an assembled archive is used again."""
 DEAD_AFTER = timedelta(hours=1)
@@ -37,6 +40,8 @@ class CleanupResult:
     kept: list[str]
     leftovers: list[str]
     """Ids whose unpublished objects went."""
+    unfinished: list[str]
+    """Ids of volumes that no run has finished in a day: no create goes on from them any more."""
     retired: list[str]
     """Ids of deleted backups whose archives went, because no backup reads them any more."""
     multiparts: int
@@ -50,6 +55,7 @@ class CleanupResult:
     died: list[str]
     """Runs that never ended, now marked as failed."""
     freed_bytes: int
+    """Of archives and downloads that went; an archive that others may read counts when it goes."""
 
 
 def clean_up(
@@ -86,11 +92,12 @@ def _sweep(
 ) -> CleanupResult:
     now = catalog.now()
     expiry = expire(settings, catalog, telemetry, now, dry_run=dry_run)
-    leftovers, retired = _forget_unpublished(catalog, telemetry, now, expiry.read, dry_run=dry_run)
+    unfinished, read = _give_up_unfinished(catalog, telemetry, now, expiry.read, dry_run=dry_run)
+    leftovers, retired = _forget_unpublished(catalog, telemetry, now, read, dry_run=dry_run)
     if not dry_run:
         # A deletion that is under way, or a pin that comes too late, is seen for as long as that.
-        old = catalog.pins.written_before(now - GRACE)
-        catalog.pins.forget([it for it in old if catalog.backups.is_gone(it)])
+        old_pins = catalog.pins.written_before(now - GRACE)
+        catalog.pins.forget([it for it in old_pins if catalog.backups.is_gone(it)])
     stale = [it for it in catalog.backups.open_multiparts() if now - it.started >= GRACE]
     if not dry_run:
         for multipart in stale:
@@ -106,17 +113,49 @@ def _sweep(
         expired=expiry.expired,
         thinned=expiry.thinned,
         kept=expiry.kept,
-        leftovers=leftovers,
-        retired=retired,
+        leftovers=[it.backup_id for it in leftovers],
+        unfinished=unfinished,
+        retired=[it.backup_id for it in retired],
         multiparts=len(stale),
         abandoned=abandoned,
         downloads=[it.key.rpartition("/")[2] for it in downloads],
         runs=old,
         died=died,
-        freed_bytes=expiry.freed_bytes,
+        freed_bytes=expiry.freed_bytes
+        + sum(it.size for it in (*leftovers, *retired))
+        + sum(it.size for it in downloads),
     )
     telemetry.log.info("cleanup", **vars(result))
     return result
+
+
+def _give_up_unfinished(
+    catalog: Catalog,
+    telemetry: Telemetry,
+    now: datetime,
+    read: set[str] | None,
+    *,
+    dry_run: bool,
+) -> tuple[list[str], set[str] | None]:
+    """What no run has finished in a day; the backups whose archives are read, by others too."""
+    given_up: list[str] = []
+    for backup_id in catalog.backups.unfinished_ids():
+        try:
+            mark = catalog.backups.unfinished(backup_id)
+        except UnknownFormat as error:
+            telemetry.log.warning("kept", backup_id=backup_id, reason=str(error))
+            read = None
+            continue
+        if mark is None:
+            continue
+        if now - mark.stopped_at >= UNFINISHED_KEPT:
+            given_up.append(backup_id)
+            if not dry_run:
+                give_up_unfinished(catalog, mark)
+                continue
+        if read is not None:
+            read |= {backup_id, *(source.backup_id for source in mark.sources)}
+    return given_up, read
 
 
 def _forget_unpublished(
@@ -126,10 +165,10 @@ def _forget_unpublished(
     read: Collection[str] | None,
     *,
     dry_run: bool,
-) -> tuple[list[str], list[str]]:
+) -> tuple[list[Leftover], list[Leftover]]:
     """What dead runs left, and archives of deleted backups that nobody reads any more."""
-    leftovers: list[str] = []
-    retired: list[str] = []
+    leftovers: list[Leftover] = []
+    retired: list[Leftover] = []
     for leftover in catalog.backups.leftovers():
         try:
             mark = catalog.backups.retired(leftover.backup_id)
@@ -138,12 +177,13 @@ def _forget_unpublished(
             continue
         if mark is not None:
             if settle_retired(catalog, leftover, mark, read, dry_run=dry_run):
-                retired.append(leftover.backup_id)
+                retired.append(leftover)
         elif read is None or leftover.backup_id in read:
-            # A manifest that somebody deleted by hand left no mark, and others read the archive.
+            # It may be gone on from; or a manifest that somebody deleted by hand left no mark, and
+            # others read the archive.
             telemetry.log.warning("kept", backup_id=leftover.backup_id, reason="may be read")
         elif now - leftover.newest >= GRACE:
-            leftovers.append(leftover.backup_id)
+            leftovers.append(leftover)
             if not dry_run:
                 catalog.backups.delete_leftover(leftover)
     return leftovers, retired

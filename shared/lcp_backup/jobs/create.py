@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from lcp_backup.errors import (
     Conflict,
     LeaseHeld,
     LeaseLost,
+    OutOfTime,
     StorageError,
     TableChangedDuringDump,
 )
@@ -32,6 +33,7 @@ from lcp_backup.jobs.new_volume import NewVolume, secure_sources, store_volume
 from lcp_backup.jobs.queued_run import end_queued, queued, succeeded_before
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.jobs.stored_run import NewRun
+from lcp_backup.jobs.unfinished import LEAST_READ, keep_unfinished, packing_is_over
 from lcp_backup.model import (
     Archive,
     ArchiveKind,
@@ -78,16 +80,17 @@ def create_backup(
 
     Two deliveries of one event have one slot: the second waits for the first while that lives, and
     makes the backup itself when the first has died. Nothing is published unless both archives are
-    whole; whatever is raised, no multipart stays open and the live data is not touched.
+    whole; whatever is raised, no multipart stays open and the live data is not touched. What was
+    stored of a large volume when the time ended is kept, and the next create goes on from there.
 
     Arguments: `locate` finds the database, anew for every run; `programs` are the folders to look
     for dump programs in, the first one first; `pause` takes seconds. Raises
-    LeaseHeld, OutOfTime, DatabaseError, VolumeError, StorageError, AwsError and their kinds.
+    LeaseHeld, StoredInPart, OutOfTime, DatabaseError, VolumeError, StorageError, AwsError and their
+    kinds.
     """
     with queued(catalog, request.run_id, telemetry.log):
         succeeded_before(catalog, request.run_id)  # then the backup is found, unless it was deleted
         wanted = BackupId.of(settings.project_id, settings.environment_id, request.time)
-        backup_id = catalog.backups.id_for(wanted)
 
         def capture(run: ActiveRun) -> Manifest:
             run.add_notices(settings.notices)
@@ -108,9 +111,12 @@ def create_backup(
                 table_patterns=settings.backup_exclude_tables,
             ).capture()
 
+        backup_id = catalog.backups.id_for(wanted)
         while (
             published := _wait_for_other_delivery(catalog, str(backup_id), timing, pause)
         ) is None:
+            # Anew: what was waited for may have left something to go on from, under that id.
+            backup_id = catalog.backups.id_for(wanted)
             stored = NewRun(catalog, RunKind.CREATE, str(backup_id), run_id=request.run_id)
             active = ActiveRun(stored, telemetry, timing)
             try:
@@ -207,6 +213,8 @@ class _Capture:
     whole: bool
     leave_out: PathPatterns
     table_patterns: tuple[str, ...]
+    stored: list[NewVolume] = field(default_factory=list[NewVolume])
+    """The volume, once all of it is stored."""
 
     def capture(self) -> Manifest:
         """Captures; when a table was altered meanwhile, captures once more from the start.
@@ -219,13 +227,19 @@ class _Capture:
             except TableChangedDuringDump as error:
                 self.run.step(f"capturing once more: {error.public}", reason=str(error))
                 database, volume = self._capture_both()
+            self.run.check()
         except LeaseLost:
             # What lies below the id may by now be another run's.
             raise
+        except OutOfTime as error:
+            # Of a volume that is whole: it was the database that took too long.
+            if self.stored and self.stored[0].packed.read_size >= LEAST_READ:
+                raise self._kept(self.stored[0]) from error
+            self._clear()
+            raise
         except BaseException:
             # An archive that was whole is of no use alone; cleanup would take it away tomorrow.
-            with suppress(StorageError, Conflict):
-                self.catalog.backups.clear_unpublished(str(self.backup_id))
+            self._clear()
             raise
         told = (*database.notices, *volume.notices)
         return Manifest(
@@ -254,9 +268,25 @@ class _Capture:
             ),
         )
 
+    def _clear(self) -> None:
+        # (Conflict: what is there is kept for the next run.)
+        with suppress(StorageError, Conflict):
+            self.catalog.backups.clear_unpublished(str(self.backup_id))
+
+    def _kept(self, volume: NewVolume) -> OutOfTime:
+        return keep_unfinished(
+            self.catalog,
+            self.run,
+            str(self.backup_id),
+            volume,
+            folder=self.folder,
+            threads=self.volume_threads,
+        )
+
     def _capture_both(self) -> tuple[_DumpedDatabase, NewVolume]:
         self.run.confirm()
         self.catalog.backups.clear_unpublished(str(self.backup_id))
+        self.stored.clear()
         snapshot = threading.Event()
         self.run.step("dumping the database, and packing the volume once its snapshot stands")
         return side_by_side(
@@ -340,7 +370,7 @@ class _Capture:
     def _pack(self, snapshot: threading.Event, check: Check) -> NewVolume:
         while not snapshot.wait(0.05):
             check()
-        return store_volume(
+        volume = store_volume(
             self.catalog,
             str(self.backup_id),
             self.folder,
@@ -351,7 +381,12 @@ class _Capture:
             threads=self.volume_threads,
             progress=self.run.progress_of("volume"),
             check=check,
+            is_over=packing_is_over(self.run),
         )
+        if volume.packed.reached_size is not None:
+            raise self._kept(volume)
+        self.stored.append(volume)
+        return volume
 
     def _read_back_or_describe(self, written: WrittenArchive) -> Archive:
         archive = read_back_or_describe(self.catalog, str(self.backup_id), written)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.pins import PinState
 from lcp_backup.errors import Pinned, UnknownFormat
-from lcp_backup.jobs.retirement import delete_backup
+from lcp_backup.jobs.retirement import delete_backup, freed_by_deletion
 from lcp_backup.jobs.thinning import kept_by
 from lcp_backup.model import BackupType, Manifest
 from lcp_backup.settings import Settings
@@ -53,7 +53,7 @@ def expire(
         newest = newest and began
         if goes and manifest.id != in_use and _delete(catalog, telemetry, manifest, dry_run):
             (found.expired if expires else found.thinned).append(manifest.id)
-            found.freed_bytes += manifest.size
+            found.freed_bytes += freed_by_deletion(manifest)
             continue
         found.kept.append(manifest.id)
         if found.read is not None:

@@ -8,9 +8,8 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.local_infile import ROWS_TRAVEL_AS_STATEMENTS
 from lcp_backup.database.staged_schema import Accounts, Loaded
-from lcp_backup.errors import NotFound
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
-from lcp_backup.jobs.queued_run import queued, succeeded_before
+from lcp_backup.jobs.queued_run import check_is_meant, queued, succeeded_before
 from lcp_backup.jobs.staged_site import stage_site
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.jobs.stored_run import NewRun
@@ -132,24 +131,8 @@ def _chosen(
         uploaded = not request.only_if_new or settings.backup_restore_uploaded
         return source.backups.latest(uploaded=uploaded)
     manifest = source.backups.get(request.backup_id)
-    _check_is_meant(manifest, catalog, request.run_id)
+    check_is_meant(manifest, catalog, request.run_id)
     return manifest
-
-
-def _check_is_meant(manifest: Manifest, catalog: Catalog, run_id: str | None) -> None:
-    """Raises NotFound when the backup that was asked for is gone and another has its id."""
-    if run_id is None:
-        return
-    try:
-        asked = catalog.runs.get(run_id)
-    except NotFound:
-        return  # it was given an id, and nobody queued it
-    if asked.backup_run_id is not None and not asked.is_about(manifest):
-        raise NotFound(
-            f"the backup {asked.backup_id} that was asked for, made by run {asked.backup_run_id},"
-            f" was deleted; {manifest.id} is now another one, made by run {manifest.run_id}: look"
-            " at it, and ask for it anew if it is wanted"
-        )
 
 
 def _notices(loaded: Loaded | None) -> tuple[Notice, ...]:

@@ -25,6 +25,7 @@ from lcp_backup.settings import Settings
 from lcp_backup.volume import selection, staging, swap
 from lcp_backup.volume.live import LiveMembers
 from lcp_backup.volume.mounts import check_mounted
+from lcp_backup.volume.paths import checked_paths
 
 _CONNECTIONS: Final = (os.process_cpu_count() or 1) + 1
 """Over how many connections rows are loaded unless a setting says (measured: docs/decisions.md)."""
@@ -163,7 +164,7 @@ class _Staging:
                 self.run,
                 swap_database,
                 volume,
-                paths=selection.checked_paths(replaced_alone),
+                paths=checked_paths(replaced_alone),
                 kept=tuple(self.kept),
                 undo=undo.pop_all(),
             )
@@ -272,7 +273,7 @@ class _Staging:
         if self.request.into_folder is not None:
             folder = staging.check_below(Path(self.request.into_folder), folder)
             staging.check_empty(folder)
-        paths = selection.checked_paths(self.request.paths)
+        paths = checked_paths(self.request.paths)
         progress = self.run.progress_of("volume")
         with self.backup.volume() as volume:
             members = volume.members()

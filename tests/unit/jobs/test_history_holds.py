@@ -5,6 +5,7 @@ import random
 import shutil
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import pytest
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import Conflict, Pinned
-from lcp_backup.jobs.active_run import RunTiming
+from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.retirement import delete_backup
-from lcp_backup.model import BackupId, BackupType
+from lcp_backup.jobs.stored_run import NewRun
+from lcp_backup.model import BackupId, BackupType, Manifest, RunKind
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume import carry, segments
@@ -93,22 +95,33 @@ class World:
 
         self.s3.before = before
         expected = snapshot(self.volumes.folder)
-        kind = BackupType.AUTO
+        work: Callable[..., Manifest | None]
+        if ends := self.chance.random() < 0.4:
+            work = partial(self._begin, self.chance.randrange(1, 30))
+        else:
+            work = self.volumes.back_up
         try:
-            manifest = self.volumes.back_up(kind, whole=whole)
+            manifest = work(whole=whole)
         except Killed:
             self.s3.before = lambda _: None
-            self.log.append(f"create killed at {at}")
+            self.log.append(f"create killed at {at}, {ends=}")
             # Published or not: if it is there, it has to hold.
             for made in self.catalog.backups.all():
                 self.expected.setdefault(made.id, expected)
         except Conflict as error:
             self.log.append(f"create refused: {error}")
         else:
-            self.log.append(f"create {manifest.id} whole={whole} {what} at {at}")
-            self.expected[manifest.id] = expected
+            self.log.append(f"create {manifest and manifest.id} {whole=} {what} at {at}, {ends=}")
+            if manifest is not None:
+                self.expected[manifest.id] = expected
         finally:
             self.s3.before = lambda _: None
+
+    def _begin(self, steps: int, *, whole: bool) -> None:
+        """A create whose time ends after so many files and pieces of files."""
+        left = iter(range(steps))
+        run = ActiveRun(NewRun(self.catalog, RunKind.CREATE, None), self._telemetry, RunTiming())
+        self.volumes.begin(lambda _: next(left, None) is None, run, whole=whole)
 
     def upload(self) -> None:
         """A backup that somebody uploaded."""
@@ -190,6 +203,7 @@ class World:
         newest = self.catalog.backups.latest()
         needed = {newest.id, *(source.backup_id for source in newest.sources)}
         assert {it.backup_id for it in self.catalog.backups.leftovers()} <= needed, self.log
+        assert self.catalog.backups.unfinished_ids() == [], self.log
         assert set(self.catalog.backups.ids()) <= needed, self.log
         assert self.catalog.pins.ids() <= {newest.id}, self.log
 
