@@ -10,6 +10,7 @@ from rich.text import Text
 
 from lcp_backup_cli import words
 from lcp_backup_cli.commands import Session, command
+from lcp_backup_cli.terminal import visible
 
 
 class Status(StrEnum):
@@ -156,4 +157,4 @@ def _if_failed(found: list[dict[str, Any]]) -> list[str]:
 def _outcome(backup: dict[str, Any]) -> Text:
     if backup["status"] == "succeeded":
         return Text("succeeded", "green")
-    return Text(f"failed: {backup['error']}", "red")
+    return Text(visible(f"failed: {backup['error']}"), "red")

@@ -238,3 +238,11 @@ def test_what_a_backup_holds_is_listed_over_all_pages(lcp: CommandLine, service:
     service.contents["tables"] = [table]
     assert "table, with triggers" in lcp("tables", "latest").out
     assert lcp("tables", BACKUP, "--json").json()["tables"] == [table]
+
+
+def test_a_files_name_commands_no_terminal(lcp: CommandLine, service: Service) -> None:
+    name = "\x1b]0;owned\x07\x9b2J"
+    file = {"name": name, "path": name, "kind": "file", "size": 1, "mtime": None}
+    service.contents["files"] = [file]
+    assert "\\x1b]0;owned\\x07\\x9b2J" in lcp("ls", BACKUP).out
+    assert lcp("ls", BACKUP, "--json").json()["files"] == [file]
