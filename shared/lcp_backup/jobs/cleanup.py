@@ -105,7 +105,9 @@ def _sweep(
         downloads=[it.key.rpartition("/")[2] for it in downloads],
         runs=old,
         died=died,
-        freed_bytes=freed + sum(it.size for it in (*leftovers, *retired, *downloads)),
+        freed_bytes=freed
+        + sum(it.size for it in (*leftovers, *retired))
+        + sum(it.size for it in downloads),
     )
     telemetry.log.info("cleanup", **vars(result))
     return result
