@@ -207,6 +207,12 @@ class LeaseHeld(Conflict):
         super().__init__(message)
 
 
+class Pinned(Conflict):
+    """The backup is pinned and was not deleted; says by whom and why, and how to unpin it."""
+
+    code = "pinned"
+
+
 class RunIsOver(Conflict):
     """The run that was asked for has ended, so a late delivery of its event does nothing."""
 
@@ -223,6 +229,12 @@ class OutOfTime(Conflict):
     """The run stopped cleanly because the function's time was about to end."""
 
     code = "out-of-time"
+
+
+class StoredInPart(OutOfTime):
+    """A create's time ended; what it stored is kept, and the next run goes on from there."""
+
+    code = "stored-in-part"
 
 
 class DownloadNotReady(BackupError):
@@ -373,6 +385,13 @@ class LoadFailed(DatabaseError):
 
     code = "load-failed"
     sentence = "the dump could not be loaded"
+
+
+class ServerGaveUp(LoadFailed):
+    """The server went away, is full or may not be written: that says nothing of the dump."""
+
+    code = "server-gave-up"
+    sentence = "the database server could not go on, so the dump was not loaded"
 
 
 class RestoredInPart(LoadFailed):

@@ -122,6 +122,8 @@ class RestoreRequest(_Request):
     """Another folder, absolute, which must not exist or be empty; the live one stays."""
     keep_previous: bool = False
     """Whether what was live before is kept beside, to be dropped by hand."""
+    scripts: bool = False
+    """Whether the scripts of LCP_BACKUP_RESTORE_SCRIPTS are run before the swap."""
     run_id: _RunId | None = None
     """The queued run that this is; None makes one."""
     only_if_new: bool = False
@@ -153,6 +155,12 @@ class RestoreRequest(_Request):
             raise ValueError("into_folder is given, but only tables of the database are asked for")
         return self
 
+    @model_validator(mode="after")
+    def _scripts_meet_all_tables(self) -> Self:
+        if self.scripts and (not self.wants_database or self.tables):
+            raise ValueError("scripts are asked for, and need the whole database to be restored")
+        return self
+
     @property
     def wants_database(self) -> bool:
         """Whether the database, or some of its tables, is restored."""
@@ -173,6 +181,15 @@ class RestoreRequest(_Request):
             raise InvalidRequest(
                 "keep_previous is not possible while LCP_BACKUP_RESTORE_STRATEGY is OVERWRITE,"
                 " which leaves nothing of the live database: leave it out, or deploy the strategy"
+                " PREPARE_AND_SWAP"
+            )
+
+    def check_can_run_scripts(self, *, restores_overwrite: bool) -> None:
+        """Raises InvalidRequest when a script that fails would leave nothing of the live site."""
+        if restores_overwrite and self.is_whole and self.scripts:
+            raise InvalidRequest(
+                "scripts are not possible while LCP_BACKUP_RESTORE_STRATEGY is OVERWRITE: one that"
+                " fails would leave nothing; leave them out, or deploy the strategy"
                 " PREPARE_AND_SWAP"
             )
 
@@ -257,6 +274,26 @@ class DownloadRequest(_Request):
     @classmethod
     def read(cls, event: dict[str, Any]) -> Self:
         """From `{"backup_id": ..., "kind": ...}`; raises InvalidRequest."""
+        return cls._read(event)
+
+
+class VerifyRequest(_Request):
+    """Verify a backup (an id, or `latest`)."""
+
+    backup_id: str = LATEST
+    run_id: _RunId | None = None
+    """The queued run that this is; None makes one."""
+
+    @field_validator("backup_id")
+    @classmethod
+    def _is_an_id(cls, value: str) -> str:
+        return value if value == LATEST else _checked_backup_id(value)
+
+    @classmethod
+    def read(cls, event: dict[str, Any]) -> Self:
+        """From a scheduled event or `{"backup_id": ...}`; raises InvalidRequest."""
+        if _is_scheduled(event):
+            return cls(run_id=_run_of(event, RunKind.VERIFY))
         return cls._read(event)
 
 

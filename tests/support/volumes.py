@@ -8,8 +8,12 @@ import pytest
 
 from lcp_backup import history
 from lcp_backup.catalog import Catalog
+from lcp_backup.errors import OutOfTime
+from lcp_backup.exclusion import LeftOut, PathPatterns
+from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.new_volume import NewVolume, secure_sources, store_volume
 from lcp_backup.jobs.stored_backup import StoredBackup
+from lcp_backup.jobs.unfinished import keep_unfinished
 from lcp_backup.model import BackupId, BackupType, Manifest
 from lcp_backup.volume.live import LiveMembers
 from lcp_backup.volume.selection import selected, unpack_live
@@ -31,6 +35,7 @@ class Volumes:
         self._restores = 0
         self.settled = LATER
         """How long before a backup what lies there was changed, as far as that knows."""
+        self.leave_out = PathPatterns(())
         folder.mkdir(exist_ok=True)
 
     def back_up(self, kind_of: BackupType = BackupType.AUTO, *, whole: bool = False) -> Manifest:
@@ -45,12 +50,24 @@ class Volumes:
                 "volume": volume.archive,
                 "sources": volume.sources,
                 "volume_facts": volume.packed.facts,
+                "left_out": LeftOut(
+                    path_patterns=self.leave_out.patterns, paths=volume.packed.left_out
+                ),
                 "warnings": (*volume.notices, *volume.packed.notices),
             }
         )
         manifest = secure_sources(self.catalog, manifest)
         self.catalog.backups.publish(manifest)
         return manifest
+
+    def begin(
+        self, is_over: Callable[[int], bool], run: ActiveRun, *, whole: bool = False
+    ) -> OutOfTime:
+        """A backup an hour after the last whose time ends; what it is told to end with."""
+        self._clock.pass_by(LATER)
+        backup_id = str(self.catalog.backups.id_for(BackupId.of("acme", "prd", self._clock())))
+        volume = self.store(backup_id, whole=whole, is_over=is_over)
+        return keep_unfinished(self.catalog, run, backup_id, volume, folder=self.folder, threads=2)
 
     def store(
         self,
@@ -59,6 +76,7 @@ class Volumes:
         whole: bool = False,
         progress: Callable[[int], None] = lambda _: None,
         check: Callable[[], None] = lambda: None,
+        is_over: Callable[[int], bool] = lambda _: False,
     ) -> NewVolume:
         """Everything up to its publication."""
         return store_volume(
@@ -66,11 +84,13 @@ class Volumes:
             backup_id,
             self.folder,
             whole=whole,
+            leave_out=self.leave_out,
             began=datetime.now(UTC) + self.settled,
             shrink_limit=100,
             threads=2,
             progress=progress,
             check=check,
+            is_over=is_over,
         )
 
     def restore(self, backup_id: str, *paths: str) -> Path:

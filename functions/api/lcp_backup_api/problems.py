@@ -89,6 +89,11 @@ TABLE: Final[dict[type[Exception], Row]] = {
         "Wait for the run that the detail names, then call again.",
         _LATER,
     ),
+    errors.Pinned: Row(
+        HTTPStatus.CONFLICT,
+        "The backup is pinned",
+        "Unpin it first: DELETE /backup/{id}/pin. Then call again.",
+    ),
     errors.Conflict: Row(
         HTTPStatus.CONFLICT,
         "Something else is under way",

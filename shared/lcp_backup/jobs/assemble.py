@@ -64,6 +64,7 @@ def assemble(
         )
         with ActiveRun(stored, telemetry, timing) as run:
             run.step(f"assembling the {request.kind}")
+            manifest.left_out.check_tables(request.tables)
             backup = StoredBackup(catalog, manifest)
             with _open(catalog, name, request, backup) as writer:
                 if request.kind is ArchiveKind.VOLUME:
