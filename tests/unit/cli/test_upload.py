@@ -209,7 +209,9 @@ def test_the_usual_mistakes_are_told_before_a_byte_travels(
     assert service.asked == []
 
 
-@pytest.mark.parametrize("content", [gzip.compress(DUMP), A_DUMP_IN_A_TAR, DUMP], ids=len)
+@pytest.mark.parametrize(
+    "content", [gzip.compress(DUMP), A_DUMP_IN_A_TAR, DUMP], ids=["gzip", "tar", "plain"]
+)
 def test_every_form_of_a_dump_may_be_sent(
     lcp: CommandLine, files: dict[str, Path], content: bytes
 ) -> None:
