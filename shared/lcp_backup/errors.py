@@ -207,6 +207,12 @@ class LeaseHeld(Conflict):
         super().__init__(message)
 
 
+class Pinned(Conflict):
+    """The backup is pinned and was not deleted; says by whom and why, and how to unpin it."""
+
+    code = "pinned"
+
+
 class RunIsOver(Conflict):
     """The run that was asked for has ended, so a late delivery of its event does nothing."""
 
@@ -256,6 +262,14 @@ class DownloadFailed(BackupError):
     def __init__(self, run_id: str, reason: str) -> None:
         self.run_id = run_id
         super().__init__(f"run {run_id} could not assemble it: {reason}")
+
+
+class BackupDamaged(BackupError):
+    """What is stored of a backup is gone, or is not what was written; says what."""
+
+    code = "backup-damaged"
+    sentence = "what is stored of the backup is gone, or is not what was written"
+    message_is_public = True
 
 
 # --- AWS --------------------------------------------------------------
@@ -371,6 +385,13 @@ class LoadFailed(DatabaseError):
 
     code = "load-failed"
     sentence = "the dump could not be loaded"
+
+
+class ServerGaveUp(LoadFailed):
+    """The server went away, is full or may not be written: that says nothing of the dump."""
+
+    code = "server-gave-up"
+    sentence = "the database server could not go on, so the dump was not loaded"
 
 
 class RestoredInPart(LoadFailed):

@@ -23,9 +23,10 @@ from pydantic import (
 from lcp_backup import setting_values as values
 from lcp_backup.cron import CronExpression
 from lcp_backup.errors import SettingsError
+from lcp_backup.exclusion import GENERATED, PathPatterns
 from lcp_backup.invalid import first_problem
 from lcp_backup.model import Notice
-from lcp_backup.setting_values import DatabaseTls, RestoreStrategy, VolumeMode
+from lcp_backup.setting_values import DatabaseTls, Period, RestoreStrategy, VolumeMode
 
 MASTER_TOKEN_VARIABLE = "LCP_PROJECT_MASTER_TOKEN"  # noqa: S105 -- the variable's name, no secret
 
@@ -51,10 +52,34 @@ class Settings(BaseModel):
         Field(None, alias="LCP_BACKUP_RESTORE_SCHEDULE")
     )
     """When a DR environment restores; set, it takes the place of the create schedule."""
+    backup_verify_schedule_given: Annotated[
+        CronExpression | Literal["none"] | None, BeforeValidator(values.verify_schedule)
+    ] = Field(None, alias="LCP_BACKUP_VERIFY_SCHEDULE")
+    """When the newest backup is verified; None means that a time is drawn once per stack."""
+    backup_verify_database_service: Annotated[str, _Required] | None = Field(
+        None, alias="LCP_BACKUP_VERIFY_DATABASE_SERVICE"
+    )
+    """The server that verifications load into, as `database_service`; None means the site's own."""
+    backup_verify_user_name: Annotated[str, _Required] | None = Field(
+        None, alias="LCP_BACKUP_VERIFY_USER_NAME"
+    )
+    """Makes schemas and accounts for verifications; None means the master user."""
+    backup_verify_user_password: SecretStr | None = Field(
+        None, alias="LCP_BACKUP_VERIFY_USER_PASSWORD"
+    )
+    """The password or a Secrets Manager ARN."""
+    backup_verify_sql: Annotated[tuple[str, ...], BeforeValidator(values.statements)] = Field(
+        (), alias="LCP_BACKUP_VERIFY_SQL"
+    )
+    """Statements of which each must answer one true value in a database that was restored."""
     backup_retention_days: Annotated[int, BeforeValidator(values.retention)] = Field(
         30, alias="LCP_BACKUP_RETENTION_PERIOD"
     )
     """Days a backup is kept, 1 to 30."""
+    backup_keep: Annotated[dict[Period, int] | None, BeforeValidator(values.keep)] = Field(
+        None, alias="LCP_BACKUP_KEEP"
+    )
+    """Of how many periods the newest backup is kept during the retention; None keeps them all."""
     backup_folder: Annotated[str, BeforeValidator(values.folder)] = Field(
         "/opt/liferay/data", alias="LCP_BACKUP_FOLDER"
     )
@@ -70,6 +95,30 @@ class Settings(BaseModel):
         16, alias="LCP_BACKUP_VOLUME_THREADS"
     )
     """How many calls to a slow file system are made side by side, 1 to 64."""
+    backup_exclude_tables: Annotated[tuple[str, ...], BeforeValidator(values.table_patterns)] = (
+        Field((), alias="LCP_BACKUP_EXCLUDE_TABLES")
+    )
+    """Patterns of tables whose rows are not backed up; their definitions are."""
+    backup_exclude_paths: Annotated[tuple[str, ...], BeforeValidator(values.path_patterns)] = Field(
+        (), alias="LCP_BACKUP_EXCLUDE_PATHS"
+    )
+    """Patterns of what in the folder is not backed up."""
+    backup_exclude_generated: Annotated[bool, BeforeValidator(values.flag)] = Field(
+        False, alias="LCP_BACKUP_EXCLUDE_GENERATED_DL_FILES_ON_BACKUP_CREATE"
+    )
+    """Whether previews, thumbnails and renditions, which Liferay makes again, are not backed up."""
+    restore_exclude_generated: Annotated[bool, BeforeValidator(values.flag)] = Field(
+        False, alias="LCP_BACKUP_EXCLUDE_GENERATED_DL_FILES_ON_BACKUP_RESTORE"
+    )
+    """Whether a restore of a whole volume passes them over."""
+    restore_scripts_given: Annotated[str | None, BeforeValidator(values.prefix)] = Field(
+        None, alias="LCP_BACKUP_RESTORE_SCRIPTS"
+    )
+    """Where in the bucket scripts lie that restores run; None means `scripts` below the prefix."""
+    scripts_on_schedule: Annotated[bool, BeforeValidator(values.flag)] = Field(
+        False, alias="LCP_BACKUP_RESTORE_SCRIPTS_ON_SCHEDULE"
+    )
+    """Whether scheduled restores run them."""
     file_system_mount_path: Annotated[str | None, BeforeValidator(values.folder)] = Field(
         None, alias="LCP_FILE_SYSTEM_MOUNT_PATH"
     )
@@ -155,6 +204,7 @@ class Settings(BaseModel):
     restore_function: str | None = Field(None, alias="LCP_RESTORE_FUNCTION")
     upload_function: str | None = Field(None, alias="LCP_UPLOAD_FUNCTION")
     assemble_function: str | None = Field(None, alias="LCP_ASSEMBLE_FUNCTION")
+    verify_function: str | None = Field(None, alias="LCP_VERIFY_FUNCTION")
     user_pool_id: Annotated[str | None, BeforeValidator(values.user_pool_id)] = Field(
         None, alias="LCP_USER_POOL_ID"
     )
@@ -222,6 +272,11 @@ class Settings(BaseModel):
         for name, password, variable in (
             (self.loader_user_name, self.loader_user_password, "LCP_LOADER_USER"),
             (self.site_user_name, self.site_user_password, "LCP_SITE_USER"),
+            (
+                self.backup_verify_user_name,
+                self.backup_verify_user_password,
+                "LCP_BACKUP_VERIFY_USER",
+            ),
         ):
             if (name is None) != (password is None):
                 missing = "_NAME" if name is None else "_PASSWORD"
@@ -263,6 +318,13 @@ class Settings(BaseModel):
                 "LCP_BACKUP_RESTORE_SCHEDULE is set, and only an environment of type production"
                 " may restore on a schedule: a restore replaces the live data",
             )
+        if self.scripts_on_schedule and self.restores_overwrite:
+            raise SettingsError(
+                "LCP_BACKUP_RESTORE_SCRIPTS_ON_SCHEDULE",
+                "true",
+                "LCP_BACKUP_RESTORE_STRATEGY is OVERWRITE, so a script that fails would leave"
+                " nothing: false, or the strategy PREPARE_AND_SWAP is needed",
+            )
         if (self.source_bucket, self.source_prefix) == (self.backup_bucket, self.backup_prefix):
             raise SettingsError(
                 "LCP_BACKUP_RESTORE_SOURCE_BUCKET",
@@ -271,6 +333,12 @@ class Settings(BaseModel):
                 " to follow are needed, and they must not be this environment's own",
             )
         return self
+
+    @property
+    def backup_verify_schedule(self) -> CronExpression | None:
+        """When the newest backup is verified; None while it is not, or a time is to be drawn."""
+        given = self.backup_verify_schedule_given
+        return given if isinstance(given, CronExpression) else None
 
     @property
     def backup_prefix(self) -> str:
@@ -295,6 +363,18 @@ class Settings(BaseModel):
         if self.backup_restore_source_prefix is not None:
             return self.backup_restore_source_prefix
         return self.backup_prefix
+
+    @property
+    def left_out_paths(self) -> PathPatterns:
+        """What in the folder is not backed up."""
+        generated = GENERATED if self.backup_exclude_generated else ()
+        return PathPatterns((*self.backup_exclude_paths, *generated))
+
+    @property
+    def restore_scripts(self) -> str:
+        """Where scripts lie, without a slash at the end."""
+        below = f"{self.backup_prefix}/" if self.backup_prefix else ""
+        return self.restore_scripts_given or f"{below}scripts"
 
     @property
     def restores_overwrite(self) -> bool:

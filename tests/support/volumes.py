@@ -9,6 +9,7 @@ import pytest
 from lcp_backup import history
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import OutOfTime
+from lcp_backup.exclusion import LeftOut, PathPatterns
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.new_volume import NewVolume, secure_sources, store_volume
 from lcp_backup.jobs.stored_backup import StoredBackup
@@ -34,6 +35,7 @@ class Volumes:
         self._restores = 0
         self.settled = LATER
         """How long before a backup what lies there was changed, as far as that knows."""
+        self.leave_out = PathPatterns(())
         folder.mkdir(exist_ok=True)
 
     def back_up(self, kind_of: BackupType = BackupType.AUTO, *, whole: bool = False) -> Manifest:
@@ -48,6 +50,9 @@ class Volumes:
                 "volume": volume.archive,
                 "sources": volume.sources,
                 "volume_facts": volume.packed.facts,
+                "left_out": LeftOut(
+                    path_patterns=self.leave_out.patterns, paths=volume.packed.left_out
+                ),
                 "warnings": (*volume.notices, *volume.packed.notices),
             }
         )
@@ -69,6 +74,7 @@ class Volumes:
         backup_id: str,
         *,
         whole: bool = False,
+        progress: Callable[[int], None] = lambda _: None,
         check: Callable[[], None] = lambda: None,
         is_over: Callable[[int], bool] = lambda _: False,
     ) -> NewVolume:
@@ -78,10 +84,11 @@ class Volumes:
             backup_id,
             self.folder,
             whole=whole,
+            leave_out=self.leave_out,
             began=datetime.now(UTC) + self.settled,
             shrink_limit=100,
             threads=2,
-            progress=lambda _: None,
+            progress=progress,
             check=check,
             is_over=is_over,
         )

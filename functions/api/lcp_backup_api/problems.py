@@ -89,6 +89,11 @@ TABLE: Final[dict[type[Exception], Row]] = {
         "Wait for the run that the detail names, then call again.",
         _LATER,
     ),
+    errors.Pinned: Row(
+        HTTPStatus.CONFLICT,
+        "The backup is pinned",
+        "Unpin it first: DELETE /backup/{id}/pin. Then call again.",
+    ),
     errors.Conflict: Row(
         HTTPStatus.CONFLICT,
         "Something else is under way",
@@ -105,6 +110,11 @@ TABLE: Final[dict[type[Exception], Row]] = {
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "The archive could not be assembled",
         "Do what the detail says; the same call tries anew once two minutes have passed.",
+    ),
+    errors.BackupDamaged: Row(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "The backup is damaged",
+        "Use another backup; docs/operations.md says what can be done about this one.",
     ),
     errors.ArchiveError: Row(
         HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -189,6 +189,13 @@ class Users:
                 raise
         raise Unauthenticated
 
+    def token_for(self, authorization: str) -> str:
+        """An access token for the name and password of a header that `identify` has just taken.
+
+        Raises LoginRefused, Throttled, AwsError.
+        """
+        return self._pool.log_in(*_name_and_password(_parse(authorization)[1]))
+
     def _by_dxpcloud_authorization(self, header: str, source: str) -> Caller:  # noqa: ARG002 -- no secret to guess here
         scheme, value = _parse(header)
         if scheme != "bearer":

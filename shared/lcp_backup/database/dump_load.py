@@ -7,9 +7,9 @@ builds its secondary indexes. All connections are the loader's.
 
 import re
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from lcp_backup.archive.segment import Section
@@ -27,7 +27,6 @@ from lcp_backup.errors import InvalidRequest, LoadFailed
 _WORTH_SETTING_ASIDE: Final = 1 << 20
 """Raw bytes of rows from which a table's indexes are built later: for fewer, the second statement
 costs more than it saves."""
-
 _KEYS = re.compile(rb"\b(?:DISABLE|ENABLE)\s+KEYS[\s*/]*\Z", re.IGNORECASE)
 """What a dump program says to a table around its rows."""
 
@@ -59,6 +58,10 @@ class Loaded:
     """Whether the server takes rows as data."""
     rows_as_statements: int = 0
     """How many of the rows travelled as statements."""
+    rows_of: Mapping[str, int] = field(default_factory=dict)
+    """Rows by table, of those tables in which as many have to be."""
+    scripts: tuple[str, ...] = ()
+    """The scripts that were run, each with how many rows it changed."""
 
 
 type PlanRows = Callable[[Session, str, tuple[str, ...] | None], RowPlan | None]
@@ -190,6 +193,7 @@ class DumpLoad:
             disabled=tuple(self._disabled),
             rows_as_data=self._plan_rows is not None,
             rows_as_statements=self._as_statements,
+            rows_of={name: it.inserted for name, it in self._tables.items() if it.counted},
         )
 
     # --- on the one connection ------------------------------------------------

@@ -26,6 +26,7 @@ from lcp_backup.errors import (
     StorageError,
     TableChangedDuringDump,
 )
+from lcp_backup.exclusion import LeftOut, PathPatterns, matches_table
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.archives import open_archive, read_back_or_describe
 from lcp_backup.jobs.new_volume import NewVolume, secure_sources, store_volume
@@ -106,6 +107,8 @@ def create_backup(
                 locate=locate,
                 programs=programs,
                 whole=settings.backup_volume_mode is VolumeMode.FULL,
+                leave_out=settings.left_out_paths,
+                table_patterns=settings.backup_exclude_tables,
             ).capture()
 
         backup_id = catalog.backups.id_for(wanted)
@@ -189,6 +192,8 @@ class _DumpedDatabase:
     archive: Archive
     facts: DatabaseFacts
     notices: tuple[Notice, ...]
+    left_out: tuple[str, ...]
+    """Tables whose rows are not in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +211,8 @@ class _Capture:
     locate: Callable[[], DatabaseEndpoint]
     programs: Sequence[Path]
     whole: bool
+    leave_out: PathPatterns
+    table_patterns: tuple[str, ...]
     stored: list[NewVolume] = field(default_factory=list[NewVolume])
     """The volume, once all of it is stored."""
 
@@ -253,6 +260,12 @@ class _Capture:
             warnings=(*told, *volume.packed.notices),
             warnings_left_out=volume.packed.notices_left_out,
             losses=volume.packed.losses + sum(notice.means_loss for notice in told),
+            left_out=LeftOut(
+                table_patterns=self.table_patterns,
+                tables=database.left_out,
+                path_patterns=self.leave_out.patterns,
+                paths=volume.packed.left_out,
+            ),
         )
 
     def _clear(self) -> None:
@@ -299,12 +312,14 @@ class _Capture:
                 generated_columns=len(generated),
             )
             notices = check_flavours(server, program, generated)
+            preflight.check_left_out(connection, endpoint.name, self.table_patterns)
             notices += preflight.inspect(connection, server, endpoint.name, program.version)
             history = preflight.keeps_history(connection, server, endpoint.name, program.version)
             packet = max_packet(connection)
         inspection = preflight.Inspection(server, endpoint.name, check)
         counted = self.run.progress_of("database")
         tables: set[str] = set()
+        left_out: set[str] = set()
         with (
             open_archive(
                 self.catalog,
@@ -321,6 +336,13 @@ class _Capture:
             def store(cuts: Iterable[Cut]) -> None:
                 for cut in cuts:
                     check()
+                    # The server sends them all the same: not every dump program can be told.
+                    if cut.section is Section.ROWS and cut.table is not None:
+                        if cut.table in left_out:
+                            continue
+                        if matches_table(self.table_patterns, cut.table):
+                            left_out.add(cut.table)
+                            continue
                     inspection.look_at(cut)
                     if cut.section is Section.DEFINITION and cut.table is not None:
                         tables.add(cut.table)
@@ -342,7 +364,8 @@ class _Capture:
             tables=len(tables),
         )
         notices += inspection.notices(packet)
-        return _DumpedDatabase(self._read_back_or_describe(written), facts, notices)
+        archive = self._read_back_or_describe(written)
+        return _DumpedDatabase(archive, facts, notices, tuple(sorted(left_out)))
 
     def _pack(self, snapshot: threading.Event, check: Check) -> NewVolume:
         while not snapshot.wait(0.05):
@@ -352,6 +375,7 @@ class _Capture:
             str(self.backup_id),
             self.folder,
             whole=self.whole,
+            leave_out=self.leave_out,
             began=self.run.started_at,
             shrink_limit=self.shrink_limit,
             threads=self.volume_threads,

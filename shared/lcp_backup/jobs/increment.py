@@ -1,14 +1,14 @@
 """What a new volume takes over from the last backup instead of reading and storing it again."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 from lcp_backup.archive.index import IndexReader, read_members
 from lcp_backup.archive.local_copy import LocalCopy
-from lcp_backup.archive.read import OpenArchive
+from lcp_backup.archive.read import OpenArchive, read_segments_of
 from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.archive.streams import RangeSource
 from lcp_backup.archive.write import ArchiveWriter
@@ -20,6 +20,7 @@ from lcp_backup.errors import (
     ObjectNotFound,
     UnknownFormat,
 )
+from lcp_backup.exclusion import PathPatterns
 from lcp_backup.history import BaseVolume, Found, Plan, can_be_base, plan
 from lcp_backup.jobs.archives import THREADS
 from lcp_backup.model import Manifest, Notice, VolumeSource
@@ -33,7 +34,14 @@ _NOTHING = Plan((), (), ())
 
 
 class SourceUnusable(Exception):
-    """What was to be carried over is gone or damaged: it has to be read from the folder."""
+    """What was to be carried over is gone or damaged: it has to be read from the folder.
+
+    Arguments: `backup_ids` are the sources that it lay in.
+    """
+
+    def __init__(self, backup_ids: Collection[str]) -> None:
+        super().__init__(*backup_ids)
+        self.backup_ids = backup_ids
 
 
 class Increment:
@@ -64,11 +72,13 @@ class Increment:
         """The backups that the new index may name; it counts them from 1."""
         self._moved = Moved()
         self._base: Base | None = None
+        self._opened = cache(self._open)
 
     def carry(
         self,
         writer: ArchiveWriter,
         folder: Path | None,
+        leave_out: PathPatterns,
         threads: int,
         check: Callable[[], None],
     ) -> None:
@@ -78,44 +88,76 @@ class Increment:
             writer: of the new volume; nothing was packed yet.
             folder: given, only files that are unchanged in it are taken over, so that the new
                 archive holds nothing else than the folder does.
+            leave_out: what is not taken over, though it lies there.
             threads: as of `scan`.
             check: called often; what it raises ends the work.
 
-        Raises SourceUnusable when one of them is gone or damaged.
+        Raises SourceUnusable, which names those that are gone or damaged.
         """
         if not self._plan.carried or self._last is None:
             return
         numbers = self._numbers(source.backup_id for source in self._plan.carried)
 
         def members() -> Iterator[IndexedMember]:
-            return (it for it in self._members() if it.type == "file" and it.source in numbers)
+            return (
+                it
+                for it in self._members()
+                if it.type == "file"
+                and it.source in numbers
+                and not leave_out.cover(it.name, folder=False)
+            )
 
         if folder is None:
             live = LiveMembers(members())
         else:
             same = {number: number for number in numbers}
-            found = unchanged(folder, Base(members, same, Moved()), threads=threads, check=check)
+            found = unchanged(
+                folder,
+                Base(members, same, Moved()),
+                leave_out=leave_out,
+                threads=threads,
+                check=check,
+            )
             live = LiveMembers(found)
         archives = self._archives()
-        name = self._last.volume.name
-
-        @cache
-        def opened(number: int) -> OpenArchive:
-            backup_id = archives[number]
-            source = self._catalog.backups.open(backup_id, name)
-            return OpenArchive(source, f"{name} of backup {backup_id}")
-
         try:
             self._moved = carry(
                 writer,
                 live,
                 lambda: (it for it in self._reader().segments() if it in live),
-                lambda segment: opened(segment.source),
+                lambda segment: self._opened(segment.source),
                 threads=THREADS,
                 check=check,
             )
         except (ArchiveDamaged, ObjectNotFound) as error:
-            raise SourceUnusable(str(error)) from error
+            unusable = {number for number in numbers if not self._is_usable(number, live, check)}
+            # (None, where what the index says is not in an archive that is as it was written.)
+            raise SourceUnusable({archives[it] for it in unusable or numbers}) from error
+
+    def _is_usable(self, number: int, live: LiveMembers, check: Callable[[], None]) -> bool:
+        """Whether all that is cut out of an archive can be read; asked when something cannot."""
+        segments = (
+            it
+            for it in self._reader().segments()
+            if it.source == number and it in live and not live.are_all_of(it)
+        )
+        read = read_segments_of(
+            lambda segment: self._opened(segment.source), segments, threads=THREADS
+        )
+        try:
+            with closing(read):
+                for _ in read:
+                    check()
+        except (ArchiveDamaged, ObjectNotFound):
+            return False
+        return True
+
+    def _open(self, number: int) -> OpenArchive:
+        backup_id = self._archives()[number]
+        _, name = self._of_base()
+        return OpenArchive(
+            self._catalog.backups.open(backup_id, name), f"{name} of backup {backup_id}"
+        )
 
     def base(self) -> Base | None:
         """What the folder is compared with; None when everything is stored."""
@@ -180,7 +222,9 @@ class Increment:
 
 
 @contextmanager
-def open_increment(catalog: Catalog, *, whole: bool, carry_none: bool) -> Iterator[Increment]:
+def open_increment(
+    catalog: Catalog, *, whole: bool, unusable: Collection[str] | None
+) -> Iterator[Increment]:
     """What a new volume may refer to, for as long as the block lasts.
 
     The base is the last backup that was made of the site, or what a run since then could not
@@ -189,7 +233,8 @@ def open_increment(catalog: Catalog, *, whole: bool, carry_none: bool) -> Iterat
 
     Args:
         whole: whether the new archive is to hold everything, so that nothing is referred to.
-        carry_none: whether what would be carried over is read from the folder and stored again.
+        unusable: sources that turned out to be; what lies in them is read from the folder and
+            stored again. None: so is whatever would be carried over.
 
     Raises StorageError.
     """
@@ -210,10 +255,12 @@ def open_increment(catalog: Catalog, *, whole: bool, carry_none: bool) -> Iterat
             notices = (*notices, told)
             continue
         with copy:
-            chosen = plan(base, archives_found(catalog, base), carry_all=whole)
-            if carry_none:
-                unusable = (*chosen.missing, *chosen.carried)
-                chosen = Plan(chosen.kept, (), unusable)
+            found = archives_found(catalog, base)
+            for backup_id in unusable or ():
+                found.pop(backup_id, None)
+            chosen = plan(base, found, carry_all=whole)
+            if unusable is None:
+                chosen = Plan(chosen.kept, (), (*chosen.missing, *chosen.carried))
             missing = (_missing(source.backup_id) for source in chosen.missing)
             yield Increment(catalog, base, copy, chosen, (*notices, *missing))
             return

@@ -34,13 +34,20 @@ def delete_backup(catalog: Catalog, manifest: Manifest) -> None:
     Everything goes that it was made of, but the volume's archive only if no other backup may read
     it.
 
-    Raises StorageError.
+    Raises Pinned, and changes nothing, when it is pinned: the caller need not look. UnknownFormat,
+    StorageError.
     """
+    catalog.pins.begin_deletion(manifest)
     _begin_time_anew(catalog, manifest.sources)
     if can_be_base(manifest):
         catalog.backups.retire(manifest.id)
     else:
         catalog.backups.unpublish(manifest.id)
+
+
+def freed_by_deletion(manifest: Manifest) -> int:
+    """Bytes of the archives that go when a backup is deleted: not of one that stays."""
+    return manifest.database.size if can_be_base(manifest) else manifest.size
 
 
 def give_up_unfinished(catalog: Catalog, mark: Unfinished) -> None:

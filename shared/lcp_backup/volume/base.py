@@ -9,6 +9,7 @@ from lcp_backup.archive import tar
 from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.volume.carry import Moved
 from lcp_backup.volume.entry import Entry, Found
+from lcp_backup.volume.names import place_in_order
 
 SETTLED_NS: Final = 3_000_000_000
 """How long ago a file must have been changed last, in nanoseconds, for its ctime to tell a later
@@ -79,7 +80,7 @@ class Base:
         """
         member = self._ahead
         while member is not None and member.name != name:
-            if _order(member.name) > _order(name):
+            if place_in_order(member.name) > place_in_order(name):
                 return None
             member = next(self._members, None)
             self._ahead = member
@@ -90,9 +91,9 @@ class Base:
 
     def files_behind(self, name: str) -> Iterator[IndexedMember]:
         """The files of the base that come behind a name, placed as the new index has them."""
-        after = _order(name)
+        after = place_in_order(name)
         for member in self._all_members():
-            if member.type == "file" and _order(member.name) > after:
+            if member.type == "file" and place_in_order(member.name) > after:
                 placed = self._placed(member)
                 if placed is not None:
                     yield placed
@@ -136,8 +137,3 @@ def compared(entries: Iterable[Entry], base: Base) -> Iterator[Entry]:
             yield Entry(
                 entry.name, found, entry.folder, entry.base, entry.status, entry.target, member
             )
-
-
-def _order(name: str) -> str:
-    """A scan's order as that of texts: by components, a folder before its content."""
-    return name.replace("/", "\0")

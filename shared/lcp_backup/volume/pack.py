@@ -12,6 +12,7 @@ from lcp_backup.archive import tar
 from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.errors import OutOfTime, VolumeIncomplete
+from lcp_backup.exclusion import PathPatterns
 from lcp_backup.model import Notice, VolumeFacts
 from lcp_backup.volume.base import SETTLED_NS, Base, Verdict, compared, footprint, verdict
 from lcp_backup.volume.entry import Entry, Found
@@ -32,6 +33,8 @@ class Packed(NamedTuple):
     """How many of all notices mean loss."""
     lost: tuple[Notice, ...] = ()
     """What could not be read or leads out of the folder, also of what `notices` leaves out."""
+    left_out: int = 0
+    """How many files, links and folders were left out as they were meant to be."""
     read_size: int = 0
     """Bytes of the files that were read to their end, whether they were stored or known."""
     reached_size: int | None = None
@@ -47,6 +50,7 @@ def pack(
     writer: ArchiveWriter,
     *,
     base: Base | None = None,
+    leave_out: PathPatterns | None = None,
     began: datetime,
     progress: Callable[[int], None],
     check: Callable[[], None],
@@ -78,6 +82,7 @@ def pack(
         folder: LCP_BACKUP_FOLDER.
         writer: without an `only_file`.
         base: what to compare the folder with; None stores everything.
+        leave_out: what of the folder is passed over.
         began: when the run began, UTC: a file that was changed later, or just before, is read again
             by the next backup whatever its attributes say.
         progress: told the raw bytes of every segment as it is handed to the writer.
@@ -103,7 +108,7 @@ def pack(
     reached_size = None
     notices = packing.notices
     with (
-        closing(scan(folder, notices, threads=threads)) as found,
+        closing(scan(folder, notices, threads=threads, leave_out=leave_out)) as found,
         closing(
             read_ahead(found if base is None else compared(found, base), notices, threads=threads)
         ) as opened,
@@ -129,6 +134,7 @@ def pack(
         notices.left_out,
         notices.losses,
         in_order(notices.lost),
+        found.left_out,
         packing.read_size,
         reached_size,
     )

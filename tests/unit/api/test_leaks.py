@@ -71,10 +71,19 @@ class Failing:
         raise self.error
 
 
+ASK_NO_STORE = {"/backup/whoami", "/backup/token"}
+"""What only the user pool is asked for: it is what may fail there, as for every call."""
+
+
 def call_all(call: Client, by: str | None = "ann") -> Iterator[tuple[str, str, Answer]]:
-    announced = {"database": {"size": 3}, "volume": {"size": 4}}
+    bodies: dict[str, dict[str, Any]] = {
+        "upload": {"database": {"size": 3}, "volume": {"size": 4}},
+        "pin": {"reason": "an audit"},
+    }
     for method, path in ROUTES:
-        body = announced if path == "/backup/upload" else None
+        if path in ASK_NO_STORE and by is not None:
+            continue
+        body = bodies.get(path.rpartition("/")[2])
         yield method, path, call(method, path, by=by, body=body)
 
 
@@ -88,10 +97,13 @@ def test_only_these_classes_speak_for_themselves() -> None:
         *("InvalidCron", "InvalidRequest", "NotFound", "UnknownFormat"),
         *("Unauthenticated", "Forbidden", "NotAMember", "FromAnotherSite", "Throttled"),
         *("Conflict", "LeaseHeld", "LeaseLost", "OutOfTime", "RunIsOver", "StoredInPart"),
+        "Pinned",
         *("ArchiveError", "ArchiveDamaged", "ArchiveRefused", "FlavourMismatch"),
         *("VolumeError", "VolumeIncomplete"),
         # A run's id, and the reason that its record gives to the same readers.
         *("DownloadFailed", "DownloadNotReady"),
+        # A backup's id, and what is wrong with the index.
+        "BackupDamaged",
     }
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
-from lcp_backup.errors import Conflict
+from lcp_backup.errors import Conflict, Pinned
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.retirement import delete_backup
@@ -54,6 +54,7 @@ class World:
         self._library = self.volumes.folder / "document_library"
         self._library.mkdir()
         self.expected: dict[str, dict[str, Member]] = {}
+        self.pinned: set[str] = set()
         self.log: list[str] = []
         self.change()
 
@@ -77,7 +78,9 @@ class World:
         """A backup; perhaps with something else in the middle, perhaps killed, perhaps whole."""
         whole = self.chance.random() < 0.25
         at = self.chance.randrange(60)
-        what = self.chance.choice([None, None, self.delete, self.clean_up, self.upload, "kill"])
+        what = self.chance.choice(
+            [None, None, self.delete, self.clean_up, self.upload, self.pin, self.unpin, "kill"]
+        )
         calls = 0
 
         def before(_: str) -> None:
@@ -133,23 +136,46 @@ class World:
         """Somebody deletes a backup."""
         if self.expected:
             backup_id = self.chance.choice(sorted(self.expected))
-            self.log.append(f"delete {backup_id}")
-            delete_backup(self.catalog, self.catalog.backups.get(backup_id))
-            del self.expected[backup_id]
+            self._delete(backup_id)
+
+    def _delete(self, backup_id: str) -> None:
+        manifest = self.catalog.backups.get(backup_id)
+        if backup_id in self.pinned:
+            with pytest.raises(Pinned, match="before it is unpinned"):
+                delete_backup(self.catalog, manifest)
+            return
+        self.log.append(f"delete {backup_id}")
+        delete_backup(self.catalog, manifest)
+        del self.expected[backup_id]
+
+    def pin(self) -> None:
+        """Somebody pins a backup."""
+        if self.expected:
+            backup_id = self.chance.choice(sorted(self.expected))
+            self.log.append(f"pin {backup_id}")
+            self.catalog.pins.pin(self.catalog.backups.get(backup_id), "ann", "an audit")
+            self.pinned.add(backup_id)
+
+    def unpin(self) -> None:
+        """And somebody unpins one."""
+        if self.pinned:
+            backup_id = self.chance.choice(sorted(self.pinned))
+            self.log.append(f"unpin {backup_id}")
+            self.catalog.pins.unpin(self.catalog.backups.get(backup_id), "ann")
+            self.pinned.discard(backup_id)
 
     def delete_newest(self) -> None:
         """The base of the next one goes, too."""
         if self.expected:
             backup_id = max(self.expected)
-            self.log.append(f"delete newest {backup_id}")
-            delete_backup(self.catalog, self.catalog.backups.get(backup_id))
-            del self.expected[backup_id]
+            self._delete(backup_id)
 
     def clean_up(self) -> None:
         """The daily cleanup."""
         timing = RunTiming(heartbeat=timedelta(hours=1))
         result = clean_up(RETENTION, self.catalog, self._telemetry, timing, dry_run=False)
         self.log.append(f"cleanup: expired {result.expired}, gone {result.retired}")
+        assert self.pinned.isdisjoint(result.expired), self.log
         for backup_id in result.expired:
             self.expected.pop(backup_id, None)
 
@@ -167,7 +193,9 @@ class World:
             shutil.rmtree(restored)
 
     def settled(self) -> None:
-        """When everything is old, only what the newest backup needs is left."""
+        """When everything is old and unpinned, only what the newest backup needs is left."""
+        while self.pinned:
+            self.unpin()
         for _ in range(4):
             self._clock.pass_by(timedelta(days=2))
             self.clean_up()
@@ -177,6 +205,7 @@ class World:
         assert {it.backup_id for it in self.catalog.backups.leftovers()} <= needed, self.log
         assert self.catalog.backups.unfinished_ids() == [], self.log
         assert set(self.catalog.backups.ids()) <= needed, self.log
+        assert self.catalog.pins.ids() <= {newest.id}, self.log
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -197,6 +226,8 @@ def test_every_published_backup_restores_at_every_moment(
         world.upload,
         world.delete,
         world.delete_newest,
+        *[world.pin] * 2,
+        world.unpin,
         *[world.clean_up] * 2,
         *[world.wait] * 3,
     ]
