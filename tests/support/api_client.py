@@ -8,10 +8,10 @@ from typing import Any
 import jwt
 from mangum import Mangum
 
-from lcp_backup.errors import NotAMember, Unauthenticated
 from lcp_backup.settings import Settings
 from lcp_backup_api.application import create_app
 from lcp_backup_api.backend import Backend
+from lcp_backup_api.refusals import NotAMember, Unauthenticated
 from lcp_backup_api.users import Caller, Role, Users
 from local.api import Answer
 

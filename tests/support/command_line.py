@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from lcp_backup_cli import app
+from lcp_backup_cli.app import app
 
 _CLI = Path(__file__).parents[2] / "cli"
 
@@ -69,7 +69,7 @@ class CommandLine:
             for name, value in self.environment.items():
                 patch.setenv(name, value)
             time.tzset()
-            done = CliRunner().invoke(app.app, [str(it) for it in arguments], input=stdin)
+            done = CliRunner().invoke(app, [str(it) for it in arguments], input=stdin)
         time.tzset()
         if done.exception and not isinstance(done.exception, SystemExit):
             raise done.exception

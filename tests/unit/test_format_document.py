@@ -11,9 +11,10 @@ from lcp_backup.archive.read import read_back
 from lcp_backup.archive.segment import IndexedMember, Section, Segment
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile
 from lcp_backup.catalog.pins import Pin
+from lcp_backup.catalog.retired import Retired
 from lcp_backup.catalog.unfinished import Unfinished
 from lcp_backup.document import Document
-from lcp_backup.model import Lease, Manifest, Pause, Retired, Run, Upload
+from lcp_backup.model import Lease, Manifest, Pause, Run, Upload
 from lcp_backup.verification import Verification
 from lcp_backup.volume.pack import pack
 from tests.support.buffers import Buffer

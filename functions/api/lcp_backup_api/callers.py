@@ -8,10 +8,11 @@ import jwt
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from lcp_backup.errors import InvalidRequest, LoginRefused, Unauthenticated
+from lcp_backup.errors import InvalidRequest
 from lcp_backup_api.audit import audited
 from lcp_backup_api.dependencies import TheBackend, Viewer
 from lcp_backup_api.problems import documented
+from lcp_backup_api.refusals import LoginRefused, Unauthenticated
 
 router = APIRouter(tags=["callers"])
 

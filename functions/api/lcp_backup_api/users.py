@@ -37,8 +37,9 @@ import jwt
 from aws_lambda_powertools import Logger
 from pydantic import SecretStr
 
-from lcp_backup.errors import AwsError, LoginRefused, NotAMember, Throttled, Unauthenticated
+from lcp_backup.errors import AwsError, Throttled
 from lcp_backup.setting_values import MASTER_TOKEN_LENGTH
+from lcp_backup_api.refusals import LoginRefused, NotAMember, Unauthenticated
 from lcp_backup_api.user_pool import UserPool
 
 MASTER_TOKEN_NAME = "project master token"  # noqa: S105 -- how its holder is named in logs

@@ -12,6 +12,7 @@ from lcp_backup.aws.s3_bucket import LockMode, ObjectLock
 from lcp_backup.aws.s3_reader import ObjectReader
 from lcp_backup.aws.s3_writer import ObjectWriter
 from lcp_backup.catalog.keys import MANIFEST, VERIFICATION, Keys, archive_name, index_name
+from lcp_backup.catalog.retired import Retired
 from lcp_backup.catalog.unfinished import Unfinished
 from lcp_backup.errors import (
     Conflict,
@@ -21,7 +22,7 @@ from lcp_backup.errors import (
     PreconditionFailed,
     UnknownFormat,
 )
-from lcp_backup.model import ArchiveKind, BackupId, BackupType, Manifest, Retired
+from lcp_backup.model import ArchiveKind, BackupId, BackupType, Manifest
 from lcp_backup.pages import READ_AT_ONCE
 from lcp_backup.verification import Verification
 

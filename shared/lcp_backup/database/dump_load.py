@@ -7,14 +7,15 @@ builds its secondary indexes. All connections are the loader's.
 
 import re
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from lcp_backup.archive.segment import Section
 from lcp_backup.database.connection_pool import ConnectionPool
 from lcp_backup.database.definition import Definition, taken_apart
+from lcp_backup.database.loaded import Loaded
 from lcp_backup.database.local_infile import LoadingConnection
 from lcp_backup.database.pieces import Dump, Piece, PlacedStatement
 from lcp_backup.database.policy import Policy, head
@@ -36,32 +37,6 @@ _AMONG_ROWS: Final = frozenset(
     StatementKind.NOTHING, StatementKind.LEFT_OUT}
 )  # fmt: skip
 _IDLE: Final = frozenset({StatementKind.LOCK, StatementKind.NOTHING, StatementKind.LEFT_OUT})
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What was loaded."""
-
-    tables: tuple[str, ...]
-    statements: int
-    rows: int
-    """As the server said of each statement; compared with what is there, where that is sure."""
-    left_out: tuple[str, ...]
-    """Heads of statements that need rights a managed server does not give, each once."""
-    definers: tuple[str, ...] = ()
-    """Who owned stored code in the dump, such as `view names: root@localhost`."""
-    disabled: tuple[str, ...] = ()
-    """Events that come back disabled, because somebody uploaded them."""
-    left_behind: tuple[str, ...] = ()
-    """Schemas of this restore that could not be dropped."""
-    rows_as_data: bool = True
-    """Whether the server takes rows as data."""
-    rows_as_statements: int = 0
-    """How many of the rows travelled as statements."""
-    rows_of: Mapping[str, int] = field(default_factory=dict)
-    """Rows by table, of those tables in which as many have to be."""
-    scripts: tuple[str, ...] = ()
-    """The scripts that were run, each with how many rows it changed."""
 
 
 type PlanRows = Callable[[Session, str, tuple[str, ...] | None], RowPlan | None]

@@ -113,6 +113,8 @@ def prove(
             given=Accounts(),
             progress=progress,
             check=check,
+            scripts=(),
+            server=kind,
             inspect=inspect,
         )
         try:

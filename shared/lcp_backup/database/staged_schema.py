@@ -19,7 +19,7 @@ from lcp_backup.database import accounts
 from lcp_backup.database.accounts import Accounts
 from lcp_backup.database.control import controlled
 from lcp_backup.database.definition import references
-from lcp_backup.database.dump_load import DumpLoad, Loaded, OrderMattersError, PlanRows
+from lcp_backup.database.dump_load import DumpLoad, OrderMattersError, PlanRows
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, Server, ask_server, connect
 from lcp_backup.database.foreign_keys import (
     check_ties,
@@ -28,6 +28,7 @@ from lcp_backup.database.foreign_keys import (
     dangling_key,
 )
 from lcp_backup.database.journal import Journal
+from lcp_backup.database.loaded import Loaded
 from lcp_backup.database.local_infile import LoadingConnection, allows_local_infile
 from lcp_backup.database.pieces import Dump, IndexedDump, PlacedStatement, StreamedDump
 from lcp_backup.database.policy import Policy

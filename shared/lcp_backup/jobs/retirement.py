@@ -20,9 +20,10 @@ from typing import Final
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.backups import Leftover
+from lcp_backup.catalog.retired import Retired
 from lcp_backup.catalog.unfinished import Unfinished
 from lcp_backup.history import can_be_base
-from lcp_backup.model import Manifest, Retired, VolumeSource
+from lcp_backup.model import Manifest, VolumeSource
 
 UNREAD_FOR: Final = timedelta(hours=20)
 """How long an archive stays that no backup reads: from one daily cleanup to the next."""

@@ -5,8 +5,8 @@ from dataclasses import replace
 import jwt
 import pytest
 
-from lcp_backup.errors import LoginRefused
 from lcp_backup_api.backend import Backend
+from lcp_backup_api.refusals import LoginRefused
 from lcp_backup_api.users import Caller, Role
 from tests.support.api_client import Client, Lines, Names
 

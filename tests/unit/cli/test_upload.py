@@ -229,8 +229,8 @@ def test_a_packed_library_opens_with_tar_as_it_was(lcp: CommandLine, tmp_path: P
     said = lcp("pack", data, "--output", target, "--json")
     assert said.json() == {"file": str(target), "size": target.stat().st_size, "left_out": 1}
     subprocess.run(["tar", "xzf", target, "-C", tmp_path], check=True)
-    compared = ["diff", "-r", "--no-dereference", "-x", "pipe", library]
-    subprocess.run([*compared, tmp_path / "document_library"], check=True)
+    both = (library, tmp_path / "document_library")
+    subprocess.run(["diff", "-r", "--no-dereference", "-x", "pipe", *both], check=True)
     assert not (tmp_path / "elsewhere").exists()
     assert lcp("pack", data, "--output", target).code == 2
     assert lcp("pack", tmp_path / "document_library" / "20097").code == 2
