@@ -86,6 +86,7 @@ def run(state: Path) -> None:
     if backup_id not in did["kept"] or would["expired"] != did["expired"]:
         raise SystemExit(f"cleanup did something else than it said: {would} {did}")
     say(f"cleanup: {len(did['kept'])} kept, {len(did['expired'])} expired; the newest always stays")
+    _verify(stack, admin, backup_id, say)
     say("demo: all checks held")
 
 
@@ -165,6 +166,22 @@ def _lcp_backup(stack: Stack, say: Callable[[str], None], *arguments: str) -> No
         raise SystemExit(f"it ended with {done.returncode}: {done.stderr}")
     for line in done.stdout.splitlines():
         print(f"           {line}", flush=True)
+
+
+def _verify(stack: Stack, admin: Api, backup_id: str, say: Callable[[str], None]) -> None:
+    run = admin.wait_for(_ok(admin.post(f"/backup/verify/{backup_id}"))["run_id"])
+    found = _ok(admin.call("GET", f"/backup/{backup_id}"))["verification"]
+    say(f"POST /backup/verify/{backup_id}: {found['verdict']} (run {run['id']})")
+    if found["verdict"] != "verified":
+        raise SystemExit(f"the backup was not verified: {found['error']}")
+    say(
+        f"proved by a restore that was dropped again: {found['rows']:,} rows in {found['tables']}"
+        f" tables, {found['files']} files, {found['readBytes']:,} bytes in {found['seconds']:.1f} s"
+    )
+    with stack.database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW DATABASES LIKE 'lcp%'")
+        if left := cursor.fetchall():
+            raise SystemExit(f"the verification left schemas: {left}")
 
 
 def _ok(answer: Answer) -> dict[str, Any]:

@@ -54,6 +54,28 @@ def test_the_originals_spelling_of_the_default_schedule_means_the_default() -> N
     assert settings.backup_create_schedule is None
 
 
+def test_a_verify_schedule_is_drawn_unless_it_is_given_or_none() -> None:
+    def given(**env: str) -> tuple[object, object]:
+        settings = Settings.from_env(env)
+        schedule = settings.backup_verify_schedule
+        return settings.backup_verify_schedule_given, schedule and schedule.source
+
+    assert given() == given(LCP_BACKUP_VERIFY_SCHEDULE="Weekly") == (None, None)
+    assert given(LCP_BACKUP_VERIFY_SCHEDULE="none") == ("none", None)
+    assert given(LCP_BACKUP_VERIFY_SCHEDULE="0 4 * * SUN")[1] == "0 4 * * SUN"
+    with pytest.raises(SettingsError, match="LCP_BACKUP_VERIFY_SCHEDULE is 'never'"):
+        given(LCP_BACKUP_VERIFY_SCHEDULE="never")
+
+
+def test_statements_to_verify_by_are_parted_by_semicolons() -> None:
+    sql = "SELECT 'a;b' LIKE 'a%';\nSELECT COUNT(*) > 0\n FROM User_; SELECT 1;"
+    assert Settings.from_env({"LCP_BACKUP_VERIFY_SQL": sql}).backup_verify_sql == (
+        "SELECT 'a;b' LIKE 'a%'",
+        "SELECT COUNT(*) > 0\n FROM User_",
+        "SELECT 1",
+    )
+
+
 def test_more_than_thirty_days_are_thirty_and_a_warning() -> None:
     settings = Settings.from_env({"LCP_BACKUP_RETENTION_PERIOD": "90"})
     assert settings.backup_retention_days == 30

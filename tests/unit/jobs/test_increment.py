@@ -1,6 +1,9 @@
 """A backup stores what changed and refers to older backups for the rest; each restores exactly."""
 
+import gzip
+import io
 import os
+import tarfile
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -262,3 +265,21 @@ def test_what_is_left_out_is_neither_stored_nor_taken_over_and_comes_back_with_i
     volumes.leave_out = PathPatterns(())
     back = volumes.back_up(whole=whole)
     assert snapshot(volumes.restore(back.id)) == snapshot(volumes.folder)
+
+
+def test_what_is_left_out_is_not_carried_over_from_an_archive_that_is_given_up(
+    volumes: Volumes,
+) -> None:
+    fill(volumes.folder)
+    volumes.back_up()
+    for number in range(5, 20):
+        (volumes.folder / "document_library" / f"{number:03}").unlink()
+    volumes.back_up()
+    volumes.leave_out = PathPatterns(["00[01]"])
+    third = volumes.back_up()
+    assert third.sources == ()  # the rest of the first one's was carried over
+    archive = volumes.catalog.backups.open(third.id, "volume.tgz")
+    raw = gzip.decompress(archive.read(0, archive.size))
+    with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
+        names = {member.name for member in tar if member.isfile()}
+    assert names == {f"document_library/{number:03}" for number in (2, 3, 4)}
