@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from lcp_backup_cli.errors import CliError, Exit
 from lcp_backup_cli.profiles import Profiles, expires_at
 
+_TOKEN = re.compile("[!-~]+")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -56,7 +58,15 @@ def find(profile: str | None, profiles: Profiles) -> Access:
 
 
 def by_token(url: str, token: str, source: str, user: str = "") -> Access:
-    """With a token."""
+    """With a token; raises CliError for what cannot be one."""
+    if not _TOKEN.fullmatch(token):
+        # It is not quoted: it may be one with a line break in the middle.
+        raise CliError(
+            f"the token of {source} holds blanks or other characters that no token has",
+            "Copy it again, whole and in one line.",
+            exit_code=Exit.WHO,
+            code="malformed-token",
+        )
     return Access(url, f"Bearer {token}", source, user, expires_at(token))
 
 

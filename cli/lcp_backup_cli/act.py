@@ -1,4 +1,4 @@
-"""Doing: create, restore, delete, pause, resume."""
+"""Doing: create, restore, verify, pin, delete, pause, resume."""
 
 from __future__ import annotations
 
@@ -103,6 +103,41 @@ def restore(
     is_whole = known and not {"only", "tables", "paths"} & set(body)
     totals = {kind: known[kind]["rawSize"] for kind in ("database", "volume")} if is_whole else {}
     _go_on(session, started, wait=wait, totals=totals)
+
+
+@command("lcp-backup verify latest --wait")
+def verify(session: Session, backup_id: BackupId, wait: Wait = False) -> None:
+    """Restore a backup for a proof, into a schema that is dropped again.
+
+    Nothing of the site is touched. With --wait it fails if the backup is bad.
+    """
+    # Not resolved here: the latest that can be proved was made of a site, not uploaded.
+    started = session.client.post(f"/backup/verify/{backup_id}")
+    _go_on(session, started, wait=wait, totals={})
+
+
+@command("lcp-backup pin acme-prd-202611230015 'before the migration'")
+def pin(
+    session: Session,
+    backup_id: BackupId,
+    reason: Annotated[str, typer.Argument(help="Why, for others to see.")],
+) -> None:
+    """Keep a backup from expiring and from being deleted."""
+    wanted = session.backup_id(backup_id)
+    pinned = session.client.put(f"/backup/{wanted}/pin", {"reason": reason})
+    session.terminal.document(pinned)
+    session.terminal.say(f"{wanted} stays until it is unpinned: lcp-backup unpin {wanted}")
+
+
+@command("lcp-backup unpin acme-prd-202611230015")
+def unpin(
+    session: Session,
+    backup_id: Annotated[str, typer.Argument(metavar="ID", help="A backup's id.")],
+) -> None:
+    """Let a backup expire again."""
+    session.client.delete(f"/backup/{backup_id}/pin")
+    session.terminal.document({"unpinned": backup_id})
+    session.terminal.say(f"{backup_id} expires like any other.")
 
 
 @command("lcp-backup delete acme-prd-202611230015")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from lcp_backup_cli import act, doctor, look, move, parameters, runs, send, who
+from lcp_backup_cli import act, contents, doctor, look, move, parameters, runs, send, who
 from lcp_backup_cli.commands import app
 
 __all__ = ["COMMANDS", "app", "main"]
 
-COMMANDS = (who, look, runs, act, move, send, parameters, doctor)
+COMMANDS = (who, look, contents, runs, act, move, send, parameters, doctor)
 """The modules whose functions are commands; importing them registers these."""
 
 

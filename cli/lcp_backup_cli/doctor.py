@@ -129,6 +129,7 @@ def _backups(session: Session, schedules: dict[str, Any]) -> Iterator[Finding]:
         )
     else:
         yield Finding("last backup", "ok", text)
+    yield _verification(last)
     if last["warnings"]:
         yield Finding(
             "its warnings",
@@ -136,6 +137,21 @@ def _backups(session: Session, schedules: dict[str, Any]) -> Iterator[Finding]:
             f"{last['warnings']}",
             f"Read them: lcp-backup show {last['backupId']}.",
         )
+
+
+def _verification(last: dict[str, Any]) -> Finding:
+    known = last.get("verification")
+    if known is None:
+        to_do = "Prove that it can be restored: lcp-backup verify latest --wait."
+        return Finding("verification", "warning", "the last backup was never verified", to_do)
+    if known["verdict"] == "verified":
+        return Finding("verification", "ok", f"verified at {words.local(known['verifiedAt'])}")
+    return Finding(
+        "verification",
+        "problem",
+        f"{known['verdict']}: {known['error']}",
+        f"See lcp-backup run {known['runId']}.",
+    )
 
 
 def _schedules(schedules: dict[str, Any]) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from lcp_backup_cli import words
 from lcp_backup_cli.commands import Session, command
+from lcp_backup_cli.terminal import visible
 
 
 class Status(StrEnum):
@@ -22,6 +23,9 @@ class Status(StrEnum):
 
 Limit = Annotated[int, typer.Option(min=1, help="At most so many, the newest.")]
 BackupId = Annotated[str, typer.Argument(metavar="ID|latest", help="A backup's id, or `latest`.")]
+
+
+_COLUMNS = ["id", "type", "made", ">database", ">volume", ">warnings", "verified", "pinned"]
 
 
 @command("lcp-backup list --status failed", name="list")
@@ -39,7 +43,17 @@ def list_backups(
         session.terminal.say("There is none.")
         return
     session.terminal.table(
-        ["id", "type", "made", ">database", ">volume", ">warnings", *_if_failed(found)],
+        [
+            "id",
+            "type",
+            "made",
+            ">database",
+            ">volume",
+            ">warnings",
+            "verified",
+            "pinned",
+            *_if_failed(found),
+        ],
         [
             [
                 backup["backupId"] or backup["runId"],
@@ -48,6 +62,8 @@ def list_backups(
                 words.size(_of(backup, "database", "size")),
                 words.size(_of(backup, "volume", "size")),
                 str(backup["warnings"] or "-"),
+                _verified(backup),
+                "yes" if backup.get("pinned") else "-",
                 *([_outcome(backup)] if _if_failed(found) else []),
             ]
             for backup in found
@@ -79,6 +95,13 @@ def show(session: Session, backup_id: BackupId) -> None:
     )
     if backup["noticesLeftOut"]:
         rows.append(["", f"and {backup['noticesLeftOut']} more, in the log"])
+    if verification := backup.get("verification"):
+        text = f"{verification['verdict']} at {words.local(verification['verifiedAt'])}"
+        wrong = f": {verification['error']}" if verification["error"] else ""
+        rows.append(["verification", f"{text}, in {verification['seconds']:.0f} s{wrong}"])
+    if pinned := backup.get("pinned"):
+        rows.append(["pinned", f"by {pinned['by']} since {words.local(pinned['since'])}"])
+        rows.append(["", pinned["reason"]])
     if not session.terminal.as_json:
         for name, text in rows:
             session.terminal.say(f"{name:<18}{text}")
@@ -90,8 +113,8 @@ def schedules(session: Session) -> None:
     known = session.client.get("/backup/schedules")
     session.terminal.document(known)
     rows = []
-    for kind in ("create", "restore", "cleanup"):
-        rule = known[kind]
+    for kind in ("create", "restore", "cleanup", "verify"):
+        rule = known.get(kind)
         if rule is None:
             rows.append([kind, "never", "-", "-"])
             continue
@@ -117,6 +140,16 @@ def _archive(backup: dict[str, Any], kind: str) -> str:
     )
 
 
+def _verified(backup: dict[str, Any]) -> Text:
+    """When it was, or with what outcome."""
+    verification = backup.get("verification")
+    if verification is None:
+        return Text("-")
+    if verification["verdict"] == "verified":
+        return Text(words.local(verification["verifiedAt"])[:10], "green")
+    return Text(verification["verdict"], "red")
+
+
 def _if_failed(found: list[dict[str, Any]]) -> list[str]:
     return ["outcome"] if any(backup["status"] != "succeeded" for backup in found) else []
 
@@ -124,4 +157,4 @@ def _if_failed(found: list[dict[str, Any]]) -> list[str]:
 def _outcome(backup: dict[str, Any]) -> Text:
     if backup["status"] == "succeeded":
         return Text("succeeded", "green")
-    return Text(f"failed: {backup['error']}", "red")
+    return Text(visible(f"failed: {backup['error']}"), "red")

@@ -40,11 +40,8 @@ def download(
     What was cut or killed goes on where it stopped, by the same command. A file gets its name once
     it is whole and its SHA-256 is right.
     """
-    kinds = [kind for kind, wanted in (("database", database), ("volume", volume)) if wanted]
-    if not kinds:
-        kinds = [kind for kind, chosen in (("database", table), ("volume", path)) if chosen]
-    if not kinds:
-        kinds = ["database", "volume"]
+    asked = {"database": database or bool(table), "volume": volume or bool(path)}
+    kinds = [kind for kind, wanted in asked.items() if wanted] or list(asked)
     if not dest.is_dir():
         raise CliError(
             f"{dest} is no folder", "Make it first, or choose another --dest.", exit_code=Exit.USAGE

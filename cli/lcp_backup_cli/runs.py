@@ -27,6 +27,7 @@ class Kind(StrEnum):
     CLEANUP = "cleanup"
     UPLOAD = "upload"
     DOWNLOAD = "download"
+    VERIFY = "verify"
 
 
 class State(StrEnum):

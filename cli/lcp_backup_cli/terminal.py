@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -24,6 +25,9 @@ from rich.text import Text
 
 from lcp_backup_cli.errors import CliError, Exit
 
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+"""Control characters, but for the line feed."""
+
 
 class Terminal:
     """Results go to stdout, all else to stderr.
@@ -42,11 +46,11 @@ class Terminal:
     def say(self, text: str) -> None:
         """A line of the result, for people."""
         if not self.as_json:
-            self._out.print(Text(text), soft_wrap=True)
+            self._out.print(Text(visible(text)), soft_wrap=True)
 
     def tell(self, text: str) -> None:
         """A line beside the result: what is being done."""
-        self.err.print(Text(text))
+        self.err.print(Text(visible(text)))
 
     def note(self, text: str) -> None:
         """A line of the debug log."""
@@ -72,7 +76,7 @@ class Terminal:
             return
         named = [column.removeprefix(">") for column in columns]
         right = [column.startswith(">") for column in columns]
-        cells = [[Text(it) if isinstance(it, str) else it for it in row] for row in rows]
+        cells = [[Text(visible(it)) if isinstance(it, str) else it for it in row] for row in rows]
         if not self._out.is_terminal:
             # In a pipe there is no width to fit.
             _print_plain(named, right, cells)
@@ -87,9 +91,10 @@ class Terminal:
     def fail(self, error: CliError) -> None:
         """The end: one sentence and the way out."""
         self.document(error.as_document())
-        text = Text.assemble(("error: ", "bold red"), error.sentence)
+        text = Text.assemble(("error: ", "bold red"), visible(error.sentence))
         if error.way_out:
-            text.append(f"{'' if error.sentence.endswith('.') else '.'} {error.way_out}")
+            dot = "" if error.sentence.endswith(".") else "."
+            text.append(visible(f"{dot} {error.way_out}"))
         self.err.print(text)
 
     def bars(self) -> Progress:
@@ -129,6 +134,11 @@ class Terminal:
             return read()
         except EOFError:
             return ""
+
+
+def visible(text: str) -> str:
+    """A text without what a terminal would obey: names of files are anybody's."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def _print_plain(named: list[str], right: list[bool], rows: list[list[Text]]) -> None:

@@ -56,6 +56,17 @@ def test_what_there_is_can_be_looked_at(
     paused = done(lcp("pause", "--reason", "an incident", "--json")).json()
     assert (paused["reason"], paused["by"]) == ("an incident", paused["by"])
     assert "an incident" in done(lcp("schedules")).out
+    files = done(lcp("ls", backup["backupId"], "document_library", "--json")).json()["files"]
+    assert "document_library/20097" in {it["path"] for it in files}
+    tables = done(lcp("tables", backup["backupId"], "--json")).json()["tables"]
+    assert len(tables) == backup["tables"]
+    done(lcp("pin", backup["backupId"], "the audit"))
+    assert lcp("delete", backup["backupId"], "--yes").code == 6
+    done(lcp("unpin", backup["backupId"]))
+    done(lcp("verify", backup["backupId"], "--wait"))
+    verified = done(lcp("show", backup["backupId"], "--json")).json()["verification"]
+    assert verified["verdict"] == "verified"
+    assert "verification" in done(lcp("doctor")).out
     done(lcp("resume"))
     assert done(lcp("schedules", "--json")).json()["restores_paused"] is None
     viewer = CommandLine(lcp.home / "viewer")

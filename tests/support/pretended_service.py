@@ -48,6 +48,8 @@ def a_backup(backup_id: str = BACKUP, **changed: Any) -> dict[str, Any]:
         "files": 3,
         "notices": [{"code": "changed-while-read", "subject": "a/b", "detail": ""}],
         "noticesLeftOut": 0,
+        "verification": None,
+        "pinned": None,
         **changed,
     }
 
@@ -119,6 +121,8 @@ class Service(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.agents: set[str] = set()
         self.bodies: list[Any] = []
+        self.contents: dict[str, list[Any]] = {"files": [], "tables": []}
+        """What the lists of a backup hold."""
         self.objects: dict[str, bytes] = {}
         """What there is to download, by its kind."""
         self.told_sha256: dict[str, str | None] = {}
@@ -252,7 +256,11 @@ class _Handler(BaseHTTPRequestHandler):
                 return 200, records.pop(0) if len(records) > 1 else records[0]
             case "GET", ["schedules"]:
                 return 200, _SCHEDULES
-            case "POST", ["create"] | ["restore", _]:
+            case "GET", [_, "files" | "tables"]:
+                return self._page(name, self.server.contents[name], query)
+            case "PUT", [_, "pin"]:
+                return 200, {"by": USER, "since": "2026-11-23T00:15:02Z", **json.loads(body)}
+            case "POST", ["create"] | ["restore" | "verify", _]:
                 kind = path.split("/")[2]
                 run = f"20261123T001502-{kind}-c3f44f3c"
                 return 202, {"run_id": run, "state": "queued", "backup_id": BACKUP}
@@ -360,7 +368,8 @@ _RULE = {
     "eventbridge": ["cron(15 0 * * ? *)"],
     "next": ["2026-11-24T00:15:00Z", "2026-11-25T00:15:00Z"],
 }
-_SCHEDULES = {"create": _RULE, "restore": None, "cleanup": _RULE, "restores_paused": None}
+_SCHEDULES: dict[str, Any] = {"create": _RULE, "restore": None, "cleanup": _RULE, "verify": None}
+_SCHEDULES |= {"restores_paused": None}
 
 
 @contextmanager

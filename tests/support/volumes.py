@@ -16,6 +16,7 @@ from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.jobs.unfinished import keep_unfinished
 from lcp_backup.model import BackupId, BackupType, Manifest
 from lcp_backup.volume.live import LiveMembers
+from lcp_backup.volume.measure import measure
 from lcp_backup.volume.selection import selected, unpack_live
 from tests.support.backups import a_manifest
 from tests.support.clock import SettableClock
@@ -67,7 +68,15 @@ class Volumes:
         self._clock.pass_by(LATER)
         backup_id = str(self.catalog.backups.id_for(BackupId.of("acme", "prd", self._clock())))
         volume = self.store(backup_id, whole=whole, is_over=is_over)
-        return keep_unfinished(self.catalog, run, backup_id, volume, folder=self.folder, threads=2)
+        return keep_unfinished(
+            self.catalog,
+            run,
+            backup_id,
+            volume,
+            lambda is_over: measure(
+                self.folder, leave_out=self.leave_out, threads=2, is_over=is_over
+            ),
+        )
 
     def store(
         self,

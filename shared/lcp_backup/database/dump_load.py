@@ -135,6 +135,7 @@ class DumpLoad:
                     session.run(lambda: "the dump's beginning", ruling)
                 if session.state() != self._base:
                     raise OrderMattersError
+                session.expect_rows()
                 yield session
 
         in_parallel = connections is not None

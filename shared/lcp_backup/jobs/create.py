@@ -48,6 +48,7 @@ from lcp_backup.requests import CreateRequest
 from lcp_backup.setting_values import VolumeMode
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
+from lcp_backup.volume.measure import Measured, measure
 from lcp_backup.volume.mounts import check_mounted
 
 _POLL_SECONDS = 3.0
@@ -274,14 +275,12 @@ class _Capture:
             self.catalog.backups.clear_unpublished(str(self.backup_id))
 
     def _kept(self, volume: NewVolume) -> OutOfTime:
-        return keep_unfinished(
-            self.catalog,
-            self.run,
-            str(self.backup_id),
-            volume,
-            folder=self.folder,
-            threads=self.volume_threads,
-        )
+        def measured(is_over: Callable[[], bool]) -> Measured:
+            return measure(
+                self.folder, leave_out=self.leave_out, threads=self.volume_threads, is_over=is_over
+            )
+
+        return keep_unfinished(self.catalog, self.run, str(self.backup_id), volume, measured)
 
     def _capture_both(self) -> tuple[_DumpedDatabase, NewVolume]:
         self.run.confirm()

@@ -10,7 +10,6 @@ something to go on from. The database is dumped anew by each run, for its snapsh
 
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 
 from lcp_backup.catalog import Catalog
@@ -19,7 +18,7 @@ from lcp_backup.errors import OutOfTime, StoredInPart, VolumeError
 from lcp_backup.history import WHOLE_BELOW
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.new_volume import NewVolume
-from lcp_backup.volume.measure import Measured, measure
+from lcp_backup.volume.measure import Measured
 
 CLOSING_TIME: Final = timedelta(seconds=90)
 """How long before its deadline a run ends packing. Then it still sends what waits in memory (at
@@ -47,9 +46,7 @@ def keep_unfinished(
     run: ActiveRun,
     backup_id: str,
     volume: NewVolume,
-    *,
-    folder: Path,
-    threads: int,
+    measured: Callable[[Callable[[], bool]], Measured],
 ) -> OutOfTime:
     """Keeps what a run stored of a volume that it cannot publish; answers what the run ends with.
 
@@ -59,7 +56,7 @@ def keep_unfinished(
     Args:
         volume: with archive and index complete below the id; the packing was ended early, or only
             the database is not done.
-        folder, threads: as of `measure`.
+        measured: measures the folder, until what it is given answers True (`volume.measure`).
 
     Raises StorageError.
     """
@@ -84,7 +81,7 @@ def keep_unfinished(
             " before the database was dumped; goes on at the next run"
         )
     before = volume.reached_before
-    stored = f"{_gb(reached)} of {_whole(run, folder, threads)} stored"
+    stored = f"{_gb(reached)} of {_whole(run, measured)} stored"
     if before is not None and reached <= before:
         return OutOfTime(
             f"the function's time was about to end with {stored}, no more than at the end of the"
@@ -97,13 +94,11 @@ def keep_unfinished(
     )
 
 
-def _whole(run: ActiveRun, folder: Path, threads: int) -> str:
+def _whole(run: ActiveRun, measured: Callable[[Callable[[], bool]], Measured]) -> str:
     """How much there is to be stored, as far as time allows to find out."""
     until = None if run.deadline is None else run.deadline - _TO_TELL
     try:
-        found = measure(
-            folder, threads=threads, is_over=lambda: until is not None and run.now() >= until
-        )
+        found = measured(lambda: until is not None and run.now() >= until)
     except VolumeError:
         found = Measured(0, is_all=False)
     return f"{'about' if found.is_all else 'more than'} {_gb(found.size)} GB"

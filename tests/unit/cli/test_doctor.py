@@ -8,12 +8,20 @@ import pytest
 from tests.support.command_line import CommandLine, Said
 from tests.support.pretended_service import Fault, Service, a_backup, a_run, a_token, problem
 
+VERIFIED = {
+    "verdict": "verified",
+    "verifiedAt": "2026-11-23T03:00:00Z",
+    "seconds": 61.5,
+    "runId": "20261123T025900-verify-0a1b2c3d",
+    "error": None,
+}
+
 
 @pytest.fixture(autouse=True)
 def fresh(service: Service) -> None:
     """The last backup is of an hour ago, without a warning."""
     at = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
-    service.backups = [a_backup(createdAt=at, warnings=0)]
+    service.backups = [a_backup(createdAt=at, warnings=0, verification=VERIFIED)]
 
 
 def states(said: Said) -> dict[str, str]:
@@ -73,3 +81,14 @@ def test_a_run_that_failed_last_is_a_problem(lcp: CommandLine, service: Service)
     service.runs = {"r": [a_run(state="failed", error=error)]}
     said = lcp("doctor")
     assert "it failed: the dump broke off. docs/errors.md explains dump-failed" in said.out
+
+
+def test_a_backup_that_was_not_proved_is_a_warning_and_a_bad_one_a_problem(
+    lcp: CommandLine, service: Service
+) -> None:
+    last = service.backups[0]
+    last["verification"] = None
+    assert states(lcp("doctor", "--json"))["verification"] == "warning"
+    last["verification"] = {**VERIFIED, "verdict": "bad", "error": "segment 7 is damaged"}
+    said = lcp("doctor", "--json")
+    assert (said.code, states(said)["verification"]) == (1, "problem")

@@ -81,6 +81,10 @@ def test_a_selection_is_asked_for_as_it_was_given(
     assert service.asked[0] == f"GET /backup/download/volume/{BACKUP}?path=a%2Fb&path=%C3%BC"
     lcp("download", BACKUP, "--table", "User_", "--dest", dest)
     assert f"GET /backup/download/database/{BACKUP}?table=User_" in service.asked
+    service.asked.clear()
+    lcp("download", BACKUP, "--database", "--path", "d", "--dest", dest)
+    kinds = [it.split("/")[3] for it in service.asked if "/download/" in it]
+    assert kinds == ["database", "volume"]
     # Nobody can tell whether a file without a SHA-256 is the same.
     assert lcp("download", BACKUP, "--path", "c", "--dest", dest).code == 2
 

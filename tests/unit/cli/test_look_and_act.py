@@ -15,6 +15,16 @@ from tests.support.pretended_service import BACKUP, Service, a_backup, a_run
 _PACKAGE = Path(__file__).parents[3] / "cli" / "lcp_backup_cli"
 
 
+_MARKS = ["verified", "pinned"]
+VERIFIED = {
+    "verdict": "verified",
+    "verifiedAt": "2026-11-23T03:00:00Z",
+    "seconds": 61.5,
+    "runId": "20261123T025900-verify-0a1b2c3d",
+    "error": None,
+}
+
+
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "_POLL", 0.0)
@@ -52,8 +62,8 @@ def test_the_list_has_local_times_and_sizes_over_all_its_pages(
     service.backups = [a_backup(f"acme-prd-20261123001{number}") for number in range(5)]
     said = lcp("list", "--limit", "4")
     lines = said.out.splitlines()
-    assert lines[0].split() == ["id", "type", "made", "database", "volume", "warnings"]
-    told = "acme-prd-202611230010 Auto 2026-11-23 01:15:05 CET 1.0 MB 1.0 MB 1"
+    assert lines[0].split() == ["id", "type", "made", "database", "volume", "warnings", *_MARKS]
+    told = "acme-prd-202611230010 Auto 2026-11-23 01:15:05 CET 1.0 MB 1.0 MB 1 - -"
     assert " ".join(lines[1].split()) == told
     assert len(lines) == 5
     assert len(lcp("list", "--json").json()["backups"]) == 5
@@ -182,3 +192,57 @@ def test_scheduled_restores_are_paused_with_a_reason_and_start_again(
     assert lcp("pause", "--reason", "prd is down", "--json").json()["reason"] == "prd is down"
     assert lcp("resume").code == 0
     assert service.asked == ["PUT /backup/restore/pause", "DELETE /backup/restore/pause"]
+
+
+def test_what_is_verified_and_pinned_is_shown(lcp: CommandLine, service: Service) -> None:
+    pin = {"by": "ann", "reason": "the audit", "since": "2026-11-23T00:15:02Z"}
+    service.backups = [a_backup(verification=VERIFIED, pinned=pin)]
+    assert lcp("list").out.splitlines()[1].split()[-2:] == ["2026-11-23", "yes"]
+    shown = lcp("show", BACKUP).out
+    assert "verified at 2026-11-23 04:00:00 CET, in 62 s" in shown
+    assert "the audit" in shown
+    bad = {**VERIFIED, "verdict": "bad", "error": "segment 7 is damaged"}
+    service.backups = [a_backup(verification=bad)]
+    assert " bad " in lcp("list").out
+    assert "segment 7 is damaged" in lcp("show", BACKUP).out
+
+
+def test_a_backup_is_pinned_with_a_reason_and_let_go(lcp: CommandLine, service: Service) -> None:
+    assert lcp("pin", "latest", "the audit", "--json").json()["reason"] == "the audit"
+    assert lcp("unpin", BACKUP).code == 0
+    assert service.asked[1:] == [f"PUT /backup/{BACKUP}/pin", f"DELETE /backup/{BACKUP}/pin"]
+
+
+def test_a_backup_that_is_bad_fails_its_verification(lcp: CommandLine, service: Service) -> None:
+    error = {"code": "archive-damaged", "message": "segment 7 is damaged"}
+    run = a_run("verify", "failed", error=error)
+    service.runs = {run["id"]: [run]}
+    said = lcp("verify", "latest", "--wait")
+    assert (said.code, "the verify failed: segment 7 is damaged" in said.err) == (9, True)
+    assert service.asked[0] == "POST /backup/verify/latest"
+
+
+def test_what_a_backup_holds_is_listed_over_all_pages(lcp: CommandLine, service: Service) -> None:
+    file = {"kind": "file", "size": 4096, "mtime": "2026-11-20T09:15:00Z"}
+    service.contents["files"] = [
+        {**file, "name": "1.0", "path": "a/1.0"},
+        {**file, "name": "b", "path": "a/b", "kind": "folder", "size": 0, "mtime": None},
+        {**file, "name": "\\xff", "path": "base64:YS//"},
+    ]
+    lines = lcp("ls", BACKUP, "a/").out.splitlines()
+    assert lines[1].split() == ["file", "4.1", "KB", "2026-11-20", "10:15:00", "CET", "a/1.0"]
+    assert lines[3].endswith("base64:YS// (\\xff)")
+    assert service.asked[0].startswith(f"GET /backup/{BACKUP}/files?path=a&")
+    assert len(lcp("ls", "latest", "--json").json()["files"]) == 3
+    table = {"name": "User_", "kind": "table", "size": 100, "sql_size": 900, "has_triggers": True}
+    service.contents["tables"] = [table]
+    assert "table, with triggers" in lcp("tables", "latest").out
+    assert lcp("tables", BACKUP, "--json").json()["tables"] == [table]
+
+
+def test_a_files_name_commands_no_terminal(lcp: CommandLine, service: Service) -> None:
+    name = "\x1b]0;owned\x07\x9b2J"
+    file = {"name": name, "path": name, "kind": "file", "size": 1, "mtime": None}
+    service.contents["files"] = [file]
+    assert "\\x1b]0;owned\\x07\\x9b2J" in lcp("ls", BACKUP).out
+    assert lcp("ls", BACKUP, "--json").json()["files"] == [file]

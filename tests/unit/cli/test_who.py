@@ -114,6 +114,17 @@ def test_an_address_that_would_leak_is_refused_before_anything_is_sent(
     assert (said.code, sentence in said.err) == (2, True)
 
 
+@pytest.mark.parametrize("token", ["abc\ndef", "abc def", "tökén"])
+def test_what_cannot_be_a_token_is_told_without_it(
+    stranger: CommandLine, service: Service, token: str
+) -> None:
+    stranger.env |= {"LCP_BACKUP_URL": service.url, "LCP_BACKUP_TOKEN": token}
+    said = stranger("list", "--debug", "--json")
+    assert (said.code, "characters that no token has" in said.err) == (3, True)
+    assert token not in said.err + said.out
+    assert service.asked == []
+
+
 def test_an_older_service_without_tokens_is_told_with_the_way_round(
     stranger: CommandLine, service: Service
 ) -> None:

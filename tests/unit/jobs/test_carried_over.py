@@ -12,7 +12,6 @@ from lcp_backup.archive.index import read_members
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import ObjectNotFound
-from lcp_backup.jobs import new_volume
 from lcp_backup.model import Manifest
 from lcp_backup.volume import carry, segments
 from lcp_backup.volume.pack import Packed, pack
@@ -259,15 +258,15 @@ def test_what_is_stored_counts_once_as_progress_also_when_it_takes_two_attempts(
         write(library / f"{number}", MIB)
     at_once: list[int] = []
     volumes.store("acme-prd-202601010000", progress=at_once.append)
-    real, failures = pack, iter([ObjectNotFound("a copy failed"), None])
+    failures = iter([ObjectNotFound("a copy failed"), None])
 
     def failing(*args: Any, **kwargs: Any) -> Packed:
-        packed = real(*args, **kwargs)
+        packed = pack(*args, **kwargs)
         if (failure := next(failures)) is not None:
             raise failure
         return packed
 
-    monkeypatch.setattr(new_volume, "pack", failing)
+    monkeypatch.setattr("lcp_backup.jobs.new_volume.pack", failing)
     twice: list[int] = []
     volumes.store("acme-prd-202601020000", progress=twice.append)
     assert sum(twice) == sum(at_once) > 3 * MIB

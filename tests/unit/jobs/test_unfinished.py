@@ -13,7 +13,9 @@ import pytest
 from lcp_backup.archive.index import read_members
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
+from lcp_backup.catalog.unfinished import Unfinished
 from lcp_backup.errors import Conflict, OutOfTime, StoredInPart
+from lcp_backup.exclusion import PathPatterns
 from lcp_backup.jobs import unfinished
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.cleanup import clean_up
@@ -181,6 +183,19 @@ def test_a_file_in_which_the_time_ends_is_stored_by_the_next_run(site: Site) -> 
     assert source.file_size > source.live_size + 8_000_000
 
 
+def test_of_a_file_that_was_hardly_begun_nothing_is_left(site: Site) -> None:
+    asked = 0
+
+    def is_over(read: int) -> bool:
+        nonlocal asked
+        asked += read >= 5 * SIZE
+        return asked > 1
+
+    site.volumes.begin(is_over, site.run())
+    assert site.mark().volume.exact
+    assert site.restores(site.volumes.back_up().id)
+
+
 def test_what_was_only_read_is_not_read_again(site: Site, read: list[str]) -> None:
     """After a restore every file is read once, and nothing of it is stored."""
     site.volumes.back_up()
@@ -251,6 +266,22 @@ class TestWhatIsKept:
         manifest = site.volumes.back_up()
         assert [it.backup_id for it in manifest.sources] == [mark.id]
 
+    def test_also_if_its_archive_is_older_than_the_mark(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Closing and measuring take their time."""
+        real = site.catalog.backups.keep_unfinished
+
+        def late(mark: Unfinished) -> None:
+            site.clock.pass_by(timedelta(minutes=2))
+            real(mark.model_copy(update={"stopped_at": site.clock()}))
+
+        monkeypatch.setattr(site.catalog.backups, "keep_unfinished", late)
+        site.begin(12)
+        site.clock.pass_by(DAY - timedelta(minutes=1))
+        site.clean_up()
+        assert len(site.volumes.back_up().sources) == 1
+
     def test_what_nobody_goes_on_from_goes(self, site: Site) -> None:
         site.begin(12)
         for _ in range(3):
@@ -277,7 +308,8 @@ class TestWhatIsKept:
         delete_backup(site.catalog, first)
         for _ in range(2):
             site.clean_up()
-            site.clock.pass_by(timedelta(hours=11))
+            site.clock.pass_by(timedelta(hours=10, minutes=30))
+        site.clean_up()
         manifest = site.volumes.back_up()
         site.clean_up()
         assert first.id in {it.backup_id for it in manifest.sources}
@@ -428,6 +460,8 @@ class TestWhenItIsOver:
 
 
 def test_a_folder_is_measured_without_opening_a_file(site: Site, read: list[str]) -> None:
-    found = measure(site.volumes.folder, threads=2, is_over=lambda: False)
-    assert found == Measured(FILES * SIZE, is_all=True)
+    """And without what is left out of backups."""
+    but_one = PathPatterns(("document_library/007",))
+    found = measure(site.volumes.folder, leave_out=but_one, threads=2, is_over=lambda: False)
+    assert found == Measured((FILES - 1) * SIZE, is_all=True)
     assert read == []
