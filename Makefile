@@ -4,7 +4,7 @@
 .PHONY: help setup demo deploy-check up down test check bench build openapi lock clean
 PATH := $(CURDIR)/.venv/bin:$(PATH)
 export SAM_CLI_TELEMETRY = 0
-code = shared functions layers local bench tests
+code = shared functions layers cli local bench tests
 lock_options = --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url \
   --no-emit-find-links --custom-compile-command "make lock"
 # What the api function needs too and finds in the service layer.
@@ -60,6 +60,7 @@ lock: setup ## Resolve the requirement files anew, with hashes
 	uv pip compile $(lock_options) requirements-emulator.in -o requirements-emulator.txt
 	uv pip compile $(lock_options) requirements-checkov.in -o requirements-checkov.txt
 	uv pip compile $(lock_options) -c requirements-dev.txt shared/requirements.in -o shared/requirements.txt
+	uv pip compile $(subst 3.13,3.11,$(lock_options)) -c requirements-dev.txt cli/requirements.in -o cli/requirements.txt
 	uv pip compile $(lock_options) -c requirements-dev.txt $(in_layer:%=--no-emit-package %) \
 	  functions/api/requirements.in -o functions/api/requirements.txt
 

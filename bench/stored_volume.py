@@ -15,6 +15,7 @@ from bench.file_store import FileStore
 from bench.manifests import a_manifest
 from lcp_backup import history
 from lcp_backup.catalog import Catalog
+from lcp_backup.exclusion import PathPatterns
 from lcp_backup.jobs.new_volume import secure_sources, store_volume
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.model import Manifest
@@ -57,6 +58,7 @@ class StoredVolumes:
             manifest.id,
             self.folder,
             whole=False,
+            leave_out=PathPatterns(()),
             began=datetime.now(UTC) + _SETTLED,
             shrink_limit=50,
             threads=_THREADS,

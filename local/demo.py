@@ -1,11 +1,14 @@
 """The main job from end to end, on the embedded stack, with real servers and every byte compared.
 
-Wherever a user would use HTTP it does so too, by curl.
+Wherever a user would use the command line it does so too; the original service's own calls are made
+as its pages have them, by curl.
 """
 
 import json
+import os
 import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +44,7 @@ def run(state: Path) -> None:
     admin = Api(described["api_url"], stack.users["admin"])
     viewer = Api(described["api_url"], stack.users["viewer"])
     say(f"the API answers at {admin.url}")
+    _lcp_backup(stack, say, "login", admin.url)
 
     with stack.database.connect() as connection:
         before = site.fingerprint(connection, stack.database.name, stack.folder)
@@ -56,6 +60,7 @@ def run(state: Path) -> None:
 
     files = state / "downloaded"
     files.mkdir()
+    _lcp_backup(stack, say, "list")
     for kind in ("database", "volume"):
         _download(viewer, kind, backup_id, files / f"{kind}.tgz", say)
     uploaded_id = _upload(admin, files, say)
@@ -67,7 +72,7 @@ def run(state: Path) -> None:
                 site.fingerprint(connection, stack.database.name, stack.folder)
             )
         say(f"destroyed the site: {len(gone)} tables, code and files are gone or changed")
-        _restore(admin, one, say)
+        _lcp_backup(stack, say, "restore", one, "--yes", "dev", "--wait")
         with stack.database.connect() as connection:
             after = site.fingerprint(connection, stack.database.name, stack.folder)
         if different := expected.differences(after):
@@ -81,6 +86,7 @@ def run(state: Path) -> None:
     if backup_id not in did["kept"] or would["expired"] != did["expired"]:
         raise SystemExit(f"cleanup did something else than it said: {would} {did}")
     say(f"cleanup: {len(did['kept'])} kept, {len(did['expired'])} expired; the newest always stays")
+    _verify(stack, admin, backup_id, say)
     say("demo: all checks held")
 
 
@@ -135,11 +141,47 @@ def _upload(admin: Api, files: Path, say: Callable[[str], None]) -> str:
     return str(uploaded["backupId"])
 
 
-def _restore(admin: Api, backup_id: str, say: Callable[[str], None]) -> None:
-    run = admin.wait_for(_ok(admin.post(f"/backup/restore/{backup_id}"))["run_id"])
-    if run["state"] != "succeeded":
-        raise SystemExit(f"the restore failed: {run['error']}")
-    say(f"POST /backup/restore/{backup_id}: {run['state']} (run {run['id']})")
+def _lcp_backup(stack: Stack, say: Callable[[str], None], *arguments: str) -> None:
+    """Shows a command of the command line, has it run for the admin, and shows what it says."""
+    say(f"$ lcp-backup {' '.join(arguments)}")
+    home = stack.state / "home"
+    admin = stack.users["admin"]
+    given = {"LCP_BACKUP_USER": admin.name, "LCP_BACKUP_PASSWORD": admin.password}
+    done = subprocess.run(
+        [sys.executable, "-m", "lcp_backup_cli", *arguments],
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(PROJECT / "cli"),
+            "XDG_CONFIG_HOME": str(home),
+            "XDG_STATE_HOME": str(home),
+            # What a person would type at the login.
+            **(given if arguments[0] == "login" else {}),
+        },
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise SystemExit(f"it ended with {done.returncode}: {done.stderr}")
+    for line in done.stdout.splitlines():
+        print(f"           {line}", flush=True)
+
+
+def _verify(stack: Stack, admin: Api, backup_id: str, say: Callable[[str], None]) -> None:
+    run = admin.wait_for(_ok(admin.post(f"/backup/verify/{backup_id}"))["run_id"])
+    found = _ok(admin.call("GET", f"/backup/{backup_id}"))["verification"]
+    say(f"POST /backup/verify/{backup_id}: {found['verdict']} (run {run['id']})")
+    if found["verdict"] != "verified":
+        raise SystemExit(f"the backup was not verified: {found['error']}")
+    say(
+        f"proved by a restore that was dropped again: {found['rows']:,} rows in {found['tables']}"
+        f" tables, {found['files']} files, {found['readBytes']:,} bytes in {found['seconds']:.1f} s"
+    )
+    with stack.database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW DATABASES LIKE 'lcp%'")
+        if left := cursor.fetchall():
+            raise SystemExit(f"the verification left schemas: {left}")
 
 
 def _ok(answer: Answer) -> dict[str, Any]:

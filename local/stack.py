@@ -28,6 +28,7 @@ _SECRETS = {
     "LCP_PROJECT_MASTER_TOKEN",
     "LCP_LOADER_USER_PASSWORD",
     "LCP_SITE_USER_PASSWORD",
+    "LCP_BACKUP_VERIFY_USER_PASSWORD",
 }
 
 
@@ -257,6 +258,7 @@ class Stack:
                 "schedules": outputs["SchedulesFunctionName"],
                 "upload": outputs["UploadFunctionName"],
                 "assemble": outputs["AssembleFunctionName"],
+                "verify": outputs["VerifyFunctionName"],
                 "watch": outputs["WatchFunctionName"],
                 "api": outputs["ApiFunctionName"],
             },

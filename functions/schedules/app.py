@@ -11,10 +11,8 @@ from lcp_backup.aws import clients
 from lcp_backup.aws.cloudformation import Resource, ResourceRequest, answer
 from lcp_backup.aws.rules import ScheduleRules
 from lcp_backup.jobs.schedules import SchedulesRequest, remove_schedules, sync_schedules
+from lcp_backup.setting_values import NO_SCHEDULE
 from lcp_backup.telemetry import new_logger
-
-NONE = "none"
-"""The answer for a schedule that is not there; an output cannot be empty."""
 
 
 @cache
@@ -42,9 +40,10 @@ def _work(request: ResourceRequest) -> Resource:
     return Resource(
         wanted.rule_name_prefix,
         {
-            "CreateSchedule": schedules.create.source if schedules.create else NONE,
-            "RestoreSchedule": schedules.restore.source if schedules.restore else NONE,
+            "CreateSchedule": schedules.create.source if schedules.create else NO_SCHEDULE,
+            "RestoreSchedule": schedules.restore.source if schedules.restore else NO_SCHEDULE,
             "CleanupSchedule": schedules.cleanup.source,
+            "VerifySchedule": schedules.verify.source if schedules.verify else NO_SCHEDULE,
             # What should have happened before is not asked for by these schedules.
             "Since": datetime.now(UTC).isoformat(timespec="seconds"),
         },

@@ -1,4 +1,4 @@
-"""Watch: measures what is kept, and sees whether a backup is overdue; every quarter of an hour."""
+"""Watch: measures what is kept, and sees whether a backup or its proof is overdue."""
 
 from typing import Any
 

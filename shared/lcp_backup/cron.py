@@ -271,6 +271,17 @@ def default_create_schedule(seed: str) -> str:
     return f"{5 + minute} {hour} * * *"
 
 
+def default_verify_schedule(seed: str) -> str:
+    """The verify schedule drawn for `seed`: weekly, between 02:05 and 05:55 UTC, on any weekday.
+
+    After the hours of the drawn backups, and drawn as those are.
+    """
+    drawn = int.from_bytes(hashlib.sha256(f"verify {seed}".encode()).digest())
+    times, minute = divmod(drawn % (7 * 4 * 51), 51)
+    weekday, hour = divmod(times, 4)
+    return f"{5 + minute} {2 + hour} * * {weekday}"
+
+
 def _spelled_out(source: str) -> str:
     if not source.startswith("@"):
         return source

@@ -125,50 +125,6 @@ class UnknownFormat(BackupError):
     message_is_public = True
 
 
-# --- who is calling -----------------------------------------------------------
-
-
-class Unauthenticated(BackupError):
-    """The credentials are missing or wrong. One sentence for all cases: it tells nobody which."""
-
-    code = "unauthenticated"
-    sentence = "credentials are missing or wrong"
-    message_is_public = True
-
-    def __init__(self) -> None:
-        super().__init__(
-            "credentials are missing or wrong: use basic authentication, or"
-            " 'dxpcloud-authorization: Bearer' with an access token of the user pool"
-        )
-
-
-class LoginRefused(BackupError):
-    """The user pool took no name and password; says why, for the log and never for the caller."""
-
-    code = "login-refused"
-    sentence = "the login was refused"
-
-
-class Forbidden(BackupError):
-    """The caller is known and may not do this."""
-
-    code = "forbidden"
-    sentence = "this caller may not do this"
-    message_is_public = True
-
-
-class NotAMember(Forbidden):
-    """The user pool knows the caller, who is in none of the groups that may use this service."""
-
-    code = "not-a-member"
-
-
-class FromAnotherSite(Forbidden):
-    """A browser sent a call that changes something, on behalf of a page of another site."""
-
-    code = "from-another-site"
-
-
 # --- come back later ----------------------------------------------------------
 
 
@@ -207,6 +163,12 @@ class LeaseHeld(Conflict):
         super().__init__(message)
 
 
+class Pinned(Conflict):
+    """The backup is pinned and was not deleted; says by whom and why, and how to unpin it."""
+
+    code = "pinned"
+
+
 class RunIsOver(Conflict):
     """The run that was asked for has ended, so a late delivery of its event does nothing."""
 
@@ -223,6 +185,12 @@ class OutOfTime(Conflict):
     """The run stopped cleanly because the function's time was about to end."""
 
     code = "out-of-time"
+
+
+class StoredInPart(OutOfTime):
+    """A create's time ended; what it stored is kept, and the next run goes on from there."""
+
+    code = "stored-in-part"
 
 
 class DownloadNotReady(BackupError):
@@ -250,6 +218,14 @@ class DownloadFailed(BackupError):
     def __init__(self, run_id: str, reason: str) -> None:
         self.run_id = run_id
         super().__init__(f"run {run_id} could not assemble it: {reason}")
+
+
+class BackupDamaged(BackupError):
+    """What is stored of a backup is gone, or is not what was written; says what."""
+
+    code = "backup-damaged"
+    sentence = "what is stored of the backup is gone, or is not what was written"
+    message_is_public = True
 
 
 # --- AWS --------------------------------------------------------------
@@ -365,6 +341,13 @@ class LoadFailed(DatabaseError):
 
     code = "load-failed"
     sentence = "the dump could not be loaded"
+
+
+class ServerGaveUp(LoadFailed):
+    """The server went away, is full or may not be written: that says nothing of the dump."""
+
+    code = "server-gave-up"
+    sentence = "the database server could not go on, so the dump was not loaded"
 
 
 class RestoredInPart(LoadFailed):

@@ -9,9 +9,9 @@ and they would all grow alike.
 """
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
-from lcp_backup.model import BackupType, Manifest, VolumeSource
+from lcp_backup.model import Archive, BackupType, Manifest, VolumeFacts, VolumeSource
 
 MOST_SOURCES: Final = 32
 KEPT_OF_MANY: Final = 16
@@ -22,6 +22,22 @@ WHOLE_BELOW: Final = 64 << 20
 def can_be_base(manifest: Manifest) -> bool:
     """Whether a new backup may refer to this one's archives, and those that it reads."""
     return manifest.type is not BackupType.UPLOADED and manifest.volume_facts.bytes >= WHOLE_BELOW
+
+
+class BaseVolume(Protocol):
+    """What a new volume is compared with: a backup's, or one that a run could not finish."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def volume(self) -> Archive: ...
+
+    @property
+    def sources(self) -> tuple[VolumeSource, ...]: ...
+
+    @property
+    def volume_facts(self) -> VolumeFacts: ...
 
 
 class Found(NamedTuple):
@@ -42,11 +58,11 @@ class Plan(NamedTuple):
     """Gone or replaced: their files are read from the folder again."""
 
 
-def plan(base: Manifest, found: Mapping[str, Found], *, carry_all: bool) -> Plan:
+def plan(base: BaseVolume, found: Mapping[str, Found], *, carry_all: bool) -> Plan:
     """Decides for every archive that the base reads, its own first.
 
     Args:
-        base: the last backup; its sources keep to the bounds already.
+        base: what the new volume is compared with; its sources keep to the bounds already.
         found: what lies there now, by backup; without an entry, nothing does.
         carry_all: whether the new archive is to hold everything.
     """

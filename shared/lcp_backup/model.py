@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from lcp_backup.document import Document, read_document
 from lcp_backup.errors import InvalidRequest
+from lcp_backup.exclusion import LeftOut
 
 _NAME = r"[A-Za-z0-9_]+"
 _BACKUP_ID = re.compile(rf"(?P<project>{_NAME})-(?P<environment>{_NAME})-(?P<slot>\d{{12}})")
@@ -206,6 +207,7 @@ class Manifest(Document):
     """How many more warnings there were; the list is cut so that a manifest stays small."""
     losses: int = 0
     """How many of all warnings mean loss, listed or not."""
+    left_out: LeftOut = LeftOut()
 
     @property
     def size(self) -> int:
@@ -218,35 +220,22 @@ class Manifest(Document):
         return read_document(cls, body, "manifest")
 
 
-class Retired(Document):
-    """Marks a backup that was deleted, but whose volume's archive others may still read."""
-
-    format: Literal[1] = 1
-    since: AwareDatetime
-    unread_since: AwareDatetime | None = None
-    """Since when no backup is known that reads the archive; it stays a day longer, because a run
-    that is under way may be about to refer to it."""
-
-    @classmethod
-    def read(cls, body: bytes) -> Self:
-        """Reads a stored mark; raises UnknownFormat when this version cannot."""
-        return read_document(cls, body, "mark of a retired backup")
-
-
 class RunKind(StrEnum):
     CREATE = "create"
     RESTORE = "restore"
     CLEANUP = "cleanup"
     UPLOAD = "upload"
     DOWNLOAD = "download"
+    VERIFY = "verify"
 
     @property
     def takes_lease(self) -> bool:
         """Whether such a run needs the right to write.
 
-        Cleanup touches only what nobody writes, and a download writes what only it can make.
+        Cleanup touches only what nobody writes, a download writes what only it can make, and what a
+        verification loads is its own.
         """
-        return self not in {RunKind.CLEANUP, RunKind.DOWNLOAD}
+        return self not in {RunKind.CLEANUP, RunKind.DOWNLOAD, RunKind.VERIFY}
 
 
 class RunId(Document):
@@ -315,8 +304,8 @@ class Run(Document):
     state: RunState
     backup_id: str | None = None
     backup_run_id: str | None = None
-    """Of a restore or download: the run that made the backup. Once a backup is deleted, another may
-    get its id, and this tells the two apart. None in early records, and while it is not known."""
+    """The run that made the backup which this one reads. Once a backup is deleted, another may get
+    its id, and this tells the two apart. None in early records, and while it is not known."""
     started_at: AwareDatetime
     updated_at: AwareDatetime
     finished_at: AwareDatetime | None = None

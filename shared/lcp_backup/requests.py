@@ -20,6 +20,7 @@ from pydantic import (
 from lcp_backup.errors import InvalidRequest
 from lcp_backup.invalid import first_problem
 from lcp_backup.model import ArchiveKind, BackupId, BackupType, RunId, RunKind
+from lcp_backup.volume.paths import checked_paths, path_text
 
 LATEST = "latest"
 MOST_SELECTED: Final = 1000
@@ -42,6 +43,8 @@ def _checked_backup_id(value: str) -> str:
 
 _RunId = Annotated[str, AfterValidator(_checked_run_id)]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+_Path = Annotated[str, StringConstraints(min_length=1, max_length=6000)]
+"""Of 4,095 bytes, which may be written as base64."""
 
 
 def _run_of(event: dict[str, Any], kind: RunKind) -> str | None:
@@ -109,7 +112,7 @@ class RestoreRequest(_Request):
     """Only the database, or only the volume."""
     tables: Annotated[tuple[_Name, ...], Field(max_length=MOST_SELECTED)] = ()
     """Only these tables of the database, with their triggers."""
-    paths: Annotated[tuple[_Name, ...], Field(max_length=MOST_SELECTED)] = ()
+    paths: Annotated[tuple[_Path, ...], Field(max_length=MOST_SELECTED)] = ()
     """Only these files or folders of the volume, relative to the data folder."""
     into_database: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_$-]{1,48}$")] | None = (
         None
@@ -119,6 +122,8 @@ class RestoreRequest(_Request):
     """Another folder, absolute, which must not exist or be empty; the live one stays."""
     keep_previous: bool = False
     """Whether what was live before is kept beside, to be dropped by hand."""
+    scripts: bool = False
+    """Whether the scripts of LCP_BACKUP_RESTORE_SCRIPTS are run before the swap."""
     run_id: _RunId | None = None
     """The queued run that this is; None makes one."""
     only_if_new: bool = False
@@ -150,6 +155,12 @@ class RestoreRequest(_Request):
             raise ValueError("into_folder is given, but only tables of the database are asked for")
         return self
 
+    @model_validator(mode="after")
+    def _scripts_meet_all_tables(self) -> Self:
+        if self.scripts and (not self.wants_database or self.tables):
+            raise ValueError("scripts are asked for, and need the whole database to be restored")
+        return self
+
     @property
     def wants_database(self) -> bool:
         """Whether the database, or some of its tables, is restored."""
@@ -170,6 +181,15 @@ class RestoreRequest(_Request):
             raise InvalidRequest(
                 "keep_previous is not possible while LCP_BACKUP_RESTORE_STRATEGY is OVERWRITE,"
                 " which leaves nothing of the live database: leave it out, or deploy the strategy"
+                " PREPARE_AND_SWAP"
+            )
+
+    def check_can_run_scripts(self, *, restores_overwrite: bool) -> None:
+        """Raises InvalidRequest when a script that fails would leave nothing of the live site."""
+        if restores_overwrite and self.is_whole and self.scripts:
+            raise InvalidRequest(
+                "scripts are not possible while LCP_BACKUP_RESTORE_STRATEGY is OVERWRITE: one that"
+                " fails would leave nothing; leave them out, or deploy the strategy"
                 " PREPARE_AND_SWAP"
             )
 
@@ -220,8 +240,9 @@ class DownloadRequest(_Request):
 
     backup_id: str
     kind: ArchiveKind
-    paths: Annotated[tuple[_Name, ...], Field(max_length=MOST_SELECTED)] = ()
-    """Only these files or folders of the volume, relative to the data folder."""
+    paths: Annotated[tuple[_Path, ...], Field(max_length=MOST_SELECTED)] = ()
+    """Only these files or folders of the volume, relative to the data folder; normalised, so that
+    one selection has one spelling."""
     tables: Annotated[tuple[_Name, ...], Field(max_length=MOST_SELECTED)] = ()
     """Only these tables of the database, with their triggers."""
     run_id: _RunId | None = None
@@ -231,6 +252,11 @@ class DownloadRequest(_Request):
     @classmethod
     def _is_an_id(cls, value: str) -> str:
         return _checked_backup_id(value)
+
+    @field_validator("paths")
+    @classmethod
+    def _spelled_in_one_way(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(path_text, checked_paths(value)))
 
     @model_validator(mode="after")
     def _selection_fits(self) -> Self:
@@ -248,6 +274,26 @@ class DownloadRequest(_Request):
     @classmethod
     def read(cls, event: dict[str, Any]) -> Self:
         """From `{"backup_id": ..., "kind": ...}`; raises InvalidRequest."""
+        return cls._read(event)
+
+
+class VerifyRequest(_Request):
+    """Verify a backup (an id, or `latest`)."""
+
+    backup_id: str = LATEST
+    run_id: _RunId | None = None
+    """The queued run that this is; None makes one."""
+
+    @field_validator("backup_id")
+    @classmethod
+    def _is_an_id(cls, value: str) -> str:
+        return value if value == LATEST else _checked_backup_id(value)
+
+    @classmethod
+    def read(cls, event: dict[str, Any]) -> Self:
+        """From a scheduled event or `{"backup_id": ...}`; raises InvalidRequest."""
+        if _is_scheduled(event):
+            return cls(run_id=_run_of(event, RunKind.VERIFY))
         return cls._read(event)
 
 

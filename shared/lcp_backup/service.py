@@ -24,6 +24,7 @@ from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.create import create_backup
 from lcp_backup.jobs.restore import restore_backup
 from lcp_backup.jobs.take_in import take_in
+from lcp_backup.jobs.verify import verify_backup
 from lcp_backup.jobs.watch import watch
 from lcp_backup.requests import (
     CleanupRequest,
@@ -32,6 +33,7 @@ from lcp_backup.requests import (
     PauseRequest,
     RestoreRequest,
     UploadRequest,
+    VerifyRequest,
 )
 from lcp_backup.setting_values import DatabaseTls
 from lcp_backup.telemetry import Telemetry
@@ -111,6 +113,19 @@ class Service:
             )
         )
 
+    def verify(self, request: VerifyRequest, until: datetime) -> dict[str, Any]:
+        """Proves that a backup can be restored; `until` (UTC) is when it must have stopped."""
+        return asdict(
+            verify_backup(
+                request,
+                settings=self._settings,
+                catalog=self._catalog,
+                telemetry=self._telemetry,
+                locate=self._scratch_server,
+                timing=RunTiming(until),
+            )
+        )
+
     def pause_restores(self, request: PauseRequest) -> dict[str, Any]:
         """Keeps scheduled restores from starting, or lets them start again."""
         if request.action == "pause":
@@ -145,11 +160,33 @@ class Service:
         )
 
     def _endpoint(self, *, for_reading: bool) -> DatabaseEndpoint:
-        # Looked up by every run: a failover or a rotated secret must not wait for a cold start.
-        host, port = locate_database(
-            self._settings.database_service, for_reading=for_reading, client=clients.rds
+        config = self._settings
+        return self._located(
+            config.database_service,
+            for_reading=for_reading,
+            user=config.master_user_name,
+            password=secret(config.database_password(), "LCP_MASTER_USER_PASSWORD"),
         )
-        is_rds = is_rds_id(self._settings.database_service) or tls.is_rds_host(host)
+
+    def _scratch_server(self) -> DatabaseEndpoint:
+        """Where verifications load, and as whom: by default the site's own server and master."""
+        config = self._settings
+        user = config.backup_verify_user_name or config.master_user_name
+        given = config.backup_verify_user_password
+        password = (
+            secret(config.database_password(), "LCP_MASTER_USER_PASSWORD")
+            if given is None
+            else secret(given, "LCP_BACKUP_VERIFY_USER_PASSWORD")
+        )
+        service = config.backup_verify_database_service or config.database_service
+        return self._located(service, for_reading=False, user=user, password=password)
+
+    def _located(
+        self, service: str, *, for_reading: bool, user: str, password: SecretStr
+    ) -> DatabaseEndpoint:
+        # Looked up by every run: a failover or a rotated secret must not wait for a cold start.
+        host, port = locate_database(service, for_reading=for_reading, client=clients.rds)
+        is_rds = is_rds_id(service) or tls.is_rds_host(host)
         mode = tls.mode(
             self._settings.database_tls,
             is_rds=is_rds,
@@ -158,8 +195,8 @@ class Service:
         return DatabaseEndpoint(
             host=host,
             port=port,
-            user=self._settings.master_user_name,
-            password=secret(self._settings.database_password(), "LCP_MASTER_USER_PASSWORD"),
+            user=user,
+            password=password,
             name=self._settings.dbname,
             tls=mode,
             ca=self._authorities(is_rds=is_rds) if mode is DatabaseTls.VERIFY_IDENTITY else None,

@@ -5,12 +5,13 @@ Each raises ValueError with a sentence that says what is allowed.
 
 import re
 from enum import StrEnum
-from typing import get_args
+from typing import Final, Literal, get_args
 
 from pydantic import SecretStr
 
 from lcp_backup.cron import CronExpression, is_original_default
 from lcp_backup.errors import InvalidCron
+from lcp_backup.exclusion import PathPatterns
 
 MASTER_TOKEN_LENGTH = 32
 """Characters that a master token has at least: it is one secret that makes an admin, for good."""
@@ -20,6 +21,12 @@ MAX_THREADS = 64
 MAX_RETENTION_DAYS = 30
 """The original service: "The maximum retention period is 30 days, even if you set this to a longer
 period"."""
+
+
+NO_SCHEDULE: Final = "none"
+"""What a schedule is called that is not there: an output of a template cannot be empty."""
+WEEKLY: Final = "weekly"
+"""The default of the verify schedule: a time drawn once."""
 
 
 class RestoreStrategy(StrEnum):
@@ -38,6 +45,14 @@ class VolumeMode(StrEnum):
     """What changed since the last backup; the rest is read from older archives."""
     FULL = "FULL"
     """All of it; what did not change is copied from older archives by S3."""
+
+
+class Period(StrEnum):
+    """Of which stretches of time the newest backup is kept."""
+
+    HOURLY = "hourly"
+    DAILY = "daily"
+    WEEKLY = "weekly"
 
 
 class DatabaseTls(StrEnum):
@@ -65,11 +80,45 @@ def create_schedule(value: object) -> CronExpression | None:
     return None if is_original_default(str(value)) else schedule(value)
 
 
+def verify_schedule(value: object) -> CronExpression | Literal["none"] | None:
+    text = str(value).strip().lower()
+    if text == WEEKLY:
+        return None
+    return NO_SCHEDULE if text == NO_SCHEDULE else schedule(value)
+
+
+def statements(value: object) -> tuple[str, ...]:
+    found = (it.strip() for it in re.split(r";\s*(?:\n|\Z)|;\s+", str(value)))
+    return tuple(it for it in found if it)
+
+
 def retention(value: object) -> int:
     text = str(value).strip()
     if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) < 1:
         raise ValueError(f"a whole number of days from 1 to {MAX_RETENTION_DAYS} is allowed")
     return int(text)
+
+
+def keep(value: object) -> dict[Period, int]:
+    found: dict[Period, int] = {}
+    for rule in str(value).split(","):
+        name, _, number = rule.strip().partition(":")
+        try:
+            period = Period(name.lower())
+        except ValueError:
+            raise ValueError(f"{rule.strip()!r} names no period: {_KEEP_ALLOWED}") from None
+        if period in found:
+            raise ValueError(f"{period} stands there twice: {_KEEP_ALLOWED}")
+        if not re.fullmatch(r"[0-9]{1,4}", number) or int(number) < 1:
+            raise ValueError(f"{rule.strip()!r} has no number from 1 to 9999: {_KEEP_ALLOWED}")
+        found[period] = int(number)
+    return found
+
+
+_KEEP_ALLOWED = (
+    f"{', '.join(Period)} are allowed, each once and with a number, such as"
+    " hourly:24,daily:7,weekly:4; or nothing, and every backup stays for the whole retention"
+)
 
 
 def folder(value: object) -> str:
@@ -141,6 +190,33 @@ def database_ca(value: object) -> SecretStr:
             " them, or the absolute path of a file"
         )
     return SecretStr(text)
+
+
+def table_patterns(value: object) -> tuple[str, ...]:
+    return _patterns(value, "such as Audit_*,SessionClicks_Data, is allowed")
+
+
+def path_patterns(value: object) -> tuple[str, ...]:
+    allowed = "as in a .gitignore, such as /document_library/*/0/adaptive/,*.tmp, is allowed"
+    found = _patterns(value, allowed)
+    for pattern in found:
+        try:
+            PathPatterns([pattern])
+        except re.error:
+            raise ValueError(f"{pattern!r} cannot be read: {_LIST} {allowed}") from None
+        if not pattern.strip("!/"):
+            raise ValueError(f"{pattern!r} names nothing: {_LIST} {allowed}")
+    return found
+
+
+_LIST = "a list of patterns with commas between them,"
+
+
+def _patterns(value: object, allowed: str) -> tuple[str, ...]:
+    found = tuple(pattern.strip() for pattern in str(value).split(","))
+    if not all(found):
+        raise ValueError(f"{_LIST} {allowed}")
+    return found
 
 
 def lock_mode(value: object) -> object:

@@ -19,6 +19,8 @@ type EventName = Literal[
     "Upload Failed",
     "Restore Completed",
     "Restore Failed",
+    "Backup Verified",
+    "Verification Failed",
 ]
 
 

@@ -70,6 +70,30 @@ def test_a_destroyed_site_comes_back_with_every_row_and_file(deployed: Deployed)
     assert names == {"data"}, "a restore leaves nothing beside the folder"
 
 
+def test_the_newest_backup_is_proved_and_a_flipped_byte_is_told(deployed: Deployed) -> None:
+    stack = deployed.stack
+    before = deployed.fingerprint()
+    backup_id = stack.invoke("create", {"time": "2026-11-20T03:00:00Z"})["backup_id"]
+    event = {"backup_id": backup_id}
+    assert stack.invoke("verify", event)["verdict"] == "verified"
+    shown = deployed.viewer.call("GET", f"/backup/{backup_id}").json()["verification"]
+    assert (shown["verdict"], shown["error"]) == ("verified", None)
+    (key,) = (it for it in deployed.keys(f"backups/{backup_id}/") if it.endswith("database.tgz"))
+    place = {"Bucket": deployed.described["bucket"], "Key": key}
+    body = bytearray(deployed.s3.get_object(**place)["Body"].read())
+    body[-3000] ^= 1
+    deployed.s3.delete_object(**place)
+    deployed.s3.put_object(**place, Body=bytes(body), IfNoneMatch="*")
+    with pytest.raises(FunctionError, match=f"ArchiveDamaged: database.tgz of backup {backup_id}"):
+        stack.invoke("verify", event)
+    shown = deployed.viewer.call("GET", f"/backup/{backup_id}").json()["verification"]
+    assert shown["verdict"] == "bad"
+    assert "segment" in shown["error"]
+    assert before.differences(deployed.fingerprint()) == []
+    assert deployed.admin.call("DELETE", f"/backup/{backup_id}").status == 204
+    assert [it for it in deployed.keys("backups/") if backup_id in it] == []
+
+
 def test_cleanup_does_what_its_dry_run_said(deployed: Deployed) -> None:
     old = deployed.stack.invoke("create", {"time": "2020-01-01T00:00:00Z"})["backup_id"]
     newest = deployed.stack.invoke("create", {})["backup_id"]
@@ -126,7 +150,7 @@ def test_schedules_become_rules_that_fire_and_one_of_restores_takes_the_place_of
                 "LCP_BACKUP_CREATE_SCHEDULE": NEVER,
             }
         )
-    assert kinds_of_rules(deployed) == {"create", "cleanup", "WatchRule"}
+    assert kinds_of_rules(deployed) == {"create", "cleanup", "verify", "WatchRule"}
 
 
 def kinds_of_rules(deployed: Deployed) -> set[str]:
@@ -209,7 +233,7 @@ def test_a_second_stack_lives_beside_the_first_and_leaves_nothing_when_it_is_del
 
 
 @pytest.mark.parametrize(
-    "name", ["Api", "Cleanup", "Create", "Restore", "Schedules", "Upload", "Watch"]
+    "name", ["Api", "Cleanup", "Create", "Restore", "Schedules", "Upload", "Verify", "Watch"]
 )
 def test_a_built_function_imports_with_nothing_but_what_was_built(
     deployed: Deployed, name: str

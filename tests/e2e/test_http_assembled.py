@@ -112,3 +112,15 @@ def test_what_the_backup_does_not_hold_is_a_404_that_names_it(
         answer = deployed.viewer.call("GET", f"/backup/download/{path}", "--retry", "10")
         assert answer.status == 404
         assert told in answer.json()["detail"]
+
+
+def test_what_an_increment_holds_is_listed(deployed: Deployed, increment: str) -> None:
+    folder = "document_library/assembled"
+    listed = deployed.viewer.call("GET", f"/backup/{increment}/files?path={folder}").json()
+    assert [(it["path"], it["kind"], it["size"]) for it in listed["files"]] == [
+        (f"{folder}/kept", "file", 100_000),
+        (f"{folder}/large", "file", LARGE),
+        (f"{folder}/replaced", "file", 3),
+    ]
+    tables = deployed.viewer.call("GET", f"/backup/{increment}/tables").json()["tables"]
+    assert "User_" in [it["name"] for it in tables]

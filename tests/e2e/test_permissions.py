@@ -25,7 +25,17 @@ from local.api import curl
 from local.emulator import ALLOWED
 from tests.support.deployed import Deployed
 
-FUNCTIONS = ("Api", "Assemble", "Cleanup", "Create", "Restore", "Schedules", "Upload", "Watch")
+FUNCTIONS = (
+    "Api",
+    "Assemble",
+    "Cleanup",
+    "Create",
+    "Restore",
+    "Schedules",
+    "Upload",
+    "Verify",
+    "Watch",
+)
 
 NOT_SEEN_HERE = {
     ("*", "logs:CreateLogStream", "*"): "Lambda itself writes the logs, by the function's role",
@@ -37,10 +47,14 @@ NOT_SEEN_HERE = {
     ("Cleanup", "s3:AbortMultipartUpload", "*"): "what is aborted is a day old; test_cleanup.py",
     ("Cleanup", "s3:*Object", "*/uploads/*"): "what is forgotten is a day old; test_cleanup.py",
     ("Cleanup", "s3:*Object", "*/retired/*"): "of volumes of 64 MiB; see test_history_holds.py",
+    ("Create", "s3:PutObject", "*/unfinished/*"): "of runs whose time ends; see test_unfinished.py",
+    ("Cleanup", "s3:*Object", "*/unfinished/*"): "of runs whose time ends; see test_unfinished.py",
+    ("Cleanup", "s3:*Object", "*/pins/*"): "of backups that expire, or went; see test_cleanup.py",
+    ("Restore", "s3:GetObject", "*/scripts/*"): "where operators put some; see test_scripts.py",
     ("Api", "s3:PutObject", "*/retired/*"): "of volumes of 64 MiB; see test_http_assembled.py",
     ("Cleanup", "s3:DeleteObject", "*/downloads/*"): "they stay for a day; see test_cleanup.py",
     ("Cleanup", "s3:DeleteObject", "*/runs/*"): "records stay for 90 days; see test_cleanup.py",
-    ("Watch", "s3:GetObject", "*/runs/*"): "read in disaster recovery; see test_watch.py",
+    ("Watch", "s3:GetObject", "*/runs/*"): "read when proof is due, or in disaster recovery",
     ("Watch", "s3:GetObject", "*/restore-paused.json"): "read in disaster recovery, as above",
     ("Upload", "s3:AbortMultipartUpload", "*"): "what was refused late; see test_take_in.py",
     ("Assemble", "s3:ListBucket", "*"): "S3 says 404 only to who may list; this emulator to all",
@@ -146,6 +160,8 @@ def do_one_of_everything(deployed: Deployed) -> None:
     stack.invoke("restore", {"action": "pause", "reason": "a test"})
     stack.invoke("watch", {})
     stack.invoke("restore", {"action": "resume"})
+    for _ in range(2):  # the second time, what was known before is deleted
+        assert stack.invoke("verify", {"backup_id": "latest"})["verdict"] == "verified"
     stack.invoke("create", {"time": "2020-01-01T00:00:00Z"})
     stack.invoke("cleanup", {})
     assert deployed.admin.call("PUT", "/backup/restore/pause").status == 200
@@ -154,7 +170,7 @@ def do_one_of_everything(deployed: Deployed) -> None:
     sizes = {"database": {"size": 100}, "volume": {"size": 40_000_000}}
     given_up = deployed.admin.post("/backup/upload", sizes).json()
     assert deployed.admin.call("DELETE", f"/backup/upload/{given_up['upload_id']}").status == 204
-    for path in ("create", f"restore/{backup_id}"):
+    for path in ("create", f"restore/{backup_id}", f"verify/{backup_id}"):
         started = deployed.admin.post(f"/backup/{path}")
         assert deployed.admin.wait_for(started.json()["run_id"])["state"] == "succeeded"
     for kind in ("database", "volume"):
@@ -168,6 +184,10 @@ def do_one_of_everything(deployed: Deployed) -> None:
     send_rubbish_in_parts(deployed)
     token = ("--header", f"Authorization: Bearer {stack.token}")
     assert curl(*token, f"{deployed.admin.url}/backup/list").status == 200
+    pin = deployed.admin.call("PUT", f"/backup/{backup_id}/pin", "--json", '{"reason": "a test"}')
+    assert pin.status == 200
+    assert deployed.admin.call("DELETE", f"/backup/{backup_id}").status == 409
+    assert deployed.admin.call("DELETE", f"/backup/{backup_id}/pin").status == 204
     assert deployed.admin.call("DELETE", f"/backup/{backup_id}").status == 204
 
 

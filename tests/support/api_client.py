@@ -5,12 +5,13 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+import jwt
 from mangum import Mangum
 
-from lcp_backup.errors import NotAMember, Unauthenticated
 from lcp_backup.settings import Settings
 from lcp_backup_api.application import create_app
 from lcp_backup_api.backend import Backend
+from lcp_backup_api.refusals import NotAMember, Unauthenticated
 from lcp_backup_api.users import Caller, Role, Users
 from local.api import Answer
 
@@ -24,6 +25,7 @@ SETTINGS = Settings.from_env(
         "LCP_RESTORE_FUNCTION": "restore-function",
         "LCP_UPLOAD_FUNCTION": "upload-function",
         "LCP_ASSEMBLE_FUNCTION": "assemble-function",
+        "LCP_VERIFY_FUNCTION": "verify-function",
     }
 )
 
@@ -48,6 +50,10 @@ class Names(Users):
         if name not in {"ann", "bob"}:
             raise Unauthenticated
         return Caller(name, Role.ADMIN if name == "ann" else Role.VIEWER, "basic")
+
+    def token_for(self, authorization: str) -> str:
+        claims = {"username": authorization, "exp": 1_800_000_000}
+        return jwt.encode(claims, "a key of tests, and of nobody else", algorithm="HS256")
 
 
 @dataclass

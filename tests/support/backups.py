@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from lcp_backup.archive.index import IndexWriter
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.keys import archive_name, index_name
 from lcp_backup.model import (
@@ -49,15 +50,18 @@ def a_manifest(slot: datetime) -> Manifest:
 
 
 def publish(catalog: Catalog, slot: datetime, kind_of: BackupType = BackupType.AUTO) -> str:
-    """A whole backup: archives, indexes, manifest."""
+    """A whole backup of nothing: archives, indexes, manifest."""
     manifest = a_manifest(slot).model_copy(update={"type": kind_of})
     for kind in ArchiveKind:
-        for writer in (
-            catalog.backups.archive_writer(manifest.id, kind),
-            catalog.backups.index_writer(manifest.id, kind),
-        ):
-            writer.write(b"x" * 100)
-            writer.complete()
+        archive = catalog.backups.archive_writer(manifest.id, kind)
+        archive.write(b"x" * 100)
+        archive.complete()
+        index = catalog.backups.index_writer(manifest.id, kind)
+        sha256 = IndexWriter(index, archive_name(kind)).end(archive_size=100, raw_size=1000)
+        index.complete()
+        known: Archive = getattr(manifest, kind)
+        described = known.model_copy(update={"index_sha256": sha256})
+        manifest = manifest.model_copy(update={kind: described})
     catalog.backups.publish(manifest)
     return manifest.id
 

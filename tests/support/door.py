@@ -14,7 +14,8 @@ from aws_lambda_powertools import Logger
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretStr
 
-from lcp_backup.errors import AwsError, LoginRefused, Throttled, Unauthenticated
+from lcp_backup.errors import AwsError, Throttled
+from lcp_backup_api.refusals import LoginRefused, Unauthenticated
 from lcp_backup_api.user_pool import UserPool
 from lcp_backup_api.users import Caller, Users
 from tests.support.clock import SettableClock

@@ -20,9 +20,10 @@ from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.composition import Environment
 from lcp_backup.model import Manifest
-from lcp_backup.requests import CleanupRequest, CreateRequest, RestoreRequest
+from lcp_backup.requests import CleanupRequest, CreateRequest, RestoreRequest, VerifyRequest
 from lcp_backup.service import Service, deadline
 from lcp_backup.settings import Settings
+from lcp_backup.verification import Verification
 from local import emulator, site
 from tests.support.servers import DatabaseServer
 
@@ -121,6 +122,14 @@ class JobSite:
     def restore(self, backup_id: str = BACKUP_ID, **more: object) -> dict[str, Any]:
         request = RestoreRequest.read({"backup_id": backup_id, **more})
         return self.service().restore(request, deadline(_QUARTER_HOUR))
+
+    def verify(self, backup_id: str = BACKUP_ID, **more: object) -> dict[str, Any]:
+        request = VerifyRequest.read({"backup_id": backup_id, **more})
+        return self.service().verify(request, deadline(_QUARTER_HOUR))
+
+    def verification(self) -> Verification | None:
+        """What was found out about the backup."""
+        return self.catalog.backups.verification(self.manifest())
 
     def cleanup(self) -> dict[str, Any]:
         return self.service().cleanup(CleanupRequest.read({}), deadline(_QUARTER_HOUR))

@@ -36,21 +36,21 @@ class MemoryS3:
     ) -> None:
         self._clock = clock
         self.before = before
-        self._objects: dict[str, dict[str, Any]] = {}
+        self.objects: dict[str, dict[str, Any]] = {}
         self._parts: dict[str, dict[int, bytes]] = {}
         self._lock = threading.Lock()
 
     def put_object(self, *, Key: str, Body: bytes, **more: Any) -> dict[str, Any]:  # noqa: N803 -- boto3's names
         self.before("put_object")
         with self._lock:
-            there = self._objects.get(Key)
+            there = self.objects.get(Key)
             expected = more.get("IfMatch")
             if (more.get("IfNoneMatch") and there) or (
                 expected is not None and (there is None or there["ETag"] != expected)
             ):
                 raise _error("PreconditionFailed")
             etag = f'"{hashlib.md5(Body, usedforsecurity=False).hexdigest()}"'
-            self._objects[Key] = {
+            self.objects[Key] = {
                 "Body": bytes(Body),
                 "ETag": etag,
                 "ContentLength": len(Body),
@@ -62,9 +62,9 @@ class MemoryS3:
     def head_object(self, *, Key: str, **_more: Any) -> dict[str, Any]:  # noqa: N803
         self.before("head_object")
         with self._lock:
-            if Key not in self._objects:
+            if Key not in self.objects:
                 raise _error("NoSuchKey")
-            return dict(self._objects[Key])
+            return dict(self.objects[Key])
 
     def get_object(self, *, Key: str, **more: Any) -> dict[str, Any]:  # noqa: N803
         found = self.head_object(Key=Key)
@@ -78,7 +78,7 @@ class MemoryS3:
         self.before("delete_objects")
         with self._lock:
             for entry in Delete["Objects"]:
-                self._objects.pop(entry["Key"], None)
+                self.objects.pop(entry["Key"], None)
         return {}
 
     def create_multipart_upload(self, **_more: Any) -> dict[str, Any]:
@@ -122,13 +122,13 @@ class MemoryS3:
 
     def list_objects_v2(self, *, Prefix: str, **_more: Any) -> dict[str, Any]:  # noqa: N803
         self.before("list_objects_v2")
-        return next(_Pages(self._objects).paginate(Prefix=Prefix))
+        return next(_Pages(self.objects).paginate(Prefix=Prefix))
 
     def get_paginator(self, operation: str) -> "_Pages | _PartPages":
         self.before(operation)
         if operation == "list_parts":
             return _PartPages(self._parts)
-        return _Pages(self._objects if operation == "list_objects_v2" else {})
+        return _Pages(self.objects if operation == "list_objects_v2" else {})
 
 
 class _PartPages:
@@ -150,19 +150,20 @@ class _PartPages:
 
 class _Pages:
     def __init__(self, objects: dict[str, dict[str, Any]]) -> None:
-        self._objects = objects
+        self.objects = objects
 
     def paginate(self, *, Prefix: str = "", Delimiter: str = "", **_more: Any) -> Iterator[Any]:  # noqa: N803
-        keys = sorted(key for key in list(self._objects) if key.startswith(Prefix))
+        keys = sorted(key for key in list(self.objects) if key.startswith(Prefix))
         if Delimiter:
-            names = {key[len(Prefix) :].partition(Delimiter)[0] for key in keys}
-            yield {"CommonPrefixes": [{"Prefix": f"{Prefix}{name}/"} for name in sorted(names)]}
+            rest = (key[len(Prefix) :].partition(Delimiter) for key in keys)
+            names = sorted({name for name, delimiter, _ in rest if delimiter})
+            yield {"CommonPrefixes": [{"Prefix": f"{Prefix}{it}{Delimiter}"} for it in names]}
             return
         yield {
             "Contents": [
                 {"Key": key, "Size": it["ContentLength"], "LastModified": it["LastModified"]}
                 for key in keys
-                if (it := self._objects.get(key))
+                if (it := self.objects.get(key))
             ]
         }
 

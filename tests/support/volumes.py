@@ -8,10 +8,15 @@ import pytest
 
 from lcp_backup import history
 from lcp_backup.catalog import Catalog
+from lcp_backup.errors import OutOfTime
+from lcp_backup.exclusion import LeftOut, PathPatterns
+from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.new_volume import NewVolume, secure_sources, store_volume
 from lcp_backup.jobs.stored_backup import StoredBackup
+from lcp_backup.jobs.unfinished import keep_unfinished
 from lcp_backup.model import BackupId, BackupType, Manifest
 from lcp_backup.volume.live import LiveMembers
+from lcp_backup.volume.measure import measure
 from lcp_backup.volume.selection import selected, unpack_live
 from tests.support.backups import a_manifest
 from tests.support.clock import SettableClock
@@ -31,6 +36,7 @@ class Volumes:
         self._restores = 0
         self.settled = LATER
         """How long before a backup what lies there was changed, as far as that knows."""
+        self.leave_out = PathPatterns(())
         folder.mkdir(exist_ok=True)
 
     def back_up(self, kind_of: BackupType = BackupType.AUTO, *, whole: bool = False) -> Manifest:
@@ -45,6 +51,9 @@ class Volumes:
                 "volume": volume.archive,
                 "sources": volume.sources,
                 "volume_facts": volume.packed.facts,
+                "left_out": LeftOut(
+                    path_patterns=self.leave_out.patterns, paths=volume.packed.left_out
+                ),
                 "warnings": (*volume.notices, *volume.packed.notices),
             }
         )
@@ -52,12 +61,31 @@ class Volumes:
         self.catalog.backups.publish(manifest)
         return manifest
 
+    def begin(
+        self, is_over: Callable[[int], bool], run: ActiveRun, *, whole: bool = False
+    ) -> OutOfTime:
+        """A backup an hour after the last whose time ends; what it is told to end with."""
+        self._clock.pass_by(LATER)
+        backup_id = str(self.catalog.backups.id_for(BackupId.of("acme", "prd", self._clock())))
+        volume = self.store(backup_id, whole=whole, is_over=is_over)
+        return keep_unfinished(
+            self.catalog,
+            run,
+            backup_id,
+            volume,
+            lambda is_over: measure(
+                self.folder, leave_out=self.leave_out, threads=2, is_over=is_over
+            ),
+        )
+
     def store(
         self,
         backup_id: str,
         *,
         whole: bool = False,
+        progress: Callable[[int], None] = lambda _: None,
         check: Callable[[], None] = lambda: None,
+        is_over: Callable[[int], bool] = lambda _: False,
     ) -> NewVolume:
         """Everything up to its publication."""
         return store_volume(
@@ -65,11 +93,13 @@ class Volumes:
             backup_id,
             self.folder,
             whole=whole,
+            leave_out=self.leave_out,
             began=datetime.now(UTC) + self.settled,
             shrink_limit=100,
             threads=2,
-            progress=lambda _: None,
+            progress=progress,
             check=check,
+            is_over=is_over,
         )
 
     def restore(self, backup_id: str, *paths: str) -> Path:

@@ -11,7 +11,7 @@ _WEB = {"fastapi", "starlette", "mangum", "multipart", "python_multipart"}
 
 
 @pytest.mark.parametrize(
-    "name", ["create", "restore", "cleanup", "schedules", "upload", "assemble", "watch"]
+    "name", ["create", "restore", "cleanup", "schedules", "upload", "assemble", "verify", "watch"]
 )
 def test_a_function_that_answers_no_http_does_not_import_the_web_framework(name: str) -> None:
     imported = imported_by(name)

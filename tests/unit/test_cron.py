@@ -19,6 +19,7 @@ from lcp_backup.cron import (
     ORIGINAL_DEFAULT,
     CronExpression,
     default_create_schedule,
+    default_verify_schedule,
     is_original_default,
 )
 from lcp_backup.errors import InvalidCron
@@ -414,6 +415,19 @@ def test_the_default_create_time_is_the_same_for_one_stack_and_spread_over_many(
         times[int(hour), int(minute)] += 1
         CronExpression.parse(text)
     assert set(times) == {(hour, minute) for hour in (0, 1) for minute in range(5, 56)}
+
+
+def test_the_default_verify_time_is_weekly_after_the_backups_and_spread_over_the_week() -> None:
+    drawn = [default_verify_schedule(f"stack-{number}") for number in range(20_000)]
+    assert drawn[0] == default_verify_schedule("stack-0")
+    fields = [text.split() for text in drawn]
+    assert {(int(weekday), int(hour), int(minute)) for minute, hour, _, _, weekday in fields} == {
+        (weekday, hour, minute)
+        for weekday in range(7)
+        for hour in range(2, 6)
+        for minute in range(5, 56)
+    }
+    assert {(day, month) for _, _, day, month, _ in fields} == {("*", "*")}
 
 
 def test_a_stack_keeps_its_drawn_time_from_one_version_of_the_service_to_the_next() -> None:

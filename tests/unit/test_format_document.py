@@ -10,8 +10,12 @@ from lcp_backup.archive.index import IndexReader, read_index
 from lcp_backup.archive.read import read_back
 from lcp_backup.archive.segment import IndexedMember, Section, Segment
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile
+from lcp_backup.catalog.pins import Pin
+from lcp_backup.catalog.retired import Retired
+from lcp_backup.catalog.unfinished import Unfinished
 from lcp_backup.document import Document
-from lcp_backup.model import Lease, Manifest, Pause, Retired, Run, Upload
+from lcp_backup.model import Lease, Manifest, Pause, Run, Upload
+from lcp_backup.verification import Verification
 from lcp_backup.volume.pack import pack
 from tests.support.buffers import Buffer
 from tests.support.by_hand import by_hand
@@ -26,12 +30,27 @@ COMMANDS: dict[str, str] = dict(
     )
 )
 
+HEAD = b"""-- head
+/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO' */;
+/*M!100616 SET @OLD_NOTE_VERBOSITY=@@NOTE_VERBOSITY, NOTE_VERBOSITY=0 */;
+SET @@SESSION.SQL_LOG_BIN= 0;
+SET @a=1; DROP DATABASE other;
+/*!40000 DROP DATABASE IF EXISTS `lportal`*/;
+
+CREATE DATABASE /*!32312 IF NOT EXISTS*/ `lportal` /*!40100 DEFAULT CHARACTER SET utf8mb4 */;
+
+USE `lportal`;
+"""
+
 
 @pytest.mark.parametrize(
     ("title", "model"),
     [
         ("Manifest", Manifest),
+        ("Verification", Verification),
         ("Retired backup", Retired),
+        ("Unfinished volume", Unfinished),
+        ("Pin", Pin),
         ("Run record", Run),
         ("Upload", Upload),
         ("Lease", Lease),
@@ -104,7 +123,7 @@ def backup(tmp_path: Path, clock: SettableClock) -> Path:
                     check=lambda: None,
                 )
             else:
-                writer.add([b"-- head\n"], section=Section.HEAD)
+                writer.add([HEAD], section=Section.HEAD)
                 for table in ("a", "b"):
                     writer.add(
                         [f"CREATE TABLE {table};\n".encode()],
@@ -112,7 +131,9 @@ def backup(tmp_path: Path, clock: SettableClock) -> Path:
                         table=table,
                     )
                     writer.add(
-                        [f"INSERT INTO {table};\n".encode()], section=Section.ROWS, table=table
+                        [f"INSERT INTO {table} VALUES ('\\\\;');\n".encode()],
+                        section=Section.ROWS,
+                        table=table,
                     )
             written = writer.finish()
         archives[kind] = read_back(written, archive, index, threads=2)
@@ -167,9 +188,14 @@ def test_a_file_or_folder_is_recovered_by_hand(backup: Path, path: str) -> None:
     assert {name for name in found if not path.startswith(f"{name}/")} == set(wanted)
 
 
-def test_a_table_is_recovered_by_hand(backup: Path) -> None:
+def test_a_table_is_recovered_by_hand_as_sql_that_touches_nothing_else(backup: Path) -> None:
     said_by("One table", backup, table="b")
-    assert (backup / "table.sql").read_text() == "-- head\nCREATE TABLE b;\nINSERT INTO b;\n"
+    assert (backup / "table.sql").read_text() == (
+        "/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO' */;\n"
+        "/*M!100616 SET @OLD_NOTE_VERBOSITY=@@NOTE_VERBOSITY, NOTE_VERBOSITY=0 */;\n"
+        "SET @@SESSION.SQL_LOG_BIN= 0;\n"
+        "CREATE TABLE b;\nINSERT INTO b VALUES ('\\\\;');\n"
+    )
 
 
 def test_what_is_damaged_is_named_by_hand(backup: Path) -> None:

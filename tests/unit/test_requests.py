@@ -88,3 +88,22 @@ def test_nothing_is_promised_to_be_kept_of_a_site_that_is_overwritten(
     request.check_can_keep(restores_overwrite=False)
     with pytest.raises(InvalidRequest, match="OVERWRITE") if refused else nullcontext():
         request.check_can_keep(restores_overwrite=True)
+
+
+@pytest.mark.parametrize("more", [{"tables": ["User_"]}, {"only": "volume"}, {"paths": ["a"]}])
+def test_scripts_meet_all_tables_of_a_database(more: dict[str, object]) -> None:
+    with pytest.raises(InvalidRequest, match="need the whole database"):
+        RestoreRequest.read({"backup_id": "latest", "scripts": True, **more})
+
+
+@pytest.mark.parametrize(
+    ("more", "refused"),
+    [({}, True), ({"only": "database"}, False), ({"into_database": "x"}, False)],
+)
+def test_scripts_are_refused_where_one_that_fails_would_leave_nothing(
+    more: dict[str, object], *, refused: bool
+) -> None:
+    request = RestoreRequest.read({"backup_id": "latest", "scripts": True, **more})
+    request.check_can_run_scripts(restores_overwrite=False)
+    with pytest.raises(InvalidRequest, match="OVERWRITE") if refused else nullcontext():
+        request.check_can_run_scripts(restores_overwrite=True)

@@ -54,6 +54,28 @@ def test_the_originals_spelling_of_the_default_schedule_means_the_default() -> N
     assert settings.backup_create_schedule is None
 
 
+def test_a_verify_schedule_is_drawn_unless_it_is_given_or_none() -> None:
+    def given(**env: str) -> tuple[object, object]:
+        settings = Settings.from_env(env)
+        schedule = settings.backup_verify_schedule
+        return settings.backup_verify_schedule_given, schedule and schedule.source
+
+    assert given() == given(LCP_BACKUP_VERIFY_SCHEDULE="Weekly") == (None, None)
+    assert given(LCP_BACKUP_VERIFY_SCHEDULE="none") == ("none", None)
+    assert given(LCP_BACKUP_VERIFY_SCHEDULE="0 4 * * SUN")[1] == "0 4 * * SUN"
+    with pytest.raises(SettingsError, match="LCP_BACKUP_VERIFY_SCHEDULE is 'never'"):
+        given(LCP_BACKUP_VERIFY_SCHEDULE="never")
+
+
+def test_statements_to_verify_by_are_parted_by_semicolons() -> None:
+    sql = "SELECT 'a;b' LIKE 'a%';\nSELECT COUNT(*) > 0\n FROM User_; SELECT 1;"
+    assert Settings.from_env({"LCP_BACKUP_VERIFY_SQL": sql}).backup_verify_sql == (
+        "SELECT 'a;b' LIKE 'a%'",
+        "SELECT COUNT(*) > 0\n FROM User_",
+        "SELECT 1",
+    )
+
+
 def test_more_than_thirty_days_are_thirty_and_a_warning() -> None:
     settings = Settings.from_env({"LCP_BACKUP_RETENTION_PERIOD": "90"})
     assert settings.backup_retention_days == 30
@@ -66,6 +88,15 @@ def test_more_than_thirty_days_are_thirty_and_a_warning() -> None:
     [
         ("LCP_BACKUP_RETENTION_PERIOD", "0", "1 to 30"),
         ("LCP_BACKUP_RETENTION_PERIOD", "-3", "1 to 30"),
+        ("LCP_BACKUP_KEEP", "yearly:1", "names no period: hourly, daily, weekly are allowed"),
+        ("LCP_BACKUP_EXCLUDE_TABLES", "Audit_*,,User_", "a list of patterns with commas between"),
+        ("LCP_BACKUP_EXCLUDE_PATHS", "*.tmp,", "as in a .gitignore"),
+        ("LCP_BACKUP_EXCLUDE_PATHS", "/", "'/' names nothing"),
+        ("LCP_BACKUP_EXCLUDE_PATHS", "[z-a]", "'[z-a]' cannot be read"),
+        ("LCP_BACKUP_KEEP", "daily", "'daily' has no number from 1 to 9999"),
+        ("LCP_BACKUP_KEEP", "daily:0", "'daily:0' has no number"),
+        ("LCP_BACKUP_KEEP", "daily:7,daily:8", "daily stands there twice"),
+        ("LCP_BACKUP_KEEP", "daily:7,", "or nothing, and every backup stays"),
         ("LCP_BACKUP_RETENTION_PERIOD", "a month", "1 to 30"),
         ("LCP_BACKUP_RETENTION_PERIOD", "7.5", "1 to 30"),
         ("LCP_BACKUP_FOLDER", "data", "absolute path"),
@@ -225,3 +256,15 @@ def test_a_folder_beside_the_file_system_names_where_it_must_lie(folder: str) ->
     with pytest.raises(SettingsError, match="LCP_BACKUP_FOLDER is .* at or below /mnt/liferay"):
         Settings.from_env(mounted)
     Settings.from_env({"LCP_BACKUP_FOLDER": folder})  # no file system, so nothing to hold it to
+
+
+def test_scripts_on_a_schedule_need_a_strategy_that_leaves_the_live_site() -> None:
+    env = {
+        "LCP_ENVIRONMENT_TYPE": "production",
+        "LCP_BACKUP_RESTORE_SCHEDULE": "@hourly",
+        "LCP_BACKUP_RESTORE_SOURCE_BUCKET": "other",
+        "LCP_BACKUP_RESTORE_SCRIPTS_ON_SCHEDULE": "true",
+    }
+    assert Settings.from_env(env).restore_scripts == "dxpcloud/dev/scripts"
+    with pytest.raises(SettingsError, match="SCRIPTS_ON_SCHEDULE is 'true'.*PREPARE_AND_SWAP"):
+        Settings.from_env({**env, "LCP_BACKUP_RESTORE_STRATEGY": "OVERWRITE"})

@@ -14,13 +14,24 @@ import pytest
 from cfnlint.decode.cfn_yaml import load
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
-ROLES = ("Api", "Assemble", "Cleanup", "Create", "Restore", "Schedules", "Upload", "Watch")
+ROLES = (
+    "Api",
+    "Assemble",
+    "Cleanup",
+    "Create",
+    "Restore",
+    "Schedules",
+    "Upload",
+    "Verify",
+    "Watch",
+)
 OWN = "${Bucket.Arn}/${Prefix}/"
 SECRETS = {
-    "MasterUserPassword": {"Create", "Restore"},
-    "ProjectMasterToken": {"Api", "Create", "Restore"},
+    "MasterUserPassword": {"Create", "Restore", "Verify"},
+    "ProjectMasterToken": {"Api", "Create", "Restore", "Verify"},
     "LoaderUserPassword": {"Restore"},
     "SiteUserPassword": {"Restore"},
+    "BackupVerifyUserPassword": {"Verify"},
 }
 """Parameters that hold a secret or its ARN, and whose function gets it."""
 
@@ -105,8 +116,18 @@ BACKUP = "backups/acme-prd-202611230015/"
         ("s3:DeleteObject", f"{BACKUP}database.tgz", {"Api", "Cleanup", "Create"}),
         ("s3:PutObject", f"{BACKUP}manifest.json", {"Create", "Upload"}),
         ("s3:PutObject", f"{BACKUP}database.tgz", {"Create", "Upload"}),
-        ("s3:GetObject", f"{BACKUP}volume.tgz", {"Api", "Assemble", "Create", "Restore"}),
-        ("s3:GetObject", f"{BACKUP}volume.index", {"Assemble", "Create", "Restore"}),
+        ("s3:GetObject", f"{BACKUP}volume.tgz", {"Api", "Assemble", "Create", "Restore", "Verify"}),
+        (
+            "s3:GetObject",
+            f"{BACKUP}volume.index",
+            {"Api", "Assemble", "Create", "Restore", "Verify"},
+        ),
+        ("s3:PutObject", f"{BACKUP}verification.json", {"Create", "Upload", "Verify"}),
+        (
+            "s3:DeleteObject",
+            f"{BACKUP}verification.json",
+            {"Api", "Cleanup", "Create", "Verify"},
+        ),
         ("s3:GetObject", "downloads/d.tgz", {"Api", "Assemble"}),
         ("s3:PutObject", "downloads/d.tgz", {"Assemble"}),
         ("s3:DeleteObject", "downloads/d.tgz", {"Cleanup"}),
@@ -129,6 +150,7 @@ BACKUP = "backups/acme-prd-202611230015/"
             "runs/20261123T001500-download-0a1b2c3d.json",
             {"Api", "Assemble", "Cleanup"},
         ),
+        ("s3:PutObject", "runs/20261123T001500-verify-0a1b2c3d.json", {"Api", "Cleanup", "Verify"}),
         ("s3:DeleteObject", "runs/20261123T001500-upload-0a1b2c3d.json", {"Cleanup"}),
     ],
 )
@@ -260,6 +282,7 @@ def test_the_limit_of_a_shrinking_volume_reaches_create_and_is_checked_at_deploy
     [
         ("Restore", 0),
         ("Assemble", 0),
+        ("Verify", 0),
         ("Schedules", 0),
         ("Watch", 0),
         ("Create", 2),
@@ -275,14 +298,15 @@ def test_lambda_repeats_only_what_harms_nobody_who_was_told_that_it_failed(
     assert config["MaximumRetryAttempts"] == retries
 
 
-RULES = ("create-1", "create-2", "restore-1", "restore-2", "cleanup-1", "cleanup-2")
+KINDS = ("Create", "Restore", "Cleanup", "Verify")
+RULES = tuple(f"{kind.lower()}-{number}" for kind in KINDS for number in (1, 2))
 
 
 def rule_patterns(template: dict[str, Any], stack: str) -> dict[str, list[str]]:
     """Rule names, as patterns: what the role may change, and what may start each function."""
     (role,) = [s for s in statements(template, "Schedules") if s["Sid"] == "KeepRules"]
     found = {"role": [text(resource) for resource in as_list(role["Resource"])]}
-    for kind in ("Create", "Restore", "Cleanup"):
+    for kind in KINDS:
         permission = template["Resources"][f"{kind}Permission"]["Properties"]
         found[kind.lower()] = [text(permission["SourceArn"])]
     return {

@@ -10,13 +10,17 @@ from fastapi.openapi.utils import get_openapi
 from lcp_backup import VERSION
 from lcp_backup_api import (
     backups,
+    callers,
+    contents,
     cors,
     downloads,
     identity,
+    pins,
     problems,
     restores,
     runs,
     uploads,
+    verifications,
 )
 from lcp_backup_api.backend import Backend
 from lcp_backup_api.schemas import Download, Health
@@ -51,10 +55,14 @@ def without_backend() -> FastAPI:
     app.get(_HEALTH, tags=["health"], summary="Whether the API answers")(_health)
     # Before /backup/{backup_id}, which would take their words for an id.
     for router in (
+        callers.router,
         runs.router,
         restores.router,
+        verifications.router,
         uploads.router,
         backups.router,
+        contents.router,
+        pins.router,
         downloads.router,
     ):
         app.include_router(router)

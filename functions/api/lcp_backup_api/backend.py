@@ -14,7 +14,8 @@ from lcp_backup.catalog import Catalog, utc_now
 from lcp_backup.composition import Environment, secret
 from lcp_backup.errors import SettingsError
 from lcp_backup.model import RunKind
-from lcp_backup.settings import MASTER_TOKEN_VARIABLE, Settings
+from lcp_backup.setting_fields import MASTER_TOKEN_VARIABLE
+from lcp_backup.settings import Settings
 from lcp_backup.uploads import Uploads
 from lcp_backup_api.user_pool import UserPool, cognito_client
 from lcp_backup_api.users import Groups, Users
@@ -44,6 +45,7 @@ class Backend:
             RunKind.RESTORE: ("LCP_RESTORE_FUNCTION", self.settings.restore_function),
             RunKind.UPLOAD: ("LCP_UPLOAD_FUNCTION", self.settings.upload_function),
             RunKind.DOWNLOAD: ("LCP_ASSEMBLE_FUNCTION", self.settings.assemble_function),
+            RunKind.VERIFY: ("LCP_VERIFY_FUNCTION", self.settings.verify_function),
         }[kind]
         if name is None:
             raise SettingsError(variable, None, "name the function to start")

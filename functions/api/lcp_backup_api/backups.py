@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from lcp_backup.errors import Conflict
 from lcp_backup.jobs.queued_run import queued
 from lcp_backup.jobs.retirement import delete_backup as delete
-from lcp_backup.model import BackupId, Run, RunKind, RunState
+from lcp_backup.model import BackupId, Manifest, Run, RunKind, RunState
 from lcp_backup_api.audit import audited
 from lcp_backup_api.dependencies import Admin, TheBackend, TheBackupId, TheNext, Viewer
 from lcp_backup_api.problems import documented
@@ -40,7 +40,15 @@ def list_backups(
         kinds=() if status == "succeeded" else (RunKind.CREATE, RunKind.UPLOAD),
         states=(RunState.FAILED,),
     )
-    found = [Backup.failed(it) if isinstance(it, Run) else Backup.of(it) for it in page.records]
+    manifests = [it for it in page.records if isinstance(it, Manifest)]
+    verified = backend.catalog.backups.verifications(manifests)
+    pins = backend.catalog.pins.of_all(manifests)
+    found = [
+        Backup.failed(it)
+        if isinstance(it, Run)
+        else Backup.of(it, pins.get(it.id), verified.get(it.id))
+        for it in page.records
+    ]
     if status != "succeeded":
         # Backups alone are by slot, as `latest` means it: an upload or a late event may have begun
         # in another order. Among runs it is the order in which they began.
@@ -55,7 +63,10 @@ def list_backups(
     response_model=BackupDetail,
 )
 def show_backup(_caller: Viewer, backend: TheBackend, backup_id: TheBackupId) -> BackupDetail:
-    return BackupDetail.of(backend.catalog.backups.get(backup_id))
+    backups = backend.catalog.backups
+    manifest = backups.get(backup_id)
+    pins = backend.catalog.pins.of_all([manifest])
+    return BackupDetail.of(manifest, pins.get(backup_id), backups.verification(manifest))
 
 
 @router.delete(
@@ -69,7 +80,7 @@ def delete_backup(
 ) -> None:
     """Makes the backup not exist, also the newest: who asks for it by its id means it.
 
-    Refused while a run is at work on it.
+    Refused while it is pinned, and while a run is at work on it.
     """
     with audited(backend.log, request, caller, "delete", backup_id=backup_id):
         manifest = backend.catalog.backups.get(backup_id)

@@ -6,7 +6,7 @@ from fastapi import Depends, Request
 from fastapi.openapi.models import APIKey, APIKeyIn, HTTPBase, HTTPBearer, SecurityBase
 from fastapi.security.base import SecurityBase as SecurityScheme
 
-from lcp_backup.errors import Forbidden, FromAnotherSite
+from lcp_backup_api.refusals import Forbidden, FromAnotherSite
 from lcp_backup_api.users import Caller, Role, Users
 
 DXPCLOUD_AUTHORIZATION: Final = "dxpcloud-authorization"

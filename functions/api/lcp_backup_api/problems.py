@@ -13,6 +13,7 @@ from starlette.routing import compile_path
 
 from lcp_backup import errors
 from lcp_backup.invalid import Invalid
+from lcp_backup_api import refusals
 from lcp_backup_api.backend import Backend
 from lcp_backup_api.identity import CHALLENGE
 
@@ -46,23 +47,23 @@ class Row(NamedTuple):
 _LATER: Final = {"Retry-After": "30"}
 
 TABLE: Final[dict[type[Exception], Row]] = {
-    errors.Unauthenticated: Row(
+    refusals.Unauthenticated: Row(
         HTTPStatus.UNAUTHORIZED,
         "Who are you?",
         "Send a name and password of the user pool, an access token, or the project master token.",
         {"WWW-Authenticate": CHALLENGE},
     ),
-    errors.Forbidden: Row(
+    refusals.Forbidden: Row(
         HTTPStatus.FORBIDDEN,
         "This needs an admin",
         "Ask an operator to put the user into the user pool's group of admins.",
     ),
-    errors.NotAMember: Row(
+    refusals.NotAMember: Row(
         HTTPStatus.FORBIDDEN,
         "This needs a viewer or an admin",
         "Ask an operator to put the user into one of the groups that the detail names.",
     ),
-    errors.FromAnotherSite: Row(
+    refusals.FromAnotherSite: Row(
         HTTPStatus.FORBIDDEN,
         "Another site's page sent this",
         "Call by a program such as curl, or with an access token.",
@@ -89,6 +90,11 @@ TABLE: Final[dict[type[Exception], Row]] = {
         "Wait for the run that the detail names, then call again.",
         _LATER,
     ),
+    errors.Pinned: Row(
+        HTTPStatus.CONFLICT,
+        "The backup is pinned",
+        "Unpin it first: DELETE /backup/{id}/pin. Then call again.",
+    ),
     errors.Conflict: Row(
         HTTPStatus.CONFLICT,
         "Something else is under way",
@@ -105,6 +111,11 @@ TABLE: Final[dict[type[Exception], Row]] = {
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "The archive could not be assembled",
         "Do what the detail says; the same call tries anew once two minutes have passed.",
+    ),
+    errors.BackupDamaged: Row(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "The backup is damaged",
+        "Use another backup; docs/operations.md says what can be done about this one.",
     ),
     errors.ArchiveError: Row(
         HTTPStatus.UNPROCESSABLE_ENTITY,

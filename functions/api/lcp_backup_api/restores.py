@@ -41,6 +41,9 @@ class RestoreBody(BaseModel):
         None
     )
     keep_previous: Annotated[bool, Field(description="Keep beside what was live before.")] = False
+    scripts: Annotated[
+        bool, Field(description="Run the environment's scripts before the swap.")
+    ] = False
 
 
 @router.post(
@@ -97,6 +100,7 @@ def _event(
         where, message, _ = first_problem(error)
         raise InvalidRequest(f"{where or 'the request'}: {message}") from None
     request.check_can_keep(restores_overwrite=restores_overwrite)
+    request.check_can_run_scripts(restores_overwrite=restores_overwrite)
     return event
 
 

@@ -68,5 +68,6 @@ def schedules(_caller: Viewer, backend: TheBackend) -> Schedules:
         create=rule(create) if create else None,
         restore=rule(restore) if restore else None,
         cleanup=rule(settings.backup_cleanup_schedule),
+        verify=rule(verify) if (verify := settings.backup_verify_schedule) else None,
         restores_paused=backend.catalog.pause.get(),
     )

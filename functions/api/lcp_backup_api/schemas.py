@@ -4,14 +4,22 @@ Backups are spelled as the original service's scripts expect them (`backupId`); 
 added is spelled as its stored documents are.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
+from lcp_backup.archive.segment import MemberType
+from lcp_backup.catalog.pins import Pin as StoredPin
+from lcp_backup.database.listing import DumpContent, Extent
 from lcp_backup.model import Archive, BackupType, Manifest, Notice, Pause, Run, RunKind, RunState
+from lcp_backup.verification import Verdict, Verification
+from lcp_backup.volume.listing import Listed
+from lcp_backup.volume.names import printable
+from lcp_backup.volume.paths import path_text
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ID = "acme-prd-202611230015"
 _SHA256 = "Of the .tgz; null when segments of older backups were copied into it."
 
@@ -33,6 +41,48 @@ class StoredArchive(_Camel):
         return cls(size=archive.size, raw_size=archive.raw_size, sha256=archive.sha256)
 
 
+class ShownVerification(_Camel):
+    """What the last verification of a backup found out."""
+
+    verdict: Verdict
+    verified_at: Annotated[datetime, Field(description="When it ended; UTC.")]
+    seconds: float
+    tables: int
+    rows: int
+    files: int
+    read_bytes: Annotated[int, Field(description="Stored bytes that were read, of all archives.")]
+    run_id: str
+    error: Annotated[str | None, Field(description="What is wrong, or was in the way.")]
+
+    @classmethod
+    def of(cls, verification: Verification) -> Self:
+        """As it lies beside the manifest."""
+        return cls(
+            verdict=verification.verdict,
+            verified_at=verification.finished_at,
+            seconds=verification.seconds,
+            tables=verification.tables,
+            rows=verification.rows,
+            files=verification.files,
+            read_bytes=verification.read_bytes,
+            run_id=verification.run_id,
+            error=verification.error.message if verification.error else None,
+        )
+
+
+class Pin(BaseModel):
+    """Why a backup neither expires nor can be deleted."""
+
+    by: str
+    reason: str
+    since: datetime
+
+    @classmethod
+    def of(cls, pin: StoredPin) -> Self:
+        """As it is stored."""
+        return cls(by=pin.by or "", reason=pin.reason or "", since=pin.since)
+
+
 class Backup(_Camel):
     """A backup, or one that failed."""
 
@@ -45,11 +95,19 @@ class Backup(_Camel):
     database: StoredArchive | None = None
     volume: StoredArchive | None = None
     warnings: int = 0
+    verification: Annotated[
+        ShownVerification | None, Field(description="Null for one that was never verified.")
+    ] = None
     run_id: str
     error: str | None = None
+    pinned: Annotated[
+        Pin | None, Field(description="It does not expire while this is not null.")
+    ] = None
 
     @classmethod
-    def of(cls, manifest: Manifest) -> Self:
+    def of(
+        cls, manifest: Manifest, pin: StoredPin | None, verification: Verification | None
+    ) -> Self:
         """One that exists."""
         return cls(
             backup_id=manifest.id,
@@ -61,7 +119,9 @@ class Backup(_Camel):
             database=StoredArchive.of(manifest.database),
             volume=StoredArchive.of(manifest.volume),
             warnings=len(manifest.warnings) + manifest.warnings_left_out,
+            verification=ShownVerification.of(verification) if verification else None,
             run_id=manifest.run_id,
+            pinned=Pin.of(pin) if pin else None,
         )
 
     @classmethod
@@ -104,17 +164,106 @@ class BackupDetail(Backup):
     notices_left_out: int
 
     @classmethod
-    def of(cls, manifest: Manifest) -> Self:
-        """From its manifest."""
+    def of(
+        cls, manifest: Manifest, pin: StoredPin | None, verification: Verification | None
+    ) -> Self:
+        """From its manifest, its pin while it is pinned, and what its verification found out."""
         facts = manifest.database_facts
         return cls(
-            **Backup.of(manifest).model_dump(),
+            **Backup.of(manifest, pin, verification).model_dump(),
             database_name=facts.name,
             server=f"{facts.flavour} {facts.server_version}",
             tables=facts.tables,
             files=manifest.volume_facts.files,
             notices=list(manifest.warnings),
             notices_left_out=manifest.warnings_left_out,
+        )
+
+
+_PAGED = "Ask again with it as `next` for what follows; null when that is all."
+
+
+class ListedFile(BaseModel):
+    """One thing that lies in a folder of a backup."""
+
+    name: str = Field(description="To be shown: bytes that are no text are written `\\xNN`.")
+    path: str = Field(
+        description="What `?path=` of a download or of this list takes for it: its place below the"
+        " data folder, or `base64:` and the bytes of that when they are no text.",
+        examples=["document_library/20097/0/1.0"],
+    )
+    kind: MemberType = Field(
+        description="`second-name` is a hard link to a file before it; only uploads have such."
+    )
+    size: int = Field(description="Bytes of a file's content; 0 for all else.")
+    mtime: datetime | None = Field(description="UTC; null where it is not known.")
+
+    @classmethod
+    def of(cls, listed: Listed) -> Self:
+        """As the index has it."""
+        ns = listed.mtime_ns
+        return cls(
+            name=printable(listed.name.rpartition("/")[2]),
+            path=path_text(listed.name),
+            kind=listed.type,
+            size=listed.size,
+            mtime=None if ns is None else _EPOCH + timedelta(microseconds=ns // 1000),
+        )
+
+
+class FileList(BaseModel):
+    """What lies in a folder of a backup, by name."""
+
+    path: str = Field(description="The folder; empty for the data folder itself.")
+    files: list[ListedFile]
+    next: str | None = Field(description=_PAGED)
+
+
+class ListedExtent(BaseModel):
+    """How large something of a database is."""
+
+    size: int = Field(description="Bytes in the archive.")
+    sql_size: int = Field(description="Bytes of its SQL.")
+
+    @classmethod
+    def of(cls, extent: Extent) -> Self:
+        """As the index has it."""
+        return cls(**extent._asdict())
+
+
+class ListedTable(ListedExtent):
+    """A table with its definition, rows and triggers; or a view."""
+
+    name: str = Field(examples=["User_"])
+    kind: Literal["table", "view"]
+    has_triggers: bool
+
+
+class TableList(BaseModel):
+    """What the database of a backup holds, by name."""
+
+    tables: list[ListedTable]
+    routines: ListedExtent | None = Field(description="All of them; null when there are none.")
+    events: ListedExtent | None = Field(description="All of them; null when there are none.")
+    next: str | None = Field(description=_PAGED)
+
+    @classmethod
+    def of(cls, content: DumpContent, *, more: bool) -> Self:
+        """As the index has it; with `more`, another page follows."""
+        tables = [
+            ListedTable(
+                name=it.name,
+                kind="view" if it.is_view else "table",
+                has_triggers=it.has_triggers,
+                **it.extent._asdict(),
+            )
+            for it in content.tables
+        ]
+        return cls(
+            tables=tables,
+            routines=ListedExtent.of(content.routines) if content.routines else None,
+            events=ListedExtent.of(content.events) if content.events else None,
+            next=tables[-1].name if more else None,
         )
 
 
@@ -156,6 +305,7 @@ class Schedules(BaseModel):
     create: Rule | None
     restore: Rule | None
     cleanup: Rule
+    verify: Rule | None
     restores_paused: Pause | None
 
 
@@ -170,3 +320,13 @@ class Reason(BaseModel):
     """Why scheduled restores are paused."""
 
     reason: Annotated[str, Field(max_length=500)] = ""
+
+
+class PinReason(BaseModel):
+    """Why a backup is pinned."""
+
+    reason: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=500),
+        Field(examples=["state before the migration to 2026.Q4; keep until the audit is over"]),
+    ]

@@ -13,7 +13,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from lcp_backup.errors import AwsError, LoginRefused, Throttled
+from lcp_backup.errors import AwsError, Throttled
+from lcp_backup_api.refusals import LoginRefused
 
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient

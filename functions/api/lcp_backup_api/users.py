@@ -37,8 +37,9 @@ import jwt
 from aws_lambda_powertools import Logger
 from pydantic import SecretStr
 
-from lcp_backup.errors import AwsError, LoginRefused, NotAMember, Throttled, Unauthenticated
+from lcp_backup.errors import AwsError, Throttled
 from lcp_backup.setting_values import MASTER_TOKEN_LENGTH
+from lcp_backup_api.refusals import LoginRefused, NotAMember, Unauthenticated
 from lcp_backup_api.user_pool import UserPool
 
 MASTER_TOKEN_NAME = "project master token"  # noqa: S105 -- how its holder is named in logs
@@ -188,6 +189,13 @@ class Users:
                 self._log.warning("a caller was refused", header=header, reason=str(refused))
                 raise
         raise Unauthenticated
+
+    def token_for(self, authorization: str) -> str:
+        """An access token for the name and password of a header that `identify` has just taken.
+
+        Raises LoginRefused, Throttled, AwsError.
+        """
+        return self._pool.log_in(*_name_and_password(_parse(authorization)[1]))
 
     def _by_dxpcloud_authorization(self, header: str, source: str) -> Caller:  # noqa: ARG002 -- no secret to guess here
         scheme, value = _parse(header)

@@ -7,18 +7,24 @@ lie in archives of other backups (its *sources*), the segments of those that hol
 Neither side's memory grows with the number of lines. docs/format.md has the whole of it.
 """
 
-import base64
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, Literal, get_args
+from typing import Any
 
 from isal import isal_zlib
 from pydantic import ValidationError
 
 from lcp_backup.archive.deflate import inflate_stream
-from lcp_backup.archive.segment import IndexedMember, MemberType, Segment
+from lcp_backup.archive.index_lines import (
+    MEMBERS,
+    IndexHeader,
+    IndexTrailer,
+    members_in,
+    split_lines,
+    written_name,
+)
+from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.archive.streams import ByteSink, RangeSource
 from lcp_backup.document import Document, read_document
 from lcp_backup.errors import ArchiveDamaged
@@ -26,37 +32,9 @@ from lcp_backup.invalid import first_problem
 
 _WRITE_SIZE = 256 << 10
 _READ_SIZE = 1 << 20
-_MAX_LINE = 64 << 20
-"""Far beyond what a line of members can take; a line without an end stops here."""
-_MEMBERS = b'{"members":['
 _MEMBERS_IN_LINE = 1000
-_MOST_AT = 2**32 - 1
-_MOST_MORE = 1 << 24
-"""A file of 128 TiB."""
 _LEVEL = 2
 _GZIP = 31
-_TYPES: Final = frozenset(get_args(MemberType.__value__))
-
-
-class IndexHeader(Document):
-    """The first line: what the index is of, and in which format it is written."""
-
-    format: Literal[1] = 1
-    archive: str
-    sources: tuple[str, ...] = ()
-    """Volume: the ids of other backups in whose archives members may lie."""
-
-
-class IndexTrailer(Document):
-    """The last line: what all segments come to; an index without it was cut short."""
-
-    segments: int
-    """Of the archive; those of sources are not counted."""
-    members: int = 0
-    size: int
-    """Bytes of the whole archive, with what stands before the first and after the last segment."""
-    raw_size: int
-    """Bytes of the whole archive once inflated."""
 
 
 class IndexWriter:
@@ -117,7 +95,7 @@ class IndexWriter:
         try:
             self._json({"members": members})
         except UnicodeEncodeError:  # a name that is no text
-            self._json({"members": [(_written(name), *rest) for name, *rest in members]})
+            self._json({"members": [(written_name(name), *rest) for name, *rest in members]})
 
     def _line(self, document: Document, *, whole: bool) -> None:
         line = document.model_dump_json(exclude_defaults=not whole)
@@ -166,7 +144,8 @@ class IndexReader:
         self._what = f"the index of {archive_name}"
         self._sha256 = sha256
         self._digest = hashlib.sha256()
-        self._lines = _lines(_chunks(source, self._digest), self._what)
+        raws = inflate_stream(_chunks(source, self._digest), name=self._what)
+        self._lines = split_lines(raws, self._what)
         self._number = 0
         self._segments = 0
         self._members = 0
@@ -194,7 +173,7 @@ class IndexReader:
             self._number += 1
             if following is None:
                 break
-            if not line.startswith(_MEMBERS):
+            if not line.startswith(MEMBERS):
                 yield self._segment(line)
             elif with_members:
                 yield self._members_of(line)
@@ -231,14 +210,8 @@ class IndexReader:
 
     def _members_of(self, line: bytes) -> list[IndexedMember]:
         try:
-            rows = json.loads(line)["members"]
-            members = _members(rows, most_source=len(self.sources))
-            # (JSON can spell half a character, which is no text; nothing else is spelled in this
-            # way but control characters.)
-            if b"\\u" in line:
-                for row in rows:
-                    str(row[0]).encode()
-        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            members = members_in(line, most_source=len(self.sources))
+        except ValueError as error:
             raise self._damaged(str(error)) from None
         self._members += len(members)
         return members
@@ -279,56 +252,3 @@ def _chunks(source: RangeSource, digest: "hashlib._Hash") -> Iterator[bytes]:
         chunk = source.read(offset, min(_READ_SIZE, source.size - offset))
         digest.update(chunk)
         yield chunk
-
-
-def _lines(chunks: Iterator[bytes], what: str) -> Iterator[bytes]:
-    rest = b""
-    for raw in inflate_stream(chunks, name=what):
-        *lines, rest = (rest + raw).split(b"\n")
-        yield from lines
-        if len(rest) > _MAX_LINE:
-            raise ArchiveDamaged(f"{what} holds a line of more than {_MAX_LINE} bytes")
-    if rest:
-        raise ArchiveDamaged(f"{what} is cut short: its last line has no end")
-
-
-def _members(rows: list[list[Any]], *, most_source: int) -> list[IndexedMember]:
-    """Raises ValueError and what else there is. What a later version adds stands at the end.
-
-    By columns: there may be a million rows.
-    """
-    if not rows:
-        return []
-    fields = len(IndexedMember._fields)
-    if any(len(row) != fields for row in rows):
-        rows = [list(IndexedMember(*row[:fields])) for row in rows]
-    names, types, *numbers, inodes, sha256s, mores = zip(*rows, strict=True)
-    if set(map(type, names)) != {str}:
-        rows = [[_name(row[0]), *row[1:]] for row in rows]
-    if (
-        not set(types) <= _TYPES
-        or not all(set(map(type, column)) == {int} for column in (*numbers, inodes, mores))
-        or not set(map(type, sha256s)) <= {str, type(None)}
-    ):
-        raise ValueError("a member is no list of a name, a type, and whole numbers")
-    sources, segments, at = numbers[:3]
-    if min(sources) < 0 or max(sources) > most_source:
-        raise ValueError("a member lies in no source")
-    if min(*segments, *at, *mores, 0) < 0 or max(*at, 0) > _MOST_AT or max(mores) > _MOST_MORE:
-        raise ValueError("a member lies in no segment")
-    return list(map(IndexedMember._make, rows))
-
-
-def _name(name: Any) -> str:
-    if type(name) is str:
-        return name
-    return os.fsdecode(base64.b64decode(name["base64"], validate=True))
-
-
-def _written(name: str) -> str | dict[str, str]:
-    """A name in JSON: as text if it is that, and otherwise its bytes."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return {"base64": base64.b64encode(os.fsencode(name)).decode()}
-    return name

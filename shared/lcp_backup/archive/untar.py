@@ -121,6 +121,21 @@ class TarReader:
             self._content -= len(piece)
             yield piece
 
+    def pass_over(self, until: int) -> None:
+        """Goes on at a byte of the file, behind the member at hand, where one is known to begin.
+
+        Raises ArchiveDamaged when that lies in the member at hand, or behind the end.
+        """
+        behind = self._offset + self._content + self._padding
+        if until < behind:
+            raise ArchiveDamaged(
+                f"no member begins at byte {until}: the one before ends at byte {behind}"
+            )
+        self._content = self._padding = 0
+        while self._offset < until:
+            if not self._piece(until - self._offset):
+                raise ArchiveDamaged("the archive is cut short: a member is missing that follows")
+
     def drain(self) -> None:
         """Reads to the end of the chunks, whatever they hold: for a piece out of an archive."""
         while self._fill():

@@ -1,6 +1,6 @@
 """Backups: one exists if and only if its manifest does: written last, and deleted first."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,16 +11,20 @@ from lcp_backup.aws.s3 import ObjectStore, OpenMultipart
 from lcp_backup.aws.s3_bucket import LockMode, ObjectLock
 from lcp_backup.aws.s3_reader import ObjectReader
 from lcp_backup.aws.s3_writer import ObjectWriter
-from lcp_backup.catalog.keys import MANIFEST, Keys, archive_name, index_name
+from lcp_backup.catalog.keys import MANIFEST, VERIFICATION, Keys, archive_name, index_name
+from lcp_backup.catalog.retired import Retired
+from lcp_backup.catalog.unfinished import Unfinished
 from lcp_backup.errors import (
     Conflict,
     InvalidRequest,
     NotFound,
     ObjectNotFound,
     PreconditionFailed,
+    UnknownFormat,
 )
-from lcp_backup.model import ArchiveKind, BackupId, BackupType, Manifest, Retired
+from lcp_backup.model import ArchiveKind, BackupId, BackupType, Manifest
 from lcp_backup.pages import READ_AT_ONCE
+from lcp_backup.verification import Verification
 
 _OF_A_DEAD_RUN = timedelta(days=1)
 
@@ -31,6 +35,8 @@ class Leftover:
 
     backup_id: str
     keys: tuple[str, ...]
+    size: int
+    """Bytes of all of it."""
     newest: datetime
     """When the last of it was written, UTC."""
 
@@ -81,6 +87,13 @@ class Backups:
             )
         return manifest
 
+    def is_gone(self, backup_id: str) -> bool:
+        """Whether no manifest lies below an id, not even one that this version cannot read."""
+        try:
+            return self.find(backup_id) is None
+        except UnknownFormat:
+            return False
+
     def ids(self) -> list[str]:
         """The ids of everything below the backups' folder, newest slot first, published or not."""
         found: list[tuple[datetime, str]] = []
@@ -122,8 +135,9 @@ class Backups:
         """The id of a slot's backup, made or to be made: `wanted`, unless that is another's.
 
         An upload may have taken the minute, or a backup that an upload had driven out of its own,
-        or one that was deleted and whose archive is still read: none of these is a backup
-        of this slot, and to answer it would be a success that never was.
+        or one that was deleted and whose archive is still read, or a volume that could not be
+        finished: none of these is a backup of this slot, and to answer it would be a success that
+        never was.
         """
         backup_id = wanted
         while True:
@@ -144,10 +158,52 @@ class Backups:
         What a run left that died is cleared by the next one of its slot. What is older may be the
         archive of a backup whose manifest somebody deleted by hand.
         """
-        if self.retired(backup_id) is not None:
+        if self._has_mark(backup_id):
             return True
         entries = self._store.entries(self._keys.of_backup(backup_id, ""))
         return any(self._now() - entry.modified >= _OF_A_DEAD_RUN for entry in entries)
+
+    def _has_mark(self, backup_id: str) -> bool:
+        return self.retired(backup_id) is not None or self.unfinished(backup_id) is not None
+
+    def verification(self, manifest: Manifest) -> Verification | None:
+        """What the last verification found out about a backup; None when there was none.
+
+        None, too, for what a later version wrote: it is no reason not to show the backup.
+        """
+        with suppress(ObjectNotFound, UnknownFormat):
+            stored = self._store.get(self._keys.of_backup(manifest.id, VERIFICATION))
+            found = Verification.read(stored.body)
+            return found if found.is_about(manifest) else None
+        return None
+
+    def verifications(self, manifests: Iterable[Manifest]) -> dict[str, Verification]:
+        """As `verification`, of many backups at once, by their ids; without those that have none.
+
+        Raises StorageError.
+        """
+        with ThreadPoolExecutor(READ_AT_ONCE, thread_name_prefix="verification") as pool:
+            found = pool.map(self.verification, manifests)
+            return {it.backup_id: it for it in found if it is not None}
+
+    def keep_verification(self, verification: Verification) -> None:
+        """Keeps what was found out about a backup, in the place of what was known before.
+
+        Nothing below the backups' folder may be written over, so the old one is deleted first: a
+        kill in between leaves none. Raises StorageError.
+        """
+        key = self._keys.of_backup(verification.backup_id, VERIFICATION)
+        body = verification.model_dump_json(indent=1).encode()
+        while True:
+            self._store.delete([key])
+            # Another verification may end at the same moment: the last one counts.
+            with suppress(PreconditionFailed):
+                self._store.put_new(key, body)
+                return
+
+    def forget_verification(self, backup_id: str) -> None:
+        """Deletes what was found out about a backup; that there is nothing is fine."""
+        self._store.delete([self._keys.of_backup(backup_id, VERIFICATION)])
 
     def archive_writer(self, backup_id: str, kind: ArchiveKind) -> ObjectWriter:
         """Where a new archive's bytes go."""
@@ -207,9 +263,16 @@ class Backups:
         May be called again. The mark is written first: without it the archive would pass for
         what a dead run left.
         """
+        self._retire(backup_id, self._keys.of_backup(backup_id, MANIFEST))
+
+    def retire_unfinished(self, backup_id: str) -> None:
+        """Makes a volume that could not be finished a retired one; else as `retire`."""
+        self._retire(backup_id, self._keys.of_unfinished(backup_id))
+
+    def _retire(self, backup_id: str, told_by: str) -> None:
         if self.retired(backup_id) is None:
             self.mark_retired(backup_id, Retired(since=self._now()))
-        self._store.delete([self._keys.of_backup(backup_id, MANIFEST)])
+        self._store.delete([told_by])
         kept = self._keys.of_backup(backup_id, archive_name(ArchiveKind.VOLUME))
         entries = self._store.entries(self._keys.of_backup(backup_id, ""))
         self._store.delete([entry.key for entry in entries if entry.key != kept])
@@ -234,12 +297,33 @@ class Backups:
         self._store.delete([self._keys.of_retired(leftover.backup_id)])
         self._store.delete(leftover.keys)
 
+    def unfinished(self, backup_id: str) -> Unfinished | None:
+        """What a run could not finish below an id, or None; raises UnknownFormat."""
+        try:
+            return Unfinished.read(self._store.get(self._keys.of_unfinished(backup_id)).body)
+        except ObjectNotFound:
+            return None
+
+    def unfinished_ids(self) -> list[str]:
+        """The ids of all volumes that runs could not finish."""
+        found: list[str] = []
+        for name in self._store.names(self._keys.unfinished, ".json"):
+            with suppress(InvalidRequest):
+                found.append(str(BackupId.parse(name)))
+        return found
+
+    def keep_unfinished(self, mark: Unfinished) -> None:
+        """Keeps a volume, whose archive and index are complete, for the next run to go on from."""
+        body = mark.model_dump_json(indent=1).encode()
+        self._store.put(self._keys.of_unfinished(mark.id), body)
+
     def clear_unpublished(self, backup_id: str) -> None:
         """Deletes what a dead run left below an id; call it under the lease, before writing there.
 
-        Raises Conflict when the backup exists, or did and others may read its archive.
+        Raises Conflict when the backup exists, or did and others may read its archive; also when
+        that is of a volume that could not be finished.
         """
-        if self.find(backup_id) is not None or self.retired(backup_id) is not None:
+        if self.find(backup_id) is not None or self._has_mark(backup_id):
             raise Conflict(f"backup {backup_id} exists; a published backup is never rewritten")
         for multipart in list(self._store.open_multiparts(self._keys.of_backup(backup_id, ""))):
             self._store.abort_multipart(multipart.key, multipart.multipart_id)
@@ -254,7 +338,8 @@ class Backups:
             if not entries or any(entry.key.endswith(f"/{MANIFEST}") for entry in entries):
                 continue
             newest = max(entry.modified for entry in entries)
-            yield Leftover(backup_id, tuple(entry.key for entry in entries), newest)
+            size = sum(entry.size for entry in entries)
+            yield Leftover(backup_id, tuple(entry.key for entry in entries), size, newest)
 
     def delete_leftover(self, leftover: Leftover) -> None:
         """Deletes exactly the objects that were found; what was written since stays."""

@@ -1,7 +1,10 @@
 """What lies in the bucket; no other module knows a key.
 
 <prefix>/backups/<id>/database.tgz  volume.tgz  database.index  volume.index  manifest.json
+<prefix>/backups/<id>/verification.json
 <prefix>/retired/<id>.json
+<prefix>/unfinished/<id>.json
+<prefix>/pins/<id>.json
 <prefix>/uploads/<upload id>/upload.json  database  volume
 <prefix>/downloads/<name>
 <prefix>/runs/<run id>.json
@@ -12,6 +15,7 @@
 from lcp_backup.model import ArchiveKind
 
 MANIFEST = "manifest.json"
+VERIFICATION = "verification.json"
 
 
 def archive_name(kind: ArchiveKind) -> str:
@@ -34,6 +38,8 @@ class Keys:
         self.root = f"{prefix}/" if prefix else ""
         self.backups = f"{self.root}backups/"
         self.retired = f"{self.root}retired/"
+        self.unfinished = f"{self.root}unfinished/"
+        self.pins = f"{self.root}pins/"
         self.uploads = f"{self.root}uploads/"
         self.downloads = f"{self.root}downloads/"
         self.runs = f"{self.root}runs/"
@@ -47,6 +53,14 @@ class Keys:
     def of_retired(self, backup_id: str) -> str:
         """The mark of a backup that was retired."""
         return f"{self.retired}{backup_id}.json"
+
+    def of_unfinished(self, backup_id: str) -> str:
+        """The mark of a volume that a run could not finish."""
+        return f"{self.unfinished}{backup_id}.json"
+
+    def of_pin(self, backup_id: str) -> str:
+        """What was decided of a backup by who pinned, unpinned or deleted it."""
+        return f"{self.pins}{backup_id}.json"
 
     def of_upload(self, upload_id: str, name: str) -> str:
         """An object of an upload; with an empty name, how the keys of all of them begin."""

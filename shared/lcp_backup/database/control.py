@@ -24,8 +24,7 @@ def controlled(endpoint: DatabaseEndpoint) -> Iterator[Connection]:
     DatabaseUnreachable.
     """
     with working(endpoint, None) as connection:
-        secret = endpoint.password.get_secret_value().encode()
-        lock = "lcp:" + digest(secret, endpoint.name.lower().encode(), sha256).hex()[:48]
+        lock = _lock(endpoint)
         with usable(endpoint):
             ((got,),) = execute(connection, "SELECT GET_LOCK(%s, %s)", lock, _LOCK_WAIT_SECONDS)
         if got != 1:
@@ -33,3 +32,22 @@ def controlled(endpoint: DatabaseEndpoint) -> Iterator[Connection]:
                 f"another restore still works on the database {endpoint.name!r}: try again later"
             )
         yield connection
+
+
+@contextmanager
+def if_abandoned(control: Connection, endpoint: DatabaseEndpoint) -> Iterator[bool]:
+    """Whether nobody works on this database, and nobody else will while the block lasts.
+
+    Asked without waiting, over a connection that keeps the locks it has. Raises
+    pymysql.MySQLError.
+    """
+    lock = _lock(endpoint)
+    ((got,),) = execute(control, "SELECT GET_LOCK(%s, 0)", lock)
+    yield got == 1
+    if got == 1:
+        execute(control, "SELECT RELEASE_LOCK(%s)", lock)
+
+
+def _lock(endpoint: DatabaseEndpoint) -> str:
+    secret = endpoint.password.get_secret_value().encode()
+    return "lcp:" + digest(secret, endpoint.name.lower().encode(), sha256).hex()[:48]

@@ -15,6 +15,7 @@ from typing import Final
 from lcp_backup.archive.segment import Section
 from lcp_backup.database.connection_pool import ConnectionPool
 from lcp_backup.database.definition import Definition, taken_apart
+from lcp_backup.database.loaded import Loaded
 from lcp_backup.database.local_infile import LoadingConnection
 from lcp_backup.database.pieces import Dump, Piece, PlacedStatement
 from lcp_backup.database.policy import Policy, head
@@ -27,7 +28,6 @@ from lcp_backup.errors import InvalidRequest, LoadFailed
 _WORTH_SETTING_ASIDE: Final = 1 << 20
 """Raw bytes of rows from which a table's indexes are built later: for fewer, the second statement
 costs more than it saves."""
-
 _KEYS = re.compile(rb"\b(?:DISABLE|ENABLE)\s+KEYS[\s*/]*\Z", re.IGNORECASE)
 """What a dump program says to a table around its rows."""
 
@@ -37,28 +37,6 @@ _AMONG_ROWS: Final = frozenset(
     StatementKind.NOTHING, StatementKind.LEFT_OUT}
 )  # fmt: skip
 _IDLE: Final = frozenset({StatementKind.LOCK, StatementKind.NOTHING, StatementKind.LEFT_OUT})
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What was loaded."""
-
-    tables: tuple[str, ...]
-    statements: int
-    rows: int
-    """As the server said of each statement; compared with what is there, where that is sure."""
-    left_out: tuple[str, ...]
-    """Heads of statements that need rights a managed server does not give, each once."""
-    definers: tuple[str, ...] = ()
-    """Who owned stored code in the dump, such as `view names: root@localhost`."""
-    disabled: tuple[str, ...] = ()
-    """Events that come back disabled, because somebody uploaded them."""
-    left_behind: tuple[str, ...] = ()
-    """Schemas of this restore that could not be dropped."""
-    rows_as_data: bool = True
-    """Whether the server takes rows as data."""
-    rows_as_statements: int = 0
-    """How many of the rows travelled as statements."""
 
 
 type PlanRows = Callable[[Session, str, tuple[str, ...] | None], RowPlan | None]
@@ -191,6 +169,7 @@ class DumpLoad:
             disabled=tuple(self._disabled),
             rows_as_data=self._plan_rows is not None,
             rows_as_statements=self._as_statements,
+            rows_of={name: it.inserted for name, it in self._tables.items() if it.counted},
         )
 
     # --- on the one connection ------------------------------------------------

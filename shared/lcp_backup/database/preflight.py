@@ -12,13 +12,14 @@ from pymysql.constants import ER
 
 from lcp_backup.archive.segment import Section
 from lcp_backup.database.endpoint import Connection, Flavour, Server
-from lcp_backup.database.foreign_keys import dangling_keys, keys_from_elsewhere
+from lcp_backup.database.foreign_keys import dangling_keys, keys_from_elsewhere, referring_tables
 from lcp_backup.database.options import ENGINES
 from lcp_backup.database.policy import Policy
 from lcp_backup.database.sections import Cut
 from lcp_backup.database.sql import execute, execute_if_known, quote, text
 from lcp_backup.database.statements import StatementSplitter
 from lcp_backup.errors import ArchiveRefused, DumpFailed
+from lcp_backup.exclusion import matches_table
 from lcp_backup.model import Notice
 
 _NAMED: Final = 5
@@ -169,6 +170,25 @@ def _check_partitions(connection: Connection, schema: str) -> None:
         raise _failed(
             "Liferay keeps companies in database partitions, schemas that this service does not"
             f" back up: {_some(partitions)}"
+        )
+
+
+def check_left_out(connection: Connection, schema: str, patterns: tuple[str, ...]) -> None:
+    """Rows that refer to rows which are left out would come back broken.
+
+    Arguments: `patterns` of the tables whose rows are left out. Raises DumpFailed.
+    """
+    tables = _names(
+        connection,
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = %s",
+        schema,
+    )
+    left_out = [table for table in tables if matches_table(patterns, table)]
+    if left_out and (referring := referring_tables(connection, schema, left_out)):
+        keys = [f"{child} to {parent}" for child, parent in sorted(referring.items())]
+        raise _failed(
+            "LCP_BACKUP_EXCLUDE_TABLES leaves out rows to which foreign keys of other tables refer:"
+            f" {_some(keys)}; leave out the referring tables, too, or neither"
         )
 
 

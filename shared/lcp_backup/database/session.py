@@ -18,6 +18,7 @@ from lcp_backup.database.sql import (
     execute,
     is_denied,
     is_lost,
+    load_failed,
     max_packet,
     numbered,
     quote,
@@ -81,7 +82,8 @@ class Session:
                 lost = "the loader, which has rights on the staging schema only, was refused"
             said = describe(error, rows=ruling.kind is StatementKind.ROWS)
             place = f"{lost} {where()}"
-            raise LoadFailed(
+            raise load_failed(
+                error,
                 f"{place}: {said}: {head(ruling.sql)}",
                 public=f"{place}: {describe(error, rows=True)}",
             ) from None
@@ -102,7 +104,7 @@ class Session:
             if not is_lost(error):
                 return None
             reason = f"the connection was lost at {where()}: {numbered(error)}"
-            raise LoadFailed(reason, public=reason) from None
+            raise load_failed(error, reason, public=reason) from None
         return rows.count if done == (rows.count, 0) else None
 
     def alter(self, table: str, additions: Iterable[bytes]) -> None:
@@ -113,15 +115,15 @@ class Session:
         except pymysql.MySQLError as error:
             # (Its text would quote the values of rows that are there twice.)
             reason = f"the keys of table {table!r} could not be added: {numbered(error)}"
-            raise LoadFailed(reason, public=reason) from None
+            raise load_failed(error, reason, public=reason) from None
 
     def count(self, table: str) -> int:
         """How many rows the table has."""
         try:
             ((rows,),) = execute(self._connection, f"SELECT COUNT(*) FROM {quote(table)}")  # noqa: S608 -- a quoted name
         except pymysql.MySQLError as error:
-            raise LoadFailed(
-                f"the rows of table {table!r} could not be counted: {describe(error)}"
+            raise load_failed(
+                error, f"the rows of table {table!r} could not be counted: {describe(error)}"
             ) from None
         # The transaction would hold the table's definition, and a foreign key wait for it.
         self.commit()
@@ -133,14 +135,14 @@ class Session:
         try:
             self._connection.commit()
         except pymysql.MySQLError as error:
-            raise LoadFailed(f"rows could not be committed: {describe(error)}") from None
+            raise load_failed(error, f"rows could not be committed: {describe(error)}") from None
 
     def rollback(self) -> None:
         """Takes back what was executed since the last commit; raises LoadFailed."""
         try:
             self._connection.rollback()
         except pymysql.MySQLError as error:
-            raise LoadFailed(f"rows could not be taken back: {describe(error)}") from None
+            raise load_failed(error, f"rows could not be taken back: {describe(error)}") from None
 
     def state(self) -> tuple[str, ...]:
         """All by which the session changes what a row statement or a definition means.

@@ -8,7 +8,7 @@ import pymysql
 from pymysql.constants import ER
 
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, connect
-from lcp_backup.errors import DatabaseUnreachable
+from lcp_backup.errors import DatabaseUnreachable, LoadFailed, ServerGaveUp
 
 _TABLE_WAIT_SECONDS: Final = 60
 """How long a statement waits for a table that the site's own transactions hold."""
@@ -44,6 +44,21 @@ _DENIED: Final = frozenset(
     }
 )
 """Errors by which a server says that an account may not do something."""
+_GIVES_UP: Final = frozenset(
+    {
+        ER.DISK_FULL,
+        ER.OUTOFMEMORY,
+        ER.OUT_OF_RESOURCES,
+        ER.OUT_OF_SORTMEMORY,
+        ER.RECORD_FILE_FULL,
+        ER.SERVER_SHUTDOWN,
+        ER.OPTION_PREVENTS_STATEMENT,
+        ER.QUERY_INTERRUPTED,
+        1836,  # ER_READ_ONLY_MODE
+        1927,  # ER_CONNECTION_KILLED of MariaDB
+    }
+)
+"""Errors by which a server says that it cannot go on, whatever it was asked."""
 
 
 def quote(name: str) -> str:
@@ -84,6 +99,14 @@ def is_lost(error: pymysql.MySQLError) -> bool:
     return isinstance(error, pymysql.InterfaceError) or (
         isinstance(code, int) and code // 1000 == 2  # noqa: PLR2004 -- the sentence above
     )
+
+
+def load_failed(
+    error: pymysql.MySQLError, message: str, *, public: str | None = None
+) -> LoadFailed:
+    """A failed load: ServerGaveUp where it is the server that cannot go on."""
+    gave_up = is_lost(error) or (bool(error.args) and error.args[0] in _GIVES_UP)
+    return (ServerGaveUp if gave_up else LoadFailed)(message, public=public)
 
 
 @contextmanager

@@ -19,8 +19,8 @@ from lcp_backup.database import accounts
 from lcp_backup.database.accounts import Accounts
 from lcp_backup.database.control import controlled
 from lcp_backup.database.definition import references
-from lcp_backup.database.dump_load import DumpLoad, Loaded, OrderMattersError, PlanRows
-from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, ask_server, connect
+from lcp_backup.database.dump_load import DumpLoad, OrderMattersError, PlanRows
+from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, Server, ask_server, connect
 from lcp_backup.database.foreign_keys import (
     check_ties,
     check_ties_from_elsewhere,
@@ -28,16 +28,19 @@ from lcp_backup.database.foreign_keys import (
     dangling_key,
 )
 from lcp_backup.database.journal import Journal
+from lcp_backup.database.loaded import Loaded
 from lcp_backup.database.local_infile import LoadingConnection, allows_local_infile
 from lcp_backup.database.pieces import Dump, IndexedDump, PlacedStatement, StreamedDump
 from lcp_backup.database.policy import Policy
 from lcp_backup.database.rows import RowPlan, columns_of
 from lcp_backup.database.rulings import StatementKind
+from lcp_backup.database.scripts import Script, judge_scripts, run_scripts
 from lcp_backup.database.session import Session, Staging
 from lcp_backup.database.sql import (
     describe,
     execute,
     is_lost,
+    load_failed,
     make_writable,
     numbered,
     prepare,
@@ -70,6 +73,9 @@ __all__ = [
     "recover",
     "stage",
 ]
+
+type Inspect = Callable[[DatabaseEndpoint, str, Loaded], None]
+"""Told the loader's endpoint, the staging schema and what was loaded into it."""
 
 _OF_THE_SERVER = frozenset({"mysql", "sys", "information_schema", "performance_schema"})
 _OWN_SUFFIXES = ("_lcp_staging", "_lcp_previous", "_lcp_journal")
@@ -123,6 +129,7 @@ def stage(
     progress: Callable[[int], None],
     check: Callable[[], None],
     scope: Scope = Scope(),  # noqa: B008 -- frozen
+    scripts: tuple[Script, ...] = (),
     given: Accounts = Accounts(),  # noqa: B008 -- frozen
 ) -> StagedDatabase:
     """Loads a dump beside the live schema, which it does not touch.
@@ -138,6 +145,7 @@ def stage(
         progress: told the raw bytes of every piece once it is loaded.
         check: called before every statement, from several threads; raises to stop.
         scope: what of the live schema the swap is to replace.
+        scripts: run once all rows are there; judged before anything is loaded.
         given: the accounts that an operator made for restores.
 
     Raises LoadFailed (a statement failed, a table or a row is missing, the connection was lost),
@@ -146,7 +154,7 @@ def stage(
     Conflict, DatabaseUnreachable.
     """
     recover(endpoint, given)
-    with controlled(endpoint) as control, _database_errors("staged"):
+    with controlled(endpoint) as control, database_errors("staged"):
         if scope.tables is not None:
             check_ties_of_live(control, endpoint, scope.tables)
         else:
@@ -155,21 +163,25 @@ def stage(
         with accounts.owner(control, endpoint, given.site, name):
             # Nothing is done as the owner yet: that it can be had is found out before anything is.
             pass
-        policy = Policy(dumped_name, uploaded=not dump.by_dump_program, server=ask_server(control))
+        server = ask_server(control)
+        judge_scripts(scripts, server, check)
+        policy = Policy(dumped_name, uploaded=not dump.by_dump_program, server=server)
         with ExitStack() as whole_or_discarded:
             # A connection that is gone leaves the rest to the next `recover`.
-            whole_or_discarded.callback(_discard_if_possible, control, endpoint)
-            work = _StagedLoad(
+            whole_or_discarded.callback(discard_if_possible, control, endpoint)
+            work = StagedLoad(
                 control=control,
                 endpoint=endpoint,
                 dump=dump,
                 policy=policy,
                 only=scope.tables,
+                scripts=scripts,
+                server=server,
                 given=given,
                 progress=progress,
                 check=check,
             )
-            loaded = _attempt_load(work.attempt, dump, connections)
+            loaded = attempt_load(work.attempt, dump, connections)
             whole_or_discarded.pop_all()
     return StagedDatabase(endpoint, loaded, scope, given)
 
@@ -190,7 +202,7 @@ def overwrite(
     From then on a failure leaves the live schema empty. Arguments and errors are those of `stage`.
     """
     recover(endpoint, given)
-    with controlled(endpoint) as control, _database_errors("loaded"):
+    with controlled(endpoint) as control, database_errors("loaded"):
         for account in (
             accounts.owner(
                 control, endpoint, given.site, accounts.idle_owner(control, endpoint.name)
@@ -221,17 +233,21 @@ def overwrite(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _StagedLoad:
-    """One dump on its way into the staging schema, under the lock."""
+class StagedLoad:
+    """One dump on its way into a staging schema, under its lock."""
 
     control: Connection
     endpoint: DatabaseEndpoint
     dump: Dump
     policy: Policy
     only: Collection[str] | None
+    scripts: tuple[Script, ...]
+    server: Server
     given: Accounts
     progress: Callable[[int], None]
     check: Callable[[], None]
+    inspect: Inspect | None = None
+    """Looks at what was loaded before anything is done with it; raises what it finds wrong."""
 
     def attempt(self, connections: int | None) -> Loaded:
         """Loads all of it and tries its stored code; as `DumpLoad.load`."""
@@ -262,11 +278,15 @@ class _StagedLoad:
                     lambda thread_id: accounts.kill(endpoint, thread_id),
                     connections,
                 )
+            # Before there are triggers, which would fire.
+            ran = run_scripts(endpoint, staging, self.scripts, self.server, self.check)
             _check_all_there(loaded.tables, tables_of(self.control, staging))
             check_ties(self.control, staging)
             try_all(endpoint, self.control, staging, journal.kept(), self.check)
+            if self.inspect is not None:
+                self.inspect(endpoint, staging, loaded)
             set_defaults_aside(self.control, staging, self.endpoint.name, journal)
-        return loaded
+        return replace(loaded, scripts=ran)
 
     @contextmanager
     def _connection(self, endpoint: DatabaseEndpoint, staging: str) -> Iterator[LoadingConnection]:
@@ -318,7 +338,7 @@ def _check_all_there(expected: Iterable[str], found: Iterable[str]) -> None:
         )
 
 
-def _attempt_load(attempt: Callable[[int | None], Loaded], dump: Dump, connections: int) -> Loaded:
+def attempt_load(attempt: Callable[[int | None], Loaded], dump: Dump, connections: int) -> Loaded:
     """Loads over several connections; a dump that cannot be, over one and as it was written.
 
     Dump programs put the session back after each table. A dump that was written otherwise loses
@@ -356,19 +376,20 @@ def _judge_all(dump: Dump, policy: Policy, check: Callable[[], None]) -> None:
             raise dangling_key(table, other)
 
 
-def _discard_if_possible(control: Connection, endpoint: DatabaseEndpoint) -> None:
+def discard_if_possible(control: Connection, endpoint: DatabaseEndpoint) -> None:
     with suppress(pymysql.MySQLError):
         discard(control, endpoint)
 
 
 @contextmanager
-def _database_errors(done: str) -> Iterator[None]:
+def database_errors(done: str) -> Iterator[None]:
     """Maps what the server says to this service's own statements to LoadFailed."""
     try:
         yield
     except pymysql.MySQLError as error:
         why = "the connection was lost" if is_lost(error) else "the server refused"
-        raise LoadFailed(
+        raise load_failed(
+            error,
             f"the dump could not be {done}: {why}: {describe(error)}",
             public=f"the dump could not be {done}: {why}: {numbered(error)}",
         ) from None

@@ -21,6 +21,7 @@ from lcp_backup.database.sql import (
     execute,
     execute_if_known,
     is_lost,
+    load_failed,
     numbered,
     quote,
     text,
@@ -174,7 +175,8 @@ def try_all(
     if failures:
         code, error = failures[0]
         what = f"the dump's {code.kind} {code.name} cannot be created here"
-        raise LoadFailed(
+        raise load_failed(
+            error,
             f"{what}: {describe(error)}{way_out(error)}",
             public=f"{what}: {numbered(error)}{way_out(error)}",
         )

@@ -66,6 +66,15 @@ class ActiveRun:
         """When the run began, in whichever process, UTC."""
         return self._stored.record.started_at
 
+    @property
+    def deadline(self) -> datetime | None:
+        """When it must have stopped, UTC; None: whenever it likes."""
+        return self._timing.deadline
+
+    def now(self) -> datetime:
+        """The time now, by the clock of its deadline."""
+        return self._stored.catalog.now()
+
     def is_no_failure(self, error: BaseException) -> bool:
         """Whether what kept this run out is another delivery of its event, or makes its backup."""
         return self._stored.is_another_deliverys or self._stored.makes_the_same(error)

@@ -23,7 +23,8 @@ from lcp_backup.requests import DownloadRequest
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume.carry import carry
 from lcp_backup.volume.live import LiveMembers
-from lcp_backup.volume.selection import check_second_names, checked_paths, selected
+from lcp_backup.volume.paths import checked_paths
+from lcp_backup.volume.selection import check_second_names, selected
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def assemble(
         )
         with ActiveRun(stored, telemetry, timing) as run:
             run.step(f"assembling the {request.kind}")
+            manifest.left_out.check_tables(request.tables)
             backup = StoredBackup(catalog, manifest)
             with _open(catalog, name, request, backup) as writer:
                 if request.kind is ArchiveKind.VOLUME:

@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from lcp_backup.catalog import Catalog
+from lcp_backup.catalog.backups import Leftover
 from lcp_backup.errors import NotFound, UnknownFormat
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
-from lcp_backup.jobs.retirement import delete_backup, settle_retired
+from lcp_backup.jobs.expiry import expire
+from lcp_backup.jobs.retirement import give_up_unfinished, settle_retired
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import Run, RunError, RunId, RunKind, RunState
 from lcp_backup.settings import Settings
@@ -16,6 +18,8 @@ from lcp_backup.telemetry import Telemetry
 
 GRACE = timedelta(days=1)
 """How long something unpublished is left alone: it may belong to a run that is under way."""
+UNFINISHED_KEPT = timedelta(days=1)
+"""How long a create may go on from what an earlier one stored until its time ended."""
 DOWNLOADS_KEPT = timedelta(days=1)
 """How long an assembled archive is used again."""
 DEAD_AFTER = timedelta(hours=1)
@@ -31,9 +35,13 @@ class CleanupResult:
     dry_run: bool
     expired: list[str]
     """Ids of backups, newest first."""
+    thinned: list[str]
+    """Ids of backups that no period of LCP_BACKUP_KEEP keeps, newest first."""
     kept: list[str]
     leftovers: list[str]
     """Ids whose unpublished objects went."""
+    unfinished: list[str]
+    """Ids of volumes that no run has finished in a day: no create goes on from them any more."""
     retired: list[str]
     """Ids of deleted backups whose archives went, because no backup reads them any more."""
     multiparts: int
@@ -47,16 +55,18 @@ class CleanupResult:
     died: list[str]
     """Runs that never ended, now marked as failed."""
     freed_bytes: int
+    """Of archives and downloads that went; an archive that others may read counts when it goes."""
 
 
 def clean_up(
     settings: Settings, catalog: Catalog, telemetry: Telemetry, timing: RunTiming, *, dry_run: bool
 ) -> CleanupResult:
-    """Deletes what is past the retention period, and what dead runs left.
+    """Deletes what is past the retention period or thinned out, and what dead runs left.
 
     The newest backup is never deleted, however old: retention must not take the only good backup
-    of a site whose backups have failed for a month. Backups this version cannot read are kept.
-    Needs no lease: it touches only what is expired, or unpublished for more than a day.
+    of a site whose backups have failed for a month. One that is pinned stays, and so does one that
+    this version cannot read. Needs no lease: it touches only what is expired, or unpublished for
+    more than a day.
 
     Arguments: `dry_run` deletes nothing and answers what would go. Raises StorageError; what was
     deleted until then stays deleted, and the next run goes on.
@@ -68,6 +78,7 @@ def clean_up(
         result = _sweep(settings, catalog, telemetry, dry_run=False)
         run.set_result(
             expired=result.expired,
+            thinned=result.thinned,
             retired=result.retired,
             leftovers=result.leftovers,
             abandoned=result.abandoned,
@@ -80,8 +91,13 @@ def _sweep(
     settings: Settings, catalog: Catalog, telemetry: Telemetry, *, dry_run: bool
 ) -> CleanupResult:
     now = catalog.now()
-    expired, kept, read, freed = _expire(settings, catalog, telemetry, now, dry_run=dry_run)
+    expiry = expire(settings, catalog, telemetry, now, dry_run=dry_run)
+    unfinished, read = _give_up_unfinished(catalog, telemetry, now, expiry.read, dry_run=dry_run)
     leftovers, retired = _forget_unpublished(catalog, telemetry, now, read, dry_run=dry_run)
+    if not dry_run:
+        # A deletion that is under way, or a pin that comes too late, is seen for as long as that.
+        old_pins = catalog.pins.written_before(now - GRACE)
+        catalog.pins.forget([it for it in old_pins if catalog.backups.is_gone(it)])
     stale = [it for it in catalog.backups.open_multiparts() if now - it.started >= GRACE]
     if not dry_run:
         for multipart in stale:
@@ -94,54 +110,52 @@ def _sweep(
         catalog.downloads.abort_stale(now - GRACE)
     result = CleanupResult(
         dry_run=dry_run,
-        expired=expired,
-        kept=kept,
-        leftovers=leftovers,
-        retired=retired,
+        expired=expiry.expired,
+        thinned=expiry.thinned,
+        kept=expiry.kept,
+        leftovers=[it.backup_id for it in leftovers],
+        unfinished=unfinished,
+        retired=[it.backup_id for it in retired],
         multiparts=len(stale),
         abandoned=abandoned,
         downloads=[it.key.rpartition("/")[2] for it in downloads],
         runs=old,
         died=died,
-        freed_bytes=freed,
+        freed_bytes=expiry.freed_bytes
+        + sum(it.size for it in (*leftovers, *retired))
+        + sum(it.size for it in downloads),
     )
     telemetry.log.info("cleanup", **vars(result))
     return result
 
 
-def _expire(
-    settings: Settings, catalog: Catalog, telemetry: Telemetry, now: datetime, *, dry_run: bool
-) -> tuple[list[str], list[str], set[str] | None, int]:
-    """What expired; what stays; the backups whose archives that reads, if known; bytes freed."""
-    limit = now - timedelta(days=settings.backup_retention_days)
-    # A backup that is being restored right now is left for the next cleanup.
-    in_use = catalog.lease.backup_in_use()
-    expired: list[str] = []
-    kept: list[str] = []
-    read: set[str] | None = set()
-    freed = 0
-    newest = True
-    for backup_id in catalog.backups.ids():
+def _give_up_unfinished(
+    catalog: Catalog,
+    telemetry: Telemetry,
+    now: datetime,
+    read: set[str] | None,
+    *,
+    dry_run: bool,
+) -> tuple[list[str], set[str] | None]:
+    """What no run has finished in a day; the backups whose archives are read, by others too."""
+    given_up: list[str] = []
+    for backup_id in catalog.backups.unfinished_ids():
         try:
-            manifest = catalog.backups.find(backup_id)
+            mark = catalog.backups.unfinished(backup_id)
         except UnknownFormat as error:
             telemetry.log.warning("kept", backup_id=backup_id, reason=str(error))
-            kept.append(backup_id)
             read = None
             continue
-        if manifest is None:
+        if mark is None:
             continue
-        if newest or manifest.slot > limit or backup_id == in_use:
-            newest = False
-            kept.append(backup_id)
-            if read is not None:
-                read.update(source.backup_id for source in manifest.sources)
-            continue
-        expired.append(backup_id)
-        freed += manifest.size
-        if not dry_run:
-            delete_backup(catalog, manifest)
-    return expired, kept, read, freed
+        if now - mark.stopped_at >= UNFINISHED_KEPT:
+            given_up.append(backup_id)
+            if not dry_run:
+                give_up_unfinished(catalog, mark)
+                continue
+        if read is not None:
+            read |= {backup_id, *(source.backup_id for source in mark.sources)}
+    return given_up, read
 
 
 def _forget_unpublished(
@@ -151,10 +165,10 @@ def _forget_unpublished(
     read: Collection[str] | None,
     *,
     dry_run: bool,
-) -> tuple[list[str], list[str]]:
+) -> tuple[list[Leftover], list[Leftover]]:
     """What dead runs left, and archives of deleted backups that nobody reads any more."""
-    leftovers: list[str] = []
-    retired: list[str] = []
+    leftovers: list[Leftover] = []
+    retired: list[Leftover] = []
     for leftover in catalog.backups.leftovers():
         try:
             mark = catalog.backups.retired(leftover.backup_id)
@@ -163,12 +177,13 @@ def _forget_unpublished(
             continue
         if mark is not None:
             if settle_retired(catalog, leftover, mark, read, dry_run=dry_run):
-                retired.append(leftover.backup_id)
+                retired.append(leftover)
         elif read is None or leftover.backup_id in read:
-            # A manifest that somebody deleted by hand left no mark, and others read the archive.
+            # It may be gone on from; or a manifest that somebody deleted by hand left no mark, and
+            # others read the archive.
             telemetry.log.warning("kept", backup_id=leftover.backup_id, reason="may be read")
         elif now - leftover.newest >= GRACE:
-            leftovers.append(leftover.backup_id)
+            leftovers.append(leftover)
             if not dry_run:
                 catalog.backups.delete_leftover(leftover)
     return leftovers, retired

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -22,15 +22,18 @@ from lcp_backup.errors import (
     Conflict,
     LeaseHeld,
     LeaseLost,
+    OutOfTime,
     StorageError,
     TableChangedDuringDump,
 )
+from lcp_backup.exclusion import LeftOut, PathPatterns, matches_table
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.archives import open_archive, read_back_or_describe
 from lcp_backup.jobs.new_volume import NewVolume, secure_sources, store_volume
 from lcp_backup.jobs.queued_run import end_queued, queued, succeeded_before
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.jobs.stored_run import NewRun
+from lcp_backup.jobs.unfinished import LEAST_READ, keep_unfinished, packing_is_over
 from lcp_backup.model import (
     Archive,
     ArchiveKind,
@@ -45,6 +48,7 @@ from lcp_backup.requests import CreateRequest
 from lcp_backup.setting_values import VolumeMode
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
+from lcp_backup.volume.measure import Measured, measure
 from lcp_backup.volume.mounts import check_mounted
 
 _POLL_SECONDS = 3.0
@@ -77,16 +81,17 @@ def create_backup(
 
     Two deliveries of one event have one slot: the second waits for the first while that lives, and
     makes the backup itself when the first has died. Nothing is published unless both archives are
-    whole; whatever is raised, no multipart stays open and the live data is not touched.
+    whole; whatever is raised, no multipart stays open and the live data is not touched. What was
+    stored of a large volume when the time ended is kept, and the next create goes on from there.
 
     Arguments: `locate` finds the database, anew for every run; `programs` are the folders to look
     for dump programs in, the first one first; `pause` takes seconds. Raises
-    LeaseHeld, OutOfTime, DatabaseError, VolumeError, StorageError, AwsError and their kinds.
+    LeaseHeld, StoredInPart, OutOfTime, DatabaseError, VolumeError, StorageError, AwsError and their
+    kinds.
     """
     with queued(catalog, request.run_id, telemetry.log):
         succeeded_before(catalog, request.run_id)  # then the backup is found, unless it was deleted
         wanted = BackupId.of(settings.project_id, settings.environment_id, request.time)
-        backup_id = catalog.backups.id_for(wanted)
 
         def capture(run: ActiveRun) -> Manifest:
             run.add_notices(settings.notices)
@@ -103,11 +108,16 @@ def create_backup(
                 locate=locate,
                 programs=programs,
                 whole=settings.backup_volume_mode is VolumeMode.FULL,
+                leave_out=settings.left_out_paths,
+                table_patterns=settings.backup_exclude_tables,
             ).capture()
 
+        backup_id = catalog.backups.id_for(wanted)
         while (
             published := _wait_for_other_delivery(catalog, str(backup_id), timing, pause)
         ) is None:
+            # Anew: what was waited for may have left something to go on from, under that id.
+            backup_id = catalog.backups.id_for(wanted)
             stored = NewRun(catalog, RunKind.CREATE, str(backup_id), run_id=request.run_id)
             active = ActiveRun(stored, telemetry, timing)
             try:
@@ -183,6 +193,8 @@ class _DumpedDatabase:
     archive: Archive
     facts: DatabaseFacts
     notices: tuple[Notice, ...]
+    left_out: tuple[str, ...]
+    """Tables whose rows are not in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +212,10 @@ class _Capture:
     locate: Callable[[], DatabaseEndpoint]
     programs: Sequence[Path]
     whole: bool
+    leave_out: PathPatterns
+    table_patterns: tuple[str, ...]
+    stored: list[NewVolume] = field(default_factory=list[NewVolume])
+    """The volume, once all of it is stored."""
 
     def capture(self) -> Manifest:
         """Captures; when a table was altered meanwhile, captures once more from the start.
@@ -212,13 +228,19 @@ class _Capture:
             except TableChangedDuringDump as error:
                 self.run.step(f"capturing once more: {error.public}", reason=str(error))
                 database, volume = self._capture_both()
+            self.run.check()
         except LeaseLost:
             # What lies below the id may by now be another run's.
             raise
+        except OutOfTime as error:
+            # Of a volume that is whole: it was the database that took too long.
+            if self.stored and self.stored[0].packed.read_size >= LEAST_READ:
+                raise self._kept(self.stored[0]) from error
+            self._clear()
+            raise
         except BaseException:
             # An archive that was whole is of no use alone; cleanup would take it away tomorrow.
-            with suppress(StorageError, Conflict):
-                self.catalog.backups.clear_unpublished(str(self.backup_id))
+            self._clear()
             raise
         told = (*database.notices, *volume.notices)
         return Manifest(
@@ -239,11 +261,31 @@ class _Capture:
             warnings=(*told, *volume.packed.notices),
             warnings_left_out=volume.packed.notices_left_out,
             losses=volume.packed.losses + sum(notice.means_loss for notice in told),
+            left_out=LeftOut(
+                table_patterns=self.table_patterns,
+                tables=database.left_out,
+                path_patterns=self.leave_out.patterns,
+                paths=volume.packed.left_out,
+            ),
         )
+
+    def _clear(self) -> None:
+        # (Conflict: what is there is kept for the next run.)
+        with suppress(StorageError, Conflict):
+            self.catalog.backups.clear_unpublished(str(self.backup_id))
+
+    def _kept(self, volume: NewVolume) -> OutOfTime:
+        def measured(is_over: Callable[[], bool]) -> Measured:
+            return measure(
+                self.folder, leave_out=self.leave_out, threads=self.volume_threads, is_over=is_over
+            )
+
+        return keep_unfinished(self.catalog, self.run, str(self.backup_id), volume, measured)
 
     def _capture_both(self) -> tuple[_DumpedDatabase, NewVolume]:
         self.run.confirm()
         self.catalog.backups.clear_unpublished(str(self.backup_id))
+        self.stored.clear()
         snapshot = threading.Event()
         self.run.step("dumping the database, and packing the volume once its snapshot stands")
         return side_by_side(
@@ -269,12 +311,14 @@ class _Capture:
                 generated_columns=len(generated),
             )
             notices = check_flavours(server, program, generated)
+            preflight.check_left_out(connection, endpoint.name, self.table_patterns)
             notices += preflight.inspect(connection, server, endpoint.name, program.version)
             history = preflight.keeps_history(connection, server, endpoint.name, program.version)
             packet = max_packet(connection)
         inspection = preflight.Inspection(server, endpoint.name, check)
         counted = self.run.progress_of("database")
         tables: set[str] = set()
+        left_out: set[str] = set()
         with (
             open_archive(
                 self.catalog,
@@ -291,6 +335,13 @@ class _Capture:
             def store(cuts: Iterable[Cut]) -> None:
                 for cut in cuts:
                     check()
+                    # The server sends them all the same: not every dump program can be told.
+                    if cut.section is Section.ROWS and cut.table is not None:
+                        if cut.table in left_out:
+                            continue
+                        if matches_table(self.table_patterns, cut.table):
+                            left_out.add(cut.table)
+                            continue
                     inspection.look_at(cut)
                     if cut.section is Section.DEFINITION and cut.table is not None:
                         tables.add(cut.table)
@@ -312,22 +363,29 @@ class _Capture:
             tables=len(tables),
         )
         notices += inspection.notices(packet)
-        return _DumpedDatabase(self._read_back_or_describe(written), facts, notices)
+        archive = self._read_back_or_describe(written)
+        return _DumpedDatabase(archive, facts, notices, tuple(sorted(left_out)))
 
     def _pack(self, snapshot: threading.Event, check: Check) -> NewVolume:
         while not snapshot.wait(0.05):
             check()
-        return store_volume(
+        volume = store_volume(
             self.catalog,
             str(self.backup_id),
             self.folder,
             whole=self.whole,
+            leave_out=self.leave_out,
             began=self.run.started_at,
             shrink_limit=self.shrink_limit,
             threads=self.volume_threads,
             progress=self.run.progress_of("volume"),
             check=check,
+            is_over=packing_is_over(self.run),
         )
+        if volume.packed.reached_size is not None:
+            raise self._kept(volume)
+        self.stored.append(volume)
+        return volume
 
     def _read_back_or_describe(self, written: WrittenArchive) -> Archive:
         archive = read_back_or_describe(self.catalog, str(self.backup_id), written)

@@ -1,25 +1,27 @@
 """What a new volume takes over from the last backup instead of reading and storing it again."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 from lcp_backup.archive.index import IndexReader, read_members
 from lcp_backup.archive.local_copy import LocalCopy
-from lcp_backup.archive.read import OpenArchive
+from lcp_backup.archive.read import OpenArchive, read_segments_of
 from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.archive.streams import RangeSource
 from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.catalog import Catalog
+from lcp_backup.catalog.unfinished import Unfinished
 from lcp_backup.errors import (
     ArchiveDamaged,
     NotFound,
     ObjectNotFound,
     UnknownFormat,
 )
-from lcp_backup.history import Found, Plan, can_be_base, plan
+from lcp_backup.exclusion import PathPatterns
+from lcp_backup.history import BaseVolume, Found, Plan, can_be_base, plan
 from lcp_backup.jobs.archives import THREADS
 from lcp_backup.model import Manifest, Notice, VolumeSource
 from lcp_backup.volume.base import Base
@@ -32,7 +34,14 @@ _NOTHING = Plan((), (), ())
 
 
 class SourceUnusable(Exception):
-    """What was to be carried over is gone or damaged: it has to be read from the folder."""
+    """What was to be carried over is gone or damaged: it has to be read from the folder.
+
+    Arguments: `backup_ids` are the sources that it lay in.
+    """
+
+    def __init__(self, backup_ids: Collection[str]) -> None:
+        super().__init__(*backup_ids)
+        self.backup_ids = backup_ids
 
 
 class Increment:
@@ -49,7 +58,7 @@ class Increment:
     def __init__(
         self,
         catalog: Catalog,
-        last: Manifest | None = None,
+        last: BaseVolume | None = None,
         index: RangeSource | None = None,
         chosen: Plan = _NOTHING,
         notices: tuple[Notice, ...] = (),
@@ -63,11 +72,13 @@ class Increment:
         """The backups that the new index may name; it counts them from 1."""
         self._moved = Moved()
         self._base: Base | None = None
+        self._opened = cache(self._open)
 
     def carry(
         self,
         writer: ArchiveWriter,
         folder: Path | None,
+        leave_out: PathPatterns,
         threads: int,
         check: Callable[[], None],
     ) -> None:
@@ -77,48 +88,88 @@ class Increment:
             writer: of the new volume; nothing was packed yet.
             folder: given, only files that are unchanged in it are taken over, so that the new
                 archive holds nothing else than the folder does.
+            leave_out: what is not taken over, though it lies there.
             threads: as of `scan`.
             check: called often; what it raises ends the work.
 
-        Raises SourceUnusable when one of them is gone or damaged.
+        Raises SourceUnusable, which names those that are gone or damaged.
         """
         if not self._plan.carried or self._last is None:
             return
         numbers = self._numbers(source.backup_id for source in self._plan.carried)
-        members = (it for it in self._members() if it.type == "file" and it.source in numbers)
+
+        def members() -> Iterator[IndexedMember]:
+            return (
+                it
+                for it in self._members()
+                if it.type == "file"
+                and it.source in numbers
+                and not leave_out.cover(it.name, folder=False)
+            )
+
         if folder is None:
-            live = LiveMembers(members)
+            live = LiveMembers(members())
         else:
             same = {number: number for number in numbers}
-            found = unchanged(folder, Base(members, same, Moved()), threads=threads, check=check)
+            found = unchanged(
+                folder,
+                Base(members, same, Moved()),
+                leave_out=leave_out,
+                threads=threads,
+                check=check,
+            )
             live = LiveMembers(found)
         archives = self._archives()
-        name = self._last.volume.name
-
-        @cache
-        def opened(number: int) -> OpenArchive:
-            backup_id = archives[number]
-            source = self._catalog.backups.open(backup_id, name)
-            return OpenArchive(source, f"{name} of backup {backup_id}")
-
         try:
             self._moved = carry(
                 writer,
                 live,
                 lambda: (it for it in self._reader().segments() if it in live),
-                lambda segment: opened(segment.source),
+                lambda segment: self._opened(segment.source),
                 threads=THREADS,
                 check=check,
             )
         except (ArchiveDamaged, ObjectNotFound) as error:
-            raise SourceUnusable(str(error)) from error
+            unusable = {number for number in numbers if not self._is_usable(number, live, check)}
+            # (None, where what the index says is not in an archive that is as it was written.)
+            raise SourceUnusable({archives[it] for it in unusable or numbers}) from error
+
+    def _is_usable(self, number: int, live: LiveMembers, check: Callable[[], None]) -> bool:
+        """Whether all that is cut out of an archive can be read; asked when something cannot."""
+        segments = (
+            it
+            for it in self._reader().segments()
+            if it.source == number and it in live and not live.are_all_of(it)
+        )
+        read = read_segments_of(
+            lambda segment: self._opened(segment.source), segments, threads=THREADS
+        )
+        try:
+            with closing(read):
+                for _ in read:
+                    check()
+        except (ArchiveDamaged, ObjectNotFound):
+            return False
+        return True
+
+    def _open(self, number: int) -> OpenArchive:
+        backup_id = self._archives()[number]
+        _, name = self._of_base()
+        return OpenArchive(
+            self._catalog.backups.open(backup_id, name), f"{name} of backup {backup_id}"
+        )
 
     def base(self) -> Base | None:
         """What the folder is compared with; None when everything is stored."""
         if self._last is None:
             return None
-        self._base = Base(self._members(), self._places(), self._moved)
+        self._base = Base(self._members, self._places(), self._moved)
         return self._base
+
+    @property
+    def reached_before(self) -> int | None:
+        """Bytes of the files that the run passed which this goes on from; None if from none."""
+        return self._last.reached_size if isinstance(self._last, Unfinished) else None
 
     def segments(self) -> Iterator[Segment]:
         """The segments of sources in which members of the new volume lie; once all are known."""
@@ -171,51 +222,80 @@ class Increment:
 
 
 @contextmanager
-def open_increment(catalog: Catalog, *, whole: bool, carry_none: bool) -> Iterator[Increment]:
+def open_increment(
+    catalog: Catalog, *, whole: bool, unusable: Collection[str] | None
+) -> Iterator[Increment]:
     """What a new volume may refer to, for as long as the block lasts.
 
-    The base is the last backup that was made of the site. Without one that can be used everything
-    is stored, and a notice tells why if that is not as it should be (`volume-stored-whole`,
-    `source-missing`).
+    The base is the last backup that was made of the site, or what a run since then could not
+    finish. Without one that can be used everything is stored, and a notice tells why if that is not
+    as it should be (`volume-stored-whole`, `source-missing`).
 
     Args:
         whole: whether the new archive is to hold everything, so that nothing is referred to.
-        carry_none: whether what would be carried over is read from the folder and stored again.
+        unusable: sources that turned out to be; what lies in them is read from the folder and
+            stored again. None: so is whatever would be carried over.
 
     Raises StorageError.
     """
+    notices: tuple[Notice, ...] = ()
+    for base in _bases(catalog):
+        if isinstance(base, Notice):
+            notices = (*notices, base)
+            continue
+        try:
+            copy = LocalCopy(
+                catalog.backups.open(base.id, base.volume.index_name),
+                sha256=base.volume.index_sha256,
+                name=f"the index of {base.volume.name} of backup {base.id}",
+            )
+        except (ArchiveDamaged, ObjectNotFound) as error:
+            is_backup = isinstance(base, Manifest)
+            told = _stored_whole(base.id, str(error)) if is_backup else _missing(base.id)
+            notices = (*notices, told)
+            continue
+        with copy:
+            found = archives_found(catalog, base)
+            for backup_id in unusable or ():
+                found.pop(backup_id, None)
+            chosen = plan(base, found, carry_all=whole)
+            if unusable is None:
+                chosen = Plan(chosen.kept, (), (*chosen.missing, *chosen.carried))
+            missing = (_missing(source.backup_id) for source in chosen.missing)
+            yield Increment(catalog, base, copy, chosen, (*notices, *missing))
+            return
+    yield Increment(catalog, notices=notices)
+
+
+def _bases(catalog: Catalog) -> Iterator[BaseVolume | Notice]:
+    """What can be the base, the best first; and what is told where nothing before it can be."""
+    last: Manifest | Notice | None = None
     try:
         last = catalog.backups.latest(uploaded=False)
     except NotFound:
-        yield Increment(catalog)
-        return
+        pass
     except UnknownFormat:
-        yield Increment(
-            catalog, notices=(_stored_whole("the last backup", "a later version made it"),)
-        )
-        return
-    if not can_be_base(last):
-        yield Increment(catalog)
-        return
-    try:
-        copy = LocalCopy(
-            catalog.backups.open(last.id, last.volume.index_name),
-            sha256=last.volume.index_sha256,
-            name=f"the index of {last.volume.name} of backup {last.id}",
-        )
-    except (ArchiveDamaged, ObjectNotFound) as error:
-        yield Increment(catalog, notices=(_stored_whole(last.id, str(error)),))
-        return
-    with copy:
-        chosen = plan(last, archives_found(catalog, last), carry_all=whole)
-        if carry_none:
-            unusable = (*chosen.missing, *chosen.carried)
-            chosen = Plan(chosen.kept, (), unusable)
-        yield Increment(catalog, last, copy, chosen, tuple(map(_missing, chosen.missing)))
+        last = _stored_whole("the last backup", "a later version made it")
+    unfinished = _unfinished_since(catalog, last if isinstance(last, Manifest) else None)
+    if unfinished is not None:
+        yield unfinished
+    if isinstance(last, Notice) or (last is not None and can_be_base(last)):
+        yield last
 
 
-def archives_found(catalog: Catalog, manifest: Manifest) -> dict[str, Found]:
-    """What lies at the places of the archives that a backup's volume reads, its own included."""
+def _unfinished_since(catalog: Catalog, last: Manifest | None) -> Unfinished | None:
+    """What a run could not finish, and no later one did; None where there is nothing like that."""
+    found: list[Unfinished] = []
+    for backup_id in catalog.backups.unfinished_ids():
+        with suppress(UnknownFormat):
+            mark = catalog.backups.unfinished(backup_id)
+            if mark is not None and (last is None or mark.stopped_at > last.published_at):
+                found.append(mark)
+    return max(found, key=lambda mark: mark.stopped_at, default=None)
+
+
+def archives_found(catalog: Catalog, manifest: BaseVolume) -> dict[str, Found]:
+    """What lies at the places of the archives that a volume reads, its own included."""
 
     def look(backup_id: str) -> Found | None:
         try:
@@ -230,9 +310,9 @@ def archives_found(catalog: Catalog, manifest: Manifest) -> dict[str, Found]:
         return {backup_id: found for backup_id, found in answers if found is not None}
 
 
-def _missing(source: VolumeSource) -> Notice:
+def _missing(backup_id: str) -> Notice:
     detail = "its archive is gone, replaced or damaged; the files that lay there were stored again"
-    return Notice(code="source-missing", subject=source.backup_id, detail=detail)
+    return Notice(code="source-missing", subject=backup_id, detail=detail)
 
 
 def _stored_whole(subject: str, reason: str) -> Notice:

@@ -1,6 +1,6 @@
 """The volume of a backup that is being made: what changed is stored, the rest is referred to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import Conflict, ObjectNotFound, PreconditionFailed
+from lcp_backup.exclusion import PathPatterns
 from lcp_backup.history import Found
 from lcp_backup.jobs.archives import open_archive, read_back_or_describe
 from lcp_backup.jobs.increment import SourceUnusable, archives_found, open_increment
@@ -25,6 +26,8 @@ class NewVolume:
     packed: Packed
     notices: tuple[Notice, ...]
     """What was seen beside the folder, such as by comparing it with the last backup's."""
+    reached_before: int | None
+    """Bytes of the files that the run passed which this one went on from; None if from none."""
 
 
 def store_volume(
@@ -33,50 +36,80 @@ def store_volume(
     folder: Path,
     *,
     whole: bool,
+    leave_out: PathPatterns,
     began: datetime,
     shrink_limit: int,
     threads: int,
     progress: Callable[[int], None],
     check: Callable[[], None],
+    is_over: Callable[[int], bool] = lambda _: False,
 ) -> NewVolume:
     """Writes the archive and the index of a folder below an id that is not published.
 
     Args:
         folder: LCP_BACKUP_FOLDER.
         whole: whether the archive is to hold everything; what did not change is copied into it.
+        leave_out: what of the folder is not backed up.
         began: when the run began, UTC.
         shrink_limit: as of `check_for_loss`.
-        threads, progress, check: as of `pack`.
+        progress: as of `pack`; told a negative number when what it counted was in vain.
+        threads, check, is_over: as of `pack`. What was ended early is not compared with the last
+            backup.
 
     Raises VolumeError, VolumeIncomplete, StorageError, and what check raises.
     """
 
-    def attempt(*, carry_none: bool) -> NewVolume:
+    counted = 0
+
+    def count(more: int) -> None:
+        nonlocal counted
+        counted += more
+        progress(more)
+
+    def attempt(unusable: Collection[str] | None) -> NewVolume:
+        count(-counted)
         with (
-            open_increment(catalog, whole=whole, carry_none=carry_none) as increment,
+            open_increment(catalog, whole=whole, unusable=unusable) as increment,
             open_archive(catalog, backup_id, ArchiveKind.VOLUME, None, increment.sources) as writer,
         ):
-            increment.carry(writer, folder if whole else None, threads, check)
+            increment.carry(writer, folder if whole else None, leave_out, threads, check)
             packed = pack(
                 folder,
                 writer,
                 base=increment.base(),
+                leave_out=leave_out,
                 began=began,
                 threads=threads,
-                progress=progress,
+                progress=count,
                 check=check,
+                is_over=is_over,
             )
             for segment in increment.segments():
                 writer.list_segment(segment)
-            found = check_for_loss(packed, catalog, shrink_limit)
+            is_whole = packed.reached_size is None
+            found = (
+                check_for_loss(packed, catalog, shrink_limit, leave_out.patterns)
+                if is_whole
+                else ()
+            )
             written = writer.finish()
         archive = read_back_or_describe(catalog, backup_id, written)
-        return NewVolume(archive, increment.referred(), packed, (*increment.notices, *found))
+        notices = (*increment.notices, *found)
+        before = increment.reached_before
+        return NewVolume(archive, increment.referred(), packed, notices, before)
 
-    # A copy is made by S3 while other things are packed, and fails whenever it does.
+    unusable: Collection[str] = ()
+    try:
+        return attempt(unusable)
+    except SourceUnusable as error:
+        unusable = error.backup_ids
+    except (ObjectNotFound, PreconditionFailed):
+        # A copy is made by S3 while other things are packed, and fails whenever it does. What lies
+        # there is looked at anew.
+        pass
     with suppress(SourceUnusable, ObjectNotFound, PreconditionFailed):
-        return attempt(carry_none=False)
-    return attempt(carry_none=True)
+        return attempt(unusable)
+    return attempt(None)
 
 
 def secure_sources(catalog: Catalog, manifest: Manifest) -> Manifest:

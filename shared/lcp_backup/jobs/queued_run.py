@@ -8,7 +8,7 @@ from aws_lambda_powertools import Logger
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import LeaseHeld, NotFound, RunIsOver, StorageError, UnknownFormat
 from lcp_backup.jobs.failure import describe, log_failure
-from lcp_backup.model import Run, RunError, RunId, RunKind, RunState
+from lcp_backup.model import Manifest, Run, RunError, RunId, RunKind, RunState
 
 
 def succeeded_before(catalog: Catalog, run_id: str | None) -> bool:
@@ -39,6 +39,22 @@ def over(run: Run) -> RunIsOver:
         f"{run.kind} run {run.id} has {run.state}{how} at {run.finished_at:%Y-%m-%d %H:%M:%S} UTC,"
         " and is not done again by a late delivery of its event; ask for it anew if it is wanted"
     )
+
+
+def check_is_meant(manifest: Manifest, catalog: Catalog, run_id: str | None) -> None:
+    """Raises NotFound when the backup that was asked for is gone and another has its id."""
+    if run_id is None:
+        return
+    try:
+        asked = catalog.runs.get(run_id)
+    except NotFound:
+        return  # it was given an id, and nobody queued it
+    if asked.backup_run_id is not None and not asked.is_about(manifest):
+        raise NotFound(
+            f"the backup {asked.backup_id} that was asked for, made by run {asked.backup_run_id},"
+            f" was deleted; {manifest.id} is now another one, made by run {manifest.run_id}: look"
+            " at it, and ask for it anew if it is wanted"
+        )
 
 
 @contextmanager

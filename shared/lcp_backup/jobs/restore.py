@@ -8,9 +8,8 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.local_infile import ROWS_TRAVEL_AS_STATEMENTS
 from lcp_backup.database.staged_schema import Accounts, Loaded
-from lcp_backup.errors import NotFound
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
-from lcp_backup.jobs.queued_run import queued, succeeded_before
+from lcp_backup.jobs.queued_run import check_is_meant, queued, succeeded_before
 from lcp_backup.jobs.staged_site import stage_site
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.jobs.stored_run import NewRun
@@ -40,6 +39,8 @@ class RestoreResult:
     definers: list[str] = field(default_factory=list)
     """Who owned each view, trigger, routine and event in the dump, such as `view names:
     root@localhost`. They belong to the locked owner account now, or to LCP_SITE_USER_NAME."""
+    scripts: list[str] = field(default_factory=list)
+    """The scripts that were run, each with how many rows it changed."""
     events_disabled: list[str] = field(default_factory=list)
     """Events of an uploaded backup: they come back disabled."""
 
@@ -77,6 +78,8 @@ def restore_backup(
         if succeeded_before(catalog, request.run_id):
             telemetry.log.info("restored already, by this run", run_id=request.run_id)
             return RestoreResult(request.backup_id, restored=False, run_id=request.run_id)
+        if request.only_if_new and settings.scripts_on_schedule:
+            request = request.model_copy(update={"scripts": True})
         if request.only_if_new and (pause := catalog.pause.get()):
             telemetry.log.warning("restores are paused", by=pause.by, reason=pause.reason)
             return RestoreResult(None, restored=False)
@@ -97,7 +100,13 @@ def restore_backup(
             run.add_notices(settings.notices)
             backup = StoredBackup(source, manifest)
             with stage_site(
-                run, request, backup, settings, live=locate(), accounts=accounts()
+                run,
+                request,
+                backup,
+                settings,
+                catalog=catalog,
+                live=locate(),
+                accounts=accounts(),
             ) as staged:
                 loaded = staged.swap()
             run.add_notices(staged.notices)
@@ -122,24 +131,8 @@ def _chosen(
         uploaded = not request.only_if_new or settings.backup_restore_uploaded
         return source.backups.latest(uploaded=uploaded)
     manifest = source.backups.get(request.backup_id)
-    _check_is_meant(manifest, catalog, request.run_id)
+    check_is_meant(manifest, catalog, request.run_id)
     return manifest
-
-
-def _check_is_meant(manifest: Manifest, catalog: Catalog, run_id: str | None) -> None:
-    """Raises NotFound when the backup that was asked for is gone and another has its id."""
-    if run_id is None:
-        return
-    try:
-        asked = catalog.runs.get(run_id)
-    except NotFound:
-        return  # it was given an id, and nobody queued it
-    if asked.backup_run_id is not None and not asked.is_about(manifest):
-        raise NotFound(
-            f"the backup {asked.backup_id} that was asked for, made by run {asked.backup_run_id},"
-            f" was deleted; {manifest.id} is now another one, made by run {manifest.run_id}: look"
-            " at it, and ask for it anew if it is wanted"
-        )
 
 
 def _notices(loaded: Loaded | None) -> tuple[Notice, ...]:
@@ -179,6 +172,7 @@ def _result(
         statements_left_out=list(loaded.left_out) if loaded else [],
         definers=list(loaded.definers[:_MOST_DEFINERS]) if loaded else [],
         events_disabled=list(loaded.disabled) if loaded else [],
+        scripts=list(loaded.scripts) if loaded else [],
     )
 
 
@@ -197,4 +191,5 @@ def _record(
         statements_left_out=result.statements_left_out,
         definers=result.definers,
         events_disabled=result.events_disabled,
+        scripts=result.scripts,
     )

@@ -9,16 +9,21 @@ No run refers to an archive that is taken away: a run refers only to what its ba
 base was published when the run began. So whatever a run may refer to was read then, and an archive
 goes only when nothing read it for much longer than any run lasts. And right before it publishes, a
 run looks whether all archives are there (`new_volume.secure_sources`).
+
+A volume that a run could not finish is a base, too, and reads archives like a backup: its own, and
+its sources. After a day it ends as a backup does, if others may read it or not.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Final
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.backups import Leftover
+from lcp_backup.catalog.retired import Retired
+from lcp_backup.catalog.unfinished import Unfinished
 from lcp_backup.history import can_be_base
-from lcp_backup.model import Manifest, Retired
+from lcp_backup.model import Manifest, VolumeSource
 
 UNREAD_FOR: Final = timedelta(hours=20)
 """How long an archive stays that no backup reads: from one daily cleanup to the next."""
@@ -30,17 +35,37 @@ def delete_backup(catalog: Catalog, manifest: Manifest) -> None:
     Everything goes that it was made of, but the volume's archive only if no other backup may read
     it.
 
-    Raises StorageError.
+    Raises Pinned, and changes nothing, when it is pinned: the caller need not look. UnknownFormat,
+    StorageError.
     """
-    for source in manifest.sources:
-        # First: a run whose base this is may refer to them, and the time begins anew for it.
-        mark = catalog.backups.retired(source.backup_id)
-        if mark is not None and mark.unread_since is not None:
-            catalog.backups.mark_retired(source.backup_id, Retired(since=mark.since))
+    catalog.pins.begin_deletion(manifest)
+    _begin_time_anew(catalog, manifest.sources)
     if can_be_base(manifest):
         catalog.backups.retire(manifest.id)
     else:
         catalog.backups.unpublish(manifest.id)
+
+
+def freed_by_deletion(manifest: Manifest) -> int:
+    """Bytes of the archives that go when a backup is deleted: not of one that stays."""
+    return manifest.database.size if can_be_base(manifest) else manifest.size
+
+
+def give_up_unfinished(catalog: Catalog, mark: Unfinished) -> None:
+    """Makes a volume that no run has finished be nothing to go on from; may be called again.
+
+    Its archive goes when no backup reads it. Raises StorageError.
+    """
+    _begin_time_anew(catalog, mark.sources)
+    catalog.backups.retire_unfinished(mark.id)
+
+
+def _begin_time_anew(catalog: Catalog, sources: Iterable[VolumeSource]) -> None:
+    """For archives that a run may refer to which has them from a base that goes: call it first."""
+    for source in sources:
+        mark = catalog.backups.retired(source.backup_id)
+        if mark is not None and mark.unread_since is not None:
+            catalog.backups.mark_retired(source.backup_id, Retired(since=mark.since))
 
 
 def settle_retired(
@@ -56,7 +81,8 @@ def settle_retired(
     Args:
         leftover: what lies there of it.
         mark: as it was read after `read` was known.
-        read: the backups whose archives any published backup reads; None when nobody knows.
+        read: the backups whose archives any published backup reads, or any unfinished volume;
+            None when nobody knows.
     """
     now = catalog.now()
     if read is None or leftover.backup_id in read:

@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic.alias_generators import to_pascal
 
 from lcp_backup.aws.rules import ScheduleRule, ScheduleRules
-from lcp_backup.cron import CronExpression, default_create_schedule
+from lcp_backup.cron import CronExpression, default_create_schedule, default_verify_schedule
 from lcp_backup.errors import InvalidRequest
 from lcp_backup.invalid import first_problem
 from lcp_backup.model import RunKind
 from lcp_backup.settings import Settings
 
-_SCHEDULED = (RunKind.CREATE, RunKind.RESTORE, RunKind.CLEANUP)
+_SCHEDULED = (RunKind.CREATE, RunKind.RESTORE, RunKind.CLEANUP, RunKind.VERIFY)
 _RULES_PER_SCHEDULE = 2
 """A cron schedule becomes one or two EventBridge rules."""
 _LONGEST_RULE_NAME = 64  # EventBridge's limit
@@ -37,6 +37,7 @@ class SchedulesRequest(BaseModel):
     create_function_arn: _Arn
     restore_function_arn: _Arn
     cleanup_function_arn: _Arn
+    verify_function_arn: _Arn
     rule_name_prefix: Annotated[str, Field(pattern=rf"^{_PREFIX.pattern}$")]
     """The stack's name: each rule is named `<stack>-<kind>-<number>`, which the role allows by that
     exact form. A shortened name would be none that the template can tell the role."""
@@ -62,6 +63,7 @@ class SchedulesRequest(BaseModel):
             RunKind.CREATE: self.create_function_arn,
             RunKind.RESTORE: self.restore_function_arn,
             RunKind.CLEANUP: self.cleanup_function_arn,
+            RunKind.VERIFY: self.verify_function_arn,
         }
         return arns[kind]
 
@@ -73,19 +75,26 @@ class Schedules:
     create: CronExpression | None
     restore: CronExpression | None
     cleanup: CronExpression
+    verify: CronExpression | None
 
     @classmethod
     def of(cls, settings: Settings, stack_id: str) -> Self:
         """What the settings ask for; with a restore schedule nothing is created on schedule.
 
-        Source: the original service's table. The default create time is drawn from the stack's id,
-        so it stays the same over updates and differs between stacks.
+        Nor verified then: there are no backups of its own, and each restore proves one of the
+        source's. Source: the original service's table. The default times are drawn from the stack's
+        id, so they stay the same over updates and differ between stacks.
         """
-        create = settings.backup_create_schedule or CronExpression.parse(
+        create: CronExpression | None = settings.backup_create_schedule or CronExpression.parse(
             default_create_schedule(stack_id)
         )
         restore = settings.backup_restore_schedule
-        return cls(create if restore is None else None, restore, settings.backup_cleanup_schedule)
+        verify = settings.backup_verify_schedule
+        if settings.backup_verify_schedule_given is None:
+            verify = CronExpression.parse(default_verify_schedule(stack_id))
+        if restore is not None:
+            create = verify = None
+        return cls(create, restore, settings.backup_cleanup_schedule, verify)
 
     def of_kind(self, kind: RunKind) -> CronExpression | None:
         """The schedule of runs of this kind."""
@@ -93,6 +102,7 @@ class Schedules:
             RunKind.CREATE: self.create,
             RunKind.RESTORE: self.restore,
             RunKind.CLEANUP: self.cleanup,
+            RunKind.VERIFY: self.verify,
         }
         return by_kind[kind]
 

@@ -1,16 +1,21 @@
 """A site beside the live one: staged from a backup, and then swapped in or thrown away."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Self
 
+from lcp_backup.archive.segment import IndexedMember
+from lcp_backup.catalog import Catalog
 from lcp_backup.database import staged_schema
 from lcp_backup.database.endpoint import DatabaseEndpoint
+from lcp_backup.database.scripts import Script
 from lcp_backup.database.staged_schema import Accounts, IndexedDump, Loaded, Scope, StagedDatabase
 from lcp_backup.errors import InvalidRequest, RestoredInPart
+from lcp_backup.exclusion import GENERATED, PathPatterns
+from lcp_backup.intake.scripts import take_scripts
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.jobs.stored_backup import StoredBackup
@@ -20,6 +25,7 @@ from lcp_backup.settings import Settings
 from lcp_backup.volume import selection, staging, swap
 from lcp_backup.volume.live import LiveMembers
 from lcp_backup.volume.mounts import check_mounted
+from lcp_backup.volume.paths import checked_paths
 
 _CONNECTIONS: Final = (os.process_cpu_count() or 1) + 1
 """Over how many connections rows are loaded unless a setting says (measured: docs/decisions.md)."""
@@ -103,6 +109,7 @@ def stage_site(
     backup: StoredBackup,
     settings: Settings,
     *,
+    catalog: Catalog,
     live: DatabaseEndpoint,
     accounts: Accounts,
 ) -> StagedSite:
@@ -112,11 +119,12 @@ def stage_site(
     strategy OVERWRITE, the database of a whole restore is only read to its end: the swap then
     replaces what is live in place.
 
-    Arguments: `run` has the lease; `live` is the site's database; `accounts` are those that an
-    operator made for restores. Raises InvalidRequest, LeaseLost, OutOfTime, ArchiveDamaged,
-    ArchiveRefused, DatabaseError, VolumeError, StorageError and their kinds.
+    Arguments: `run` has the lease; `catalog` holds the scripts that are asked for; `live` is the
+    site's database; `accounts` are those that an operator made for restores. Raises InvalidRequest,
+    LeaseLost, OutOfTime, ArchiveDamaged, ArchiveRefused, DatabaseError, VolumeError, StorageError
+    and their kinds.
     """
-    return _Staging(run, request, backup, settings, live, accounts).stage()
+    return _Staging(run, request, backup, settings, catalog, live, accounts).stage()
 
 
 @dataclass
@@ -127,6 +135,7 @@ class _Staging:
     request: RestoreRequest
     backup: StoredBackup
     settings: Settings
+    catalog: Catalog
     live: DatabaseEndpoint
     accounts: Accounts
     kept: list[str] = field(default_factory=list)
@@ -136,7 +145,9 @@ class _Staging:
         if request.wants_volume:
             check_mounted(self.settings.backup_folder, self.settings.file_system_mount_path)
         self._say_where()
+        self.backup.manifest.left_out.check_tables(request.tables)
         request.check_can_keep(restores_overwrite=self.settings.restores_overwrite)
+        request.check_can_run_scripts(restores_overwrite=self.settings.restores_overwrite)
         self.run.step("finishing or undoing what an earlier restore left")
         # (Of the database, `stage` and `overwrite` do the same first.)
         self.run.add_notices(swap.recover(Path(self.settings.backup_folder)))
@@ -153,7 +164,7 @@ class _Staging:
                 self.run,
                 swap_database,
                 volume,
-                paths=selection.checked_paths(replaced_alone),
+                paths=checked_paths(replaced_alone),
                 kept=tuple(self.kept),
                 undo=undo.pop_all(),
             )
@@ -204,6 +215,10 @@ class _Staging:
                     " another"
                 )
             staged_schema.check_empty(endpoint)
+        scripts: tuple[Script, ...] = ()
+        if self.request.scripts:
+            stored = self.catalog.scripts.read(self.settings.restore_scripts)
+            scripts = take_scripts(stored, check)
         tables = keep_in = None
         if self.request.into_database is None:
             tables = frozenset(self.request.tables) or None
@@ -218,6 +233,7 @@ class _Staging:
             progress=self.run.progress_of("database"),
             check=check,
             scope=Scope(tables, keep_in),
+            scripts=scripts,
             given=self.accounts,
         )
 
@@ -257,10 +273,12 @@ class _Staging:
         if self.request.into_folder is not None:
             folder = staging.check_below(Path(self.request.into_folder), folder)
             staging.check_empty(folder)
-        paths = selection.checked_paths(self.request.paths)
+        paths = checked_paths(self.request.paths)
         progress = self.run.progress_of("volume")
         with self.backup.volume() as volume:
             members = volume.members()
+            if not paths and self.settings.restore_exclude_generated:
+                members = _without_generated(members)
             live = LiveMembers(selection.selected(members, paths) if paths else members)
             with closing(volume.read(live)) as read:
                 staged = selection.unpack_live(
@@ -276,3 +294,9 @@ class _Staging:
         if self.request.keep_previous and self.request.into_folder is None:
             self.kept.append(str(staged.keep_previous(self._label)))
         return staged
+
+
+def _without_generated(members: Iterator[IndexedMember]) -> Iterator[IndexedMember]:
+    """The members of a volume but for what Liferay makes again."""
+    generated = PathPatterns(GENERATED)
+    return (it for it in members if not generated.cover(it.name, folder=it.type == "folder"))

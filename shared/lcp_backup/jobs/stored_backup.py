@@ -36,7 +36,7 @@ class StoredBackup:
     def database_segments(self) -> Iterator[Segment]:
         """The segments of the database, in their order."""
         archive = self.manifest.database
-        index = self._source.backups.open(self.manifest.id, archive.index_name)
+        index = self._open(self.manifest.id, archive.index_name).source
         return read_index(index, archive_name=archive.name, sha256=archive.index_sha256)
 
     def read_database(self, segments: Iterable[Segment]) -> Iterator[tuple[Segment, bytes]]:
@@ -50,7 +50,7 @@ class StoredBackup:
     def volume(self) -> Iterator["StoredVolume"]:
         """The volume, for as long as the block lasts: its index is kept on this machine's disk."""
         archive = self.manifest.volume
-        index = self._source.backups.open(self.manifest.id, archive.index_name)
+        index = self._open(self.manifest.id, archive.index_name).source
         name = f"the index of {archive.name} of backup {self.manifest.id}"
         with LocalCopy(index, sha256=archive.index_sha256, name=name) as copy:
             yield StoredVolume(self, copy)
@@ -74,7 +74,7 @@ class StoredBackup:
             return OpenArchive(self._source.backups.open(backup_id, name), shown)
         except ObjectNotFound as error:
             raise ArchiveDamaged(
-                f"{shown}, in which a part of backup {self.manifest.id} lies, is missing"
+                f"{shown}, without which backup {self.manifest.id} is not whole, is missing"
             ) from error
 
     def _counted(
@@ -115,6 +115,14 @@ class StoredVolume:
     def read(self, live: LiveMembers) -> Generator[tuple[Segment, bytes]]:
         """The segments that hold any of these members, each with its raw bytes; to be closed."""
         return self._backup.read_volume(self.segments(live), self.archive_of)
+
+    def read_rest(self, live: LiveMembers) -> Generator[tuple[Segment, bytes]]:
+        """The backup's own segments that hold none of these members, as `read`.
+
+        The end of the tar file is one, and what was carried over and then turned out to be deleted.
+        """
+        rest = (it for it in self._reader().segments() if not it.source and it not in live)
+        return self._backup.read_volume(rest, self.archive_of)
 
     def archive_of(self, segment: Segment) -> OpenArchive:
         """The archive that a segment lies in."""

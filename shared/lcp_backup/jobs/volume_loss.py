@@ -23,7 +23,9 @@ _TAKE_IT = f"to take the folder as it is now, set {SHRINK_LIMIT} to {NO_LIMIT} f
 _CAUSES = "is LCP_BACKUP_FOLDER the right one, its file system mounted, all of it readable?"
 
 
-def check_for_loss(packed: Packed, catalog: Catalog, limit: int) -> tuple[Notice, ...]:
+def check_for_loss(
+    packed: Packed, catalog: Catalog, limit: int, left_out: tuple[str, ...] = ()
+) -> tuple[Notice, ...]:
     """Refuses a volume that lacks what the last backup has, as far as that cannot be meant.
 
     Uploaded backups are not compared with: they may be of another site. Without any to compare
@@ -33,6 +35,8 @@ def check_for_loss(packed: Packed, catalog: Catalog, limit: int) -> tuple[Notice
     Args:
         packed: what was packed just now; its backup is not published yet.
         catalog: where the last backup lies.
+        left_out: the patterns of what is not backed up. Where they differ from those of the last
+            backup, sizes say nothing.
         limit: by how many percent files or bytes may have become fewer since, 0 to 100.
 
     Returns what a reader of the backup should know. Raises VolumeIncomplete, which names the last
@@ -53,7 +57,11 @@ def check_for_loss(packed: Packed, catalog: Catalog, limit: int) -> tuple[Notice
             detail = "a restore has replaced the site since the last backup: no files are missed"
             return (*notices, _not_compared(detail))
         _check_lost(packed, catalog, last)
-        _check_size(packed, last, limit)
+        if last.left_out.path_patterns == left_out:
+            _check_size(packed, last, limit)
+        else:
+            detail = "what is left out differs from the last backup, so sizes cannot be compared"
+            notices.append(_not_compared(detail))
     except NotFound:
         pass  # the first one
     except (UnknownFormat, ArchiveError, ObjectNotFound):

@@ -4,20 +4,23 @@ Every other sign of life comes from a run. That none ran at all is seen here, an
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.cron import CronExpression
-from lcp_backup.errors import UnknownFormat
-from lcp_backup.model import BackupId, BackupType, Manifest, Run
+from lcp_backup.errors import NotFound, UnknownFormat
+from lcp_backup.model import BackupId, BackupType, Manifest, Run, RunId, RunKind, RunState
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 
 MARGIN: Final = timedelta(hours=1)
 """What a run has after its time before it is missed: three attempts of 15 minutes, and the waits
 between them."""
+RECORDS_LAST: Final = timedelta(days=89)
+"""How long records of runs are there for certain: cleanup deletes them after 90 days."""
 _LOOKS_BACK: Final = timedelta(days=366)
 """How far a fire time is looked for when nobody says since when the schedule has been there."""
 
@@ -35,6 +38,8 @@ class WatchResult:
     retained_bytes: int
     overdue: str | None
     """What should have happened and did not, as a sentence."""
+    unverified: str | None
+    """Since when no backup was proved, as a sentence, when that is too long."""
 
 
 def watch(
@@ -48,6 +53,9 @@ def watch(
     newer one, must have been restored by then or since, unless restores are paused. Backups that
     somebody uploaded count there only where scheduled restores take them. What fired before
     `schedules_since` is not asked for.
+
+    Backups are unverified when the verify schedule fired twice, the last time more than MARGIN ago,
+    and no verification that was asked for since the first of these times found a backup whole.
 
     Arguments: `source` holds what this environment restores from. Raises StorageError,
     UnknownFormat (of a run's record).
@@ -69,6 +77,7 @@ def watch(
         overdue = _overdue_restore(
             settings, settings.backup_restore_schedule, catalog, seen, catalog.now()
         )
+    unverified = _unverified(settings, catalog)
     newest = seen[0] if seen else None
     age = None if newest is None else int((catalog.now() - newest.slot).total_seconds())
     result = WatchResult(
@@ -77,14 +86,17 @@ def watch(
         retained_backups=len(own),
         retained_bytes=sum(manifest.size for manifest in manifests),
         overdue=overdue,
+        unverified=unverified,
     )
     telemetry.count(
         Overdue=int(overdue is not None),
+        Unverified=int(unverified is not None),
         RetainedBackups=result.retained_backups,
         RetainedBytes=result.retained_bytes,
         **({} if age is None else {"NewestBackupAgeSeconds": age}),
     )
-    (telemetry.log.info if overdue is None else telemetry.log.error)("watch", **vars(result))
+    is_well = overdue is None and unverified is None
+    (telemetry.log.info if is_well else telemetry.log.error)("watch", **vars(result))
     return result
 
 
@@ -105,6 +117,34 @@ def _fired(schedule: CronExpression, settings: Settings, now: datetime) -> datet
     """When the schedule last fired so long ago that its run must have succeeded."""
     until = now - MARGIN
     return schedule.last_fire_time(until, since=settings.schedules_since or until - _LOOKS_BACK)
+
+
+def _unverified(settings: Settings, catalog: Catalog) -> str | None:
+    schedule = settings.backup_verify_schedule
+    fired = None if schedule is None else _fired(schedule, settings, catalog.now())
+    if schedule is None or fired is None:
+        return None
+    since = settings.schedules_since or fired - _LOOKS_BACK
+    first = schedule.last_fire_time(fired - timedelta(minutes=1), since=since)
+    # What was proved is known by the records of runs, which cleanup deletes in the end.
+    if first is None or first < catalog.now() - RECORDS_LAST:
+        return None
+    for run_id in catalog.runs.ids():
+        named = RunId.parse(run_id)
+        if named.started_at < first:
+            break
+        if named.kind is RunKind.VERIFY and _succeeded(catalog, run_id):
+            return None
+    return (
+        f"no backup was proved since {first:%Y-%m-%d %H:%M} UTC, and two verifications were due;"
+        " the verify function's log and GET /backup/runs?kind=verify say why, if it ran at all"
+    )
+
+
+def _succeeded(catalog: Catalog, run_id: str) -> bool:
+    with suppress(NotFound):  # cleanup may delete one while they are read
+        return catalog.runs.get(run_id).state is RunState.SUCCEEDED
+    return False
 
 
 def _overdue_backup(settings: Settings, manifests: list[Manifest], now: datetime) -> str | None:

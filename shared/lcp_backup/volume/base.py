@@ -1,7 +1,7 @@
 """The backup that a new one is compared with, its *base*: which files are as they were in it."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Final
 
@@ -9,6 +9,7 @@ from lcp_backup.archive import tar
 from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.volume.carry import Moved
 from lcp_backup.volume.entry import Entry, Found
+from lcp_backup.volume.names import place_in_order
 
 SETTLED_NS: Final = 3_000_000_000
 """How long ago a file must have been changed last, in nanoseconds, for its ctime to tell a later
@@ -48,7 +49,7 @@ class Base:
     """The members of the base, in step with a scan of the folder; and what is referred to of them.
 
     Args:
-        members: of the base's index, in their order.
+        members: begins anew, each time it is called, with those of the base's index in their order.
         places: for each source of the base's index, by its number there, its number in the new
             index. Members of a source that is neither named nor carried over are stored anew.
         moved: tells where members lie that were carried over into the new archive.
@@ -56,14 +57,15 @@ class Base:
 
     def __init__(
         self,
-        members: Iterator[IndexedMember],
+        members: Callable[[], Iterator[IndexedMember]],
         places: Mapping[int, int],
         moved: Moved,
     ) -> None:
-        self._members = members
+        self._all_members = members
+        self._members = members()
         self._places = places
         self._moved = moved
-        self._ahead: IndexedMember | None = next(members, None)
+        self._ahead: IndexedMember | None = next(self._members, None)
         self._referred = (0, 0)
         """The segment of the member that was referred to last."""
         self.used: dict[int, set[int]] = {}
@@ -78,13 +80,25 @@ class Base:
         """
         member = self._ahead
         while member is not None and member.name != name:
-            if _order(member.name) > _order(name):
+            if place_in_order(member.name) > place_in_order(name):
                 return None
             member = next(self._members, None)
             self._ahead = member
         if member is None:
             return None
         self._ahead = next(self._members, None)
+        return self._placed(member)
+
+    def files_behind(self, name: str) -> Iterator[IndexedMember]:
+        """The files of the base that come behind a name, placed as the new index has them."""
+        after = place_in_order(name)
+        for member in self._all_members():
+            if member.type == "file" and place_in_order(member.name) > after:
+                placed = self._placed(member)
+                if placed is not None:
+                    yield placed
+
+    def _placed(self, member: IndexedMember) -> IndexedMember | None:
         place = self._places.get(member.source)
         if place is None:
             return self._moved.place(member)
@@ -123,8 +137,3 @@ def compared(entries: Iterable[Entry], base: Base) -> Iterator[Entry]:
             yield Entry(
                 entry.name, found, entry.folder, entry.base, entry.status, entry.target, member
             )
-
-
-def _order(name: str) -> str:
-    """A scan's order as that of texts: by components, a folder before its content."""
-    return name.replace("/", "\0")

@@ -76,14 +76,14 @@ def hand_over_live(
     while (chunks := stretches.next()) is not None:
         reader = TarReader(chunks, progress, check)
         for member in reader.members():
-            if not chunks.is_live(reader.begin):
-                continue
             hand_over(member, reader, into)
             for _ in reader.content():
                 pass  # what was not taken of it
-            if chunks.is_done():
+            chunks.is_handed_over()
+            if (following := chunks.next_begin) is None:
                 # What follows may be a file that ends in a segment which nobody needs.
                 break
+            reader.pass_over(following)
         reader.drain()
         chunks.check_is_done()
 
@@ -150,16 +150,17 @@ class _Stretch:
         self._last = segment
         return raw
 
-    def is_live(self, begin: int) -> bool:
-        """Whether a member that begins at this byte of the stretch is wanted."""
-        if not self._expected or self._expected[0] != begin:
-            return False
-        self._expected.popleft()
-        return True
+    @property
+    def next_begin(self) -> int | None:
+        """At which byte of the stretch the next member begins that is wanted.
 
-    def is_done(self) -> bool:
-        """Whether everything wanted came, of the segments that were read."""
-        return not self._expected
+        None when there is none in the segments that were read.
+        """
+        return self._expected[0] if self._expected else None
+
+    def is_handed_over(self) -> None:
+        """The member that begins there was handed over."""
+        self._expected.popleft()
 
     def check_is_done(self) -> None:
         if self._expected and self._last is not None:

@@ -41,6 +41,11 @@ def quoted(name: str) -> str:
     return repr(text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 2 :]}")
 
 
+def place_in_order(name: str) -> str:
+    """A scan's order as that of texts: by components, a folder before its content."""
+    return name.replace("/", "\0")
+
+
 def is_own(name: str) -> bool:
     """Whether this top-level name is a restore's: of a running or killed one, or kept by one.
 

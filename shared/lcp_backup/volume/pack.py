@@ -11,7 +11,8 @@ from typing import NamedTuple
 from lcp_backup.archive import tar
 from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.archive.write import ArchiveWriter
-from lcp_backup.errors import VolumeIncomplete
+from lcp_backup.errors import OutOfTime, VolumeIncomplete
+from lcp_backup.exclusion import PathPatterns
 from lcp_backup.model import Notice, VolumeFacts
 from lcp_backup.volume.base import SETTLED_NS, Base, Verdict, compared, footprint, verdict
 from lcp_backup.volume.entry import Entry, Found
@@ -32,6 +33,16 @@ class Packed(NamedTuple):
     """How many of all notices mean loss."""
     lost: tuple[Notice, ...] = ()
     """What could not be read or leads out of the folder, also of what `notices` leaves out."""
+    left_out: int = 0
+    """How many files, links and folders were left out as they were meant to be."""
+    read_size: int = 0
+    """Bytes of the files that were read to their end, whether they were stored or known."""
+    reached_size: int | None = None
+    """Bytes of the files that were passed, where the packing was ended before it was done."""
+
+
+class _StoppedError(Exception):
+    """It is time to end; never leaves this module."""
 
 
 def pack(
@@ -39,10 +50,12 @@ def pack(
     writer: ArchiveWriter,
     *,
     base: Base | None = None,
+    leave_out: PathPatterns | None = None,
     began: datetime,
     progress: Callable[[int], None],
     check: Callable[[], None],
     threads: int = 1,
+    is_over: Callable[[int], bool] = lambda _: False,
 ) -> Packed:
     """Writes the folder's content as a tar file; the caller finishes the writer.
 
@@ -60,32 +73,53 @@ def pack(
     take is left out with a notice, too (`scan.scan`), and so is a link that leads out of the folder
     (`link-outside`); folders may be as deep as a path can name.
 
+    When it is over, the packing ends where it is. What was packed until then is listed, and of the
+    base all files behind it, as they were in it: who goes on later compares the folder with that. A
+    large file that was being packed is cut off, so that the archive may be no whole tar file; the
+    index does not name it.
+
     Args:
         folder: LCP_BACKUP_FOLDER.
         writer: without an `only_file`.
         base: what to compare the folder with; None stores everything.
+        leave_out: what of the folder is passed over.
         began: when the run began, UTC: a file that was changed later, or just before, is read again
             by the next backup whatever its attributes say.
         progress: told the raw bytes of every segment as it is handed to the writer.
         check: called before every entry and every segment; what it raises ends the packing.
         threads: how many list folders and read attributes, and as many read small files, ahead of
             the packing, once the file system turns out to be slow; 1 means none.
+        is_over: asked as often as check, with the bytes of the files that were read so far; True
+            ends the packing early.
 
-    Raises VolumeError when the folder itself cannot be read; VolumeIncomplete when the document
+    Raises OutOfTime, instead of check's, with the file's name where one large file took all the
+    time; VolumeError when the folder itself cannot be read; VolumeIncomplete when the document
     library, or a folder in it, lies elsewhere behind a link; and what writer and check raise.
     """
     segments = TarSegments(writer, progress, check)
-    packing = _Packing(segments, writer, base, int(began.timestamp() * 1_000_000_000) - SETTLED_NS)
+    settled = int(began.timestamp() * 1_000_000_000) - SETTLED_NS
+
+    def go_on(read_size: int) -> None:
+        check()
+        if is_over(read_size):
+            raise _StoppedError
+
+    packing = _Packing(segments, writer, base, settled, go_on)
+    reached_size = None
     notices = packing.notices
     with (
-        closing(scan(folder, notices, threads=threads)) as found,
+        closing(scan(folder, notices, threads=threads, leave_out=leave_out)) as found,
         closing(
             read_ahead(found if base is None else compared(found, base), notices, threads=threads)
         ) as opened,
     ):
-        for entry, file in opened:
-            check()
-            packing.take(entry, file)
+        try:
+            for entry, file in opened:
+                packing.go_on()
+                packing.take(entry, file)
+        except _StoppedError:
+            reached_size = packing.bytes
+            packing.stop()
     segments.end()
     facts = VolumeFacts(
         files=packing.files,
@@ -95,7 +129,14 @@ def pack(
         own_size=packing.own_size,
     )
     return Packed(
-        facts, in_order(notices.listed), notices.left_out, notices.losses, in_order(notices.lost)
+        facts,
+        in_order(notices.listed),
+        notices.left_out,
+        notices.losses,
+        in_order(notices.lost),
+        found.left_out,
+        packing.read_size,
+        reached_size,
     )
 
 
@@ -103,16 +144,43 @@ class _Packing:
     """The segments that fill, and the counts."""
 
     def __init__(
-        self, segments: TarSegments, writer: ArchiveWriter, base: Base | None, settled: int
+        self,
+        segments: TarSegments,
+        writer: ArchiveWriter,
+        base: Base | None,
+        settled: int,
+        go_on: Callable[[int], None],
     ) -> None:
         self._segments = segments
         self._writer = writer
         self._base = base
         self._settled = settled
+        self._go_on = go_on
+        self._last = ""
+        """The name of what was taken last."""
+        self._begun: int | None = None
+        """Bytes of the file at hand that were handed over, while there is one."""
         self.notices = Notices()
-        self.files = self.folders = self.links = self.bytes = self.own_size = 0
+        self.files = self.folders = self.links = self.bytes = self.own_size = self.read_size = 0
+
+    def go_on(self) -> None:
+        """Raises what check raises, and _StoppedError when it is over."""
+        self._go_on(self.read_size)
+
+    def stop(self) -> None:
+        """Gives up the file at hand, and lists what of the base was not looked at."""
+        if self._begun is not None and self._segments.drop():
+            # It takes room of the archive: as much as a file that nobody needs any more.
+            self.own_size += footprint(self._begun)
+        if self._base is not None:
+            for member in self._base.files_behind(self._last):
+                self._refer(member)
 
     def take(self, entry: Entry, file: OpenFile | None) -> None:
+        self._take(entry, file)
+        self._last = entry.name
+
+    def _take(self, entry: Entry, file: OpenFile | None) -> None:
         if file is not None:
             self._take_file(entry, file)
         elif entry.found is Found.UNCHANGED and entry.known is not None:
@@ -147,18 +215,32 @@ class _Packing:
             (known := entry.known) is not None
             and known.sha256 is not None
             and verdict(known, status) is not Verdict.CHANGED
-            and file.has_content(known.sha256)
+            and file.has_content(known.sha256, self.go_on)
         ):
+            self.read_size += known.size
             self._refer(known._replace(ctime_ns=self._lasting(status), inode=status.st_ino))
             return
         size = status.st_size
         self._segments.begin(file.name, tar.MemberKind.FILE, _attributes(status, size), "")
-        done = 0
-        while done < size:
-            room = self._segments.room(size - done)
-            file.fill(room)
-            self._segments.filled(len(room))
-            done += len(room)
+        self._begun = 0
+        try:
+            while self._begun < size:
+                self.go_on()
+                room = self._segments.room(size - self._begun)
+                file.fill(room)
+                self._segments.filled(len(room))
+                self._begun += len(room)
+        except OutOfTime as error:
+            if self._begun <= self.read_size:
+                raise
+            raise OutOfTime(
+                f"{quoted(file.name)} has {size} bytes, of which {self._begun} were read when the"
+                " function's time was about to end, and nothing is kept of a file that is not read"
+                " to its end: raise the function's memory, give the file system more throughput,"
+                " or keep that file elsewhere"
+            ) from error
+        self._begun = None
+        self.read_size += size
         sha256 = file.finish(self.notices)
         if sha256 is None:
             # Whatever it has become, the next backup stores it.

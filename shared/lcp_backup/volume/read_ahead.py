@@ -8,7 +8,7 @@ import hashlib
 import os
 import stat
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter_ns
 from typing import Final
@@ -76,16 +76,21 @@ class OpenFile:
             self._given += len(room)
             room[:] = self._content[given : self._given]
 
-    def has_content(self, sha256: str) -> bool:
+    def has_content(self, sha256: str, check: Callable[[], None]) -> bool:
         """Whether the file has exactly the content of which this is the SHA-256, in hex.
 
-        To be asked before anything is filled. False where it cannot be read.
+        To be asked before anything is filled. False where it cannot be read. `check` is called
+        before every piece that is read; what it raises ends it.
         """
         if self._content is not None:
             return self._error is None and self._digest.hexdigest() == sha256
         digest, at = hashlib.sha256(), 0
         try:
-            while piece := os.pread(self._descriptor, SMALL, at):
+            while True:
+                check()
+                piece = os.pread(self._descriptor, SMALL, at)
+                if not piece:
+                    break
                 digest.update(piece)
                 at += len(piece)
         except OSError:

@@ -13,6 +13,7 @@ from time import perf_counter_ns
 from typing import Final
 
 from lcp_backup.errors import VolumeError
+from lcp_backup.exclusion import PathPatterns
 from lcp_backup.volume import levels
 from lcp_backup.volume.entry import Entry, Found
 from lcp_backup.volume.levels import Chunk, LeftOut, Level
@@ -34,7 +35,13 @@ _MOST_WAITING: Final = 4 * _WINDOW
 
 
 def scan(
-    folder: Path, notices: Notices, below: str = "", *, threads: int = 1, files: bool = True
+    folder: Path,
+    notices: Notices,
+    below: str = "",
+    *,
+    threads: int = 1,
+    files: bool = True,
+    leave_out: PathPatterns | None = None,
 ) -> "Scan":
     """Everything in the folder but the folder itself: sorted, a folder before its content.
 
@@ -52,6 +59,7 @@ def scan(
         below: only what lies in this folder of it, whose name is then the beginning of all names.
         threads: how many read ahead, once the file system turns out to be slow; 1 means none.
         files: False passes files over, and then they cost no call.
+        leave_out: what is passed over, without a notice; a folder with all that lies in it.
 
     Raises VolumeError when the folder itself is missing, no folder or not readable, or the file
     system fails as a whole.
@@ -60,7 +68,7 @@ def scan(
         root = os.open(folder / below, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise _unusable(folder, error) from error
-    walk = Scan(root, notices, threads, files)
+    walk = Scan(root, notices, threads, files, leave_out)
     try:
         names = levels.listed(root, None, files) or []
         walk.begin(
@@ -80,11 +88,21 @@ class Scan(Iterator[Entry]):
     What it yields is good until `close`, also when it has come to its end.
     """
 
-    def __init__(self, root: int, notices: Notices, threads: int, files: bool) -> None:
+    def __init__(
+        self,
+        root: int,
+        notices: Notices,
+        threads: int,
+        files: bool,
+        leave_out: PathPatterns | None = None,
+    ) -> None:
         self._notices = notices
         self._folders = OpenFolders(root, _MOST_IDLE)
         self._threads = threads
         self._files = files
+        self._leave_out = leave_out if leave_out is not None and leave_out.patterns else None
+        self.left_out = 0
+        """How many files, links and folders the patterns passed over."""
         self._pace = Pace(threads)
         self._pool: ThreadPoolExecutor | None = None
         self._levels: list[Level] = []
@@ -116,6 +134,8 @@ class Scan(Iterator[Entry]):
         while stack:
             level = stack[-1]
             for seen in level.rest:
+                if self._leave_out is not None and self._passes_over(self._leave_out, level, seen):
+                    continue
                 if isinstance(seen, LeftOut):
                     _note(notices, seen)
                 elif seen.found is not Found.FOLDER:
@@ -137,6 +157,15 @@ class Scan(Iterator[Entry]):
                     more = False
                 if not more:
                     self._leave(stack.pop())
+
+    def _passes_over(self, leave_out: PathPatterns, level: Level, seen: Entry | LeftOut) -> bool:
+        is_folder = isinstance(seen, Entry) and seen.found is Found.FOLDER
+        if not leave_out.match(seen.name, folder=is_folder):
+            return False
+        if is_folder:
+            level.folders.popleft()  # what was read ahead of it goes with this level
+        self.left_out += 1
+        return True
 
     def _leave(self, level: Level) -> None:
         self._waiting -= level.drop()

@@ -112,6 +112,23 @@ class TarSegments:
             member._replace(ctime_ns=ctime_ns, inode=inode, sha256=sha256, more=more)
         )
 
+    def drop(self) -> bool:
+        """Gives up the member that was begun last: nothing lists it.
+
+        Answers whether some of it was handed over. That stays in the archive, which then is no
+        whole tar file: only its end may follow.
+        """
+        member, self._open = self._open, None
+        if member is None:
+            raise ValueError("no member is open")
+        if member.segment == self._number:
+            self._buffer[member.at : self._used] = bytes(self._used - member.at)
+            self._used = member.at
+            self._members -= 1
+            return False
+        self._start()
+        return True
+
     def end(self) -> None:
         """Writes what is left, and the end of the tar file in a segment of its own.
 

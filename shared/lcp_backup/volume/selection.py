@@ -7,32 +7,9 @@ from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.errors import InvalidRequest, NotFound
 from lcp_backup.volume.live import LiveMembers, hand_over_live
 from lcp_backup.volume.members import Attributes, Content, Members
-from lcp_backup.volume.names import is_own, printable
+from lcp_backup.volume.names import printable
 from lcp_backup.volume.swap import StagedVolume
 from lcp_backup.volume.unpack import staged_by
-
-
-def checked_paths(paths: Iterable[str]) -> tuple[str, ...]:
-    """The paths without `./` and slashes at their ends, each once.
-
-    Raises InvalidRequest, which names a path that is absolute, leads upwards, is empty, or lies in
-    another one of them.
-    """
-    found: list[str] = []
-    for path in paths:
-        components = [component for component in path.split("/") if component not in ("", ".")]
-        if path.startswith("/") or ".." in components or "\0" in path or not components:
-            raise InvalidRequest(
-                f"{path[:200]!r} is no path below the data folder, such as document_library/20097"
-            )
-        if is_own(components[0]):
-            raise InvalidRequest(f"{path[:200]!r} belongs to this service")
-        found.append("/".join(components))
-    found = sorted(set(found))
-    for path in found:
-        if any(path.startswith(f"{other}/") for other in found):
-            raise InvalidRequest(f"{path[:200]!r} lies in another of the paths: leave it out")
-    return tuple(found)
 
 
 def selected(members: Iterable[IndexedMember], paths: Collection[str]) -> Iterator[IndexedMember]:

@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from lcp_backup.archive.segment import IndexedMember
+from lcp_backup.exclusion import PathPatterns
 from lcp_backup.volume.base import Base, compared
 from lcp_backup.volume.entry import Found
 from lcp_backup.volume.notices import Notices
@@ -12,18 +13,18 @@ from lcp_backup.volume.scan import scan
 
 
 def unchanged(
-    folder: Path, base: Base, *, threads: int, check: Callable[[], None]
+    folder: Path, base: Base, *, leave_out: PathPatterns, threads: int, check: Callable[[], None]
 ) -> Iterator[IndexedMember]:
     """The files of the base that are as they were; not those that only reading would tell of.
 
     Args:
         folder: LCP_BACKUP_FOLDER.
-        threads: as of `scan`.
+        leave_out, threads: as of `scan`.
         check: called before every entry; what it raises ends the scan.
 
     Raises VolumeError when the folder cannot be read.
     """
-    with closing(scan(folder, Notices(), threads=threads)) as entries:
+    with closing(scan(folder, Notices(), threads=threads, leave_out=leave_out)) as entries:
         for entry in compared(entries, base):
             check()
             if entry.known is not None and entry.found is Found.UNCHANGED:

@@ -14,7 +14,8 @@ from aws_lambda_powertools import Logger
 from pydantic import SecretStr
 
 from lcp_backup.catalog import utc_now
-from lcp_backup.errors import AwsError, NotAMember, Unauthenticated
+from lcp_backup.errors import AwsError
+from lcp_backup_api.refusals import NotAMember, Unauthenticated
 from lcp_backup_api.user_pool import UserPool, cognito_client
 from lcp_backup_api.users import Caller, Role, Users
 from local import emulator

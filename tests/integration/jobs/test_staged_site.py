@@ -29,6 +29,7 @@ def stage(site: JobSite, run: ActiveRun, backup: StoredBackup, **fields: Any) ->
         RestoreRequest.read({"backup_id": BACKUP_ID, **fields}),
         backup,
         Settings.from_env(site.env),
+        catalog=site.catalog,
         live=site.server.endpoint(site.name, user="lcp", password="site"),
         accounts=Accounts(),
     )

@@ -1,14 +1,15 @@
 """Backups over HTTP: what scripts expect to get, and how everything else is refused."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import AwsError
-from lcp_backup.model import ArchiveKind, BackupType, Run, RunError, RunKind, RunState
+from lcp_backup.model import ArchiveKind, BackupType, Manifest, Run, RunError, RunKind, RunState
+from lcp_backup.verification import Verdict, Verification
 from lcp_backup_api import downloads
 from lcp_backup_api.application import create_app
 from lcp_backup_api.backend import Backend
@@ -309,6 +310,9 @@ def test_schedules_tell_the_next_five_times_and_whether_restores_are_paused(
     assert told["create"]["next"][0] == "2026-11-24T00:15:00Z"
     assert len(told["create"]["next"]) == 5
     assert told["restore"] is None
+    assert told["verify"] is None
+    weekly = with_settings(LCP_BACKUP_VERIFY_SCHEDULE="0 4 * * SUN")
+    assert weekly("GET", "/backup/schedules").json()["verify"]["cron"] == "0 4 * * SUN"
     assert told["restores_paused"] is None
     paused = call("PUT", "/backup/restore/pause", body={"reason": "DR is live"})
     assert paused.status == 200
@@ -321,6 +325,67 @@ def test_schedules_tell_the_next_five_times_and_whether_restores_are_paused(
         LCP_BACKUP_RESTORE_SOURCE_BUCKET="other",
     )
     assert dr("GET", "/backup/schedules").json()["create"] is None
+
+
+def a_verification(manifest: Manifest, verdict: Verdict, now: datetime) -> Verification:
+    return Verification(
+        backup_id=manifest.id,
+        backup_run_id=manifest.run_id,
+        run_id="20261123T041500-verify-0a1b2c3d",
+        verdict=verdict,
+        started_at=now - timedelta(seconds=9),
+        finished_at=now,
+        rows=7,
+        error=None
+        if verdict is Verdict.VERIFIED
+        else RunError(code="archive-damaged", message="segment 3 is not what was written"),
+    )
+
+
+def test_what_a_verification_found_out_is_shown_with_its_backup_and_with_no_other(
+    call: Client, catalog: Catalog, clock: SettableClock
+) -> None:
+    backup_id = publish(catalog, clock())
+    assert call("GET", f"/backup/{backup_id}").json()["verification"] is None
+    manifest = catalog.backups.get(backup_id)
+    for verdict in (Verdict.VERIFIED, Verdict.BAD):
+        catalog.backups.keep_verification(a_verification(manifest, verdict, clock()))
+        (listed,) = call("GET", "/backup/list", by="bob").json()["backups"]
+        shown = call("GET", f"/backup/{backup_id}", by="bob").json()["verification"]
+        assert listed["verification"] == shown
+        assert (shown["verdict"], shown["rows"], shown["seconds"]) == (verdict, 7, 9.0)
+    assert shown["error"] == "segment 3 is not what was written"
+    another = manifest.model_copy(update={"run_id": "another"})
+    catalog.backups.keep_verification(a_verification(another, Verdict.VERIFIED, clock()))
+    assert call("GET", f"/backup/{backup_id}").json()["verification"] is None
+
+
+def test_a_verification_is_queued_for_the_very_backup_and_started(
+    call: Client,
+    catalog: Catalog,
+    clock: SettableClock,
+    started: list[tuple[str, dict[str, object]]],
+) -> None:
+    backup_id = publish(catalog, clock())
+    publish(catalog, clock() + timedelta(minutes=5), BackupType.UPLOADED)
+    assert call("POST", "/backup/verify/latest", by="bob").status == 403
+    answer = call("POST", "/backup/verify/latest")
+    assert answer.status == 202
+    run = catalog.runs.get(answer.json()["run_id"])
+    assert answer.headers["location"] == f"/backup/runs/{run.id}"
+    assert (run.kind, run.backup_id, run.backup_run_id) == (RunKind.VERIFY, backup_id, "r")
+    assert started == [("verify-function", {"backup_id": backup_id, "run_id": run.id})]
+    assert call("POST", f"/backup/verify/{ID[:-1]}9").status == 404
+    assert call("POST", "/backup/verify/newest").status == 400
+
+
+def test_a_verification_waits_for_no_other_run(
+    call: Client, catalog: Catalog, clock: SettableClock
+) -> None:
+    publish(catalog, clock())
+    run_id = "20261123T001500-create-0a1b2c3d"
+    catalog.lease.acquire(run_id, RunKind.CREATE, ID, timedelta(minutes=2))
+    assert call("POST", "/backup/verify/latest").status == 202
 
 
 def test_a_restore_of_a_selection_is_handed_on_as_it_was_asked_for(
@@ -451,3 +516,20 @@ def test_archives_are_named_by_their_kind(call: Client) -> None:
     answer = call("GET", f"/backup/download/manifest/{ID}")
     assert answer.status == 400
     assert all(kind in answer.json()["detail"] for kind in ArchiveKind)
+
+
+def test_scripts_are_asked_for_and_refused_at_once_where_they_cannot_run(
+    call: Client,
+    with_settings: Callable[..., Client],
+    catalog: Catalog,
+    clock: SettableClock,
+    started: list[tuple[str, dict[str, object]]],
+) -> None:
+    publish(catalog, clock())
+    path = f"/backup/restore/{ID}"
+    assert call("POST", path, body={"scripts": True, "tables": ["User_"]}).status == 400
+    overwrites = with_settings(LCP_BACKUP_RESTORE_STRATEGY="OVERWRITE")
+    assert overwrites("POST", path, body={"scripts": True}).status == 400
+    assert started == []
+    assert call("POST", path, body={"scripts": True}).status == 202
+    assert started[0][1]["scripts"] is True

@@ -121,6 +121,16 @@ def test_a_second_call_waits_for_the_first_ones_run(
     assert manifest.id == ID
 
 
+@pytest.mark.parametrize("query", ["path=a/", "path=./a", "path=a&path=a/b", "path=a&path=a"])
+def test_a_selection_is_assembled_once_however_it_is_spelled(
+    call: Client, manifest: Manifest, started: Started, query: str
+) -> None:
+    first = call("GET", f"{PATH}?path=a").json()["run_id"]
+    assert call("GET", f"{PATH}?{query}").json()["run_id"] == first
+    assert [event["paths"] for _, event in started] == [["a"]]
+    assert manifest.id == ID
+
+
 def test_a_run_that_gave_no_sign_of_life_is_not_waited_for(
     call: Client, manifest: Manifest, clock: SettableClock, started: Started
 ) -> None:
@@ -201,6 +211,7 @@ def test_a_selection_is_assembled_whatever_the_whole_lies_in(
         (f"{PATH}?table=User_", 400),
         (f"/backup/download/database/{ID}?path=a", 400),
         (f"{PATH}?path=", 400),
+        (f"{PATH}?path=../etc", 400),
         ("/backup/download/volume/acme-prd-202001010000?path=a", 404),
     ],
 )

@@ -177,6 +177,7 @@ CREDENTIALS = [
 ]
 FIELDS = [
     *("only", "tables", "paths", "into_database", "into_folder", "keep_previous"),
+    "scripts",
     *("database", "volume", "size", "sha256", "reason"),
 ]
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)

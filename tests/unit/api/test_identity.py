@@ -6,8 +6,9 @@ from typing import Annotated
 import pytest
 from fastapi import Depends, FastAPI, Request
 
-from lcp_backup.errors import AwsError, Forbidden, FromAnotherSite, Throttled, Unauthenticated
+from lcp_backup.errors import AwsError, Throttled
 from lcp_backup_api import identity
+from lcp_backup_api.refusals import Forbidden, FromAnotherSite, Unauthenticated
 from lcp_backup_api.users import Caller, Role, Users
 
 

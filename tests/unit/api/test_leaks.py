@@ -11,7 +11,7 @@ from starlette.requests import Request
 from lcp_backup import errors
 from lcp_backup.catalog import Catalog
 from lcp_backup.database.endpoint import DatabaseEndpoint
-from lcp_backup.errors import AwsError, BackupError, LoginRefused, SettingsError, StorageError
+from lcp_backup.errors import AwsError, BackupError, SettingsError, StorageError
 from lcp_backup.jobs.active_run import RunTiming
 from lcp_backup.jobs.create import create_backup
 from lcp_backup.model import RunState
@@ -20,6 +20,7 @@ from lcp_backup.telemetry import Telemetry
 from lcp_backup_api import problems
 from lcp_backup_api.application import create_app
 from lcp_backup_api.backend import Backend
+from lcp_backup_api.refusals import LoginRefused, Unauthenticated
 from local.api import Answer
 from tests.support.api_calls import ELSEWHERE, ID, KINDS, ROUTES
 from tests.support.api_client import REQUEST_ID, SETTINGS, Client, Lines, Names
@@ -44,8 +45,8 @@ def stuffed(kind: type[BackupError], text: str) -> BackupError:
     """Such an error, with all that must not get out in all that it takes."""
     if kind is SettingsError:
         return SettingsError("LCP_DATABASE_SERVICE", text, text)
-    if kind is errors.Unauthenticated:
-        return errors.Unauthenticated()
+    if kind is Unauthenticated:
+        return Unauthenticated()
     run_id = "20261123T001500-download-0a1b2c3d"
     if kind is errors.DownloadNotReady:
         return errors.DownloadNotReady(run_id)
@@ -71,10 +72,19 @@ class Failing:
         raise self.error
 
 
+ASK_NO_STORE = {"/backup/whoami", "/backup/token"}
+"""What only the user pool is asked for: it is what may fail there, as for every call."""
+
+
 def call_all(call: Client, by: str | None = "ann") -> Iterator[tuple[str, str, Answer]]:
-    announced = {"database": {"size": 3}, "volume": {"size": 4}}
+    bodies: dict[str, dict[str, Any]] = {
+        "upload": {"database": {"size": 3}, "volume": {"size": 4}},
+        "pin": {"reason": "an audit"},
+    }
     for method, path in ROUTES:
-        body = announced if path == "/backup/upload" else None
+        if path in ASK_NO_STORE and by is not None:
+            continue
+        body = bodies.get(path.rpartition("/")[2])
         yield method, path, call(method, path, by=by, body=body)
 
 
@@ -87,11 +97,14 @@ def test_only_these_classes_speak_for_themselves() -> None:
     assert speaking == {
         *("InvalidCron", "InvalidRequest", "NotFound", "UnknownFormat"),
         *("Unauthenticated", "Forbidden", "NotAMember", "FromAnotherSite", "Throttled"),
-        *("Conflict", "LeaseHeld", "LeaseLost", "OutOfTime", "RunIsOver"),
+        *("Conflict", "LeaseHeld", "LeaseLost", "OutOfTime", "RunIsOver", "StoredInPart"),
+        "Pinned",
         *("ArchiveError", "ArchiveDamaged", "ArchiveRefused", "FlavourMismatch"),
         *("VolumeError", "VolumeIncomplete"),
         # A run's id, and the reason that its record gives to the same readers.
         *("DownloadFailed", "DownloadNotReady"),
+        # A backup's id, and what is wrong with the index.
+        "BackupDamaged",
     }
 
 

@@ -12,8 +12,9 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
-from lcp_backup.errors import AwsError, LoginRefused, Throttled
+from lcp_backup.errors import AwsError, Throttled
 from lcp_backup_api import user_pool as edge
+from lcp_backup_api.refusals import LoginRefused
 from lcp_backup_api.user_pool import UserPool, cognito_client
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lcp_backup.errors import AwsError, NotAMember, Throttled, Unauthenticated
+from lcp_backup.errors import AwsError, Throttled
+from lcp_backup_api.refusals import NotAMember, Unauthenticated
 from lcp_backup_api.users import Caller, Groups, Role, Users
 from tests.support.clock import SettableClock
 from tests.support.door import (

@@ -278,7 +278,7 @@ def test_an_index_of_a_later_format_is_refused_with_its_number() -> None:
 
 
 def test_a_line_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lcp_backup.archive.index._MAX_LINE", 1000)
+    monkeypatch.setattr("lcp_backup.archive.index_lines._MAX_LINE", 1000)
     with pytest.raises(ArchiveDamaged, match="a line of more than 1000 bytes"):
         read_lines([*lines_of([])[:1], b"x" * (3 << 20)])
 

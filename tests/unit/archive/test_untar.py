@@ -96,6 +96,25 @@ def test_an_archive_that_ends_after_a_header_for_the_next_member_is_refused() ->
         read(long + END)
 
 
+def test_what_lies_before_a_byte_that_is_known_is_passed_over_unread() -> None:
+    raw = file("a", b"1") + b"no header at all".ljust(BLOCK) + file("c", b"3") + END
+    reader = TarReader([raw[:700], raw[700:]], lambda _: None, lambda: None)
+    members = reader.members()
+    assert next(members).name == "a"
+    reader.pass_over(3 * BLOCK)
+    assert next(members).name == "c"
+    assert b"".join(map(bytes, reader.content())) == b"3"
+    assert list(members) == []
+
+
+@pytest.mark.parametrize("until", [0, BLOCK, 2 * BLOCK - 1, 100 * BLOCK])
+def test_a_byte_within_a_member_or_behind_the_end_is_no_beginning(until: int) -> None:
+    reader = TarReader([file("a", b"1") + END], lambda _: None, lambda: None)
+    next(reader.members())
+    with pytest.raises(ArchiveDamaged):
+        reader.pass_over(until)
+
+
 def test_every_byte_is_told_as_progress_and_asked_for_before() -> None:
     done: list[int] = []
     asked = 0

@@ -11,8 +11,10 @@ import pytest
 from lcp_backup.archive.index import read_members
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
+from lcp_backup.errors import ObjectNotFound
 from lcp_backup.model import Manifest
 from lcp_backup.volume import carry, segments
+from lcp_backup.volume.pack import Packed, pack
 from tests.support.backups import BUCKET
 from tests.support.clock import SettableClock
 from tests.support.memory_s3 import MemoryS3
@@ -193,6 +195,27 @@ def test_a_source_that_is_missing_is_read_from_the_folder_again_and_it_says_so(
     assert snapshot(volumes.restore(last.id)) == snapshot(volumes.folder)
 
 
+def damage(s3: MemoryS3, volumes: Volumes, backup_id: str) -> None:
+    """Changes a byte of an archive, as if where S3 does not notice: its tag stays the known one."""
+    key = f"acme/prd/backups/{backup_id}/volume.tgz"
+    body = bytearray(s3.get_object(Key=key)["Body"].read())
+    body[-60_000] ^= 1
+    s3.put_object(Key=key, Body=bytes(body))
+    tag = s3.head_object(Key=key)["ETag"]
+    last = volumes.catalog.backups.latest()
+    sources = tuple(
+        it.model_copy(update={"etag": tag}) if it.backup_id == backup_id else it
+        for it in last.sources
+    )
+    volume = last.volume
+    if last.id == backup_id:
+        volume = volume.model_copy(update={"etag": tag})
+    known = last.model_copy(update={"sources": sources, "volume": volume})
+    s3.put_object(
+        Key=f"acme/prd/backups/{last.id}/manifest.json", Body=known.model_dump_json().encode()
+    )
+
+
 def test_a_damaged_archive_is_not_carried_over(
     volumes: Volumes, library: Path, s3: MemoryS3
 ) -> None:
@@ -201,20 +224,52 @@ def test_a_damaged_archive_is_not_carried_over(
     full = volumes.back_up()
     for number in range(7):
         write(library / f"{number}", 100_000)
-    second = volumes.back_up()
-    key = f"acme/prd/backups/{full.id}/volume.tgz"
-    body = bytearray(s3.get_object(Key=key)["Body"].read())
-    body[-60_000] ^= 1
-    s3.put_object(Key=key, Body=bytes(body))
-    # As if it had been damaged where S3 does not notice: its tag is the one that is known.
-    (source,) = second.sources
-    tag = s3.head_object(Key=key)["ETag"]
-    known = second.model_copy(update={"sources": (source.model_copy(update={"etag": tag}),)})
-    manifest_key = f"acme/prd/backups/{second.id}/manifest.json"
-    s3.put_object(Key=manifest_key, Body=known.model_dump_json().encode())
+    volumes.back_up()
+    damage(s3, volumes, full.id)
     last = volumes.back_up()
     assert [(it.code, it.subject) for it in last.warnings] == [("source-missing", full.id)]
     assert snapshot(volumes.restore(last.id)) == snapshot(volumes.folder)
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_of_many_only_the_files_of_the_damaged_archive_are_read_again(
+    volumes: Volumes, library: Path, s3: MemoryS3, which: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(9):
+        write(library / f"{number}", 100_000)
+    made = [volumes.back_up()]
+    for some in ("012", "345"):
+        for name in some:
+            write(library / name, 100_000)
+        made.append(volumes.back_up())
+    damage(s3, volumes, made[which].id)
+    opened = opened_files(monkeypatch)
+    last = volumes.back_up(whole=True)
+    monkeypatch.undo()
+    assert sorted(opened) == list(("678", "012", "345")[which])
+    assert [(it.code, it.subject) for it in last.warnings] == [("source-missing", made[which].id)]
+    assert snapshot(volumes.restore(last.id)) == snapshot(volumes.folder)
+
+
+def test_what_is_stored_counts_once_as_progress_also_when_it_takes_two_attempts(
+    volumes: Volumes, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        write(library / f"{number}", MIB)
+    at_once: list[int] = []
+    volumes.store("acme-prd-202601010000", progress=at_once.append)
+    failures = iter([ObjectNotFound("a copy failed"), None])
+
+    def failing(*args: Any, **kwargs: Any) -> Packed:
+        packed = pack(*args, **kwargs)
+        if (failure := next(failures)) is not None:
+            raise failure
+        return packed
+
+    monkeypatch.setattr("lcp_backup.jobs.new_volume.pack", failing)
+    twice: list[int] = []
+    volumes.store("acme-prd-202601020000", progress=twice.append)
+    assert sum(twice) == sum(at_once) > 3 * MIB
 
 
 def test_an_archive_says_when_it_holds_files_that_were_deleted(

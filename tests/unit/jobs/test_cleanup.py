@@ -16,6 +16,7 @@ from lcp_backup.telemetry import Telemetry
 from lcp_backup.uploads import PART_SIZE, Uploads
 from tests.support.backups import BUCKET, publish
 from tests.support.clock import SettableClock
+from tests.support.volumes import refer_to_every_size
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -51,6 +52,23 @@ def test_expired_backups_go_and_the_others_stay(
     assert (result.expired, result.kept, result.freed_bytes) == ([old], [young], 200)
     assert [manifest.id for manifest in catalog.backups.all()] == [young]
     assert [e.key for e in store.entries(f"acme/prd/backups/{old}/")] == []
+
+
+def test_an_archive_that_stays_counts_as_freed_when_it_goes(
+    catalog: Catalog, clock: SettableClock, sweep: Sweeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refer_to_every_size(monkeypatch)
+    old = publish(catalog, clock())
+    clock.pass_by(timedelta(days=8))
+    publish(catalog, clock())
+    for dry_run in (True, False):
+        expired = sweep(dry_run=dry_run)
+        assert (expired.expired, expired.retired, expired.freed_bytes) == ([old], [], 100)
+    clock.pass_by(timedelta(days=1))
+    for dry_run in (True, False):
+        gone = sweep(dry_run=dry_run)
+        assert (gone.expired, gone.retired, gone.freed_bytes) == ([], [old], 100)
+    assert sweep().freed_bytes == 0
 
 
 def test_the_newest_backup_is_never_deleted_however_old(
@@ -129,6 +147,7 @@ def test_what_a_crash_left_goes_after_a_day_and_not_before(
     clock.pass_by(timedelta(days=1, minutes=1))
     result = sweep()
     assert (result.leftovers, result.multiparts) == (["acme-prd-202601010000"], 1)
+    assert result.freed_bytes == 1
     assert list(store.entries("acme/prd/backups/")) == []
     assert list(catalog.backups.open_multiparts()) == []
 
@@ -225,6 +244,7 @@ def test_an_assembled_download_stays_for_a_day(
     clock.pass_by(timedelta(hours=2))
     assert sweep(dry_run=True).downloads == ["some.tgz"]
     assert catalog.downloads.find("some.tgz") is not None
-    assert sweep().downloads == ["some.tgz"]
+    gone = sweep()
+    assert (gone.downloads, gone.freed_bytes) == (["some.tgz"], len(b"assembled"))
     assert catalog.downloads.find("some.tgz") is None
     assert list(store.open_multiparts("acme/prd/downloads/")) == []

@@ -5,6 +5,7 @@ import random
 import shutil
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import pytest
 
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
-from lcp_backup.errors import Conflict
-from lcp_backup.jobs.active_run import RunTiming
+from lcp_backup.errors import Conflict, Pinned
+from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.retirement import delete_backup
-from lcp_backup.model import BackupId, BackupType
+from lcp_backup.jobs.stored_run import NewRun
+from lcp_backup.model import BackupId, BackupType, Manifest, RunKind
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume import carry, segments
@@ -52,6 +54,7 @@ class World:
         self._library = self.volumes.folder / "document_library"
         self._library.mkdir()
         self.expected: dict[str, dict[str, Member]] = {}
+        self.pinned: set[str] = set()
         self.log: list[str] = []
         self.change()
 
@@ -75,7 +78,9 @@ class World:
         """A backup; perhaps with something else in the middle, perhaps killed, perhaps whole."""
         whole = self.chance.random() < 0.25
         at = self.chance.randrange(60)
-        what = self.chance.choice([None, None, self.delete, self.clean_up, self.upload, "kill"])
+        what = self.chance.choice(
+            [None, None, self.delete, self.clean_up, self.upload, self.pin, self.unpin, "kill"]
+        )
         calls = 0
 
         def before(_: str) -> None:
@@ -90,22 +95,33 @@ class World:
 
         self.s3.before = before
         expected = snapshot(self.volumes.folder)
-        kind = BackupType.AUTO
+        work: Callable[..., Manifest | None]
+        if ends := self.chance.random() < 0.4:
+            work = partial(self._begin, self.chance.randrange(1, 30))
+        else:
+            work = self.volumes.back_up
         try:
-            manifest = self.volumes.back_up(kind, whole=whole)
+            manifest = work(whole=whole)
         except Killed:
             self.s3.before = lambda _: None
-            self.log.append(f"create killed at {at}")
+            self.log.append(f"create killed at {at}, {ends=}")
             # Published or not: if it is there, it has to hold.
             for made in self.catalog.backups.all():
                 self.expected.setdefault(made.id, expected)
         except Conflict as error:
             self.log.append(f"create refused: {error}")
         else:
-            self.log.append(f"create {manifest.id} whole={whole} {what} at {at}")
-            self.expected[manifest.id] = expected
+            self.log.append(f"create {manifest and manifest.id} {whole=} {what} at {at}, {ends=}")
+            if manifest is not None:
+                self.expected[manifest.id] = expected
         finally:
             self.s3.before = lambda _: None
+
+    def _begin(self, steps: int, *, whole: bool) -> None:
+        """A create whose time ends after so many files and pieces of files."""
+        left = iter(range(steps))
+        run = ActiveRun(NewRun(self.catalog, RunKind.CREATE, None), self._telemetry, RunTiming())
+        self.volumes.begin(lambda _: next(left, None) is None, run, whole=whole)
 
     def upload(self) -> None:
         """A backup that somebody uploaded."""
@@ -120,23 +136,46 @@ class World:
         """Somebody deletes a backup."""
         if self.expected:
             backup_id = self.chance.choice(sorted(self.expected))
-            self.log.append(f"delete {backup_id}")
-            delete_backup(self.catalog, self.catalog.backups.get(backup_id))
-            del self.expected[backup_id]
+            self._delete(backup_id)
+
+    def _delete(self, backup_id: str) -> None:
+        manifest = self.catalog.backups.get(backup_id)
+        if backup_id in self.pinned:
+            with pytest.raises(Pinned, match="before it is unpinned"):
+                delete_backup(self.catalog, manifest)
+            return
+        self.log.append(f"delete {backup_id}")
+        delete_backup(self.catalog, manifest)
+        del self.expected[backup_id]
+
+    def pin(self) -> None:
+        """Somebody pins a backup."""
+        if self.expected:
+            backup_id = self.chance.choice(sorted(self.expected))
+            self.log.append(f"pin {backup_id}")
+            self.catalog.pins.pin(self.catalog.backups.get(backup_id), "ann", "an audit")
+            self.pinned.add(backup_id)
+
+    def unpin(self) -> None:
+        """And somebody unpins one."""
+        if self.pinned:
+            backup_id = self.chance.choice(sorted(self.pinned))
+            self.log.append(f"unpin {backup_id}")
+            self.catalog.pins.unpin(self.catalog.backups.get(backup_id), "ann")
+            self.pinned.discard(backup_id)
 
     def delete_newest(self) -> None:
         """The base of the next one goes, too."""
         if self.expected:
             backup_id = max(self.expected)
-            self.log.append(f"delete newest {backup_id}")
-            delete_backup(self.catalog, self.catalog.backups.get(backup_id))
-            del self.expected[backup_id]
+            self._delete(backup_id)
 
     def clean_up(self) -> None:
         """The daily cleanup."""
         timing = RunTiming(heartbeat=timedelta(hours=1))
         result = clean_up(RETENTION, self.catalog, self._telemetry, timing, dry_run=False)
         self.log.append(f"cleanup: expired {result.expired}, gone {result.retired}")
+        assert self.pinned.isdisjoint(result.expired), self.log
         for backup_id in result.expired:
             self.expected.pop(backup_id, None)
 
@@ -154,7 +193,9 @@ class World:
             shutil.rmtree(restored)
 
     def settled(self) -> None:
-        """When everything is old, only what the newest backup needs is left."""
+        """When everything is old and unpinned, only what the newest backup needs is left."""
+        while self.pinned:
+            self.unpin()
         for _ in range(4):
             self._clock.pass_by(timedelta(days=2))
             self.clean_up()
@@ -162,7 +203,9 @@ class World:
         newest = self.catalog.backups.latest()
         needed = {newest.id, *(source.backup_id for source in newest.sources)}
         assert {it.backup_id for it in self.catalog.backups.leftovers()} <= needed, self.log
+        assert self.catalog.backups.unfinished_ids() == [], self.log
         assert set(self.catalog.backups.ids()) <= needed, self.log
+        assert self.catalog.pins.ids() <= {newest.id}, self.log
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -183,6 +226,8 @@ def test_every_published_backup_restores_at_every_moment(
         world.upload,
         world.delete,
         world.delete_newest,
+        *[world.pin] * 2,
+        world.unpin,
         *[world.clean_up] * 2,
         *[world.wait] * 3,
     ]

@@ -1,6 +1,9 @@
 """A backup stores what changed and refers to older backups for the rest; each restores exactly."""
 
+import gzip
+import io
 import os
+import tarfile
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +16,7 @@ from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.backups import BackupLock
+from lcp_backup.exclusion import PathPatterns
 from lcp_backup.model import BackupType, Manifest
 from tests.support.backups import BUCKET
 from tests.support.clock import SettableClock
@@ -37,6 +41,11 @@ def fill(folder: Path, files: int = 20, size: int = 10_000) -> None:
     library.mkdir(parents=True, exist_ok=True)
     for number in range(files):
         (library / f"{number:03}").write_bytes(os.urandom(size))
+
+
+def names_in(volumes: Volumes, manifest: Manifest) -> set[str]:
+    index = volumes.catalog.backups.open(manifest.id, "volume.index")
+    return {member.name for member in read_members(index, archive_name="volume.tgz")}
 
 
 def stored(manifest: Manifest) -> int:
@@ -232,3 +241,45 @@ def test_an_archive_that_a_backup_reads_is_locked_as_long_as_that_backup(
     )
     volumes.back_up()
     assert s3.head_object(Bucket="locked", Key=key)["ObjectLockRetainUntilDate"] == longer
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_is_left_out_is_neither_stored_nor_taken_over_and_comes_back_with_its_pattern_gone(
+    volumes: Volumes, whole: bool
+) -> None:
+    fill(volumes.folder)
+    caches = volumes.folder / "document_library" / "caches"
+    caches.mkdir()
+    (caches / "a").write_bytes(os.urandom(10_000))
+    full = volumes.back_up()
+    volumes.leave_out = PathPatterns(["caches/", "/document_library/00?"])
+    without = volumes.back_up(whole=whole)
+    assert without.left_out.paths == 11
+    names = names_in(volumes, without)
+    assert names == {"document_library", *(f"document_library/0{n}" for n in range(10, 20))}
+    again = volumes.back_up(whole=whole)
+    assert names_in(volumes, again) == names
+    if whole:
+        assert again.volume.exact
+        assert stored(again) < stored(full) * 0.6
+    volumes.leave_out = PathPatterns(())
+    back = volumes.back_up(whole=whole)
+    assert snapshot(volumes.restore(back.id)) == snapshot(volumes.folder)
+
+
+def test_what_is_left_out_is_not_carried_over_from_an_archive_that_is_given_up(
+    volumes: Volumes,
+) -> None:
+    fill(volumes.folder)
+    volumes.back_up()
+    for number in range(5, 20):
+        (volumes.folder / "document_library" / f"{number:03}").unlink()
+    volumes.back_up()
+    volumes.leave_out = PathPatterns(["00[01]"])
+    third = volumes.back_up()
+    assert third.sources == ()  # the rest of the first one's was carried over
+    archive = volumes.catalog.backups.open(third.id, "volume.tgz")
+    raw = gzip.decompress(archive.read(0, archive.size))
+    with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
+        names = {member.name for member in tar if member.isfile()}
+    assert names == {f"document_library/{number:03}" for number in (2, 3, 4)}

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from functions.schedules import app
 from lcp_backup.aws.cloudformation import Resource, ResourceRequest, answer
 from lcp_backup.aws.rules import ScheduleRule, ScheduleRules
-from lcp_backup.cron import default_create_schedule
+from lcp_backup.cron import CronExpression, default_create_schedule, default_verify_schedule
 from lcp_backup.errors import AwsError, InvalidRequest, SettingsError
 from lcp_backup.jobs.schedules import SchedulesRequest, remove_schedules, sync_schedules
 
@@ -43,6 +43,7 @@ def properties(prefix: str = "site", **variables: str) -> dict[str, Any]:
         "CreateFunctionArn": f"{ARN}create",
         "RestoreFunctionArn": f"{ARN}restore",
         "CleanupFunctionArn": f"{ARN}cleanup",
+        "VerifyFunctionArn": f"{ARN}verify",
         "RuleNamePrefix": prefix,
     }
 
@@ -74,15 +75,28 @@ def sync(rules: ScheduleRules, prefix: str = "site", **variables: str) -> None:
 # --- the rules ------------------------------------------------------------------------------------
 
 
-def test_without_variables_there_is_a_daily_backup_at_the_drawn_time_and_a_cleanup(
+def test_without_variables_all_is_drawn_and_cleanup_is_daily(
     rules: ScheduleRules, events: "EventBridgeClient"
 ) -> None:
     sync(rules)
     minute, hour, *_ = default_create_schedule(STACK).split()
+    drawn = default_verify_schedule(STACK)
     assert in_force(events) == {
         "site-create-1": (f"cron({minute} {hour} * * ? *)", "create"),
         "site-cleanup-1": ("cron(0 1 * * ? *)", "cleanup"),
+        "site-verify-1": (CronExpression.parse(drawn).eventbridge()[0], "verify"),
     }
+
+
+def test_backups_are_verified_when_it_is_said_and_not_when_that_is_none(
+    rules: ScheduleRules, events: "EventBridgeClient"
+) -> None:
+    sync(rules, LCP_BACKUP_VERIFY_SCHEDULE="0 4 1 * *")
+    assert in_force(events)["site-verify-1"] == ("cron(0 4 1 * ? *)", "verify")
+    sync(rules, LCP_BACKUP_VERIFY_SCHEDULE="Weekly")
+    assert in_force(events)["site-verify-1"][0] != "cron(0 4 1 * ? *)"
+    sync(rules, LCP_BACKUP_VERIFY_SCHEDULE="none")
+    assert "site-verify-1" not in in_force(events)
 
 
 def test_the_originals_spelling_of_the_default_draws_the_same_time(
@@ -98,16 +112,26 @@ def test_an_update_changes_rules_and_takes_away_those_no_longer_wanted(
     rules: ScheduleRules, events: "EventBridgeClient"
 ) -> None:
     sync(rules, LCP_BACKUP_CREATE_SCHEDULE="30 4 1,15 * FRI")
-    assert in_force(events).keys() == {"site-create-1", "site-create-2", "site-cleanup-1"}
+    assert in_force(events).keys() == {
+        "site-create-1",
+        "site-create-2",
+        "site-cleanup-1",
+        "site-verify-1",
+    }
     for _ in range(2):  # delivered twice, it is the same
-        sync(rules, LCP_BACKUP_CREATE_SCHEDULE="@hourly", LCP_BACKUP_CLEANUP_SCHEDULE="0 3 * * 0")
+        sync(
+            rules,
+            LCP_BACKUP_CREATE_SCHEDULE="@hourly",
+            LCP_BACKUP_CLEANUP_SCHEDULE="0 3 * * 0",
+            LCP_BACKUP_VERIFY_SCHEDULE="none",
+        )
         assert in_force(events) == {
             "site-create-1": ("cron(0 * * * ? *)", "create"),
             "site-cleanup-1": ("cron(0 3 ? * SUN *)", "cleanup"),
         }
 
 
-def test_with_a_restore_schedule_there_is_no_create_rule(
+def test_with_a_restore_schedule_nothing_is_created_or_verified(
     rules: ScheduleRules, events: "EventBridgeClient"
 ) -> None:
     sync(rules, LCP_BACKUP_CREATE_SCHEDULE="30 4 1 * FRI")
@@ -117,7 +141,7 @@ def test_with_a_restore_schedule_there_is_no_create_rule(
         "site-cleanup-1": ("cron(0 1 * * ? *)", "cleanup"),
     }
     sync(rules)
-    assert in_force(events).keys() == {"site-create-1", "site-cleanup-1"}
+    assert in_force(events).keys() == {"site-create-1", "site-cleanup-1", "site-verify-1"}
 
 
 @pytest.mark.parametrize(
@@ -355,8 +379,13 @@ def test_create_update_and_delete_of_the_resource_are_answered(
         "CreateSchedule": drawn,
         "RestoreSchedule": "none",
         "CleanupSchedule": "0 1 * * *",
+        "VerifySchedule": default_verify_schedule(created["StackId"]),
     }
-    assert in_force(events).keys() == {"lcp-backup-create-1", "lcp-backup-cleanup-1"}
+    assert in_force(events).keys() == {
+        "lcp-backup-create-1",
+        "lcp-backup-cleanup-1",
+        "lcp-backup-verify-1",
+    }
     assert inbox.content_types == [""]
 
     updated = deploy("schedules-update.json")

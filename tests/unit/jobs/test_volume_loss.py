@@ -12,8 +12,9 @@ from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import VolumeIncomplete
+from lcp_backup.exclusion import LeftOut, PathPatterns
 from lcp_backup.jobs.archives import open_archive, read_back_or_describe
-from lcp_backup.jobs.volume_loss import NO_LIMIT, check_for_loss
+from lcp_backup.jobs.volume_loss import NO_LIMIT, SHRINK_LIMIT, check_for_loss
 from lcp_backup.model import (
     ArchiveKind,
     BackupId,
@@ -40,6 +41,7 @@ class Site:
         self._catalog = catalog
         self._clock = clock
         self.folder = folder
+        self.left_out: tuple[str, ...] = ()
 
     def fill(self, files: int, size: int = 10) -> None:
         library = self.folder / "document_library"
@@ -57,17 +59,19 @@ class Site:
             packed: Packed = pack(
                 self.folder,
                 writer,
+                leave_out=PathPatterns(self.left_out),
                 began=datetime.now(UTC),
                 progress=lambda _: None,
                 check=lambda: None,
             )
-            notices = check_for_loss(packed, self._catalog, limit)
+            notices = check_for_loss(packed, self._catalog, limit, self.left_out)
             written = writer.finish()
         manifest = a_manifest(self._clock()).model_copy(
             update={
                 "type": kind_of,
                 "volume": read_back_or_describe(self._catalog, backup_id, written),
                 "volume_facts": packed.facts,
+                "left_out": LeftOut(path_patterns=self.left_out),
                 "warnings": (*notices, *packed.notices),
             }
         )
@@ -326,3 +330,20 @@ def _packed(folder: Path) -> Packed:
         )
         writer.finish()
     return packed
+
+
+def test_what_is_left_out_on_purpose_is_no_loss_and_is_compared_with_from_then_on(
+    site: Site,
+) -> None:
+    site.fill(10)
+    site.back_up()
+    site.left_out = ("00[0-7]",)
+    (notice,) = site.back_up()
+    assert (notice.code, notice.subject) == ("volume-not-compared", SHRINK_LIMIT)
+    assert site.back_up() == ()
+    site.left_out = ("00[0-7]", "*.tmp")
+    assert [notice.code for notice in site.back_up()] == ["volume-not-compared"]
+    for path in (site.folder / "document_library").iterdir():
+        path.unlink()
+    with pytest.raises(VolumeIncomplete, match="from 2 files"):
+        site.back_up()

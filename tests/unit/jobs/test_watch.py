@@ -139,15 +139,22 @@ def test_what_is_kept_is_measured_and_its_age_is_the_newest_slots(
     newest = publish(catalog, at(19, 3))
     capsys.readouterr()
     seen = look(at(19, 5), DAILY)
-    assert seen == WatchResult(newest, 7200, 2, 400, None)
+    assert seen == WatchResult(newest, 7200, 2, 400, None, None)
     written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     (metrics,) = [line for line in written if "_aws" in line]
     named = {
         key: metrics[key]
-        for key in ("Overdue", "RetainedBackups", "RetainedBytes", "NewestBackupAgeSeconds")
+        for key in (
+            "Overdue",
+            "Unverified",
+            "RetainedBackups",
+            "RetainedBytes",
+            "NewestBackupAgeSeconds",
+        )
     }
     assert named == {
         "Overdue": [0.0],
+        "Unverified": [0.0],
         "RetainedBackups": [2.0],
         "RetainedBytes": [400.0],
         "NewestBackupAgeSeconds": [7200.0],
@@ -168,6 +175,58 @@ def test_a_missing_backup_is_one_line_of_the_log_and_no_age_is_made_up(
     (line,) = caplog.records
     assert (line.levelname, line.getMessage()) == ("ERROR", "watch")
     assert vars(line).items() >= vars(seen).items()
+
+
+WEEKLY = {"LCP_BACKUP_VERIFY_SCHEDULE": "0 4 * * SUN"}
+"""The last Sundays before the clock's days are the 1st, 8th and 15th of November."""
+
+
+def verified(catalog: Catalog, when: datetime, state: RunState = RunState.SUCCEEDED) -> None:
+    run = Run(
+        id=f"{when:%Y%m%dT%H%M%S}-verify-0a1b2c3d",
+        kind=RunKind.VERIFY,
+        state=state,
+        started_at=when,
+        updated_at=when,
+        finished_at=when,
+    )
+    catalog.runs.write(run)
+
+
+def test_without_a_proof_for_two_periods_backups_are_unverified(
+    look: Watcher, catalog: Catalog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verified(catalog, at(8, 3, 59))
+    verified(catalog, at(15, 4), RunState.FAILED)
+    seen = look(at(15, 5, 1), WEEKLY)
+    assert seen.unverified is not None
+    assert "no backup was proved since 2026-11-08 04:00 UTC" in seen.unverified
+    assert '"Unverified":[1.0]' in capsys.readouterr().out.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("proved", "now", "since"),
+    [
+        (at(8, 4), at(15, 5, 1), None),  # a run is named after the time at which it was due
+        (at(15, 9), at(21, 5), None),
+        (None, at(15, 4, 59), at(7, 0)),  # the second still has its hour
+        (None, at(15, 5, 1), at(8, 5)),  # the schedule is newer than the first
+    ],
+)
+def test_a_proof_within_two_periods_is_enough(
+    look: Watcher, catalog: Catalog, proved: datetime | None, now: datetime, since: datetime | None
+) -> None:
+    if proved is not None:
+        verified(catalog, proved)
+    variables = {"LCP_SCHEDULES_SINCE": since.isoformat()} if since else {}
+    assert look(now, {**WEEKLY, **variables}).unverified is None
+
+
+@pytest.mark.parametrize("schedule", ["none", "", "@yearly"])
+def test_nobody_asks_for_proof_that_is_not_due_or_not_on_record(
+    look: Watcher, schedule: str
+) -> None:
+    assert look(at(20, 5), {"LCP_BACKUP_VERIFY_SCHEDULE": schedule}).unverified is None
 
 
 def test_a_backup_that_cannot_be_read_is_counted_and_hides_no_other(

@@ -1,0 +1,216 @@
+"""Doing: create, restore, verify, pin, delete, pause, resume."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from lcp_backup_cli import words
+from lcp_backup_cli.commands import Session, command
+from lcp_backup_cli.errors import CliError, Exit
+from lcp_backup_cli.follow import follow, outcome
+from lcp_backup_cli.look import BackupId
+
+Wait = Annotated[bool, typer.Option("--wait", help="Until the run has ended; fail if it fails.")]
+_PARTS_OF_AN_ID = 3
+
+
+class Half(StrEnum):
+    """The halves of a backup."""
+
+    DATABASE = "database"
+    VOLUME = "volume"
+
+
+@command("lcp-backup create --wait")
+def create(session: Session, wait: Wait = False) -> None:
+    """Make a backup now."""
+    last = next(session.client.pages("/backup/list", "backups", 1, {}), None) if wait else None
+    started = session.client.post("/backup/create")
+    # How much it will be is guessed by the last one; of the volume only what changed is stored.
+    totals = {"database": last["database"]["rawSize"]} if last else {}
+    _go_on(session, started, wait=wait, totals=totals)
+
+
+@command("lcp-backup restore latest --table User_ --table Group_ --wait")
+def restore(
+    session: Session,
+    backup_id: BackupId,
+    *,
+    only: Annotated[Half | None, typer.Option(help="Only this half.")] = None,
+    table: Annotated[
+        list[str] | None, typer.Option(help="Only this table; may be given again.")
+    ] = None,
+    path: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this file or folder of the volume; may be given again."),
+    ] = None,
+    into_database: Annotated[
+        str | None, typer.Option(help="Into another schema, empty or not there.")
+    ] = None,
+    into_folder: Annotated[
+        str | None, typer.Option(help="Into another folder, empty or not there.")
+    ] = None,
+    keep_previous: Annotated[
+        bool, typer.Option("--keep-previous", help="Keep what is replaced beside the new.")
+    ] = False,
+    yes: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The environment's name, instead of typing it."),
+    ] = None,
+    wait: Wait = False,
+) -> None:
+    """Restore a backup, or parts of it. Stop Liferay first.
+
+    This replaces the live data. The environment's name, the second part of the backup's id, has to
+    be typed.
+    """
+    wanted = session.backup_id(backup_id)
+    parts = wanted.split("-")
+    if len(parts) != _PARTS_OF_AN_ID:
+        raise CliError(
+            f"{wanted} is no backup's id",
+            "It looks like acme-prd-202611230015; lcp-backup list lists them.",
+            exit_code=Exit.USAGE,
+        )
+    body: dict[str, Any] = {
+        "only": only.value if only else None,
+        "tables": table or None,
+        "paths": path or None,
+        "into_database": into_database,
+        "into_folder": into_folder,
+        "keep_previous": keep_previous or None,
+    }
+    body = {name: value for name, value in body.items() if value is not None}
+    known = _known(session, wanted)
+    terminal = session.terminal
+    if known:
+        terminal.tell(
+            f"The backup {wanted} was made at {words.local(known['createdAt'])}:"
+            f" {known['tables']} tables ({words.size(known['database']['rawSize'])} of SQL),"
+            f" {known['files']} files ({words.size(known['volume']['rawSize'])})."
+        )
+    else:
+        terminal.tell(
+            f"The backup {wanted} is not in the list of this environment; a disaster-recovery"
+            " environment reads it from its source."
+        )
+    terminal.tell(f"At {session.client.host} this will {_effect(body)}.")
+    terminal.confirm(parts[1], f"Type the environment's name ({parts[1]}) to go on: ", yes)
+    started = session.client.post(f"/backup/restore/{wanted}", body)
+    is_whole = known and not {"only", "tables", "paths"} & set(body)
+    totals = {kind: known[kind]["rawSize"] for kind in ("database", "volume")} if is_whole else {}
+    _go_on(session, started, wait=wait, totals=totals)
+
+
+@command("lcp-backup verify latest --wait")
+def verify(session: Session, backup_id: BackupId, wait: Wait = False) -> None:
+    """Restore a backup for a proof, into a schema that is dropped again.
+
+    Nothing of the site is touched. With --wait it fails if the backup is bad.
+    """
+    # Not resolved here: the latest that can be proved was made of a site, not uploaded.
+    started = session.client.post(f"/backup/verify/{backup_id}")
+    _go_on(session, started, wait=wait, totals={})
+
+
+@command("lcp-backup pin acme-prd-202611230015 'before the migration'")
+def pin(
+    session: Session,
+    backup_id: BackupId,
+    reason: Annotated[str, typer.Argument(help="Why, for others to see.")],
+) -> None:
+    """Keep a backup from expiring and from being deleted."""
+    wanted = session.backup_id(backup_id)
+    pinned = session.client.put(f"/backup/{wanted}/pin", {"reason": reason})
+    session.terminal.document(pinned)
+    session.terminal.say(f"{wanted} stays until it is unpinned: lcp-backup unpin {wanted}")
+
+
+@command("lcp-backup unpin acme-prd-202611230015")
+def unpin(
+    session: Session,
+    backup_id: Annotated[str, typer.Argument(metavar="ID", help="A backup's id.")],
+) -> None:
+    """Let a backup expire again."""
+    session.client.delete(f"/backup/{backup_id}/pin")
+    session.terminal.document({"unpinned": backup_id})
+    session.terminal.say(f"{backup_id} expires like any other.")
+
+
+@command("lcp-backup delete acme-prd-202611230015")
+def delete(
+    session: Session,
+    backup_id: Annotated[str, typer.Argument(metavar="ID", help="A backup's id.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a backup for good."""
+    session.terminal.confirm(
+        backup_id,
+        f"There is no way back. Type {backup_id} to delete it: ",
+        backup_id if yes else None,
+    )
+    session.client.delete(f"/backup/{backup_id}")
+    session.terminal.document({"deleted": backup_id})
+    session.terminal.say(f"{backup_id} is deleted.")
+
+
+@command("lcp-backup pause --reason 'prd is down, this site is live'")
+def pause(
+    session: Session, reason: Annotated[str, typer.Option(help="Why, for others to see.")] = ""
+) -> None:
+    """Keep scheduled restores from starting, as long as this site is the live one."""
+    paused = session.client.put("/backup/restore/pause", {"reason": reason})
+    session.terminal.document(paused)
+    session.terminal.say(
+        f"Scheduled restores are paused, by {paused['by']} since {words.local(paused['since'])}."
+    )
+
+
+@command("lcp-backup resume")
+def resume(session: Session) -> None:
+    """Let scheduled restores start again."""
+    session.client.delete("/backup/restore/pause")
+    session.terminal.document({"restores_paused": None})
+    session.terminal.say("Scheduled restores will start again.")
+
+
+def _go_on(
+    session: Session, started: dict[str, Any], *, wait: bool, totals: dict[str, int]
+) -> None:
+    run_id = started["run_id"]
+    if not wait:
+        session.terminal.document(started)
+        session.terminal.say(f"It has begun. Follow it: lcp-backup run {run_id} --follow")
+        return
+    run = follow(session, run_id, totals=totals)
+    session.terminal.document(run)
+    outcome(session, run)
+
+
+def _known(session: Session, backup_id: str) -> dict[str, Any]:
+    """All about a backup; nothing if this environment does not have it."""
+    try:
+        found: dict[str, Any] = session.client.get(f"/backup/{backup_id}")
+    except CliError as error:
+        if error.code != "not-found":
+            raise
+        return {}
+    return found
+
+
+def _effect(body: dict[str, Any]) -> str:
+    """What a restore with this body does, after `this will`."""
+    tables, paths = body.get("tables"), body.get("paths")
+    database, folder = body.get("into_database"), body.get("into_folder")
+    what = []
+    if tables or (not paths and body.get("only") != "volume"):
+        named = f"the tables {', '.join(tables)}" if tables else "the whole database"
+        what.append(f"load {named} into the schema {database}" if database else f"REPLACE {named}")
+    if paths or (not tables and body.get("only") != "database"):
+        named = f"the files {', '.join(paths)}" if paths else "the whole document library"
+        what.append(f"unpack {named} into {folder}" if folder else f"REPLACE {named}")
+    kept = ", and keep what was there beside it" if body.get("keep_previous") else ""
+    return " and ".join(what) + kept

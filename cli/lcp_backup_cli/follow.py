@@ -1,0 +1,92 @@
+"""A run that is watched until it has ended: as a bar, as lines, or as JSON lines."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.progress import TaskID
+
+from lcp_backup_cli import words
+from lcp_backup_cli.commands import Session
+from lcp_backup_cli.errors import EXIT_BY_CODE, CliError, Exit
+
+_POLL = 1.0
+"""Seconds between two looks at a run."""
+_UNDER_WAY = {"queued", "running"}
+
+
+def follow(
+    session: Session, run_id: str, *, as_lines: bool = False, totals: dict[str, int] | None = None
+) -> dict[str, Any]:
+    """The record of a run once it has ended.
+
+    Args:
+        as_lines: with `--json`, print each change of the record as a line.
+        totals: how many bytes are expected of the database and of the volume; only for the bars.
+
+    Raises CliError if it failed. Ctrl-C leaves the run going, and says how to follow it again.
+    """
+    try:
+        run = _watched(session, run_id, as_lines=as_lines, totals=totals or {})
+    except KeyboardInterrupt:
+        session.terminal.tell(
+            f"\nThe run {run_id} goes on. Follow it again: lcp-backup run {run_id} --follow"
+        )
+        raise
+    if run["state"] != "succeeded":
+        raise failure(run)
+    return run
+
+
+def failure(run: dict[str, Any]) -> CliError:
+    """That a run did not succeed, with its reason."""
+    error = run["error"] or {"code": "failed", "message": "no reason is recorded"}
+    return CliError(
+        f"the {run['kind']} failed: {error['message']}",
+        f"It was run {run['id']}; docs/errors.md explains {error['code']}.",
+        exit_code=EXIT_BY_CODE.get(error["code"], Exit.FAILED),
+        code=error["code"],
+        run_id=run["id"],
+    )
+
+
+def outcome(session: Session, run: dict[str, Any]) -> None:
+    """What people are told of a run that succeeded."""
+    took = words.lasted(run["started_at"], run["finished_at"] or run["updated_at"])
+    made = f", backup {run['backup_id']}" if run["backup_id"] else ""
+    session.terminal.say(f"{run['kind']} succeeded in {took}{made} (run {run['id']})")
+    for notice in run["warnings"]:
+        subject = f"{notice['code']}: {notice['subject']} {notice['detail']}".strip()
+        session.terminal.say(f"  warning: {subject}")
+
+
+def _watched(
+    session: Session, run_id: str, *, as_lines: bool, totals: dict[str, int]
+) -> dict[str, Any]:
+    terminal = session.terminal
+    bars: dict[str, TaskID] = {}
+    told: tuple[str, str] | None = None
+    line: dict[str, Any] | None = None
+    with terminal.bars() as shown:
+        waiting = shown.add_task("waiting for the run to begin", total=None)
+        while True:
+            run: dict[str, Any] = session.client.get(f"/backup/runs/{run_id}")
+            if as_lines and run != line:
+                terminal.line(run)
+                line = run
+            now = (run["state"], run["step"])
+            if now != told and not terminal.err.is_terminal:
+                terminal.tell(f"{run_id}: {' '.join(it for it in now if it)}")
+            told = now
+            shown.update(waiting, description=run["step"] or run["state"])
+            for kind, done in run["progress"].items():
+                total = totals.get(kind)
+                if kind not in bars:
+                    bars[kind] = shown.add_task(kind, total=total)
+                # What was expected is an estimate: the site has grown.
+                most = None if total is None else max(total, done)
+                shown.update(bars[kind], completed=done, total=most)
+            if run["state"] not in _UNDER_WAY:
+                return run
+            time.sleep(_POLL)

@@ -1,0 +1,103 @@
+"""Moving: download."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lcp_backup_cli import words
+from lcp_backup_cli.commands import Session, command
+from lcp_backup_cli.download import Download, patiently
+from lcp_backup_cli.errors import CliError, Exit
+from lcp_backup_cli.look import BackupId
+
+
+@command("lcp-backup download latest --dest /var/backups")
+def download(
+    session: Session,
+    backup_id: BackupId,
+    *,
+    database: Annotated[bool, typer.Option("--database", help="Only the database.")] = False,
+    volume: Annotated[bool, typer.Option("--volume", help="Only the volume.")] = False,
+    path: Annotated[
+        list[str] | None,
+        typer.Option(help="Of the volume, only this file or folder; may be given again."),
+    ] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(help="Of the database, only this table; may be given again."),
+    ] = None,
+    dest: Annotated[Path, typer.Option(help="The folder to put it into.")] = Path(),
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=64, help="How many ranges are fetched at once.")
+    ] = 8,
+) -> None:
+    """Download the archives of a backup, or parts of it.
+
+    What was cut or killed goes on where it stopped, by the same command. A file gets its name once
+    it is whole and its SHA-256 is right.
+    """
+    asked = {"database": database or bool(table), "volume": volume or bool(path)}
+    kinds = [kind for kind, wanted in asked.items() if wanted] or list(asked)
+    if not dest.is_dir():
+        raise CliError(
+            f"{dest} is no folder", "Make it first, or choose another --dest.", exit_code=Exit.USAGE
+        )
+    wanted = session.backup_id(backup_id)
+    done = []
+    for kind in kinds:
+        chosen = {"path": path or None} if kind == "volume" else {"table": table or None}
+        done.append(_one(session, wanted, kind, chosen, dest=dest, threads=concurrency))
+    session.terminal.document({"backup_id": wanted, "files": done})
+
+
+def _one(
+    session: Session,
+    backup_id: str,
+    kind: str,
+    chosen: dict[str, list[str] | None],
+    *,
+    dest: Path,
+    threads: int,
+) -> dict[str, Any]:
+    terminal = session.terminal
+
+    def ask() -> dict[str, Any]:
+        found: dict[str, Any] = session.client.get(f"/backup/download/{kind}/{backup_id}", chosen)
+        return found
+
+    with terminal.bars() as bars:
+        bar = bars.add_task(kind, total=None)
+        identity = {"backup_id": backup_id, "kind": kind, **chosen}
+        started = Download(
+            patiently(ask, terminal.tell),
+            identity,
+            dest,
+            threads=threads,
+            moved=lambda count: bars.advance(bar, count),
+            note=terminal.note,
+        )
+        with closing(started) as it:
+            told = {
+                "kind": kind,
+                "file": str(it.target),
+                "size": it.size,
+                "sha256": it.sha256,
+            }
+            if it.is_there():
+                terminal.say(f"{it.target} is there already.")
+                return {**told, "checked": it.sha256 is not None}
+            bars.update(bar, total=it.size, description=it.target.name)
+            try:
+                checked = it.run()
+            except KeyboardInterrupt:
+                terminal.tell(
+                    f"\n{it.target.name} stopped. Run the same command again: it goes on from here."
+                )
+                raise
+    how = "its SHA-256 is right" if checked else "the service knows no SHA-256 of it"
+    terminal.say(f"{it.target}: {words.size(it.size)}, {how}.")
+    return {**told, "checked": checked}

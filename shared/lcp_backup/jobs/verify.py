@@ -1,0 +1,285 @@
+"""Verify: a backup is restored for real, into a schema of its own, and everything is dropped again.
+
+The first half of a restore: the same reading, policy and load. The volume is read to its last byte
+and written nowhere. It takes no lease, so no backup waits for it, and it gives way to a restore.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from lcp_backup.catalog import Catalog
+from lcp_backup.database import scratch
+from lcp_backup.database.endpoint import DatabaseEndpoint
+from lcp_backup.database.pieces import IndexedDump
+from lcp_backup.errors import (
+    ArchiveError,
+    LeaseHeld,
+    LoadFailed,
+    NotFound,
+    ServerGaveUp,
+    UnknownFormat,
+)
+from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
+from lcp_backup.jobs.failure import describe
+from lcp_backup.jobs.queued_run import check_is_meant, queued, succeeded_before
+from lcp_backup.jobs.side_by_side import Check, side_by_side
+from lcp_backup.jobs.stored_backup import StoredBackup
+from lcp_backup.jobs.stored_run import NewRun
+from lcp_backup.model import BackupType, Manifest, Notice, RunError, RunKind
+from lcp_backup.requests import LATEST, VerifyRequest
+from lcp_backup.settings import Settings
+from lcp_backup.telemetry import Telemetry
+from lcp_backup.verification import Verdict, Verification
+from lcp_backup.volume import proof
+from lcp_backup.volume.live import LiveMembers
+
+LOOKS_FOR_RESTORES_EVERY: Final = timedelta(seconds=15)
+_CONNECTIONS: Final = (os.process_cpu_count() or 1) + 1
+"""As of a restore."""
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """What a verification answers that found nothing wrong."""
+
+    backup_id: str
+    run_id: str
+    verdict: Verdict
+    tables: int = 0
+    rows: int = 0
+    files: int = 0
+    read_bytes: int = 0
+
+
+def verify_backup(
+    request: VerifyRequest,
+    *,
+    settings: Settings,
+    catalog: Catalog,
+    telemetry: Telemetry,
+    locate: Callable[[], DatabaseEndpoint],
+    timing: RunTiming,
+) -> VerifyResult:
+    """Proves that a backup can be restored, and keeps what was found out beside its manifest.
+
+    The latest is the newest backup that was made of a site. Whatever comes of it, nothing stays on
+    the server; what a kill leaves, the next verification drops. A run that has ended is never done
+    again. That something was in the way takes no earlier verdict's place.
+
+    Arguments: `locate` finds the server to load into, and the account that makes schemas there; its
+    schema's name is not used. Raises what is wrong with the backup: ArchiveDamaged, ArchiveRefused,
+    LoadFailed; what was in the way: LeaseHeld (a restore), ServerGaveUp, DatabaseError, OutOfTime,
+    StorageError, AwsError, SettingsError and their kinds; NotFound, also when the backup was
+    deleted meanwhile.
+    """
+    with queued(catalog, request.run_id, telemetry.log):
+        manifest = _chosen(request, catalog)
+        if succeeded_before(catalog, request.run_id):
+            telemetry.log.info("verified already, by this run", run_id=request.run_id)
+            return VerifyResult(manifest.id, str(request.run_id), Verdict.VERIFIED)
+        stored = NewRun(
+            catalog,
+            RunKind.VERIFY,
+            manifest.id,
+            run_id=request.run_id,
+            backup_run_id=manifest.run_id,
+        )
+        active = ActiveRun(stored, telemetry, timing)
+        with announced(
+            active, telemetry, metric="VerifyFailure", failed="Verification Failed"
+        ) as run:
+            run.add_notices(settings.notices)
+            verification = _Verifying(run, manifest, settings, catalog, locate).verify()
+            run.set_result(
+                verdict=verification.verdict,
+                tables=verification.tables,
+                rows=verification.rows,
+                files=verification.files,
+                read_bytes=verification.read_bytes,
+            )
+    telemetry.count(
+        VerifySuccess=1,
+        VerifySeconds=verification.seconds,
+        VerifyReadBytes=verification.read_bytes,
+    )
+    telemetry.announce("Backup Verified", {"backupId": manifest.id, "runId": run.id})
+    return VerifyResult(
+        manifest.id,
+        run.id,
+        verification.verdict,
+        tables=verification.tables,
+        rows=verification.rows,
+        files=verification.files,
+        read_bytes=verification.read_bytes,
+    )
+
+
+def _chosen(request: VerifyRequest, catalog: Catalog) -> Manifest:
+    if request.backup_id == LATEST:
+        return catalog.backups.latest(uploaded=False)
+    manifest = catalog.backups.get(request.backup_id)
+    check_is_meant(manifest, catalog, request.run_id)
+    return manifest
+
+
+@dataclass
+class _Verifying:
+    """One verification under way."""
+
+    run: ActiveRun
+    manifest: Manifest
+    settings: Settings
+    catalog: Catalog
+    locate: Callable[[], DatabaseEndpoint]
+    backup: StoredBackup = field(init=False)
+    server: str | None = None
+    _looks_next: datetime = field(init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.backup = StoredBackup(self.catalog, self.manifest)
+        self._looks_next = self.catalog.now()
+
+    def verify(self) -> Verification:
+        """Answers the proof, which is kept; raises what was in its way, and keeps that too."""
+        self.run.step("loading the database into a schema of its own, and reading the volume")
+        try:
+            proved, read = side_by_side(self._prove_database, self._read_volume, self._check)
+        except BaseException as error:
+            reason = describe(error, self.run.id)
+            self._keep(self._verification(self._verdict_of(error), error=reason))
+            raise
+        self.run.add_notices(
+            tuple(
+                Notice(
+                    code="left-behind",
+                    subject=schema,
+                    detail="this schema of the verification could not be dropped: drop it by hand",
+                )
+                for schema in proved.left_behind
+            )
+        )
+        verification = self._verification(
+            Verdict.VERIFIED,
+            tables=proved.tables,
+            rows=proved.rows,
+            tables_counted=proved.tables_counted,
+            statements=proved.statements,
+            files=read.files,
+            files_compared=read.files_compared,
+        )
+        self._keep(verification)
+        return verification
+
+    def _prove_database(self, check: Check) -> scratch.Proved:
+        manifest = self.manifest
+        dump = IndexedDump(
+            self.backup.database_segments(),
+            self.backup.read_database,
+            by_dump_program=manifest.type is not BackupType.UPLOADED,
+        )
+
+        def told(server: str) -> None:
+            self.server = server
+
+        return scratch.prove(
+            self.locate(),
+            dump,
+            whose=self.catalog.location,
+            dumped_name=manifest.database_facts.name,
+            connections=self.settings.backup_restore_connections or _CONNECTIONS,
+            statements=self.settings.backup_verify_sql,
+            told=told,
+            progress=self.run.progress_of("database"),
+            check=check,
+        )
+
+    def _read_volume(self, check: Check) -> proof.Read:
+        progress = self.run.progress_of("volume")
+        with self.backup.volume() as volume:
+            live = LiveMembers(volume.members())
+            with closing(volume.read(live)) as read:
+                found = proof.read_all(volume.members, live, read, progress=progress, check=check)
+            with closing(volume.read_rest(live)) as rest:
+                for _, raw in rest:
+                    check()
+                    progress(len(raw))
+        return found
+
+    def _check(self) -> None:
+        """Raises what ends the run; LeaseHeld when a restore began, which needs the server."""
+        self.run.check()
+        with self._lock:
+            now = self.catalog.now()
+            if now < self._looks_next:
+                return
+            self._looks_next = now + LOOKS_FOR_RESTORES_EVERY
+        holder = self.catalog.lease.holder()
+        if holder is not None and holder.kind is RunKind.RESTORE:
+            raise LeaseHeld(
+                f"restore run {holder.run_id} is under way and needs the database server: this"
+                " verification gives way to it; ask for it anew, or wait for the next one",
+                kind=holder.kind,
+                run_id=holder.run_id,
+                backup_id=holder.backup_id,
+            )
+
+    def _verdict_of(self, error: BaseException) -> Verdict:
+        """Whether an error tells that the backup is bad, or only that it could not be tried."""
+        if isinstance(error, ServerGaveUp):
+            return Verdict.COULD_NOT_VERIFY
+        if isinstance(error, LoadFailed):
+            # A dump of MySQL may be whole, and nothing for MariaDB.
+            flavour = self.manifest.database_facts.flavour
+            same = self.server is None or self.server.startswith(f"{flavour} ")
+            return Verdict.BAD if same else Verdict.COULD_NOT_VERIFY
+        is_bad = isinstance(error, ArchiveError | UnknownFormat)
+        return Verdict.BAD if is_bad else Verdict.COULD_NOT_VERIFY
+
+    # --- what was found out -----------------------------------------------------
+
+    def _verification(
+        self, verdict: Verdict, *, error: RunError | None = None, **figures: int
+    ) -> Verification:
+        return Verification.model_validate(
+            {
+                "backup_id": self.manifest.id,
+                "backup_run_id": self.manifest.run_id,
+                "run_id": self.run.id,
+                "verdict": verdict,
+                "started_at": self.run.started_at,
+                "finished_at": self.catalog.now(),
+                "server": self.server,
+                "read_bytes": self.backup.read_bytes,
+                "error": error,
+                **figures,
+            }
+        )
+
+    def _keep(self, verification: Verification) -> None:
+        """Raises NotFound when the backup is gone: nothing may be kept below its id then."""
+        self._check_is_there()
+        backups = self.catalog.backups
+        if verification.verdict is Verdict.COULD_NOT_VERIFY:
+            before = backups.verification(self.manifest)
+            if before is not None and before.verdict is not Verdict.COULD_NOT_VERIFY:
+                return
+        backups.keep_verification(verification)
+        try:
+            self._check_is_there()
+        except NotFound:
+            backups.forget_verification(self.manifest.id)
+            raise
+
+    def _check_is_there(self) -> None:
+        found = self.catalog.backups.find(self.manifest.id)
+        if found is None or found.run_id != self.manifest.run_id:
+            raise NotFound(
+                f"backup {self.manifest.id} was deleted while it was verified: nothing is known of"
+                " it"
+            )

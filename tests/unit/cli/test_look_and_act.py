@@ -1,0 +1,248 @@
+"""What is shown of backups and runs, and what is done to them."""
+
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from lcp_backup_cli import VERSION, follow
+from tests.support.command_line import CommandLine
+from tests.support.pretended_service import BACKUP, Service, a_backup, a_run
+
+_PACKAGE = Path(__file__).parents[3] / "cli" / "lcp_backup_cli"
+
+
+_MARKS = ["verified", "pinned"]
+VERIFIED = {
+    "verdict": "verified",
+    "verifiedAt": "2026-11-23T03:00:00Z",
+    "seconds": 61.5,
+    "runId": "20261123T025900-verify-0a1b2c3d",
+    "error": None,
+}
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "_POLL", 0.0)
+
+
+def test_it_knows_nothing_of_the_services_code() -> None:
+    known = {"httpx", "platformdirs", "rich", "typer", "lcp_backup_cli", "__future__"}
+    for path in _PACKAGE.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [it.name for it in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            for name in names:
+                top = name.partition(".")[0]
+                assert top in known or top in sys.stdlib_module_names, (path.name, name)
+
+
+def test_the_package_has_one_version() -> None:
+    project = tomllib.loads((_PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    assert project["version"] == VERSION
+
+
+def test_every_command_has_an_example_in_its_help(lcp: CommandLine) -> None:
+    names = re.findall(r"^  ([a-z]+)  ", lcp("--help").out, re.MULTILINE)
+    assert len(names) > 10
+    for name in names:
+        assert f"Example:\n    lcp-backup {name}" in lcp(name, "--help").out
+
+
+def test_the_list_has_local_times_and_sizes_over_all_its_pages(
+    lcp: CommandLine, service: Service
+) -> None:
+    service.backups = [a_backup(f"acme-prd-20261123001{number}") for number in range(5)]
+    said = lcp("list", "--limit", "4")
+    lines = said.out.splitlines()
+    assert lines[0].split() == ["id", "type", "made", "database", "volume", "warnings", *_MARKS]
+    told = "acme-prd-202611230010 Auto 2026-11-23 01:15:05 CET 1.0 MB 1.0 MB 1 - -"
+    assert " ".join(lines[1].split()) == told
+    assert len(lines) == 5
+    assert len(lcp("list", "--json").json()["backups"]) == 5
+
+
+def test_failed_ones_are_listed_with_the_reason(lcp: CommandLine, service: Service) -> None:
+    failed = a_backup(status="failed", error="the dump failed", database=None, volume=None)
+    service.backups = [{**failed, "backupId": None, "createdAt": None, "type": None}]
+    said = lcp("list", "--status", "failed")
+    assert "failed: the dump failed" in said.out
+    assert "status=failed" in service.asked[0]
+
+
+def test_one_backup_is_shown_with_all_that_is_known_of_it(lcp: CommandLine) -> None:
+    said = lcp("show", "latest")
+    for text in (BACKUP, "8 tables", "3 files", "6e" * 32, "changed-while-read: a/b"):
+        assert text in said.out
+    assert lcp("show", BACKUP, "--json").json() == a_backup()
+
+
+def test_schedules_are_shown_in_local_time_and_utc(lcp: CommandLine) -> None:
+    said = lcp("schedules")
+    assert "2026-11-24 01:15:00 CET  2026-11-24 00:15 UTC" in said.out
+    assert lcp("schedules", "--json").json()["restore"] is None
+
+
+def test_runs_are_listed_with_what_went_wrong(lcp: CommandLine, service: Service) -> None:
+    error = {"code": "dump-failed", "message": "the dump broke off"}
+    service.runs = {"r": [a_run(state="failed", error=error)]}
+    assert "dump-failed: the dump broke off" in lcp("runs").out
+    assert lcp("runs", "--state", "failed", "--json").json()["runs"][0]["error"] == error
+    assert "state=failed" in service.asked[-1]
+
+
+def test_following_a_run_ends_with_its_end_and_prints_json_lines(
+    lcp: CommandLine, service: Service
+) -> None:
+    run = a_run()
+    service.runs = {run["id"]: [a_run(state="queued"), a_run(state="running"), run]}
+    said = lcp("run", run["id"], "--follow", "--json")
+    assert said.code == 0
+    assert [it["state"] for it in said.lines()] == ["queued", "running", "succeeded"]
+    assert "create succeeded in 4 s" in lcp("run", run["id"], "--follow").out
+
+
+def test_a_run_that_fails_while_it_is_followed_ends_the_json_lines_with_its_error(
+    lcp: CommandLine, service: Service
+) -> None:
+    run = a_run(state="failed", error={"code": "died", "message": "out of memory"})
+    service.runs = {run["id"]: [a_run(state="running"), run]}
+    said = lcp("run", run["id"], "--follow", "--json")
+    *records, error = said.lines()
+    assert [it["state"] for it in records] == ["running", "failed"]
+    assert (said.code, error["error"]["code"]) == (1, "died")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [("dump-failed", 10), ("lease-held", 7), ("of-a-later-version", 1)]
+)
+def test_a_run_that_fails_while_it_is_waited_for_fails_the_command(
+    lcp: CommandLine, service: Service, error: str, code: int
+) -> None:
+    told = {"code": error, "message": "the server went away"}
+    run = a_run(state="failed", error=told)
+    service.runs = {run["id"]: [a_run(state="running"), run]}
+    said = lcp("create", "--wait", "--json")
+    assert said.code == code
+    assert "the create failed: the server went away" in said.err
+    assert said.json()["error"]["run_id"] == run["id"]
+
+
+def test_a_create_answers_its_run_or_waits_for_it(lcp: CommandLine, service: Service) -> None:
+    run = a_run()
+    service.runs = {run["id"]: [run]}
+    assert f"lcp-backup run {run['id']} --follow" in lcp("create").out
+    assert lcp("create", "--json").json()["run_id"] == run["id"]
+    assert lcp("create", "--wait", "--json").json()["state"] == "succeeded"
+
+
+def test_a_restore_shows_what_it_replaces_and_needs_the_environments_name(
+    lcp: CommandLine, service: Service
+) -> None:
+    said = lcp("restore", "latest")
+    assert said.code == 2  # nobody is there to be asked
+    assert "REPLACE the whole database and REPLACE the whole document library" in said.err
+    assert lcp("restore", BACKUP, "--yes", "dev").code == 6
+    assert not [it for it in service.asked if it.startswith("POST")]
+    assert lcp("restore", "latest", "--yes", "prd").code == 0
+    # The one that was shown, and not what is the latest by then.
+    assert service.asked[-1] == f"POST /backup/restore/{BACKUP}"
+    assert service.bodies == [{}]
+
+
+def test_a_restore_of_parts_says_so_and_asks_for_no_more(
+    lcp: CommandLine, service: Service
+) -> None:
+    said = lcp(
+        *("restore", BACKUP, "--table", "User_", "--table", "Group_", "--into-database", "old"),
+        *("--keep-previous", "--yes", "prd"),
+    )
+    assert "this will load the tables User_, Group_ into the schema old, and keep" in said.err
+    assert service.bodies == [
+        {"tables": ["User_", "Group_"], "into_database": "old", "keep_previous": True}
+    ]
+
+
+def test_a_backup_of_the_source_can_be_restored_though_it_is_not_listed_here(
+    lcp: CommandLine, service: Service
+) -> None:
+    service.backups = []
+    said = lcp("restore", BACKUP, "--yes", "prd")
+    assert (said.code, "is not in the list of this environment" in said.err) == (0, True)
+    assert lcp("restore", "latest", "--yes", "prd").code == 5
+
+
+def test_a_deletion_has_to_be_meant(lcp: CommandLine, service: Service) -> None:
+    assert lcp("delete", BACKUP).code == 2
+    assert service.asked == []
+    assert lcp("delete", BACKUP, "--yes").code == 0
+    assert service.asked == [f"DELETE /backup/{BACKUP}"]
+
+
+def test_scheduled_restores_are_paused_with_a_reason_and_start_again(
+    lcp: CommandLine, service: Service
+) -> None:
+    assert lcp("pause", "--reason", "prd is down", "--json").json()["reason"] == "prd is down"
+    assert lcp("resume").code == 0
+    assert service.asked == ["PUT /backup/restore/pause", "DELETE /backup/restore/pause"]
+
+
+def test_what_is_verified_and_pinned_is_shown(lcp: CommandLine, service: Service) -> None:
+    pin = {"by": "ann", "reason": "the audit", "since": "2026-11-23T00:15:02Z"}
+    service.backups = [a_backup(verification=VERIFIED, pinned=pin)]
+    assert lcp("list").out.splitlines()[1].split()[-2:] == ["2026-11-23", "yes"]
+    shown = lcp("show", BACKUP).out
+    assert "verified at 2026-11-23 04:00:00 CET, in 62 s" in shown
+    assert "the audit" in shown
+    bad = {**VERIFIED, "verdict": "bad", "error": "segment 7 is damaged"}
+    service.backups = [a_backup(verification=bad)]
+    assert " bad " in lcp("list").out
+    assert "segment 7 is damaged" in lcp("show", BACKUP).out
+
+
+def test_a_backup_is_pinned_with_a_reason_and_let_go(lcp: CommandLine, service: Service) -> None:
+    assert lcp("pin", "latest", "the audit", "--json").json()["reason"] == "the audit"
+    assert lcp("unpin", BACKUP).code == 0
+    assert service.asked[1:] == [f"PUT /backup/{BACKUP}/pin", f"DELETE /backup/{BACKUP}/pin"]
+
+
+def test_a_backup_that_is_bad_fails_its_verification(lcp: CommandLine, service: Service) -> None:
+    error = {"code": "archive-damaged", "message": "segment 7 is damaged"}
+    run = a_run("verify", "failed", error=error)
+    service.runs = {run["id"]: [run]}
+    said = lcp("verify", "latest", "--wait")
+    assert (said.code, "the verify failed: segment 7 is damaged" in said.err) == (9, True)
+    assert service.asked[0] == "POST /backup/verify/latest"
+
+
+def test_what_a_backup_holds_is_listed_over_all_pages(lcp: CommandLine, service: Service) -> None:
+    file = {"kind": "file", "size": 4096, "mtime": "2026-11-20T09:15:00Z"}
+    service.contents["files"] = [
+        {**file, "name": "1.0", "path": "a/1.0"},
+        {**file, "name": "b", "path": "a/b", "kind": "folder", "size": 0, "mtime": None},
+        {**file, "name": "\\xff", "path": "base64:YS//"},
+    ]
+    lines = lcp("ls", BACKUP, "a/").out.splitlines()
+    assert lines[1].split() == ["file", "4.1", "KB", "2026-11-20", "10:15:00", "CET", "a/1.0"]
+    assert lines[3].endswith("base64:YS// (\\xff)")
+    assert service.asked[0].startswith(f"GET /backup/{BACKUP}/files?path=a&")
+    assert len(lcp("ls", "latest", "--json").json()["files"]) == 3
+    table = {"name": "User_", "kind": "table", "size": 100, "sql_size": 900, "has_triggers": True}
+    service.contents["tables"] = [table]
+    assert "table, with triggers" in lcp("tables", "latest").out
+    assert lcp("tables", BACKUP, "--json").json()["tables"] == [table]
+
+
+def test_a_files_name_commands_no_terminal(lcp: CommandLine, service: Service) -> None:
+    name = "\x1b]0;owned\x07\x9b2J"
+    file = {"name": name, "path": name, "kind": "file", "size": 1, "mtime": None}
+    service.contents["files"] = [file]
+    assert "\\x1b]0;owned\\x07\\x9b2J" in lcp("ls", BACKUP).out
+    assert lcp("ls", BACKUP, "--json").json()["files"] == [file]

@@ -1,0 +1,152 @@
+"""What somebody at a terminal sees: prompts, bars, colours, and Ctrl-C."""
+
+import os
+import pty
+import re
+import select
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import CommandLine
+from tests.support.pretended_service import BACKUP, PASSWORD, USER, Service, a_run
+
+_PATIENCE = 60
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Screen:
+    """A pseudo-terminal with the program in it."""
+
+    def __init__(self, cli: CommandLine, *arguments: str | Path) -> None:
+        self.master, slave = pty.openpty()
+        cli.env |= {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
+        self.process = cli.start(
+            *arguments, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+        )
+        os.close(slave)
+        self.raw = ""
+
+    @property
+    def text(self) -> str:
+        """All that was shown, without escapes."""
+        return _ESCAPES.sub("", self.raw)
+
+    def until(self, wanted: str) -> None:
+        """Waits until this was shown."""
+        end = time.monotonic() + _PATIENCE
+        while wanted not in self.text:
+            assert self._read(end), f"{wanted!r} was not shown: {self.text}"
+
+    def type(self, text: str) -> None:
+        """As a person at the keyboard."""
+        os.write(self.master, f"{text}\n".encode())
+
+    def end(self) -> int:
+        """Waits for the end; answers the exit code."""
+        while self._read(time.monotonic() + _PATIENCE):
+            pass
+        return self.process.wait(_PATIENCE)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.master)
+
+    def _read(self, end: float) -> bool:
+        ready, _, _ = select.select([self.master], [], [], max(0, end - time.monotonic()))
+        try:
+            more = os.read(self.master, 65536) if ready else b""
+        except OSError:  # Linux's way to say that nobody has it open any more
+            more = b""
+        self.raw += more.decode(errors="replace")
+        return bool(more)
+
+
+@pytest.fixture
+def screens() -> Iterator[list[Screen]]:
+    shown: list[Screen] = []
+    yield shown
+    for screen in shown:
+        screen.close()
+
+
+def test_a_password_is_asked_for_and_shown_nowhere(
+    stranger: CommandLine, service: Service, screens: list[Screen]
+) -> None:
+    screen = Screen(stranger, "login", service.url)
+    screens.append(screen)
+    screen.until("User: ")
+    screen.type(USER)
+    screen.until(f"Password of {USER}: ")
+    screen.type(PASSWORD)
+    screen.until("You are")
+    of_processes = [it.read_bytes() for it in Path("/proc").glob("[0-9]*/cmdline")]
+    assert not [it for it in of_processes if PASSWORD.encode() in it]
+    assert screen.end() == 0
+    assert PASSWORD not in screen.raw
+    assert next(iter(service.tokens)) not in screen.raw
+
+
+def test_a_restore_goes_on_only_when_the_environments_name_is_typed(
+    lcp: CommandLine, service: Service, screens: list[Screen]
+) -> None:
+    for typed, code in (("dev", 6), ("prd", 0)):
+        screen = Screen(lcp, "restore", "latest")
+        screens.append(screen)
+        screen.until("Type the environment's name (prd) to go on: ")
+        screen.type(typed)
+        assert screen.end() == code
+    assert service.asked.count(f"POST /backup/restore/{BACKUP}") == 1
+
+
+def test_ctrl_c_while_waiting_leaves_the_run_going_and_says_how_to_follow_it(
+    lcp: CommandLine, service: Service, screens: list[Screen]
+) -> None:
+    run = a_run(state="running", progress={"database": 7_600_000})
+    service.runs = {run["id"]: [run]}
+    screen = Screen(lcp, "create", "--wait")
+    screens.append(screen)
+    # Of the last backup's 15.2 MB, as a bar, with rate and time left.
+    screen.until("7.6/15.2 MB")
+    screen.process.send_signal(signal.SIGINT)
+    assert screen.end() == 130
+    assert f"Follow it again: lcp-backup run {run['id']} --follow" in screen.text
+    assert "Traceback" not in screen.text
+    assert not [it for it in service.asked if it.startswith("DELETE")]
+
+
+def test_ctrl_c_stops_a_download_which_then_goes_on(
+    lcp: CommandLine, service: Service, screens: list[Screen], tmp_path: Path
+) -> None:
+    service.objects = {"volume": os.urandom(9_000_000)}
+    service.pause = 0.05
+    command = ("download", BACKUP, "--volume", "--dest", tmp_path)
+    screen = Screen(lcp, *command)
+    screens.append(screen)
+    screen.until("9.0 MB")
+    screen.process.send_signal(signal.SIGINT)
+    assert screen.end() == 130
+    assert "Run the same command again" in screen.text
+    assert not (tmp_path / f"{BACKUP}-volume.tgz").exists()
+    service.pause = 0.0
+    assert lcp(*command).code == 0
+
+
+def test_colours_are_for_terminals_and_for_those_who_want_them(
+    lcp: CommandLine, service: Service, screens: list[Screen]
+) -> None:
+    service.runs = {"r": [a_run()]}
+    coloured = Screen(lcp, "runs")
+    screens.append(coloured)
+    assert coloured.end() == 0
+    assert "\x1b[32m" in coloured.raw
+    lcp.env["NO_COLOR"] = "1"
+    plain = Screen(lcp, "runs")
+    screens.append(plain)
+    assert plain.end() == 0
+    assert "\x1b[32m" not in plain.raw
+    assert "\x1b" not in lcp("runs").out
