@@ -37,6 +37,12 @@ _BY_STATUS = {
     503: Exit.LATER,
     504: Exit.LATER,
 }
+_WAYS_OUT = {
+    "not-found": "lcp-backup list, runs, ls and tables show what there is.",
+    "invalid-request": "Correct that; --help says what the command takes.",
+    "pinned": "Unpin it first: lcp-backup unpin ID.",
+}
+"""Where the service's own way out names HTTP calls, that of this program."""
 
 Query = Mapping[str, str | int | list[str] | None]
 
@@ -180,7 +186,7 @@ class Client:
             )
         return CliError(
             str(told.get("detail") or told.get("title") or code),
-            str(told.get("action") or ""),
+            _WAYS_OUT.get(code) or str(told.get("action") or ""),
             exit_code=EXIT_BY_CODE.get(code, Exit.FAILED),
             code=code,
             status=answer.status_code,

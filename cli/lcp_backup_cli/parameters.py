@@ -47,7 +47,7 @@ NOTES = {
     " BackupRestoreSourceBucket and BackupRestoreSourcePrefix name what is restored",
 }
 """What has to be known of a variable, beside its value."""
-_SECRET_NAME = re.compile("PASSWORD|TOKEN|SECRET|CREDENTIAL|KEY", re.IGNORECASE)
+_SECRET_NAME = re.compile("PASS|PWD|TOKEN|SECRET|CREDENTIAL|KEY", re.IGNORECASE)
 
 
 class Format(StrEnum):

@@ -55,7 +55,12 @@ def test_a_post_that_certainly_did_nothing_is_repeated(lcp: CommandLine, service
 @pytest.mark.parametrize(
     ("status", "body", "code", "sentence"),
     [
-        (404, problem("not-found", 404, "there is no x"), 5, "there is no x. Do this."),
+        (
+            404,
+            problem("not-found", 404, "there is no x"),
+            5,
+            "there is no x. lcp-backup list, runs, ls and tables show what there is.",
+        ),
         (403, problem("forbidden", 403, "bob may look only"), 4, "bob may look only"),
         (409, problem("lease-held", 409, "run r is writing"), 7, "run r is writing"),
         (500, problem("download-failed", 500, "run r failed"), 1, "run r failed"),

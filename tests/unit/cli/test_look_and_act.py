@@ -247,3 +247,10 @@ def test_a_files_name_commands_no_terminal(lcp: CommandLine, service: Service) -
     service.contents["files"] = [file]
     assert "\\x1b]0;owned\\x07\\x9b2J" in lcp("ls", BACKUP).out
     assert lcp("ls", BACKUP, "--json").json()["files"] == [file]
+
+
+def test_the_way_out_of_a_missing_backup_is_a_command_and_no_http_call(lcp: CommandLine) -> None:
+    said = lcp("show", "acme-prd-209901010000")
+    assert said.code == 5
+    assert "lcp-backup list" in said.err
+    assert "GET /" not in said.err
