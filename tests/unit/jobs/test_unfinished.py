@@ -31,7 +31,7 @@ from tests.support.backups import BUCKET
 from tests.support.clock import SettableClock
 from tests.support.memory_s3 import MemoryS3
 from tests.support.trees import snapshot
-from tests.support.volumes import Volumes, refer_to_every_size
+from tests.support.volumes import LATER, Volumes, refer_to_every_size
 
 FILES = 20
 SIZE = 1_000_000
@@ -366,6 +366,26 @@ class TestWhatIsKept:
         third = site.volumes.back_up()
         assert second.id in {it.backup_id for it in third.sources}
         assert site.restores(third.id)
+
+    def test_a_mark_that_comes_late_costs_no_backup_that_has_its_id_by_then(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """From a run that stood still: another delivery of its event has taken its lease over."""
+        late: list[Unfinished] = []
+        with monkeypatch.context() as standing:
+            standing.setattr(site.catalog.backups, "keep_unfinished", late.append)
+            site.begin(12)
+        site.catalog.backups.clear_unpublished(late[0].id)
+        site.clock.pass_by(-LATER)
+        manifest = site.volumes.back_up()
+        assert manifest.id == late[0].id
+        site.catalog.backups.keep_unfinished(late[0])
+        for _ in range(3):
+            site.clock.pass_by(DAY)
+            site.clean_up()
+        assert site.catalog.backups.unfinished_ids() == []
+        assert site.catalog.backups.open(manifest.id, "volume.index").size
+        assert site.restores(manifest.id)
 
     def test_its_id_is_no_other_backups(self, site: Site) -> None:
         site.begin(12)
