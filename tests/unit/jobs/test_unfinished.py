@@ -437,6 +437,16 @@ class TestWhatIsTold:
         assert not isinstance(told, StoredInPart)
         assert "no run will finish it" in told.public
 
+    def test_nothing_of_it_when_more_is_left_out_than_before(self, site: Site) -> None:
+        assert isinstance(site.begin(12), StoredInPart)
+        site.volumes.leave_out = PathPatterns(("00?",))
+        assert isinstance(site.begin(5), StoredInPart)
+
+    def test_nor_when_what_was_stored_is_gone(self, site: Site) -> None:
+        assert isinstance(site.begin(12), StoredInPart)
+        del site.s3.objects[f"a/p/backups/{site.mark().id}/volume.tgz"]
+        assert isinstance(site.begin(5), StoredInPart)
+
     def test_that_only_the_database_took_too_long(self, site: Site) -> None:
         told = site.begin(1000)
         assert isinstance(told, StoredInPart)
