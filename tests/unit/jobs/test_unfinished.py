@@ -387,6 +387,20 @@ class TestWhatIsKept:
         assert site.catalog.backups.open(manifest.id, "volume.index").size
         assert site.restores(manifest.id)
 
+    def test_a_mark_of_a_later_version_is_in_no_cleanups_way(self, site: Site) -> None:
+        first = site.volumes.back_up()
+        site.write("001")
+        site.begin(1)
+        delete_backup(site.catalog, first)
+        key = f"a/p/retired/{first.id}.json"
+        site.s3.put_object(Key=key, Body=b'{"format": 99}')
+        for _ in range(3):
+            site.clock.pass_by(DAY)
+            site.clean_up()
+        manifest = site.volumes.back_up()
+        assert first.id in {it.backup_id for it in manifest.sources}
+        assert site.restores(manifest.id)
+
     def test_its_id_is_no_other_backups(self, site: Site) -> None:
         site.begin(12)
         with pytest.raises(Conflict):
