@@ -8,8 +8,8 @@ not meet; and a lock of that name, by which the next load knows what a killed on
 import hashlib
 import re
 import secrets
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
@@ -25,6 +25,7 @@ from lcp_backup.database.policy import Policy
 from lcp_backup.database.sql import (
     describe,
     execute,
+    is_denied,
     load_failed,
     numbered,
     prepare,
@@ -38,7 +39,7 @@ from lcp_backup.database.staged_schema import (
     database_errors,
 )
 from lcp_backup.database.swap import discard
-from lcp_backup.errors import LoadFailed
+from lcp_backup.errors import LoadFailed, ServerGaveUp
 
 PREFIX: Final = "lcp_verify_"
 """How the names of all scratch schemas begin."""
@@ -92,7 +93,7 @@ def prove(
     """
     name = f"{_prefix(whose)}{secrets.token_hex(_TOKEN_BYTES)}"
     endpoint = replace(server, name=name)
-    with controlled(endpoint) as control, database_errors("loaded"):
+    with controlled(endpoint) as control, database_errors("loaded"), _denials():
         _drop_what_killed_ones_left(control, server, whose)
         kind = ask_server(control)
         shown = f"{kind.flavour} {kind.version}"
@@ -130,6 +131,23 @@ def prove(
         statements=asked,
         left_behind=left,
     )
+
+
+@contextmanager
+def _denials() -> Iterator[None]:
+    """Maps what the service's own account may not do to ServerGaveUp: no dump is bad for that."""
+    try:
+        yield
+    except pymysql.MySQLError as error:
+        if not is_denied(error):
+            raise
+        why = (
+            "the account that verifies (LCP_BACKUP_VERIFY_USER_NAME, or the master user) may not do"
+            " what that needs"
+        )
+        raise ServerGaveUp(
+            f"{why}: {describe(error)}", public=f"{why}: {numbered(error)}"
+        ) from None
 
 
 def _prefix(whose: str) -> str:

@@ -245,6 +245,17 @@ def test_a_server_that_goes_away_says_nothing_of_the_backup(
     site.verify()
 
 
+def test_an_account_that_may_make_no_schema_says_nothing_of_the_backup(site: BackedUp) -> None:
+    site.server.execute("CREATE USER weak@'%' IDENTIFIED BY 'site'")
+    site.env["LCP_MASTER_USER_NAME"] = "weak"
+    try:
+        with pytest.raises(ServerGaveUp, match=r"error 1044 \(DBACCESS_DENIED_ERROR\)"):
+            site.verify()
+    finally:
+        site.server.execute("DROP USER weak@'%'")
+    assert kept(site).verdict == "could-not-verify"
+
+
 def test_two_at_once_leave_each_other_alone(
     site: BackedUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:

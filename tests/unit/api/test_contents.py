@@ -12,7 +12,9 @@ import pytest
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.telemetry import Telemetry
+from lcp_backup.volume.listing import Listed
 from lcp_backup_api import contents
+from lcp_backup_api.schemas import ListedFile
 from tests.support.api_client import Client
 from tests.support.backups import BUCKET, publish
 from tests.support.clock import SettableClock
@@ -79,6 +81,12 @@ def test_a_folder_is_listed_with_what_lies_directly_in_it(call: Client, volumes:
         ("link", "link", 0),
         ("r\\xe9sum\\xe9", "file", 1),
     ]
+
+
+@pytest.mark.parametrize("ns", [10**21, -(10**21)])
+def test_a_file_whose_time_is_no_date_is_listed_without_one(ns: int) -> None:
+    # (Not every file system keeps such a time, but those on EFS may have one.)
+    assert ListedFile.of(Listed("a", "file", 0, ns)).mtime is None
 
 
 def test_every_path_of_a_list_is_taken_by_a_download_and_by_the_list_itself(
