@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import sys
 from datetime import datetime
@@ -85,7 +84,7 @@ def _token(session: Session, url: str, user: str | None) -> str:
     otherwise = "Set LCP_BACKUP_USER and LCP_BACKUP_PASSWORD, or use --token-stdin."
     user = user or os.environ.get("LCP_BACKUP_USER") or session.terminal.ask("User: ", otherwise)
     password = os.environ.get("LCP_BACKUP_PASSWORD") or session.terminal.ask(
-        f"Password of {user}: ", otherwise, lambda: getpass.getpass("")
+        f"Password of {user}: ", otherwise, hidden=True
     )
     by_password = access.by_password(url, user, password, "this login")
     client = session.client_for(by_password)

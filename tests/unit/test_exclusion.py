@@ -11,7 +11,7 @@ from lcp_backup.exclusion import GENERATED, LeftOut, PathPatterns, matches_table
 COMPONENT = st.text("ab.", min_size=1, max_size=3).filter(lambda it: it.strip("."))
 PATTERN_COMPONENT = st.one_of(
     st.text("ab.*?", min_size=1, max_size=3),
-    st.sampled_from(["**", "*", "[ab]", "[!a]b", "a[a-b]"]),
+    st.sampled_from(["**", "*", "[ab]", "[!a]b", "a[a-b]", "[!-a]", "[!]a]"]),
 )
 PATTERNS = st.lists(
     st.tuples(
@@ -30,6 +30,8 @@ PATTERNS = st.lists(
 @example(["**/a"], "b/a")
 @example(["a/**/b"], "a/b")
 @example(["!a", "a"], "a")
+@example(["[!-a]"], "b")
+@example(["[!]a]"], "b")
 def test_a_files_patterns_mean_what_they_mean_in_a_gitignore(
     patterns: list[str], name: str
 ) -> None:

@@ -111,6 +111,8 @@ class Column(NamedTuple):
     invisible: bool
     counts_up: bool = False
     """AUTO_INCREMENT."""
+    charset: str = ""
+    """The character set of text; empty for what is none."""
 
 
 def columns_of(connection: Connection, schema: str, table: str) -> tuple[Column, ...]:
@@ -122,9 +124,9 @@ def columns_of(connection: Connection, schema: str, table: str) -> tuple[Column,
     with connection.cursor() as cursor:
         # Of what is not generated, MySQL says '' and MariaDB says NULL.
         cursor.execute(
-            "SELECT column_name, data_type, is_nullable, COALESCE(generation_expression, ''), extra"
-            " FROM information_schema.columns WHERE table_schema = %s AND table_name = %s"
-            " ORDER BY ordinal_position",
+            "SELECT column_name, data_type, is_nullable, COALESCE(generation_expression, ''),"
+            " extra, COALESCE(character_set_name, '') FROM information_schema.columns"
+            " WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
             (schema, table),
         )
         return tuple(
@@ -135,8 +137,9 @@ def columns_of(connection: Connection, schema: str, table: str) -> tuple[Column,
                 generated=generation != "",
                 invisible="INVISIBLE" in extra,
                 counts_up="auto_increment" in extra.lower(),
+                charset=charset,
             )
-            for name, kind, nullable, generation, extra in cursor.fetchall()
+            for name, kind, nullable, generation, extra, charset in cursor.fetchall()
         )
 
 
@@ -179,6 +182,11 @@ _BINARY_TYPES: Final = frozenset(
     "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon",
     "geomcollection", "geometrycollection"}
 )  # fmt: skip
+
+_NOT_FROM_BYTES: Final = _TEXT_TYPES - {
+    "char", "varchar", "tinytext", "text", "mediumtext", "longtext"
+}  # fmt: skip
+"""Types of which the same bytes mean something else, or nothing, when they are no text."""
 
 _UTF8: Final = frozenset({"utf8mb4", "utf8mb3", "utf8"})
 _CODECS: Final = {**dict.fromkeys(_UTF8, "utf-8"), "latin1": "cp1252", "binary": "ascii"}
@@ -257,6 +265,9 @@ def _form(table: str, columns: Sequence[Column], charset: str, *, hexadecimal: b
     """Raises UnicodeEncodeError where a name cannot be said in the character set."""
     # MySQL warns of utf8mb3; of what can be said in it, utf8mb4 is the same.
     spoken = "utf8mb4" if charset in _UTF8 else charset
+    # A server that is told of no characters does not look for them in each byte, and checks them in
+    # the column all the same (MariaDB 10.11: long text takes a seventh less of its time).
+    as_bytes = not hexadecimal or (charset in _UTF8 and all(map(_takes_utf8, columns)))
     targets: list[str] = []
     settings: list[str] = []
     literals: list[bytes] = []
@@ -296,7 +307,7 @@ def _form(table: str, columns: Sequence[Column], charset: str, *, hexadecimal: b
             settings.append(f"{_identifier(column.name)} = {value}")
     statement = (
         f"LOAD DATA LOCAL INFILE 'rows' INTO TABLE {_identifier(table)}"
-        f" CHARACTER SET {spoken if hexadecimal else 'binary'}"
+        f" CHARACTER SET {'binary' if as_bytes else spoken}"
         " FIELDS TERMINATED BY ',' ENCLOSED BY '\\'' ESCAPED BY '\\\\'"
         " LINES STARTING BY '(' TERMINATED BY ')'"
         f" ({', '.join(targets)})"
@@ -312,6 +323,13 @@ def _form(table: str, columns: Sequence[Column], charset: str, *, hexadecimal: b
         charset=charset if hexadecimal else "binary",
         introduced=not hexadecimal,
     )
+
+
+def _takes_utf8(column: Column) -> bool:
+    """Whether a column stores the bytes of UTF-8 as they are, if it takes text at all."""
+    if column.type in _TEXT_TYPES:
+        return column.charset in _UTF8 and column.type not in _NOT_FROM_BYTES
+    return True
 
 
 def _count(row: re.Pattern[bytes], text: memoryview) -> int:

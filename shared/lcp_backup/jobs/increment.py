@@ -166,10 +166,16 @@ class Increment:
         self._base = Base(self._members, self._places(), self._moved)
         return self._base
 
-    @property
-    def reached_before(self) -> int | None:
-        """Bytes of the files that the run passed which this goes on from; None if from none."""
-        return self._last.reached_size if isinstance(self._last, Unfinished) else None
+    def reached_before(self, leave_out: PathPatterns) -> int | None:
+        """Bytes of the files that the run passed which this goes on from; None if from none.
+
+        None, too, where this run cannot come as far for another reason than the folder's changes:
+        an archive is missing, or other things are left out.
+        """
+        last = self._last
+        if not isinstance(last, Unfinished) or self._plan.missing:
+            return None
+        return last.reached_size if last.path_patterns == leave_out.patterns else None
 
     def segments(self) -> Iterator[Segment]:
         """The segments of sources in which members of the new volume lie; once all are known."""

@@ -9,6 +9,7 @@ import pytest
 
 from lcp_backup.database import staged_schema
 from lcp_backup.database.endpoint import Flavour, connect
+from lcp_backup.database.session import Session
 from lcp_backup.database.sql import execute
 from lcp_backup.database.staged_schema import Loaded, StagedDatabase
 from lcp_backup.errors import ArchiveRefused, Conflict, DatabaseError, LoadFailed
@@ -308,6 +309,14 @@ def test_a_default_that_draws_from_a_sequence_draws_from_the_restored_one(
     finally:
         for schema in schemas:
             mariadb.execute(f"DROP DATABASE IF EXISTS {schema}")
+
+
+def test_keys_are_checked_while_rows_come_whatever_the_dump_says(clean: DatabaseServer) -> None:
+    with closing(connect(clean.endpoint("site"), database=None)) as connection:
+        session = Session(connection)
+        execute(connection, "SET SESSION unique_checks = 0")
+        session.expect_rows()
+        assert execute(connection, "SELECT @@unique_checks") == ((1,),)
 
 
 def test_an_empty_dump_does_not_empty_the_site(clean: DatabaseServer, old: bytes) -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from decimal import Decimal
+from typing import Any
 
 import pymysql
 import pytest
@@ -86,6 +87,12 @@ _BINARIES: dict[str, Sequence[object]] = {
     "point": [_POINT], "geometry": [_POINT, _COLLECTION],
     "geometrycollection": [_COLLECTION],
 }  # fmt: skip
+_UTF8: dict[str, Sequence[object]] = {
+    **{kind: values for kind, values in _TEXTS.items() if "set utf8mb" in kind},
+    "char(30)": [*_HOSTILE, "Käse", "😀"], "int": [0, -1], "double": [0.1, 1e308],
+    "datetime(6)": ["2026-11-26 01:02:03.456789"], "blob": _BYTES, "bit(9)": [b"\x01\xff"],
+}  # fmt: skip
+"""No text in another character set: it travels as bytes."""
 _ONLY: dict[Flavour, dict[str, dict[str, Sequence[object]]]] = {
     Flavour.MYSQL: {
         "only binary": {
@@ -100,7 +107,9 @@ _ONLY: dict[Flavour, dict[str, dict[str, Sequence[object]]]] = {
         }
     },
 }  # fmt: skip
-_TABLES = {"numbers": _NUMBERS, "times": _TIMES, "texts": _TEXTS, "binaries": _BINARIES}
+_TABLES = {
+    "numbers": _NUMBERS, "times": _TIMES, "texts": _TEXTS, "binaries": _BINARIES, "utf8": _UTF8,
+}  # fmt: skip
 
 _ODD = r"""
 CREATE TABLE `select` (`from` int, `it's` varchar(9), `we``ird "name"` blob, `x)` text,
@@ -469,6 +478,7 @@ def test_rows_without_a_warning_are_those_of_insert(clean: DatabaseServer) -> No
         ("a json", b"('{}'),('{')"),
         ("a geometry", b"(0x00)"),
         ("a text CHARACTER SET latin1", "('語')".encode()),
+        ("a text CHARACTER SET utf8mb3", "('語'),('😀')".encode()),
         ("a int, b int AS (a) STORED, CHECK (a > 5)", b"(7,7),(1,1)"),
     ],
 )
@@ -528,13 +538,13 @@ def test_columns_are_told_as_the_server_has_them(clean: DatabaseServer) -> None:
     with closing(session(clean, _BY_DATA)) as connection:
         pair = Pair(
             connection,
-            "Id int NOT NULL, `it's` varchar(9) INVISIBLE, v int AS (Id) VIRTUAL,"
-            " s int AS (Id) STORED, d int DEFAULT (1 + 2), p point NOT NULL",
+            "Id int NOT NULL, `it's` varchar(9) CHARACTER SET latin1 INVISIBLE,"
+            " v int AS (Id) VIRTUAL, s int AS (Id) STORED, d int DEFAULT (1 + 2), p point NOT NULL",
         )
-        plain = {"nullable": True, "generated": False, "invisible": False}
+        plain: dict[str, Any] = {"nullable": True, "generated": False, "invisible": False}
         assert columns_of(connection, _BY_DATA, "t") == (
             Column("Id", "int", **{**plain, "nullable": False}),
-            Column("it's", "varchar", **{**plain, "invisible": True}),
+            Column("it's", "varchar", **{**plain, "invisible": True}, charset="latin1"),
             Column("v", "int", **{**plain, "generated": True}),
             Column("s", "int", **{**plain, "generated": True}),
             Column("d", "int", **plain),

@@ -1,6 +1,7 @@
 """Rows of literals, and the rows of one table."""
 
 import tracemalloc
+from typing import Any
 
 import pytest
 
@@ -90,7 +91,7 @@ def test_much_takes_neither_memory_nor_more_than_linear_time(row: bytes, times: 
 
 
 def column(kind: str, name: str = "c", **changes: bool) -> Column:
-    plain = {"nullable": True, "generated": False, "invisible": False}
+    plain: dict[str, Any] = {"nullable": True, "generated": False, "invisible": False}
     return Column(name, kind, **{**plain, **changes})
 
 
@@ -206,6 +207,40 @@ def test_the_statement_says_what_the_rows_are() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("kind", "column_charset", "charset", "said"),
+    [
+        ("longtext", "utf8mb4", "utf8mb4", "binary"),
+        ("char", "utf8mb3", "utf8mb4", "binary"),
+        ("varchar", "utf8mb4", "utf8", "binary"),
+        ("blob", "", "utf8mb4", "binary"),
+        # What would be stored otherwise than it is written, or taken for something else.
+        ("varchar", "latin1", "utf8mb4", "utf8mb4"),
+        ("varchar", "ascii", "utf8mb4", "utf8mb4"),
+        ("varchar", "utf16", "utf8mb4", "utf8mb4"),
+        ("varchar", "utf8mb4", "latin1", "latin1"),
+        ("enum", "utf8mb4", "utf8mb4", "utf8mb4"),
+        ("set", "utf8mb4", "utf8mb4", "utf8mb4"),
+        ("json", "", "utf8mb4", "utf8mb4"),
+        ("uuid", "", "utf8mb4", "utf8mb4"),
+        ("inet6", "", "utf8mb4", "utf8mb4"),
+    ],
+)
+def test_only_utf8_for_columns_of_utf8_travels_as_bytes(
+    kind: str, column_charset: str, charset: str, said: str
+) -> None:
+    columns = [
+        column("int", "id"),
+        column("text", "other")._replace(charset="utf8mb4"),
+        column(kind)._replace(charset=column_charset),
+    ]
+    made = RowPlan.of("t", columns, None, charset)
+    assert made is not None
+    rows = made.read(b"(1,'a',NULL)", 0)
+    assert rows is not None
+    assert f"`t` CHARACTER SET {said} FIELDS" in rows.statement.decode()
+
+
 def test_introducers_are_taken_out_of_rows_but_not_out_of_strings() -> None:
     text = b"""('_binary ',_binary 'it''s_binary '),('a,_binary \\'x\\'',_binary ''),('',NULL)"""
     found = plan("text", "blob").read(text, 0)
@@ -275,6 +310,13 @@ def test_null_is_no_value_of_a_column_that_has_none() -> None:
     assert made is not None
     assert made.read(b"(1,NULL)", 0)
     assert made.read(b"(NULL,1)", 0) is None
+
+
+def test_what_is_no_utf8_is_not_sent_as_bytes() -> None:
+    made = RowPlan.of("t", [column("text")._replace(charset="utf8mb4")], None, "utf8mb4")
+    assert made is not None
+    assert made.read(b"('\xc3\xa4')", 0) is not None
+    assert made.read(b"('\xe4')", 0) is None
 
 
 def test_bytes_are_text_only_in_the_sessions_character_set() -> None:
