@@ -17,6 +17,7 @@ from lcp_backup.errors import (
     LeaseHeld,
     LoadFailed,
     NotFound,
+    OutOfTime,
     ServerGaveUp,
 )
 from lcp_backup.jobs.active_run import LEASE_TERM
@@ -206,6 +207,22 @@ def test_a_statement_that_is_not_true_makes_a_backup_bad_and_is_named(
     with pytest.raises(LoadFailed, match="statement 2 of LCP_BACKUP_VERIFY_SQL"):
         site.verify()
     assert kept(site).verdict == "bad"
+
+
+def test_a_statement_does_not_outlast_the_run(site: BackedUp) -> None:
+    def running() -> bool:
+        rows = site.server.execute("SHOW FULL PROCESSLIST")
+        # (A connection that was killed may take a moment to go.)
+        return any(row[7] == slow and row[4] != "Killed" for row in rows)
+
+    def check() -> None:
+        if running():
+            raise OutOfTime("the time is over")
+
+    slow = "SELECT SLEEP(30) = 0"
+    with pytest.raises(OutOfTime):
+        scratch._ask(site.server.endpoint(site.name), site.name, (slow,), check)
+    assert not running()
 
 
 @ON_MARIADB

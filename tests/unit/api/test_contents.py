@@ -1,6 +1,7 @@
 """What a backup holds, over HTTP: a folder at a time, and its tables."""
 
 import gzip
+import json
 import os
 import tarfile
 from pathlib import Path
@@ -128,6 +129,18 @@ def test_a_list_goes_on_where_its_page_ended(
     monkeypatch.setattr(contents, "_MOST_TEXT", 1)
     assert len(files(call, made, "?path=document_library")["files"]) == 1
     assert pages(100) == whole
+
+
+@pytest.mark.parametrize("sign", ['"', "\\", "\x01", "文"])
+def test_a_page_of_the_longest_names_fits_into_an_answer_of_lambda(
+    call: Client, monkeypatch: pytest.MonkeyPatch, sign: str
+) -> None:
+    name = f"{sign * (4000 // len(sign.encode()))}/{sign * (80 // len(sign.encode()))}"
+    page = [Listed(name, "file", 1, 1)] * 1000, False
+    monkeypatch.setattr(contents, "folder_page", lambda *_, **__: page)
+    answer = call("GET", "/backup/acme-prd-202611230015/files?limit=1000", by="bob")
+    # Lambda is handed the body as a string in a document of JSON.
+    assert 2 << 20 < len(json.dumps(answer.body.decode(), ensure_ascii=False).encode()) < 6_000_000
 
 
 def test_an_upload_is_listed_too_in_whatever_order_it_was_packed(
