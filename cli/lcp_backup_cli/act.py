@@ -98,7 +98,8 @@ def restore(
             " environment reads it from its source."
         )
     terminal.tell(f"At {session.client.host} this will {_effect(body)}.")
-    terminal.confirm(parts[1], f"Type the environment's name ({parts[1]}) to go on: ", yes)
+    question = f"Type the environment's name ({parts[1]}) to go on: "
+    terminal.confirm(parts[1], question, yes, f"--yes {parts[1]}")
     started = session.client.post(f"/backup/restore/{wanted}", body)
     is_whole = known and not {"only", "tables", "paths"} & set(body)
     totals = {kind: known[kind]["rawSize"] for kind in ("database", "volume")} if is_whole else {}
@@ -151,6 +152,7 @@ def delete(
         backup_id,
         f"There is no way back. Type {backup_id} to delete it: ",
         backup_id if yes else None,
+        "--yes",
     )
     session.client.delete(f"/backup/{backup_id}")
     session.terminal.document({"deleted": backup_id})
@@ -207,10 +209,14 @@ def _effect(body: dict[str, Any]) -> str:
     database, folder = body.get("into_database"), body.get("into_folder")
     what = []
     if tables or (not paths and body.get("only") != "volume"):
-        named = f"the tables {', '.join(tables)}" if tables else "the whole database"
+        named = _named_tables(tables) if tables else "the whole database"
         what.append(f"load {named} into the schema {database}" if database else f"REPLACE {named}")
     if paths or (not tables and body.get("only") != "database"):
-        named = f"the files {', '.join(paths)}" if paths else "the whole document library"
+        named = f"{', '.join(paths)} of the volume" if paths else "the whole document library"
         what.append(f"unpack {named} into {folder}" if folder else f"REPLACE {named}")
     kept = ", and keep what was there beside it" if body.get("keep_previous") else ""
     return " and ".join(what) + kept
+
+
+def _named_tables(names: list[str]) -> str:
+    return f"the table{'s' if len(names) > 1 else ''} {', '.join(names)}"

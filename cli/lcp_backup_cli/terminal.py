@@ -28,6 +28,8 @@ from lcp_backup_cli.errors import CliError, Exit
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 """Control characters, but for the line feed."""
+_GAP = "  "
+"""Between two columns."""
 
 
 class Terminal:
@@ -82,12 +84,22 @@ class Terminal:
             # In a pipe there is no width to fit.
             _print_plain(named, right, cells)
             return
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for name, is_right in zip(named, right, strict=True):
-            table.add_column(name, justify="right" if is_right else "left", overflow="fold")
+        widest, longest_words = _widths([Text(it) for it in named], cells)
+        gaps = len(_GAP) * (len(named) - 1)
+        # An id that is broken into lines cannot be copied: rather the terminal breaks the rows.
+        fits = sum(longest_words) + gaps <= self._out.width
+        table = Table(
+            box=None,
+            pad_edge=False,
+            padding=(0, len(_GAP), 0, 0),
+            header_style="bold",
+            width=None if fits else sum(widest) + gaps,
+        )
+        for name, is_right, least in zip(named, right, longest_words, strict=True):
+            table.add_column(name, justify="right" if is_right else "left", min_width=least)
         for row in cells:
             table.add_row(*row)
-        self._out.print(table)
+        self._out.print(table, crop=False)
 
     def fail(self, error: CliError) -> None:
         """The end: one sentence and the way out."""
@@ -112,10 +124,13 @@ class Terminal:
             disable=not self.err.is_terminal,
         )
 
-    def confirm(self, expected: str, question: str, given: str | None) -> None:
-        """Goes on when `expected` is typed, or was given; raises CliError otherwise."""
+    def confirm(self, expected: str, question: str, given: str | None, otherwise: str) -> None:
+        """Goes on when `expected` is typed, or was given; raises CliError otherwise.
+
+        `otherwise` is the option that answers without a question.
+        """
         if given is None:
-            given = self.ask(question, f"Give --yes {expected} to do it without a question.")
+            given = self.ask(question, f"Give {otherwise} to do it without a question.")
         if given.strip() != expected:
             raise CliError(
                 f"{given.strip()!r} is not {expected!r}, so nothing was done",
@@ -139,12 +154,29 @@ class Terminal:
             self.err.file.flush()
             return input()
         except EOFError:
+            self.err.print()
             return ""
+        except KeyboardInterrupt:
+            # What follows begins on a line of its own.
+            self.err.print()
+            raise
 
 
 def visible(text: str) -> str:
     """A text without what a terminal would obey: names of files are anybody's."""
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def _widths(named: list[Text], rows: list[list[Text]]) -> tuple[list[int], list[int]]:
+    """Of each column: how wide it is in one line, and its longest word."""
+    columns = list(zip(named, *rows, strict=True))
+    return (
+        [max(cell_len(it.plain) for it in column) for column in columns],
+        [
+            max(cell_len(word) for it in column for word in it.plain.split(" "))
+            for column in columns
+        ],
+    )
 
 
 def _print_plain(named: list[str], right: list[bool], rows: list[list[Text]]) -> None:
@@ -155,4 +187,4 @@ def _print_plain(named: list[str], right: list[bool], rows: list[list[Text]]) ->
             " " * (width - cell_len(it)) + it if is_right else it + " " * (width - cell_len(it))
             for it, width, is_right in zip(row, widths, right, strict=True)
         ]
-        print("  ".join(padded).rstrip())
+        print(_GAP.join(padded).rstrip())

@@ -83,9 +83,13 @@ def logout(session: Session) -> None:
 def _token(session: Session, url: str, user: str | None) -> str:
     otherwise = "Set LCP_BACKUP_USER and LCP_BACKUP_PASSWORD, or use --token-stdin."
     user = user or os.environ.get("LCP_BACKUP_USER") or session.terminal.ask("User: ", otherwise)
+    if not user.strip():
+        raise CliError("no name was typed", otherwise, exit_code=Exit.USAGE)
     password = os.environ.get("LCP_BACKUP_PASSWORD") or session.terminal.ask(
         f"Password of {user}: ", otherwise, hidden=True
     )
+    if not password:
+        raise CliError("no password was typed", otherwise, exit_code=Exit.USAGE)
     by_password = access.by_password(url, user, password, "this login")
     client = session.client_for(by_password)
     try:

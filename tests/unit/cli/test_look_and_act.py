@@ -182,6 +182,7 @@ def test_a_backup_of_the_source_can_be_restored_though_it_is_not_listed_here(
 def test_a_deletion_has_to_be_meant(lcp: CommandLine, service: Service) -> None:
     assert lcp("delete", BACKUP).code == 2
     assert service.asked == []
+    assert "Give --yes to do it" in lcp("delete", BACKUP).err
     assert lcp("delete", BACKUP, "--yes").code == 0
     assert service.asked == [f"DELETE /backup/{BACKUP}"]
 

@@ -22,9 +22,9 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 class Screen:
     """A pseudo-terminal with the program in it."""
 
-    def __init__(self, cli: CommandLine, *arguments: str | Path) -> None:
+    def __init__(self, cli: CommandLine, *arguments: str | Path, columns: int = 120) -> None:
         self.master, slave = pty.openpty()
-        cli.env |= {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
+        cli.env |= {"TERM": "xterm-256color", "COLUMNS": str(columns), "LINES": "40"}
         self.process = cli.start(
             *arguments, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
         )
@@ -152,3 +152,39 @@ def test_colours_are_for_terminals_and_for_those_who_want_them(
     assert plain.end() == 0
     assert "\x1b[32m" not in plain.raw
     assert "\x1b" not in lcp("runs").out
+
+
+def test_an_id_is_never_broken_into_lines_however_narrow_the_terminal_is(
+    lcp: CommandLine, service: Service, screens: list[Screen]
+) -> None:
+    run = a_run()
+    service.runs = {run["id"]: [run]}
+    for command in ("list", "runs"):
+        for columns in (80, 40):
+            screen = Screen(lcp, command, columns=columns)
+            screens.append(screen)
+            assert screen.end() == 0
+            assert BACKUP in screen.text
+            assert command == "list" or run["id"] in screen.text
+
+
+def test_a_long_sentence_in_a_table_is_broken_between_words(
+    lcp: CommandLine, screens: list[Screen]
+) -> None:
+    screen = Screen(lcp, "doctor", columns=80)
+    screens.append(screen)
+    screen.end()
+    assert all(len(line) <= 80 for line in screen.text.splitlines())
+    assert "lcp-backup verify latest --wait." in screen.text.replace("\r", "")
+
+
+def test_a_login_without_a_name_or_password_asks_nobody(
+    stranger: CommandLine, service: Service, screens: list[Screen]
+) -> None:
+    screen = Screen(stranger, "login", service.url)
+    screens.append(screen)
+    screen.until("User: ")
+    screen.type("")
+    assert screen.end() == 2
+    assert "no name was typed" in screen.text
+    assert not service.asked
