@@ -7,6 +7,7 @@ there, with a sentence that names the mistake.
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ _OTHERS = {
     b"<!DOCTYPE": "a web page",
     b"<html": "a web page",
 }
+_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _VOLUME_COMMAND = "lcp-backup pack $LIFERAY_HOME/data"
 _DUMP_COMMAND = "mysqldump --databases --add-drop-database lportal | gzip > database.sql.gz"
 
@@ -136,7 +138,7 @@ def _first_member(content: bytes) -> str | None:
 
 
 def _is_text(content: bytes) -> bool:
-    return b"\0" not in content[:_BLOCK]
+    return _NO_TEXT.search(content[:_BLOCK]) is None
 
 
 def _way_out(kind: str) -> str:

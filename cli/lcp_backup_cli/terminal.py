@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from rich.cells import cell_len
@@ -137,16 +138,21 @@ class Terminal:
                 code="not-confirmed",
             )
 
-    def ask(self, question: str, otherwise: str, read: Callable[[], str] = input) -> str:
-        """What somebody at the terminal types; raises CliError where nobody can."""
+    def ask(self, question: str, otherwise: str, *, hidden: bool = False) -> str:
+        """What somebody at the terminal types; raises CliError where nobody can.
+
+        What is hidden is so from before the question is shown: fast fingers wait for nothing else.
+        """
         if not sys.stdin.isatty():
             raise CliError(
                 "nobody can be asked: this is no terminal", otherwise, exit_code=Exit.USAGE
             )
-        self.err.print(Text(question), end="")
-        self.err.file.flush()
         try:
-            return read()
+            if hidden:
+                return getpass.getpass(question)
+            self.err.print(Text(question), end="")
+            self.err.file.flush()
+            return input()
         except EOFError:
             self.err.print()
             return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import sys
 from datetime import datetime
@@ -87,10 +86,7 @@ def _token(session: Session, url: str, user: str | None) -> str:
     if not user.strip():
         raise CliError("no name was typed", otherwise, exit_code=Exit.USAGE)
     password = os.environ.get("LCP_BACKUP_PASSWORD") or session.terminal.ask(
-        # getpass asks: it turns the echo off before it does.
-        "",
-        otherwise,
-        lambda: getpass.getpass(f"Password of {user}: ", sys.stderr),
+        f"Password of {user}: ", otherwise, hidden=True
     )
     if not password:
         raise CliError("no password was typed", otherwise, exit_code=Exit.USAGE)

@@ -344,7 +344,7 @@ class LoadFailed(DatabaseError):
 
 
 class ServerGaveUp(LoadFailed):
-    """The server went away, is full or may not be written: that says nothing of the dump."""
+    """The server went away, is full or locked, or may not be written: no fault of the dump's."""
 
     code = "server-gave-up"
     sentence = "the database server could not go on, so the dump was not loaded"

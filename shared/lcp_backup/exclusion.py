@@ -103,7 +103,8 @@ def _regex_of(component: str) -> str:
             found.append("[^/]")
         elif sign.startswith("[") and len(sign) > 1:
             inner = re.sub(r"([\\\[&~|])", r"\\\1", sign[1:-1])
-            found.append(f"[^/{inner[1:]}]" if inner[0] in "!^" else f"(?!/)[{inner}]")
+            is_negated = inner.startswith(("!", "^"))
+            found.append(f"(?!/)[^{inner[1:]}]" if is_negated else f"(?!/)[{inner}]")
         else:
             found.append(re.escape(sign[-1]))
     return "".join(found)

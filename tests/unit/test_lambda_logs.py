@@ -146,7 +146,7 @@ def metrics(lines: list[dict[str, Any]]) -> list[str]:
     )
 
 
-METRICS = ["Overdue", "RetainedBackups", "RetainedBytes"]
+METRICS = ["Overdue", "RetainedBackups", "RetainedBytes", "Unverified"]
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,8 @@ def test_more_than_thirty_days_are_thirty_and_a_warning() -> None:
         ("LCP_BACKUP_EXCLUDE_PATHS", "*.tmp,", "as in a .gitignore"),
         ("LCP_BACKUP_EXCLUDE_PATHS", "/", "'/' names nothing"),
         ("LCP_BACKUP_EXCLUDE_PATHS", "[z-a]", "'[z-a]' cannot be read"),
+        ("LCP_BACKUP_EXCLUDE_PATHS", "a[]", "'a[]' cannot be read"),
+        ("LCP_BACKUP_EXCLUDE_PATHS", "a[!]", "'a[!]' cannot be read"),
         ("LCP_BACKUP_KEEP", "daily", "'daily' has no number from 1 to 9999"),
         ("LCP_BACKUP_KEEP", "daily:0", "'daily:0' has no number"),
         ("LCP_BACKUP_KEEP", "daily:7,daily:8", "daily stands there twice"),

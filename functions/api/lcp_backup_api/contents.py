@@ -1,5 +1,6 @@
 """What a backup holds: its files, a folder at a time, and its tables."""
 
+import json
 from http import HTTPStatus
 from typing import Annotated, Final
 
@@ -14,8 +15,8 @@ from lcp_backup_api.schemas import FileList, ListedFile, TableList
 
 router = APIRouter(tags=["backups"])
 
-_MOST_TEXT: Final = 3 << 20
-"""Bytes of names in one answer: Lambda's 6 MB hold them with all else."""
+_MOST_TEXT: Final = 5 << 20
+"""Bytes of files in one answer, as a string in JSON: Lambda's 6 MB hold them with all else."""
 _LONGEST: Final = 6000
 """Characters of a path: 4,095 bytes, which may be written as base64."""
 _TOP: Final = frozenset({"", ".", "./", "/"})
@@ -61,7 +62,8 @@ def list_files(
     size = 0
     for it in listed:
         file = ListedFile.of(it)
-        size += len(file.model_dump_json())
+        # (What JSON escapes is escaped again in the document that Lambda is handed.)
+        size += len(json.dumps(file.model_dump_json(), ensure_ascii=False).encode())
         if files and size > _MOST_TEXT:
             more = True
             break

@@ -4,6 +4,7 @@ Backups are spelled as the original service's scripts expect them (`backupId`); 
 added is spelled as its stored documents are.
 """
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self
 
@@ -196,7 +197,9 @@ class ListedFile(BaseModel):
         description="`second-name` is a hard link to a file before it; only uploads have such."
     )
     size: int = Field(description="Bytes of a file's content; 0 for all else.")
-    mtime: datetime | None = Field(description="UTC; null where it is not known.")
+    mtime: datetime | None = Field(
+        description="UTC; null where it is not known, or beyond the year 9999."
+    )
 
     @classmethod
     def of(cls, listed: Listed) -> Self:
@@ -207,8 +210,15 @@ class ListedFile(BaseModel):
             path=path_text(listed.name),
             kind=listed.type,
             size=listed.size,
-            mtime=None if ns is None else _EPOCH + timedelta(microseconds=ns // 1000),
+            mtime=None if ns is None else _moment(ns),
         )
+
+
+def _moment(ns: int) -> datetime | None:
+    """Nanoseconds since 1970 as a date; None for what is none: file systems take any number."""
+    with suppress(OverflowError):
+        return _EPOCH + timedelta(microseconds=ns // 1000)
+    return None
 
 
 class FileList(BaseModel):

@@ -266,8 +266,15 @@ class Backups:
         self._retire(backup_id, self._keys.of_backup(backup_id, MANIFEST))
 
     def retire_unfinished(self, backup_id: str) -> None:
-        """Makes a volume that could not be finished a retired one; else as `retire`."""
-        self._retire(backup_id, self._keys.of_unfinished(backup_id))
+        """Makes a volume that could not be finished a retired one; else as `retire`.
+
+        Only the mark goes where a backup has the id: a run that had lost its lease wrote it late.
+        """
+        mark = self._keys.of_unfinished(backup_id)
+        if self.is_gone(backup_id):
+            self._retire(backup_id, mark)
+        else:
+            self._store.delete([mark])
 
     def _retire(self, backup_id: str, told_by: str) -> None:
         if self.retired(backup_id) is None:

@@ -27,6 +27,8 @@ class Unfinished(Document):
     """Of what its index lists."""
     reached_size: int
     """Bytes of the files that were passed, from the first of the folder on."""
+    path_patterns: tuple[str, ...] = ()
+    """What of the folder was left out."""
 
     @classmethod
     def read(cls, body: bytes) -> Self:

@@ -34,6 +34,8 @@ _FORBIDDEN_SCHEMAS: Final = frozenset({"mysql", "sys", "performance_schema"})
 _OPEN_SCHEMAS: Final = frozenset({"information_schema"})
 
 _BEFORE_TABLES: Final = frozenset({"INTO", "JOIN", "REFERENCES", "TABLE"})
+_VERBS_BEFORE_TABLES: Final = frozenset({"INSERT", "REPLACE", "TRUNCATE"})
+"""Statements that name a table without a word like those between, such as INTO."""
 _BEHIND_TABLES: Final = frozenset(
     {"GROUP", "HAVING", "LIMIT", "ON", "ORDER", "SELECT", "SET", "UNION", "USING", "VALUES",
     "WHERE", ";"}
@@ -108,6 +110,8 @@ class _Body:
         self._verb = word
         # The word itself may begin a list of tables.
         self._word(at)
+        if word in _VERBS_BEFORE_TABLES:
+            self._levels[-1] = True
         return at + 1, False
 
     def _end(self, at: int) -> int:
@@ -210,7 +214,11 @@ class _Body:
             self._levels.pop()
         elif word == "FROM":
             self._levels[-1] = None if level is None else True
-        elif word in _BEFORE_TABLES or (word == "UPDATE" and before not in {"KEY", "FOR", "ON"}):
+        elif (
+            word in _BEFORE_TABLES
+            or (word == "UPDATE" and before not in {"KEY", "FOR", "ON"})
+            or (word == "USING" and self._verb == "DELETE" and len(self._levels) == 1)
+        ):
             self._levels[-1] = True
         elif word in _BEHIND_TABLES or word == "DELETE":
             self._levels[-1] = False

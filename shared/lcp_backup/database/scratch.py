@@ -8,16 +8,18 @@ not meet; and a lock of that name, by which the next load knows what a killed on
 import hashlib
 import re
 import secrets
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
 import pymysql
 
 from lcp_backup.database import accounts
 from lcp_backup.database.accounts import Accounts
+from lcp_backup.database.connection_pool import ConnectionPool
 from lcp_backup.database.control import controlled, if_abandoned
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, ask_server, connect
 from lcp_backup.database.pieces import Dump
@@ -25,6 +27,7 @@ from lcp_backup.database.policy import Policy
 from lcp_backup.database.sql import (
     describe,
     execute,
+    is_denied,
     load_failed,
     numbered,
     prepare,
@@ -38,7 +41,7 @@ from lcp_backup.database.staged_schema import (
     database_errors,
 )
 from lcp_backup.database.swap import discard
-from lcp_backup.errors import LoadFailed
+from lcp_backup.errors import LoadFailed, ServerGaveUp
 
 PREFIX: Final = "lcp_verify_"
 """How the names of all scratch schemas begin."""
@@ -92,7 +95,7 @@ def prove(
     """
     name = f"{_prefix(whose)}{secrets.token_hex(_TOKEN_BYTES)}"
     endpoint = replace(server, name=name)
-    with controlled(endpoint) as control, database_errors("loaded"):
+    with controlled(endpoint) as control, database_errors("loaded"), _denials():
         _drop_what_killed_ones_left(control, server, whose)
         kind = ask_server(control)
         shown = f"{kind.flavour} {kind.version}"
@@ -130,6 +133,23 @@ def prove(
         statements=asked,
         left_behind=left,
     )
+
+
+@contextmanager
+def _denials() -> Iterator[None]:
+    """Maps what the service's own account may not do to ServerGaveUp: no dump is bad for that."""
+    try:
+        yield
+    except pymysql.MySQLError as error:
+        if not is_denied(error):
+            raise
+        why = (
+            "the account that verifies (LCP_BACKUP_VERIFY_USER_NAME, or the master user) may not do"
+            " what that needs"
+        )
+        raise ServerGaveUp(
+            f"{why}: {describe(error)}", public=f"{why}: {numbered(error)}"
+        ) from None
 
 
 def _prefix(whose: str) -> str:
@@ -191,21 +211,44 @@ def _ask(
     """How many statements were asked, all true; raises LoadFailed for the first that is not."""
     if not statements:
         return 0
-    with closing(connect(loader, database=staging)) as connection:
-        prepare(connection)
+
+    @contextmanager
+    def connected() -> Iterator[_Asking]:
+        with closing(connect(loader, database=staging)) as connection:
+            prepare(connection)
+            yield _Asking(connection)
+
+    # A pool of one: a statement that takes too long is then ended inside the server.
+    with ConnectionPool(1, connected, partial(accounts.kill, loader), check) as pool:
         for number, statement in enumerate(statements, 1):
-            check()
             what = f"statement {number} of LCP_BACKUP_VERIFY_SQL"
-            try:
-                rows = execute(connection, statement)
-            except pymysql.MySQLError as error:
-                raise load_failed(
-                    error,
-                    f"the server refused {what}: {describe(error)}: {statement}",
-                    public=f"the server refused {what}: {numbered(error)}",
-                ) from None
-            values = [value for row in rows for value in row]
-            if not (len(values) == 1 and isinstance(values[0], int | Decimal) and values[0]):
-                reason = f"{what} did not answer one true value"
-                raise LoadFailed(f"{reason}: {statement}", public=reason)
+            pool.put(partial(_Asking.ask, what=what, statement=statement))
+        pool.drain()
     return len(statements)
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """The loader's connection, over which statements are asked."""
+
+    connection: Connection
+
+    @property
+    def thread_id(self) -> int:
+        """The server's number for the connection."""
+        return int(self.connection.thread_id())  # type: ignore[no-untyped-call]  # stub
+
+    def ask(self, *, what: str, statement: str) -> None:
+        """Raises LoadFailed when the answer is not one true value."""
+        try:
+            rows = execute(self.connection, statement)
+        except pymysql.MySQLError as error:
+            raise load_failed(
+                error,
+                f"the server refused {what}: {describe(error)}: {statement}",
+                public=f"the server refused {what}: {numbered(error)}",
+            ) from None
+        values = [value for row in rows for value in row]
+        if not (len(values) == 1 and isinstance(values[0], int | Decimal) and values[0]):
+            reason = f"{what} did not answer one true value"
+            raise LoadFailed(f"{reason}: {statement}", public=reason)

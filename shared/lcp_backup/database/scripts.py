@@ -5,12 +5,14 @@ what a statement may say is judged as bodies of uploaded stored code are.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from lcp_backup.database.accounts import kill
 from lcp_backup.database.bodies import check_body
+from lcp_backup.database.connection_pool import ConnectionPool
 from lcp_backup.database.endpoint import DatabaseEndpoint, Server, connect
 from lcp_backup.database.options import DENIED_FUNCTIONS
 from lcp_backup.database.policy import head
@@ -53,24 +55,39 @@ def run_scripts(
 ) -> tuple[str, ...]:
     """Runs scripts one after the other; answers a line for each, with the rows it changed.
 
-    Arguments: `endpoint` is the loader's; `check` is called before every statement, and what it
-    raises ends the work. Raises LoadFailed, naming file, statement and line; ArchiveRefused.
+    Arguments: `endpoint` is the loader's; `check` is called all the time, from two threads, and
+    what it raises ends the work, also a statement that is under way. Raises LoadFailed, naming
+    file, statement and line; ArchiveRefused.
     """
     if not scripts:
         return ()
     done: list[str] = []
-    # (Without local files, unlike the load's own connections.)
-    with closing(connect(endpoint, database=staging)) as connection:
-        prepare(connection)
-        session = Session(connection)
-        execute(connection, f"SET SESSION {_SESSION}")
+
+    def run(session: Session) -> None:
         for script in scripts:
             rows = count = 0
             for where, sql in _statements(script, server, check):
                 rows += session.run(partial(str, where), Ruling(StatementKind.NOTHING, sql))
                 count += 1
             done.append(f"{script.name}: {count} statements, {rows} rows")
+
+    # A pool of one: a statement that takes too long is then ended inside the server.
+    with ConnectionPool(
+        1, partial(_session, endpoint, staging), partial(kill, endpoint), check
+    ) as pool:
+        pool.put(run)
+        pool.drain()
     return tuple(done)
+
+
+@contextmanager
+def _session(endpoint: DatabaseEndpoint, staging: str) -> Iterator[Session]:
+    # (Without local files, unlike the load's own connections.)
+    with closing(connect(endpoint, database=staging)) as connection:
+        prepare(connection)
+        session = Session(connection)
+        execute(connection, f"SET SESSION {_SESSION}")
+        yield session
 
 
 def _statements(

@@ -47,6 +47,9 @@ _DENIED: Final = frozenset(
 _GIVES_UP: Final = frozenset(
     {
         ER.DISK_FULL,
+        ER.ERROR_ON_WRITE,
+        ER.LOCK_DEADLOCK,
+        ER.LOCK_WAIT_TIMEOUT,
         ER.OUTOFMEMORY,
         ER.OUT_OF_RESOURCES,
         ER.OUT_OF_SORTMEMORY,
@@ -55,6 +58,7 @@ _GIVES_UP: Final = frozenset(
         ER.OPTION_PREVENTS_STATEMENT,
         ER.QUERY_INTERRUPTED,
         1836,  # ER_READ_ONLY_MODE
+        1878,  # ER_TEMP_FILE_WRITE_FAILURE: an index is sorted in the server's temporary files
         1927,  # ER_CONNECTION_KILLED of MariaDB
     }
 )

@@ -149,10 +149,15 @@ def _give_up_unfinished(
         if mark is None:
             continue
         if now - mark.stopped_at >= UNFINISHED_KEPT:
-            given_up.append(backup_id)
-            if not dry_run:
-                give_up_unfinished(catalog, mark)
-                continue
+            try:
+                if not dry_run:
+                    give_up_unfinished(catalog, mark)
+            except UnknownFormat as error:
+                telemetry.log.warning("kept", backup_id=backup_id, reason=str(error))
+            else:
+                given_up.append(backup_id)
+                if not dry_run:
+                    continue
         if read is not None:
             read |= {backup_id, *(source.backup_id for source in mark.sources)}
     return given_up, read

@@ -44,10 +44,12 @@ def expire(
     decided = catalog.pins.ids()
     found = Expiry()
     manifests = list(_readable(catalog, telemetry, found))
-    thinned = _thinned(settings, manifests)
+    begun = {it.id for it in manifests if it.id in decided and _has_begun_to_go(catalog, it)}
+    # What goes anyway is no period's: another backup of it stays instead.
+    thinned = _thinned(settings, [it for it in manifests if it.id not in begun])
     newest = True
     for manifest in manifests:
-        began = manifest.id in decided and _has_begun_to_go(catalog, manifest)
+        began = manifest.id in begun
         expires = began or manifest.slot <= limit
         goes = began or (not newest and (expires or manifest.id in thinned))
         newest = newest and began

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -166,10 +166,16 @@ class Increment:
         self._base = Base(self._members, self._places(), self._moved)
         return self._base
 
-    @property
-    def reached_before(self) -> int | None:
-        """Bytes of the files that the run passed which this goes on from; None if from none."""
-        return self._last.reached_size if isinstance(self._last, Unfinished) else None
+    def reached_before(self, leave_out: PathPatterns) -> int | None:
+        """Bytes of the files that the run passed which this goes on from; None if from none.
+
+        None, too, where this run cannot come as far for another reason than the folder's changes:
+        an archive is missing, or other things are left out.
+        """
+        last = self._last
+        if not isinstance(last, Unfinished) or self._plan.missing:
+            return None
+        return last.reached_size if last.path_patterns == leave_out.patterns else None
 
     def segments(self) -> Iterator[Segment]:
         """The segments of sources in which members of the new volume lie; once all are known."""
@@ -244,12 +250,8 @@ def open_increment(
             notices = (*notices, base)
             continue
         try:
-            copy = LocalCopy(
-                catalog.backups.open(base.id, base.volume.index_name),
-                sha256=base.volume.index_sha256,
-                name=f"the index of {base.volume.name} of backup {base.id}",
-            )
-        except (ArchiveDamaged, ObjectNotFound) as error:
+            copy = _copy_of_index(catalog, base)
+        except (ArchiveDamaged, ObjectNotFound, UnknownFormat) as error:
             is_backup = isinstance(base, Manifest)
             told = _stored_whole(base.id, str(error)) if is_backup else _missing(base.id)
             notices = (*notices, told)
@@ -265,6 +267,20 @@ def open_increment(
             yield Increment(catalog, base, copy, chosen, (*notices, *missing))
             return
     yield Increment(catalog, notices=notices)
+
+
+def _copy_of_index(catalog: Catalog, base: BaseVolume) -> LocalCopy:
+    """The index of a base, of which the first line was read; the caller closes it."""
+    copy = LocalCopy(
+        catalog.backups.open(base.id, base.volume.index_name),
+        sha256=base.volume.index_sha256,
+        name=f"the index of {base.volume.name} of backup {base.id}",
+    )
+    with ExitStack() as undo:
+        undo.enter_context(copy)
+        IndexReader(copy, archive_name=base.volume.name)
+        undo.pop_all()
+    return copy
 
 
 def _bases(catalog: Catalog) -> Iterator[BaseVolume | Notice]:

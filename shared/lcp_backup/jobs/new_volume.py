@@ -27,7 +27,9 @@ class NewVolume:
     notices: tuple[Notice, ...]
     """What was seen beside the folder, such as by comparing it with the last backup's."""
     reached_before: int | None
-    """Bytes of the files that the run passed which this one went on from; None if from none."""
+    """As `Increment.reached_before`."""
+    path_patterns: tuple[str, ...]
+    """What of the folder was left out."""
 
 
 def store_volume(
@@ -95,8 +97,8 @@ def store_volume(
             written = writer.finish()
         archive = read_back_or_describe(catalog, backup_id, written)
         notices = (*increment.notices, *found)
-        before = increment.reached_before
-        return NewVolume(archive, increment.referred(), packed, notices, before)
+        before, patterns = increment.reached_before(leave_out), leave_out.patterns
+        return NewVolume(archive, increment.referred(), packed, notices, before, patterns)
 
     unusable: Collection[str] = ()
     try:

@@ -1,13 +1,12 @@
 """A site beside the live one: staged from a backup, and then swapped in or thrown away."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Self
 
-from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.catalog import Catalog
 from lcp_backup.database import staged_schema
 from lcp_backup.database.endpoint import DatabaseEndpoint
@@ -278,7 +277,8 @@ class _Staging:
         with self.backup.volume() as volume:
             members = volume.members()
             if not paths and self.settings.restore_exclude_generated:
-                members = _without_generated(members)
+                generated = PathPatterns(GENERATED)
+                members = selection.without(volume.members, generated, volume.read, check=check)
             live = LiveMembers(selection.selected(members, paths) if paths else members)
             with closing(volume.read(live)) as read:
                 staged = selection.unpack_live(
@@ -294,9 +294,3 @@ class _Staging:
         if self.request.keep_previous and self.request.into_folder is None:
             self.kept.append(str(staged.keep_previous(self._label)))
         return staged
-
-
-def _without_generated(members: Iterator[IndexedMember]) -> Iterator[IndexedMember]:
-    """The members of a volume but for what Liferay makes again."""
-    generated = PathPatterns(GENERATED)
-    return (it for it in members if not generated.cover(it.name, folder=it.type == "folder"))

@@ -73,6 +73,7 @@ def keep_unfinished(
             sources=volume.sources,
             volume_facts=packed.facts,
             reached_size=reached,
+            path_patterns=volume.path_patterns,
         )
     )
     if is_whole:

@@ -1,10 +1,12 @@
 """Restores of some files and folders: only the segments that hold them are read."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.errors import InvalidRequest, NotFound
+from lcp_backup.exclusion import PathPatterns
 from lcp_backup.volume.live import LiveMembers, hand_over_live
 from lcp_backup.volume.members import Attributes, Content, Members
 from lcp_backup.volume.names import printable
@@ -89,6 +91,33 @@ def check_second_names(
     hand_over_live(second_names, read, into, progress=lambda _: None, check=check)
 
 
+def without(
+    members: Callable[[], Iterable[IndexedMember]],
+    leave_out: PathPatterns,
+    read: Callable[[LiveMembers], Generator[tuple[Segment, bytes]]],
+    *,
+    check: Callable[[], None],
+) -> Iterator[IndexedMember]:
+    """The members of a volume but for what is left out; a file that has a second name stays.
+
+    Args:
+        members: of the volume's index; begins anew each time it is called.
+        leave_out: what is passed over.
+        read: gives the segments that hold any members, as of `unpack_live`.
+        check: called often; what it raises ends the work.
+    """
+    second_names = LiveMembers(it for it in members() if it.type == "second-name")
+    of_second_names = _Files()
+    with closing(read(second_names)) as found:
+        hand_over_live(second_names, found, of_second_names, progress=lambda _: None, check=check)
+    return (
+        it
+        for it in members()
+        if it.name in of_second_names.names
+        or not leave_out.cover(it.name, folder=it.type == "folder")
+    )
+
+
 class _Nothing(Members):
     """Takes members and does nothing with them."""
 
@@ -101,6 +130,16 @@ class _Nothing(Members):
     def add_link(self, components: list[str], target: str, attributes: Attributes) -> None: ...
 
     def add_name(self, components: list[str], existing: list[str]) -> None: ...
+
+
+class _Files(_Nothing):
+    """Keeps the names of the files that have others."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def add_name(self, components: list[str], existing: list[str]) -> None:  # noqa: ARG002 -- as of Members
+        self.names.add("/".join(existing))
 
 
 class _OnlyThese(Members):

@@ -17,6 +17,7 @@ from lcp_backup.errors import (
     LeaseHeld,
     LoadFailed,
     NotFound,
+    OutOfTime,
     ServerGaveUp,
 )
 from lcp_backup.jobs.active_run import LEASE_TERM
@@ -208,6 +209,22 @@ def test_a_statement_that_is_not_true_makes_a_backup_bad_and_is_named(
     assert kept(site).verdict == "bad"
 
 
+def test_a_statement_does_not_outlast_the_run(site: BackedUp) -> None:
+    def running() -> bool:
+        rows = site.server.execute("SHOW FULL PROCESSLIST")
+        # (A connection that was killed may take a moment to go.)
+        return any(row[7] == slow and row[4] != "Killed" for row in rows)
+
+    def check() -> None:
+        if running():
+            raise OutOfTime("the time is over")
+
+    slow = "SELECT SLEEP(30) = 0"
+    with pytest.raises(OutOfTime):
+        scratch._ask(site.server.endpoint(site.name), site.name, (slow,), check)
+    assert not running()
+
+
 @ON_MARIADB
 def test_statements_see_nothing_but_what_was_restored(site: BackedUp) -> None:
     site.env["LCP_BACKUP_VERIFY_SQL"] = f"SELECT COUNT(*) FROM {site.name}.User_"
@@ -243,6 +260,17 @@ def test_a_server_that_goes_away_says_nothing_of_the_backup(
     assert kept(site).verdict == "could-not-verify"
     assert left_on(site) != set(), "nobody was left to drop it"
     site.verify()
+
+
+def test_an_account_that_may_make_no_schema_says_nothing_of_the_backup(site: BackedUp) -> None:
+    site.server.execute("CREATE USER weak@'%' IDENTIFIED BY 'site'")
+    site.env["LCP_MASTER_USER_NAME"] = "weak"
+    try:
+        with pytest.raises(ServerGaveUp, match=r"error 1044 \(DBACCESS_DENIED_ERROR\)"):
+            site.verify()
+    finally:
+        site.server.execute("DROP USER weak@'%'")
+    assert kept(site).verdict == "could-not-verify"
 
 
 def test_two_at_once_leave_each_other_alone(

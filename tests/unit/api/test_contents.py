@@ -1,6 +1,7 @@
 """What a backup holds, over HTTP: a folder at a time, and its tables."""
 
 import gzip
+import json
 import os
 import tarfile
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.telemetry import Telemetry
+from lcp_backup.volume.listing import Listed
 from lcp_backup_api import contents
+from lcp_backup_api.schemas import ListedFile
 from tests.support.api_client import Client
 from tests.support.backups import BUCKET, publish
 from tests.support.clock import SettableClock
@@ -81,6 +84,12 @@ def test_a_folder_is_listed_with_what_lies_directly_in_it(call: Client, volumes:
     ]
 
 
+@pytest.mark.parametrize("ns", [10**21, -(10**21)])
+def test_a_file_whose_time_is_no_date_is_listed_without_one(ns: int) -> None:
+    # (Not every file system keeps such a time, but those on EFS may have one.)
+    assert ListedFile.of(Listed("a", "file", 0, ns)).mtime is None
+
+
 def test_every_path_of_a_list_is_taken_by_a_download_and_by_the_list_itself(
     call: Client, volumes: Volumes, started: list[tuple[str, dict[str, object]]]
 ) -> None:
@@ -120,6 +129,18 @@ def test_a_list_goes_on_where_its_page_ended(
     monkeypatch.setattr(contents, "_MOST_TEXT", 1)
     assert len(files(call, made, "?path=document_library")["files"]) == 1
     assert pages(100) == whole
+
+
+@pytest.mark.parametrize("sign", ['"', "\\", "\x01", "文"])
+def test_a_page_of_the_longest_names_fits_into_an_answer_of_lambda(
+    call: Client, monkeypatch: pytest.MonkeyPatch, sign: str
+) -> None:
+    name = f"{sign * (4000 // len(sign.encode()))}/{sign * (80 // len(sign.encode()))}"
+    page = [Listed(name, "file", 1, 1)] * 1000, False
+    monkeypatch.setattr(contents, "folder_page", lambda *_, **__: page)
+    answer = call("GET", "/backup/acme-prd-202611230015/files?limit=1000", by="bob")
+    # Lambda is handed the body as a string in a document of JSON.
+    assert 2 << 20 < len(json.dumps(answer.body.decode(), ensure_ascii=False).encode()) < 6_000_000
 
 
 def test_an_upload_is_listed_too_in_whatever_order_it_was_packed(

@@ -34,6 +34,8 @@ VERBS = (
     "SELECT * FROM mysql.user", "SELECT * FROM a WHERE x IN (SELECT x FROM canary.victim)",
     "DROP TEMPORARY TABLE canary.victim", "TABLE canary.victim", "CALL sys.x()",
     "INSERT INTO a SELECT * FROM canary.victim", "DELETE a FROM a JOIN canary.victim",
+    "REPLACE canary.victim VALUES (1)", "INSERT IGNORE canary.victim SET a = 1",
+    "TRUNCATE canary.victim", "DELETE FROM a USING a, canary.victim",
     "REPLACE canary.victim.a VALUES (1)", "SELECT * FROM PERFORMANCE_SCHEMA.threads",
 )  # fmt: skip
 PLACES = (
@@ -157,6 +159,8 @@ def test_a_body_is_one_statement_that_is_understood(text: str) -> None:
         "WITH c AS (SELECT a FROM t) SELECT c.a FROM c",
         "IF NEW.a > OLD.a THEN SET NEW.b = NEW.a; END IF",
         "DELETE t FROM t JOIN u USING (a) WHERE u.b = 1",
+        "DELETE FROM t USING t JOIN u USING (a) WHERE t.b = u.b",
+        "INSERT t (a) SELECT u.a FROM u WHERE u.b = REPLACE(u.c, 'x', u.d)",
         "SELECT j.x FROM t, JSON_TABLE(t.d, '$[*]' COLUMNS (x int PATH '$.x')) AS j",
     ],
 )  # fmt: skip

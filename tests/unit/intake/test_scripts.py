@@ -2,8 +2,11 @@
 
 import gzip
 import io
+import struct
 import tarfile
+import tracemalloc
 import zipfile
+from contextlib import suppress
 
 import pytest
 
@@ -74,6 +77,47 @@ def test_what_inflates_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -
     for objects in ({"a_zip": zipped(a=bytes(1001))}, {"a_sql_gz": gzip.compress(bytes(1001))}):
         with pytest.raises(ArchiveRefused, match="inflates to more"):
             taken(**objects)
+
+
+def test_scripts_may_not_inflate_to_too_much_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scripts, "_MOST_BYTES", 1000)
+    some = gzip.compress(bytes(400))
+    with pytest.raises(ArchiveRefused, match="'c.sql.gz', with those before it, inflates to more"):
+        taken(a_sql_gz=some, b_zip=zipped(a=bytes(400)), c_sql_gz=some)
+
+
+def test_a_zip_that_tells_a_smaller_size_inflates_no_further_than_that() -> None:
+    body = bytearray(zipped(a=bytes(32 << 20)))
+    struct.pack_into("<I", body, body.rindex(b"PK\x01\x02") + 24, 10)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ArchiveRefused, match=r"'a\.zip' is no zip archive that is read"):
+            taken(a_zip=bytes(body))
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=["bzip2", "lzma"])
+def test_a_zip_of_a_compression_without_bounds_is_refused(method: int) -> None:
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w", method) as archive:
+        archive.writestr("a.sql", "DELETE FROM a")
+    with pytest.raises(ArchiveRefused, match="'a.sql' is compressed in an unusual way"):
+        taken(a_zip=body.getvalue())
+
+
+def test_a_damaged_zip_is_refused_by_its_name_wherever_the_damage_is() -> None:
+    whole = zipped(ä=b"DELETE FROM a")
+    for at in range(len(whole)):
+        with suppress(ArchiveRefused):
+            taken(a_zip=whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+
+
+def test_more_scripts_than_a_record_can_tell_of_are_refused() -> None:
+    many = {f"s{number}": b"DELETE FROM a" for number in range(1001)}
+    with pytest.raises(ArchiveRefused, match=r"up to 'a\.zip' there are 1001 scripts"):
+        taken(a_zip=zipped(**many))
 
 
 def test_a_file_that_was_cut_is_damaged() -> None:

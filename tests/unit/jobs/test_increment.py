@@ -5,13 +5,16 @@ import io
 import os
 import tarfile
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lcp_backup import history
+from lcp_backup.archive import index
 from lcp_backup.archive.index import read_members
+from lcp_backup.archive.index_lines import IndexHeader
 from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
@@ -283,3 +286,20 @@ def test_what_is_left_out_is_not_carried_over_from_an_archive_that_is_given_up(
     with tarfile.open(fileobj=io.BytesIO(raw)) as tar:
         names = {member.name for member in tar if member.isfile()}
     assert names == {f"document_library/{number:03}" for number in (2, 3, 4)}
+
+
+def test_a_base_whose_index_a_later_version_wrote_does_not_keep_backups_from_being_made(
+    volumes: Volumes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a roll-back: manifests may well be as they were."""
+    fill(volumes.folder)
+    with monkeypatch.context() as later:
+        header = partial(IndexHeader.model_construct, format=2)
+        later.setattr(index, "IndexHeader", header)
+        first = volumes.back_up()
+    manifest = volumes.back_up()
+    assert manifest.sources == ()
+    assert [(it.code, it.subject) for it in manifest.warnings] == [
+        ("volume-stored-whole", first.id)
+    ]
+    assert snapshot(volumes.restore(manifest.id)) == snapshot(volumes.folder)

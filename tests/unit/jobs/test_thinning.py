@@ -103,6 +103,24 @@ def test_cleanup_takes_what_no_period_keeps_but_nothing_pinned_or_uploaded(
     assert sweep(dry_run=False) == ([made[42], uploaded], [], {made[48], made[12]})
 
 
+def test_a_backup_whose_deletion_has_begun_is_not_what_is_kept_of_its_day(
+    clock: SettableClock, telemetry: Telemetry
+) -> None:
+    client: Any = MemoryS3(clock)
+    catalog = Catalog(ObjectStore(client, BUCKET, pause=lambda _: None), "a/p", clock)
+    morning, evening, next_day = (
+        publish(catalog, MONDAY + timedelta(hours=hour)) for hour in (10, 20, 34)
+    )
+    clock.now = MONDAY + timedelta(hours=35)
+    catalog.pins.begin_deletion(catalog.backups.get(evening))
+    settings = Settings.from_env({"LCP_BACKUP_KEEP": "daily:2"})
+    timing = RunTiming(heartbeat=timedelta(hours=1))
+    for dry_run in (True, False):
+        result = clean_up(settings, catalog, telemetry, timing, dry_run=dry_run)
+        assert (result.expired, result.thinned) == ([evening], [])
+        assert result.kept == [next_day, morning]
+
+
 def test_without_the_setting_every_backup_stays_for_the_whole_retention(
     clock: SettableClock, telemetry: Telemetry
 ) -> None:

@@ -31,7 +31,7 @@ from tests.support.backups import BUCKET
 from tests.support.clock import SettableClock
 from tests.support.memory_s3 import MemoryS3
 from tests.support.trees import snapshot
-from tests.support.volumes import Volumes, refer_to_every_size
+from tests.support.volumes import LATER, Volumes, refer_to_every_size
 
 FILES = 20
 SIZE = 1_000_000
@@ -367,6 +367,40 @@ class TestWhatIsKept:
         assert second.id in {it.backup_id for it in third.sources}
         assert site.restores(third.id)
 
+    def test_a_mark_that_comes_late_costs_no_backup_that_has_its_id_by_then(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """From a run that stood still: another delivery of its event has taken its lease over."""
+        late: list[Unfinished] = []
+        with monkeypatch.context() as standing:
+            standing.setattr(site.catalog.backups, "keep_unfinished", late.append)
+            site.begin(12)
+        site.catalog.backups.clear_unpublished(late[0].id)
+        site.clock.pass_by(-LATER)
+        manifest = site.volumes.back_up()
+        assert manifest.id == late[0].id
+        site.catalog.backups.keep_unfinished(late[0])
+        for _ in range(3):
+            site.clock.pass_by(DAY)
+            site.clean_up()
+        assert site.catalog.backups.unfinished_ids() == []
+        assert site.catalog.backups.open(manifest.id, "volume.index").size
+        assert site.restores(manifest.id)
+
+    def test_a_mark_of_a_later_version_is_in_no_cleanups_way(self, site: Site) -> None:
+        first = site.volumes.back_up()
+        site.write("001")
+        site.begin(1)
+        delete_backup(site.catalog, first)
+        key = f"a/p/retired/{first.id}.json"
+        site.s3.put_object(Key=key, Body=b'{"format": 99}')
+        for _ in range(3):
+            site.clock.pass_by(DAY)
+            site.clean_up()
+        manifest = site.volumes.back_up()
+        assert first.id in {it.backup_id for it in manifest.sources}
+        assert site.restores(manifest.id)
+
     def test_its_id_is_no_other_backups(self, site: Site) -> None:
         site.begin(12)
         with pytest.raises(Conflict):
@@ -416,6 +450,16 @@ class TestWhatIsTold:
         told = site.begin(8)
         assert not isinstance(told, StoredInPart)
         assert "no run will finish it" in told.public
+
+    def test_nothing_of_it_when_more_is_left_out_than_before(self, site: Site) -> None:
+        assert isinstance(site.begin(12), StoredInPart)
+        site.volumes.leave_out = PathPatterns(("00?",))
+        assert isinstance(site.begin(5), StoredInPart)
+
+    def test_nor_when_what_was_stored_is_gone(self, site: Site) -> None:
+        assert isinstance(site.begin(12), StoredInPart)
+        del site.s3.objects[f"a/p/backups/{site.mark().id}/volume.tgz"]
+        assert isinstance(site.begin(5), StoredInPart)
 
     def test_that_only_the_database_took_too_long(self, site: Site) -> None:
         told = site.begin(1000)

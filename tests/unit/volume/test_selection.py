@@ -3,6 +3,7 @@
 import errno
 import os
 import tarfile
+from collections.abc import Generator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -11,15 +12,17 @@ import pytest
 
 from lcp_backup.archive.index import read_index, read_members
 from lcp_backup.archive.read import read_segments
-from lcp_backup.archive.segment import IndexedMember
+from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
 from lcp_backup.errors import ArchiveRefused, InvalidRequest, NotFound, VolumeError
+from lcp_backup.exclusion import PathPatterns
 from lcp_backup.volume import mounts, staging
 from lcp_backup.volume.live import LiveMembers
 from lcp_backup.volume.pack import pack
-from lcp_backup.volume.selection import selected, unpack_live
+from lcp_backup.volume.selection import selected, unpack_live, without
 from lcp_backup.volume.swap import StagedVolume
 from tests.support.buffers import Buffer
+from tests.support.taken_volume import Store
 from tests.support.tars import Tar
 from tests.support.trees import odd_tree, snapshot
 
@@ -316,3 +319,36 @@ def test_a_restore_into_a_folder_that_holds_something_is_refused(tmp_path: Path)
     for path in (tmp_path / "empty", tmp_path / "empty" / "file"):
         with pytest.raises(InvalidRequest, match="not an empty folder"):
             staging.check_empty(path)
+
+
+def test_a_file_that_is_left_out_stays_where_it_has_another_name(tmp_path: Path) -> None:
+    """Uploads have such: without the file, the name would have nothing to stand for."""
+    top = "document_library"
+    tar = Tar().add(top, kind=tarfile.DIRTYPE)
+    for number in ("1", "2", "3"):
+        tar.add(f"{top}/made/{number}", number.encode())
+    tar.add(f"{top}/again/2", kind=tarfile.LNKTYPE, target=f"{top}/made/2")
+    tar.add(f"{top}/made/4", kind=tarfile.LNKTYPE, target=f"{top}/made/3")
+    store = Store()
+    store.take(tar.raw())
+
+    def read(live: LiveMembers) -> Generator[tuple[Segment, bytes]]:
+        yield from (it for it in store.segments() if it[0] in live)
+
+    live = LiveMembers(
+        without(store.members, PathPatterns((f"/{top}/made/",)), read, check=lambda: None)
+    )
+    with unpack_live(
+        live,
+        read(live),
+        tmp_path / "site",
+        owner=None,
+        threads=1,
+        progress=lambda _: None,
+        check=lambda: None,
+    ) as staged:
+        staged.swap()
+    found = contents(tmp_path / "site")
+    assert found[f"{top}/again/2"] == b"2"
+    assert f"{top}/made/1" not in found
+    assert f"{top}/made/4" not in found
