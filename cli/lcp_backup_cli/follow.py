@@ -77,7 +77,7 @@ def _watched(
                 line = run
             now = (run["state"], run["step"])
             if now != told and not terminal.err.is_terminal:
-                terminal.tell(f"{run_id}: {' '.join(it for it in now if it)}")
+                terminal.tell(f"{run_id}: {words.state(run)}")
             told = now
             shown.update(waiting, description=run["step"] or run["state"])
             for kind, done in run["progress"].items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -47,7 +46,6 @@ NOTES = {
     " BackupRestoreSourceBucket and BackupRestoreSourcePrefix name what is restored",
 }
 """What has to be known of a variable, beside its value."""
-_SECRET_NAME = re.compile("PASS|PWD|TOKEN|SECRET|CREDENTIAL|KEY", re.IGNORECASE)
 
 
 class Format(StrEnum):
@@ -113,6 +111,12 @@ def variables_of(file: Path, environment: str | None) -> dict[str, str]:
         )
     chosen = _object(environments, environment) if environment is not None else {}
     given = {**_object(content, "env"), **_object(chosen, "env")}
+    if not given:
+        raise CliError(
+            f"{file} holds no variables",
+            "Give the LCP.json of the backup service, which has them below env.",
+            exit_code=Exit.USAGE,
+        )
     return {name: _text(value) for name, value in given.items()}
 
 
@@ -134,9 +138,8 @@ def translated(variables: dict[str, str], environment: str | None) -> Translated
         elif name in NOTES:
             found.notes.append(f"{name}={value}: {NOTES[name]}")
         else:
-            # Its value may be a secret, whatever its name.
-            shown = "" if _SECRET_NAME.search(name) else f"={value}"
-            found.notes.append(f"{name}{shown}: this service has no such setting; left out")
+            # Without its value: that may be a secret, whatever the name.
+            found.notes.append(f"{name}: this service has no such setting; left out")
     return found
 
 

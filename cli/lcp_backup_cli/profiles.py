@@ -65,7 +65,7 @@ class Profiles:
         if found is None:
             others = ", ".join(sorted(known["profiles"]))
             raise CliError(
-                f"there is no profile {name}" + (f", only {others}" if others else ""),
+                f"there is no profile {name}, only {others}" if others else "you are not logged in",
                 "Run: lcp-backup login URL" + (f" --profile {name}" if name != "default" else ""),
                 exit_code=Exit.WHO,
                 code="not-logged-in",

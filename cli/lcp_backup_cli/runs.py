@@ -94,7 +94,7 @@ def show_run(
         return
     rows = [
         ("run", run["id"]),
-        ("state", f"{run['state']} {run['step']}".strip()),
+        ("state", words.state(run)),
         ("backup", run["backup_id"] or "-"),
         ("began", words.local(run["started_at"])),
         ("ended", words.local(run["finished_at"])),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 _STEP = 1000
@@ -50,3 +51,10 @@ def duration(of: timedelta) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def state(run: dict[str, Any]) -> str:
+    """How a run is doing: its state, with what it does while it has not succeeded."""
+    if run["state"] == "succeeded" or not run["step"]:
+        return str(run["state"])
+    return f"{run['state']}, {run['step']}"

@@ -79,20 +79,25 @@ def test_all_forms_say_the_same_and_none_tells_a_secret(lcp: CommandLine, file: 
         assert "LCP_BACKUP_FOLDER=/opt/liferay/data: on AWS it must lie" in said.err
 
 
-def test_what_has_no_counterpart_is_told_without_what_may_be_a_secret(
+def test_what_has_no_counterpart_is_told_without_its_value_which_may_be_a_secret(
     lcp: CommandLine, file: Path
 ) -> None:
-    env = {"LCP_BACKUP_X": "1", "MY_TOKEN": "hidden-value"}
+    env = {"LCP_BACKUP_X": "https://ann:hidden-value@example.com", "MY_TOKEN": "hidden-value"}
     file.write_text(json.dumps({"env": env}))
     said = lcp("parameters", file)
-    assert "LCP_BACKUP_X=1: this service has no such setting" in said.err
+    assert "LCP_BACKUP_X: this service has no such setting" in said.err
     assert "MY_TOKEN: this service has no such setting" in said.err
     assert "hidden-value" not in said.out + said.err
 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [("{", "is no JSON"), ('{"env": 7}', "env is no object"), ("{}", "has no environment prd")],
+    [
+        ("{", "is no JSON"),
+        ('{"env": 7}', "env is no object"),
+        ("{}", "has no environment prd"),
+        ('{"environments": {"prd": {}}}', "holds no variables"),
+    ],
 )
 def test_what_is_no_lcp_json_is_told(
     lcp: CommandLine, file: Path, content: str, sentence: str

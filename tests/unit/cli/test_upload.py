@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import random
+import resource
 import signal
 import subprocess
 import tarfile
@@ -239,17 +240,34 @@ def test_a_packed_library_opens_with_tar_as_it_was(lcp: CommandLine, tmp_path: P
     assert lcp("pack", tmp_path / "document_library" / "20097").code == 2
 
 
-def test_a_pack_that_fails_leaves_no_file(
-    lcp: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_pack_onto_a_full_disk_leaves_no_file_and_names_the_one_that_it_was_to_be(
+    lcp: CommandLine, tmp_path: Path
 ) -> None:
     library = tmp_path / "document_library"
     library.mkdir()
-    (library / "a").write_bytes(b"x")
-
-    def full(_handle: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    said = lcp("pack", library, "--output", tmp_path / "volume.tgz")
-    assert (said.code, said.err) == (1, "error: No space left on device\n")
+    (library / "a").write_bytes(random.Random(1).randbytes(3_000_000))
+    target = tmp_path / "volume.tgz"
+    # As a full disk does it, in the middle of the file; and no signal.
+    limited = lcp.start("pack", library, "--output", target, preexec_fn=_at_most_a_megabyte)
+    said = limited.communicate()[1]
+    assert limited.returncode == 1
+    assert said == (
+        f"error: {target} cannot be written: File too large. Make room, or choose another"
+        " --output.\n"
+    )
     assert {it.name for it in tmp_path.iterdir()} == {"document_library", "home"}
+
+
+def _at_most_a_megabyte() -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+
+
+def test_a_pack_into_a_folder_that_is_missing_names_the_file(
+    lcp: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "document_library").mkdir()
+    target = tmp_path / "missing" / "volume.tgz"
+    said = lcp("pack", tmp_path, "--output", target)
+    assert said.code == 1
+    assert f"{target} cannot be written: No such file or directory" in said.err
