@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from lcp_backup_cli import words
-from lcp_backup_cli.commands import Session, command
+from lcp_backup_cli.commands import Session, an_id, command
 from lcp_backup_cli.errors import CliError, Exit
 from lcp_backup_cli.follow import follow, outcome
 from lcp_backup_cli.look import BackupId
@@ -136,7 +136,7 @@ def unpin(
     backup_id: Annotated[str, typer.Argument(metavar="ID", help="A backup's id.")],
 ) -> None:
     """Let a backup expire again."""
-    session.client.delete(f"/backup/{backup_id}/pin")
+    session.client.delete(f"/backup/{an_id(backup_id)}/pin")
     session.terminal.document({"unpinned": backup_id})
     session.terminal.say(f"{backup_id} expires like any other.")
 
@@ -148,6 +148,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete a backup for good."""
+    an_id(backup_id)
     session.terminal.confirm(
         backup_id,
         f"There is no way back. Type {backup_id} to delete it: ",
@@ -195,7 +196,7 @@ def _go_on(
 def _known(session: Session, backup_id: str) -> dict[str, Any]:
     """All about a backup; nothing if this environment does not have it."""
     try:
-        found: dict[str, Any] = session.client.get(f"/backup/{backup_id}")
+        found: dict[str, Any] = session.client.get(f"/backup/{an_id(backup_id)}")
     except CliError as error:
         if error.code != "not-found":
             raise

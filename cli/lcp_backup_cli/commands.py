@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -40,6 +41,7 @@ _COMMON = {
         bool, typer.Option("--debug", help="Show calls and, if it fails, a traceback.")
     ],
 }
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _DEFAULTS = {"profile": None, "as_json": False, "debug": False}
 
 
@@ -65,7 +67,7 @@ class Session:
     def backup_id(self, wanted: str) -> str:
         """The id, or that of the newest backup for `latest`; raises CliError."""
         if wanted != "latest":
-            return wanted
+            return an_id(wanted)
         for backup in self.client.pages("/backup/list", "backups", 1, {}):
             return str(backup["backupId"])
         raise CliError(
@@ -75,6 +77,19 @@ class Session:
             exit_code=Exit.NOT_FOUND,
             code="not-found",
         )
+
+
+def an_id(text: str, kind: str = "backup") -> str:
+    """What somebody typed as an id, which becomes a part of an address; raises CliError."""
+    if _ID.fullmatch(text) is None:
+        listed = "list" if kind == "backup" else "runs"
+        raise CliError(
+            f"{text!r} is no {kind}'s id",
+            f"lcp-backup {listed} shows them.",
+            exit_code=Exit.NOT_FOUND,
+            code="not-found",
+        )
+    return text
 
 
 def command(example: str, name: str | None = None) -> Callable[[Callable[..., None]], Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.progress import TaskID
 
 from lcp_backup_cli import words
-from lcp_backup_cli.commands import Session
+from lcp_backup_cli.commands import Session, an_id
 from lcp_backup_cli.errors import EXIT_BY_CODE, CliError, Exit
 
 _POLL = 1.0
@@ -28,7 +28,7 @@ def follow(
     Raises CliError if it failed. Ctrl-C leaves the run going, and says how to follow it again.
     """
     try:
-        run = _watched(session, run_id, as_lines=as_lines, totals=totals or {})
+        run = _watched(session, an_id(run_id, "run"), as_lines=as_lines, totals=totals or {})
     except KeyboardInterrupt:
         session.terminal.tell(
             f"\nThe run {run_id} goes on. Follow it again: lcp-backup run {run_id} --follow"

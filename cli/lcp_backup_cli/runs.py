@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from lcp_backup_cli import words
-from lcp_backup_cli.commands import Session, command
+from lcp_backup_cli.commands import Session, an_id, command
 from lcp_backup_cli.follow import follow, outcome
 from lcp_backup_cli.look import Limit
 
@@ -88,7 +88,7 @@ def show_run(
     if go_on:
         outcome(session, follow(session, run_id, as_lines=True))
         return
-    run = session.client.get(f"/backup/runs/{run_id}")
+    run = session.client.get(f"/backup/runs/{an_id(run_id, 'run')}")
     session.terminal.document(run)
     if session.terminal.as_json:
         return

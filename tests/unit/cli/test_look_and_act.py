@@ -254,3 +254,18 @@ def test_the_way_out_of_a_missing_backup_is_a_command_and_no_http_call(lcp: Comm
     assert said.code == 5
     assert "lcp-backup list" in said.err
     assert "GET /" not in said.err
+
+
+@pytest.mark.parametrize("typed", ["a/b", "../list", "", "latest/pin", "a b", "%2e%2e"])
+@pytest.mark.parametrize(
+    "command",
+    [["show"], ["ls"], ["tables"], ["pin"], ["unpin"], ["delete", "--yes"], ["run"]],
+    ids=" ".join,
+)
+def test_what_is_no_id_is_no_part_of_an_address(
+    lcp: CommandLine, service: Service, command: list[str], typed: str
+) -> None:
+    said = lcp(*command, typed, *(["a reason"] if command == ["pin"] else []))
+    assert said.code == 5
+    assert f"{typed!r} is no " in said.err
+    assert service.asked == []
