@@ -69,17 +69,17 @@ def _watched(
     told: tuple[str, str] | None = None
     line: dict[str, Any] | None = None
     with terminal.bars() as shown:
-        waiting = shown.add_task("waiting for the run to begin", total=None)
+        # What the run does stands above the bars: there is no room beside them.
+        shown.add_task("run", total=None)
         while True:
             run: dict[str, Any] = session.client.get(f"/backup/runs/{run_id}")
             if as_lines and run != line:
                 terminal.line(run)
                 line = run
             now = (run["state"], run["step"])
-            if now != told and not terminal.err.is_terminal:
+            if now != told:
                 terminal.tell(f"{run_id}: {words.state(run)}")
             told = now
-            shown.update(waiting, description=run["step"] or run["state"])
             for kind, done in run["progress"].items():
                 total = totals.get(kind)
                 if kind not in bars:

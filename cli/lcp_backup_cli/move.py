@@ -90,7 +90,7 @@ def _one(
             if it.is_there():
                 terminal.say(f"{it.target} is there already.")
                 return {**told, "checked": it.sha256 is not None}
-            bars.update(bar, total=it.size, description=it.target.name)
+            bars.update(bar, total=it.size)
             try:
                 checked = it.run()
             except KeyboardInterrupt:

@@ -74,7 +74,7 @@ def pack(
     """Pack a document library as an upload takes it."""
     library = packing.library_of(folder.resolve())
     with session.terminal.bars() as bars:
-        bar = bars.add_task(output.name, total=packing.size_of(library))
+        bar = bars.add_task("pack", total=packing.size_of(library))
         left_out = packing.pack(library, output, lambda count: bars.advance(bar, count))
     size = output.stat().st_size
     session.terminal.document({"file": str(output), "size": size, "left_out": left_out})

@@ -114,6 +114,8 @@ def test_ctrl_c_while_waiting_leaves_the_run_going_and_says_how_to_follow_it(
     screens.append(screen)
     # Of the last backup's 15.2 MB, as a bar, with rate and time left.
     screen.until("7.6/15.2 MB")
+    # What it does has a line of its own: beside a bar it would fill the screen.
+    assert re.search(rf"{run['id']}: running, .*\n", screen.text)
     screen.process.send_signal(signal.SIGINT)
     assert screen.end() == 130
     assert f"Follow it again: lcp-backup run {run['id']} --follow" in screen.text
