@@ -302,8 +302,9 @@ def test_the_custom_resource_in_a_container_makes_changes_and_removes_rules(
             rules.append(deployed.rules("in-a-container"))
     assert [answer["Status"] for answer in told] == ["SUCCESS"] * 3
     created, updated, deleted = rules
-    assert created.keys() == {"in-a-container-create-1", "in-a-container-cleanup-1"}
-    assert updated.keys() == {"in-a-container-restore-1", "in-a-container-cleanup-1"}
+    kinds = [{name.split("-")[-2] for name in found} for found in (created, updated)]
+    # What restores on a schedule makes and verifies no backups.
+    assert kinds == [{"create", "cleanup", "verify"}, {"restore", "cleanup"}]
     assert deleted == {}
 
 

@@ -354,7 +354,7 @@ def test_a_programs_own_dump_needs_no_second_attempt(
     def attempted_once(attempt: Callable[[int], Loaded], _dump: object, connections: int) -> Loaded:
         return attempt(connections)
 
-    monkeypatch.setattr(staged_schema, "_attempt_load", attempted_once)
+    monkeypatch.setattr(staged_schema, "attempt_load", attempted_once)
     loaded = stage(site, stored.dump()).swap()
     assert loaded.rows == 5004
     assert loaded.rows_as_statements == 0

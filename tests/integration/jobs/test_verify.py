@@ -41,6 +41,8 @@ class BackedUp(JobSite):
         os.environ["PATH"] = self.path
         self.create()
         self._s3, self._env, self._objects = s3, dict(self.env), dict(s3.objects)
+        self.before = named_as_ours(self)
+        """What tests of restores left on the server, such as owners of stored code."""
 
     def begin(self) -> None:
         """Forgets what an earlier test did."""
@@ -73,8 +75,13 @@ def site(backed_up: BackedUp) -> Iterator[BackedUp]:
     assert left_on(backed_up) == set()
 
 
-def left_on(site: JobSite) -> set[str]:
-    """All that a verification may have made on the server."""
+def left_on(site: BackedUp) -> set[str]:
+    """All that verifications have made on the server and not dropped."""
+    return named_as_ours(site) - site.before
+
+
+def named_as_ours(site: JobSite) -> set[str]:
+    """All schemas and accounts that have names as this service gives them."""
     schemas = site.server.execute(
         "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE 'lcp%'"
     )
