@@ -17,8 +17,9 @@ router = APIRouter(tags=["backups"])
 
 _MOST_TEXT: Final = 5 << 20
 """Bytes of files in one answer, as a string in JSON: Lambda's 6 MB hold them with all else."""
-_LONGEST: Final = 6000
-"""Characters of a path: 4,095 bytes, which may be written as base64."""
+_LONGEST: Final = 2500
+"""Characters of a path. A call may hold two, and API Gateway takes 10,240 bytes of request line and
+headers in all (its quota "total combined size of request line and header values")."""
 _TOP: Final = frozenset({"", ".", "./", "/"})
 
 type Limit = Annotated[int, Query(ge=1, le=1000)]
