@@ -24,18 +24,7 @@ from local import emulator
 from local.api import curl
 from local.emulator import ALLOWED
 from tests.support.deployed import Deployed
-
-FUNCTIONS = (
-    "Api",
-    "Assemble",
-    "Cleanup",
-    "Create",
-    "Restore",
-    "Schedules",
-    "Upload",
-    "Verify",
-    "Watch",
-)
+from tests.support.roles import FUNCTIONS
 
 NOT_SEEN_HERE = {
     ("*", "logs:CreateLogStream", "*"): "Lambda itself writes the logs, by the function's role",

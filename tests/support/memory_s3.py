@@ -20,6 +20,10 @@ class _Exceptions:
     NoSuchUpload = KeyError
 
 
+class Killed(BaseException):
+    """The process is gone: it sends nothing more."""
+
+
 class MemoryS3:
     """As much of boto3's S3 client as the service takes.
 

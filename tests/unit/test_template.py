@@ -13,18 +13,9 @@ from typing import Any
 import pytest
 from cfnlint.decode.cfn_yaml import load
 
+from tests.support.roles import FUNCTIONS
+
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
-ROLES = (
-    "Api",
-    "Assemble",
-    "Cleanup",
-    "Create",
-    "Restore",
-    "Schedules",
-    "Upload",
-    "Verify",
-    "Watch",
-)
 OWN = "${Bucket.Arn}/${Prefix}/"
 SECRETS = {
     "MasterUserPassword": {"Create", "Restore", "Verify"},
@@ -89,7 +80,7 @@ def statements(template: dict[str, Any], function: str) -> list[dict[str, Any]]:
 
 def allowing(template: dict[str, Any], action: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Function and statement, of all that allow this action."""
-    for function in ROLES:
+    for function in FUNCTIONS:
         for statement in statements(template, function):
             if statement["Effect"] == "Allow" and action in as_list(statement["Action"]):
                 yield function, statement
@@ -165,7 +156,7 @@ def test_no_role_can_destroy_a_version_or_lift_a_lock(template: dict[str, Any]) 
     destroying = {"s3:DeleteObjectVersion", "s3:BypassGovernanceRetention", "s3:PutBucketPolicy"}
     actions = {
         action
-        for function in ROLES
+        for function in FUNCTIONS
         for statement in statements(template, function)
         if statement["Effect"] == "Allow"
         for action in as_list(statement["Action"])
@@ -188,7 +179,7 @@ def test_nobody_writes_over_what_a_backup_is_made_of(template: dict[str, Any]) -
 
 def test_every_listing_is_of_a_prefix(template: dict[str, Any]) -> None:
     found = list(allowing(template, "s3:ListBucket"))
-    assert {function for function, _ in found} == set(ROLES) - {"Schedules"}
+    assert {function for function, _ in found} == set(FUNCTIONS) - {"Schedules"}
     for function, statement in found:
         assert as_list(statement["Action"]) == ["s3:ListBucket"], function
         prefixes = as_list(statement["Condition"]["StringLike"]["s3:prefix"])
@@ -205,8 +196,8 @@ OWN_KEY, SOURCE_KEY = "${KmsKeyArn}", "${BackupRestoreSourceKmsKeyArn}"
 @pytest.mark.parametrize(
     ("action", "key", "functions"),
     [
-        ("kms:Decrypt", OWN_KEY, set(ROLES) - {"Schedules"}),
-        ("kms:GenerateDataKey", OWN_KEY, set(ROLES) - {"Schedules", "Watch"}),
+        ("kms:Decrypt", OWN_KEY, set(FUNCTIONS) - {"Schedules"}),
+        ("kms:GenerateDataKey", OWN_KEY, set(FUNCTIONS) - {"Schedules", "Watch"}),
         ("kms:Decrypt", SOURCE_KEY, {"Restore", "Watch"}),
         ("kms:GenerateDataKey", SOURCE_KEY, set()),
     ],
@@ -240,7 +231,7 @@ def test_a_managed_policy_is_there_only_with_its_key_and_no_other_is(
         if resource["Type"] == "AWS::IAM::ManagedPolicy"
     }
     assert {name: policy["Condition"] for name, policy in managed.items()} == conditions
-    for function in ROLES:
+    for function in FUNCTIONS:
         role = template["Resources"][f"{function}Role"]["Properties"]
         assert "kms:" not in str(role["Policies"])
         for attached in role.get("ManagedPolicyArns", []):

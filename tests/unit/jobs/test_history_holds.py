@@ -24,7 +24,7 @@ from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume import carry, segments
 from tests.support.backups import BUCKET
 from tests.support.clock import SettableClock
-from tests.support.memory_s3 import MemoryS3
+from tests.support.memory_s3 import Killed, MemoryS3
 from tests.support.trees import Member, snapshot
 from tests.support.volumes import Volumes, refer_to_every_size
 
@@ -32,10 +32,6 @@ SEGMENT = 16 << 10
 SIZES = (0, 100, 3000, SEGMENT - 1536, SEGMENT, 3 * SEGMENT + 77)
 NAMES = "abcdefghijkl"
 RETENTION = Settings.from_env({"LCP_BACKUP_RETENTION_PERIOD": "3"})
-
-
-class Killed(BaseException):
-    """The process is gone: it sends nothing more."""
 
 
 class World:

@@ -18,13 +18,9 @@ from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 from tests.support.backups import BUCKET, publish
 from tests.support.clock import SettableClock
-from tests.support.memory_s3 import MemoryS3
+from tests.support.memory_s3 import Killed, MemoryS3
 
 WEEK = Settings.from_env({"LCP_BACKUP_RETENTION_PERIOD": "7"})
-
-
-class Killed(BaseException):
-    """The process is gone."""
 
 
 class Site:

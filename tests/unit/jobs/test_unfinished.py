@@ -29,7 +29,7 @@ from lcp_backup.volume import read_ahead
 from lcp_backup.volume.measure import Measured, measure
 from tests.support.backups import BUCKET
 from tests.support.clock import SettableClock
-from tests.support.memory_s3 import MemoryS3
+from tests.support.memory_s3 import Killed, MemoryS3
 from tests.support.trees import snapshot
 from tests.support.volumes import LATER, Volumes, refer_to_every_size
 
@@ -38,10 +38,6 @@ SIZE = 1_000_000
 LARGE = "document_library/012-large"
 """A file of several segments: 20 MB."""
 DAY = timedelta(days=1)
-
-
-class Killed(BaseException):
-    """The process is gone: it sends nothing more."""
 
 
 class Site:
