@@ -102,8 +102,7 @@ class Pins:
             if pin is not None and pin.state is PinState.PINNED:
                 raise Pinned(
                     f"backup {manifest.id} is pinned by {pin.by} since {pin.since:%Y-%m-%d} and"
-                    f" cannot be deleted before it is unpinned (DELETE /backup/{manifest.id}/pin);"
-                    f" the reason: {pin.reason}"
+                    f" cannot be deleted before it is unpinned; the reason: {pin.reason}"
                 )
             if self._decide(manifest, etag, PinState.DELETED, None, None):
                 return

@@ -30,7 +30,8 @@ def test_a_pinned_backup_is_shown_with_who_and_why_and_is_not_deleted(
     assert call("GET", f"/backup/{ID}", by="bob").json()["pinned"] == pin
     refused = call("DELETE", f"/backup/{ID}")
     assert (refused.status, refused.json()["type"]) == (409, "urn:lcp-backup:problem:pinned")
-    assert f"DELETE /backup/{ID}/pin" in refused.json()["detail"]
+    assert "cannot be deleted before it is unpinned" in refused.json()["detail"]
+    assert "DELETE /backup/{id}/pin" in refused.json()["action"]
     assert call("DELETE", PIN).status == 204
     assert call("DELETE", PIN).status == 204
     assert call("GET", f"/backup/{ID}").json()["pinned"] is None
