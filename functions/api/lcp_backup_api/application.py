@@ -11,6 +11,7 @@ from lcp_backup import VERSION
 from lcp_backup_api import (
     backups,
     callers,
+    console,
     contents,
     cors,
     downloads,
@@ -64,6 +65,7 @@ def without_backend() -> FastAPI:
         contents.router,
         pins.router,
         downloads.router,
+        console.router,
     ):
         app.include_router(router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way
@@ -94,7 +96,8 @@ def _guarded(
             answer = await answered(request, path, go_on)
         if origin is not None and cors.is_from_page(request, origin):
             cors.let_page_read(answer, origin)
-        answer.headers["Cache-Control"] = "no-store"
+        # (The console's files say themselves how long they may be kept.)
+        answer.headers.setdefault("Cache-Control", "no-store")
         return answer
 
     async def answered(
@@ -104,7 +107,8 @@ def _guarded(
             # Before the path is looked at and the body is read: a stranger learns from no answer
             # what there is, and has nothing parsed. The description is not for strangers either:
             # it names the version and every call, and who develops against it has it in docs/.
-            if (request.method, path) != ("GET", _HEALTH):
+            is_open = (request.method, path) == ("GET", _HEALTH)
+            if not is_open and not console.is_open(request.method, path):
                 request.state.caller = await run_in_threadpool(
                     identity.admitted, request, backend.users, origin
                 )

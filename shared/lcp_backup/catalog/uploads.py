@@ -89,6 +89,13 @@ class StoredUploads:
             expires=expires,
         )
 
+    @property
+    def address(self) -> str:
+        """Below what every URL of `presigned_part` lies, for a page that says where it may send."""
+        key = self._keys.of_upload("", "")
+        url = self._store.presigned_part(key, "-", 1, size=1, expires=timedelta(seconds=1))
+        return f"{url.partition('?')[0].rstrip('/')}/"
+
     def put_part(self, upload: Upload, kind: ArchiveKind, number: int, body: bytes) -> None:
         """Sends one part of a file; raises ObjectNotFound once it is complete."""
         key = self._keys.of_upload(upload.id, kind)
