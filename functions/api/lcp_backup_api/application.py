@@ -15,12 +15,15 @@ from lcp_backup_api import (
     contents,
     cors,
     downloads,
+    environment,
     identity,
     pins,
     problems,
     restores,
     runs,
+    sign_in,
     uploads,
+    usage,
     verifications,
 )
 from lcp_backup_api.backend import Backend
@@ -56,7 +59,10 @@ def without_backend() -> FastAPI:
     app.get(_HEALTH, tags=["health"], summary="Whether the API answers")(_health)
     # Before /backup/{backup_id}, which would take their words for an id.
     for router in (
+        sign_in.router,
         callers.router,
+        environment.router,
+        usage.router,
         runs.router,
         restores.router,
         verifications.router,
@@ -74,6 +80,10 @@ def without_backend() -> FastAPI:
 
 def _health() -> Health:
     return Health(version=VERSION)
+
+
+def _is_open(method: str, path: str) -> bool:
+    return (method, path) == ("GET", _HEALTH) or console.is_open(method, path)
 
 
 def _guarded(
@@ -107,8 +117,9 @@ def _guarded(
             # Before the path is looked at and the body is read: a stranger learns from no answer
             # what there is, and has nothing parsed. The description is not for strangers either:
             # it names the version and every call, and who develops against it has it in docs/.
-            is_open = (request.method, path) == ("GET", _HEALTH)
-            if not is_open and not console.is_open(request.method, path):
+            if sign_in.is_for_anybody(request.method, path):
+                await sign_in.check(request, origin)
+            elif not _is_open(request.method, path):
                 request.state.caller = await run_in_threadpool(
                     identity.admitted, request, backend.users, origin
                 )

@@ -63,7 +63,9 @@ def to_page(request: Request) -> RedirectResponse:
 def page(request: Request, backend: TheBackend) -> Response:
     """The page. It names its files by what they hold, so it is all that is ever asked for anew."""
     answer = _answer(request, _page(), "text/html; charset=utf-8", _ALWAYS_ASKED)
-    answer.headers["Content-Security-Policy"] = _policy(backend.catalog.uploads.address)
+    answer.headers["Content-Security-Policy"] = _policy(
+        backend.catalog.uploads.address, backend.settings.user_pool_domain
+    )
     answer.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     answer.headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
     return answer
@@ -80,15 +82,17 @@ def file(request: Request, version: str, name: str) -> Response:
     return _answer(request, found, _TYPES[name], _A_YEAR)
 
 
-def _policy(uploads: str) -> str:
-    """What the page may load and call: its own files, the API, and where parts of uploads go."""
+def _policy(uploads: str, pool: str | None) -> str:
+    """What the page may load and call: its own files, the API, where parts of uploads go, and the
+    user pool's own page, when there is one."""
+    called = ["'self'", uploads] + ([] if pool is None else [f"https://{pool}/"])
     return "; ".join(
         (
             "default-src 'none'",
             "script-src 'self'",
             "style-src 'self'",
             "img-src 'self'",
-            f"connect-src 'self' {uploads}",
+            f"connect-src {' '.join(called)}",
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",
