@@ -130,9 +130,7 @@ def _files() -> dict[str, _File]:
     modules = {
         path.relative_to(_STATIC).as_posix(): path.read_text() for path in _STATIC.rglob("*.js")
     }
-    found = {
-        name: _File.of((_STATIC / name).read_bytes()) for name in _TYPES if name != _SCRIPT
-    }
+    found = {name: _File.of((_STATIC / name).read_bytes()) for name in _TYPES if name != _SCRIPT}
     return {**found, _SCRIPT: _File.of(joined(modules, "main.js").encode())}
 
 
@@ -143,7 +141,9 @@ def _version() -> str:
 
 @cache
 def _page() -> _File:
-    return _File.of((_STATIC / "index.html").read_bytes().replace(b"{version}", _version().encode()))
+    return _File.of(
+        (_STATIC / "index.html").read_bytes().replace(b"{version}", _version().encode())
+    )
 
 
 @cache

@@ -35,9 +35,7 @@ def joined(modules: Mapping[str, str], entry: str) -> str:
     return "\n".join(_called(name, modules[name], order) for name in order)
 
 
-def _visit(
-    modules: Mapping[str, str], name: str, above: tuple[str, ...], order: list[str]
-) -> None:
+def _visit(modules: Mapping[str, str], name: str, above: tuple[str, ...], order: list[str]) -> None:
     if name in above:
         raise ValueError(f"modules import each other in a circle: {(*above, name)}")
     if name not in modules:
