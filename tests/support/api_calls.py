@@ -35,4 +35,4 @@ ROUTES = [
 ]
 
 
-ELSEWHERE = ["/", "/backup", "/backup/", "/backup/openapi.json", "/docs", "/x", "/backup//list"]
+ELSEWHERE = ["/backup", "/backup/", "/backup/openapi.json", "/docs", "/x", "/backup//list"]

@@ -64,7 +64,7 @@ def page(request: Request, backend: TheBackend) -> Response:
     """The page. It names its files by what they hold, so it is all that is ever asked for anew."""
     answer = _answer(request, _page(), "text/html; charset=utf-8", _ALWAYS_ASKED)
     answer.headers["Content-Security-Policy"] = _policy(
-        backend.catalog.uploads.address, backend.settings.user_pool_domain
+        backend.catalog.uploads.hosts, backend.settings.user_pool_domain
     )
     answer.headers["Cross-Origin-Opener-Policy"] = "same-origin"
     answer.headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
