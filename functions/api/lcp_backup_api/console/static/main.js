@@ -13,6 +13,7 @@ import { runView } from "./views/run.js";
 import { runsView } from "./views/runs.js";
 import { schedulesView } from "./views/schedules.js";
 import { askAgainWhenRefused, signInDialog, signInPage } from "./views/sign_in.js";
+import { uploadView } from "./views/upload.js";
 
 const VIEWS = [
   { name: "overview", args: 0, view: overviewView },
@@ -21,8 +22,9 @@ const VIEWS = [
   { name: "runs", args: 0, view: runsView },
   { name: "runs", args: 1, view: runView },
   { name: "schedules", args: 0, view: schedulesView },
+  { name: "upload", args: 0, view: uploadView },
 ];
-const PLACES = ["overview", "backups", "runs", "schedules"];
+const PLACES = ["overview", "backups", "runs", "schedules", "upload"];
 const LOOKED_AT = 15;
 
 let signedInAs = null;
