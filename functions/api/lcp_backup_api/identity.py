@@ -87,12 +87,14 @@ def _is_from_another_site(request: Request, browser_origin: str | None) -> bool:
     origin, site = _value(request, "origin"), _value(request, "sec-fetch-site")
     if origin is not None and origin.lower() == browser_origin:
         return False
-    if site is not None:
-        # Another name below the same domain ("same-site") may be anybody's, too.
-        return site not in {"same-origin", "none"}
-    # An older browser, or a page over plain HTTP.
-    own = f"{request.scope['scheme']}://{request.headers.get('host', '')}".lower()
-    return origin is not None and origin.lower() != own
+    # Another name below the same domain ("same-site") may be anybody's, too.
+    if site not in {None, "same-origin", "none"}:
+        return True
+    host = request.headers.get("host", "").lower()
+    if origin is not None and site == "same-origin":
+        # The browser knows the scheme of the page; behind a gateway this function guesses it.
+        return origin.partition("://")[2].lower() != host
+    return origin is not None and origin.lower() != f"{request.scope['scheme']}://{host}"
 
 
 def viewer(
