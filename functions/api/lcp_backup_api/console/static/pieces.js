@@ -9,9 +9,10 @@ export function when(iso, { words = ago(iso) } = {}) {
   return h("time", { datetime: iso, title: `${local(iso)} · ${utc(iso)}` }, words);
 }
 
-/** A moment in both clocks, to be read without a pointer. */
+/** A moment in both clocks, to be read without a pointer; once where they are the same. */
 export function clocks(iso) {
-  return h("time", { datetime: iso }, local(iso), h("small", {}, utc(iso)));
+  const isSame = new Date(iso).getTimezoneOffset() === 0;
+  return h("time", { datetime: iso }, isSame ? `${local(iso)} UTC` : [local(iso), h("small", {}, utc(iso))]);
 }
 
 /** A word with the colour of what it means; never the colour alone. */
@@ -40,6 +41,11 @@ export function facts(pairs) {
     { class: "facts" },
     pairs.filter(Boolean).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
   );
+}
+
+/** A few figures that matter, side by side; null leaves one out. */
+export function figures(pairs) {
+  return h("dl", { class: "figures" }, pairs.filter(Boolean).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 }
 
 /** A heading with what can be done beside it. */

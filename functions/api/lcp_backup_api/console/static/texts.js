@@ -329,6 +329,7 @@ const TEXTS = {
   "runs.past": "Ended",
   "runs.any": "any",
   "runs.none": "There is none.",
+  "run.title": "Run: {kind}",
   "run.kind": "What",
   "run.state": "State",
   "run.backup": "Backup",

@@ -5,7 +5,7 @@ import { h } from "../dom.js";
 import { environment } from "../environment.js";
 import { ago, bytes, day, dollars, duration, local, number, until } from "../format.js";
 import { live, pages } from "../live.js";
-import { badge, clocks, facts, heading, section, verdictBadge, when } from "../pieces.js";
+import { badge, clocks, facts, figures, heading, section, verdictBadge, when } from "../pieces.js";
 import { plot } from "../plots.js";
 import { href } from "../router.js";
 import { findings, lastRestore, lastVerified, verdict } from "../safety.js";
@@ -157,7 +157,7 @@ async function loadUsage(options) {
 function showUsage({ backups, live: stored, month, limit }) {
   return section(
     t("usage.title"),
-    facts([
+    figures([
       stored && [t("usage.now"), [bytes(stored.total_bytes), stored.complete ? null : h("small", {}, t("usage.atLeast"))]],
       month && [t("usage.month"), [dollars(month.usd), h("small", {}, t("usage.rate", { rate: month.usd_per_gb, kind: month.storage_class, region: month.region }))]],
     ]),

@@ -33,7 +33,8 @@ export function runView(context) {
     "div",
     {},
     h("p", { class: "back" }, h("a", { href: href("runs") }, t("nav.runs"))),
-    heading(id),
+    heading(t("run.title", { kind: t(`kind.${id.split("-")[1]}`) })),
+    h("p", { class: "quiet" }, h("code", {}, id)),
     live(context, load, show, { every: EVERY }),
   );
 }
@@ -69,7 +70,7 @@ function measure(rates, { progress, updated_at: at }) {
 
 function shown(run, sizes, rates) {
   return [
-    h("p", { class: "badges" }, stateBadge(run.state), h("span", {}, t(`kind.${run.kind}`))),
+    h("p", { class: "badges" }, stateBadge(run.state)),
     over(run) ? outcome(run) : working(run, sizes, rates),
     h("div", { class: "cards" }, record(run), results(run)),
     notices(run.warnings),
