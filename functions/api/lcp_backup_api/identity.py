@@ -90,8 +90,11 @@ def _is_from_another_site(request: Request, browser_origin: str | None) -> bool:
     # Another name below the same domain ("same-site") may be anybody's, too.
     if site not in {None, "same-origin", "none"}:
         return True
-    own = f"{request.scope['scheme']}://{request.headers.get('host', '')}".lower()
-    return origin is not None and origin.lower() != own
+    host = request.headers.get("host", "").lower()
+    if origin is not None and site == "same-origin":
+        # The browser knows the scheme of the page; behind a gateway this function guesses it.
+        return origin.partition("://")[2].lower() != host
+    return origin is not None and origin.lower() != f"{request.scope['scheme']}://{host}"
 
 
 def viewer(
