@@ -14,7 +14,8 @@ _MAX_HEADER = 10_240
 Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
 """
 _CREDENTIAL = re.compile(r"(?P<scheme>[A-Za-z]+) +(?P<value>[!-~]+) *")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, and half a character, which JSON can spell and nobody can send on."""
 
 
 class Refused(Exception):
@@ -28,8 +29,13 @@ def check_form(name: str, password: str) -> None:
     """Raises Refused for what Cognito would call a wrong parameter, and not a wrong login."""
     if not 0 < len(name) <= MAX_NAME or not 0 < len(password) <= MAX_PASSWORD:
         raise Refused("the name or the password is empty or too long")
-    if _CONTROL.search(name + password):
+    if not is_text(name + password):
         raise Refused("the name or the password holds control characters")
+
+
+def is_text(sent: str) -> bool:
+    """Whether what somebody sent can be handed on: it holds no control characters."""
+    return _NO_TEXT.search(sent) is None
 
 
 def looks_like_jwt(value: str) -> bool:

@@ -105,12 +105,9 @@ def schedules(_caller: Viewer, backend: TheBackend) -> Schedules:
 
 def _in_words(cron: CronExpression) -> str:
     # Here, because no other call needs it.
-    from cron_descriptor import (  # type: ignore[import-untyped] # it ships no types
-        ExpressionDescriptor,  # noqa: PLC0415
-        Options,
-    )
+    import cron_descriptor  # type: ignore[import-untyped] # noqa: PLC0415 -- it ships no types
 
     # Both would else follow the process's locale.
-    options = Options(locale_code="en_US", use_24hour_time_format=True)
-    words: str = ExpressionDescriptor(cron.spelled_out, options).get_full_description()
+    options = cron_descriptor.Options(locale_code="en_US", use_24hour_time_format=True)
+    words: str = cron_descriptor.get_description(cron.spelled_out, options)
     return words

@@ -43,6 +43,7 @@ from lcp_backup_api.credentials import (
     MAX_NAME,
     Refused,
     check_form,
+    is_text,
     looks_like_jwt,
     name_and_password,
     parse,
@@ -198,6 +199,8 @@ class Users:
         NotAMember, AwsError. Wrong answers are counted together with wrong passwords.
         """
         self._check_guesses(source or "")
+        if not is_text(asked.session + asked.user + answer):
+            raise WrongAnswer
         try:
             outcome = self._pool.answer(asked.name, asked.session, asked.user, answer)
         except (WrongAnswer, SignInExpired) as refused:
