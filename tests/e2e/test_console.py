@@ -51,6 +51,27 @@ def open_console(deployed: Deployed, chromium: Browser, role: str = "admin") -> 
     return console
 
 
+def browse(console: Console, tmp_path: Path) -> None:
+    """What is hostile is text, wherever it is shown, and can be had like anything else."""
+    page = console.page
+    page.get_by_role("button", name="document_library").click()
+    expect(page.get_by_role("rowheader", name=HOSTILE_FILE, exact=True)).to_be_visible()
+    file = console.downloaded(f"Download {HOSTILE_FILE}", tmp_path)
+    packed = subprocess.run(["tar", "xzOf", file], check=True, capture_output=True).stdout
+    assert packed == b"what it says"
+    page.get_by_role("button", name="Tables", exact=True).click()
+    expect(page.get_by_role("rowheader", name=HOSTILE_TABLE, exact=True)).to_be_visible()
+    console.downloaded(f"Download {HOSTILE_TABLE}", tmp_path)
+    page.get_by_role("button", name="Pin…").click()
+    page.get_by_label("Reason").fill(HOSTILE_REASON)
+    page.get_by_role("button", name="Pin it").click()
+    expect(page.locator(".notice.pin")).to_contain_text(HOSTILE_REASON)
+    console.looked_at("backup")
+    page.get_by_role("button", name="Unpin").click()
+    expect(page.locator(".notice.pin")).to_have_count(0)
+    assert page.locator("main img, main b, main script, dialog script").count() == 0
+
+
 def test_signing_in_says_what_is_wrong_and_all_of_the_console_is_small(
     deployed: Deployed, chromium: Browser
 ) -> None:
@@ -68,7 +89,9 @@ def test_signing_in_says_what_is_wrong_and_all_of_the_console_is_small(
     page.get_by_role("heading", name="Overview").wait_for()
     page.get_by_role("button", name="Sign out").click()
     page.get_by_role("heading", name="Sign in").wait_for()
-    assert page.evaluate("sessionStorage.length + localStorage.length + document.cookie.length") == 0
+    assert (
+        page.evaluate("sessionStorage.length + localStorage.length + document.cookie.length") == 0
+    )
     console.close()
 
 
@@ -94,23 +117,7 @@ def test_an_admin_backs_up_finds_downloads_and_restores(
     page.get_by_role("heading", name=hostile).wait_for()
     console.settled()
 
-    # What is hostile is text, wherever it is shown, and can be had like anything else.
-    page.get_by_role("button", name="document_library").click()
-    expect(page.get_by_role("rowheader", name=HOSTILE_FILE, exact=True)).to_be_visible()
-    file = console.downloaded(f"Download {HOSTILE_FILE}", tmp_path)
-    packed = subprocess.run(["tar", "xzOf", file], check=True, capture_output=True).stdout
-    assert packed == b"what it says"
-    page.get_by_role("button", name="Tables", exact=True).click()
-    expect(page.get_by_role("rowheader", name=HOSTILE_TABLE, exact=True)).to_be_visible()
-    console.downloaded(f"Download {HOSTILE_TABLE}", tmp_path)
-    page.get_by_role("button", name="Pin…").click()
-    page.get_by_label("Reason").fill(HOSTILE_REASON)
-    page.get_by_role("button", name="Pin it").click()
-    expect(page.locator(".notice.pin")).to_contain_text(HOSTILE_REASON)
-    console.looked_at("backup")
-    page.get_by_role("button", name="Unpin").click()
-    expect(page.locator(".notice.pin")).to_have_count(0)
-    assert page.locator("main img, main b, main script, dialog script").count() == 0
+    browse(console, tmp_path)
 
     deployed.destroy()
     page.goto(f"{console.url}#/backups/{made}")
@@ -164,9 +171,7 @@ def test_an_upload_goes_on_after_a_killed_tab_and_a_wrong_file_never_travels(
 
     sent: list[str] = []
     last = re.compile(r"partNumber=3\b")
-    console.context.on(
-        "request", lambda it: sent.append(it.url) if it.method == "PUT" else None
-    )
+    console.context.on("request", lambda it: sent.append(it.url) if it.method == "PUT" else None)
     # (It hangs until the tab is killed.)
     console.context.route(last, lambda _route: None)
     page.get_by_role("button", name="Send both").click()

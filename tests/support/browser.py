@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped] # no types
 from playwright.sync_api import Browser, BrowserContext, Page, Response, sync_playwright
 
 from local.stack import PROJECT, User
@@ -91,9 +91,7 @@ class Console:
             self.page.screenshot(path=SCREENS / f"{name}-{scheme}.png", full_page=True)
             found = Axe().run(self.page).response["violations"]
             serious = [
-                (it["id"], it["nodes"][0]["html"][:200])
-                for it in found
-                if it["impact"] in _SERIOUS
+                (it["id"], it["nodes"][0]["html"][:200]) for it in found if it["impact"] in _SERIOUS
             ]
             assert not serious, (name, scheme, serious)
         self.page.emulate_media(color_scheme="light")
