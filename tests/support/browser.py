@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped] # no types
-from playwright.sync_api import Browser, BrowserContext, Page, Response, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    Response,
+    expect,
+    sync_playwright,
+)
 
 from local.stack import PROJECT, User
 
@@ -21,6 +28,7 @@ _SERIOUS = {"serious", "critical"}
 @contextmanager
 def browser() -> Iterator[Browser]:
     """Debian's Chromium; Playwright's own download is not used."""
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         # Tests run as root, for whom Chromium has no sandbox.
         with playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as found:
@@ -81,7 +89,7 @@ class Console:
 
     def settled(self) -> None:
         """Waits until nothing on the page loads any more."""
-        self.page.wait_for_function("!document.querySelector('main .loading')")
+        expect(self.page.locator("main .loading")).to_have_count(0)
 
     def looked_at(self, name: str) -> None:
         """A picture of the view, and what axe-core finds in it in light and in dark."""

@@ -9,16 +9,18 @@ const LEFT = 64;
 const RIGHT = 12;
 const TOP = 14;
 const BOTTOM = 26;
-const STEPS = [1, 2, 2.5, 5, 10];
+const STEPS = [1, 2, 5, 10];
+const TIMES = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 28_800];
 
-/** A plot of points over time, oldest first.
+/** A plot of points over time, in any order.
  * @param {object} plot
  *   title and summary: what it shows, in words, for those who do not see it;
  *   points: {at (ISO), value, label} each;
- *   axis: how a value is written at the axis;
+ *   axis: how a value is written at the axis; isTime: whether values are seconds;
  *   limit: {value, label}, drawn as a line, or null;
  *   asBars: whether each point is a bar of its own, and not one of a line */
-export function plot({ title, summary, points, axis, limit = null, asBars = false }) {
+export function plot({ title, summary, points: given, axis, isTime = false, limit = null, asBars = false }) {
+  const points = given.toSorted((one, other) => Date.parse(one.at) - Date.parse(other.at));
   const heading = h("h3", { id: newId("plot") }, title);
   const drawing = s("svg", {
     viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
@@ -26,7 +28,7 @@ export function plot({ title, summary, points, axis, limit = null, asBars = fals
     "aria-labelledby": heading.id,
     "aria-describedby": `${heading.id}-summary`,
   });
-  const scale = scaleOf(points, limit);
+  const scale = scaleOf(points, limit, isTime);
   drawing.append(...grid(scale, axis), ...days(points, scale));
   drawing.append(...(asBars ? bars(points, scale) : line(points, scale)));
   if (limit) drawing.append(...limitLine(limit, scale));
@@ -39,12 +41,12 @@ export function plot({ title, summary, points, axis, limit = null, asBars = fals
   );
 }
 
-function scaleOf(points, limit) {
+function scaleOf(points, limit, isTime) {
   const times = points.map((it) => Date.parse(it.at));
   const first = Math.min(...times);
   const last = Math.max(...times, first + 1);
   const highest = Math.max(...points.map((it) => it.value), limit?.value ?? 0, 1);
-  const step = niceStep(highest / 3);
+  const step = isTime ? timeStep(highest / 3) : niceStep(highest / 3);
   const top = Math.ceil(highest / step) * step;
   return {
     step,
@@ -57,6 +59,10 @@ function scaleOf(points, limit) {
 function niceStep(rough) {
   const power = 10 ** Math.floor(Math.log10(rough));
   return STEPS.find((it) => it * power >= rough) * power;
+}
+
+function timeStep(rough) {
+  return TIMES.find((it) => it >= rough) ?? Math.ceil(rough / 3600) * 3600;
 }
 
 function grid({ step, top, y }, axis) {

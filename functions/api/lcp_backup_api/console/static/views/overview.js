@@ -167,7 +167,8 @@ function showUsage({ backups, live: stored, month, limit }) {
 
 function storedPlot(backups, month) {
   let sum = 0;
-  const points = backups.toReversed().map(({ backup_id: id, created_at: at, stored_bytes: stored }) => {
+  // An upload's id may be older than the backups before it.
+  const points = backups.toSorted((one, other) => (one.created_at < other.created_at ? -1 : 1)).map(({ backup_id: id, created_at: at, stored_bytes: stored }) => {
     sum += stored;
     const cost = month ? ` · ${dollars((sum / 1e9) * month.usd_per_gb)}` : "";
     return { at, value: sum, label: `${id}: ${bytes(sum)}${cost}` };
@@ -177,7 +178,7 @@ function storedPlot(backups, month) {
 }
 
 function durationPlot(backups, limit) {
-  const made = backups.filter((it) => it.type !== "Uploaded").toReversed();
+  const made = backups.filter((it) => it.type !== "Uploaded");
   if (made.length === 0) return null;
   const points = made.map(({ created_at: at, seconds }) => ({ at, value: seconds, label: `${local(at)}: ${duration(seconds)}` }));
   const longest = Math.max(...points.map((it) => it.value));
@@ -187,6 +188,7 @@ function durationPlot(backups, limit) {
     summary,
     points,
     axis: duration,
+    isTime: true,
     limit: { value: limit, label: t("usage.limit", { limit: duration(limit) }) },
     asBars: true,
   });
