@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Route, expect
 
-from tests.support.browser import Console, browser
+from tests.support.browser import Console
 from tests.support.deployed import Deployed
 
 MOST = 150_000
@@ -20,12 +20,6 @@ MOST = 150_000
 HOSTILE_FILE = "<img src=x onerror=alert(1)>&quot;.txt"
 HOSTILE_TABLE = "<b onclick=alert(1)>&amp;"
 HOSTILE_REASON = "<script>document.title = 'hit'</script>"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
