@@ -75,7 +75,7 @@ def test_signing_in_says_what_is_wrong_and_all_of_the_console_is_small(
     page.get_by_label("User").fill("nobody@example.com")
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("button", name="Sign in", exact=True).click()
-    expect(page.get_by_role("alert")).to_contain_text("Who are you?")
+    expect(page.get_by_role("alert")).to_contain_text("User or password is wrong")
     assert page.get_by_label("User").input_value() == "nobody@example.com"
     console.looked_at("sign-in")
     console.sign_in(deployed.stack.users["admin"])

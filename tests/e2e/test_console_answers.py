@@ -18,7 +18,13 @@ def test_whatever_the_pool_asks_is_asked_and_its_own_page_is_gone_to(
     page, context = console.page, console.context
     admin = deployed.stack.users["admin"]
     token = deployed.tokens(admin)["AccessToken"]
-    challenge = {"session": "s" * 20, "user": "ann", "sent_to": None, "choices": [], "secret": None}
+    challenge: dict[str, Any] = {
+        "session": "s" * 20,
+        "user": "ann",
+        "sent_to": None,
+        "choices": [],
+        "secret": None,
+    }
     answers = [
         {"signed_in": None, "challenge": {**challenge, "name": "NEW_PASSWORD_REQUIRED"}},
         {"signed_in": None, "challenge": {**challenge, "name": "MFA_SETUP", "secret": "JBSWY3DP"}},
@@ -32,7 +38,7 @@ def test_whatever_the_pool_asks_is_asked_and_its_own_page_is_gone_to(
             "challenge": None,
         },
     ]
-    asked: list[dict[str, str]] = []
+    asked: list[Any] = []
 
     def pool(route: Route) -> None:
         if route.request.method == "GET":
@@ -89,7 +95,12 @@ def test_the_overview_says_what_is_wrong_and_what_to_do(
     def at(hours: float) -> str:
         return (now + timedelta(hours=hours)).isoformat()
 
-    daily = {"cron": "0 1 * * *", "eventbridge": [], "rules": [], "words": "At 01:00"}
+    daily: dict[str, Any] = {
+        "cron": "0 1 * * *",
+        "eventbridge": [],
+        "rules": [],
+        "words": "At 01:00",
+    }
     daily |= {"next": [at(24 * day + 1) for day in range(10)]}
     backup = {
         "backupId": "acme-prd-202611230015",
@@ -102,11 +113,24 @@ def test_the_overview_says_what_is_wrong_and_what_to_do(
         "verification": None,
         "pinned": None,
     }
-    proof = {"verifiedAt": at(-1), "seconds": 1, "tables": 1, "rows": 1, "files": 1}
-    run = {"id": "20261123T001500-create-0a1b2c3d", "progress": {}, "step": "", "result": {}}
+    proof: dict[str, Any] = {"verifiedAt": at(-1), "seconds": 1, "tables": 1, "rows": 1, "files": 1}
+    run: dict[str, Any] = {
+        "id": "20261123T001500-create-0a1b2c3d",
+        "progress": {},
+        "step": "",
+        "result": {},
+    }
     run |= {"started_at": at(-2), "finished_at": at(-2), "backup_id": None, "warnings": []}
-    failed = {"state": "failed", "error": {"code": "dump-failed", "message": "the disk is full"}}
-    about = {"project": "acme", "environment": "prd", "retention_days": 30, "restores_from": None}
+    failed: dict[str, Any] = {
+        "state": "failed",
+        "error": {"code": "dump-failed", "message": "the disk is full"},
+    }
+    about: dict[str, Any] = {
+        "project": "acme",
+        "environment": "prd",
+        "retention_days": 30,
+        "restores_from": None,
+    }
     told: dict[str, Any] = {}
 
     def answering(name: str) -> Callable[[Route], None]:

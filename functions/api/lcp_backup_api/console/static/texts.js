@@ -69,6 +69,8 @@ const TEXTS = {
   "signIn.startOver": "Begin again",
   "signIn.out": "Sign out",
   "signIn.somewhere": "your device",
+  "signIn.wrong": "User or password is wrong",
+  "signIn.wrongDetail": "Nothing more is told. Users are those of the stack's user pool.",
   "signIn.ended": "You are not signed in any more",
   "signIn.endedDetail": "This was not done.",
   "signIn.endedAction": "Sign in again, then try again.",

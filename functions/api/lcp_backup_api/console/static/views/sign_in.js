@@ -138,7 +138,9 @@ function sendingForm(verb, fields, act, other) {
     try {
       await act();
     } catch (problem) {
-      fill(told, problemBox(problem));
+      // What the API says to a wrong password is for programs.
+      const isWrong = problem.code === "unauthenticated";
+      fill(told, problemBox(isWrong ? { title: t("signIn.wrong"), detail: t("signIn.wrongDetail") } : problem));
     } finally {
       go.removeAttribute("aria-busy");
     }
