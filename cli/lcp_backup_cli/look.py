@@ -83,7 +83,7 @@ def show(session: Session, backup_id: BackupId) -> None:
         ["volume", _archive(backup, "volume")],
         ["", f"{backup['files']} files"],
         ["changed", _changed(backup)],
-        ["kept until", _kept_until(backup)],
+        ["kept until", _kept_until(backup).replace("newer", "there is a newer one")],
     ]
     for kind in ("database", "volume"):
         sha256 = _of(backup, kind, "sha256")
@@ -142,7 +142,7 @@ def _kept_until(backup: dict[str, Any]) -> str:
     if backup.get("pinned"):
         return "pinned"
     until = words.moment(backup.get("keptUntil"))
-    return "a newer one" if until is None else f"{until:%Y-%m-%d}"
+    return "newer" if until is None else f"{until:%Y-%m-%d}"
 
 
 def _changed(backup: dict[str, Any]) -> str:

@@ -87,6 +87,12 @@ def a_token(lives: float = _HOUR) -> str:
     return f"eyJhbGciOiJub25lIn0.{part}.c2VjcmV0LXNpZ25hdHVyZQ"
 
 
+def a_challenge(name: str, **more: Any) -> dict[str, Any]:
+    """What the user pool asks beside a right password."""
+    asked = {"name": name, "session": "s" * 20, "user": USER}
+    return {**asked, "sent_to": None, "choices": [], "secret": None, **more}
+
+
 @dataclass
 class Fault:
     """The next answer to such a call, instead of the right one."""
