@@ -99,7 +99,8 @@ def test_only_these_classes_speak_for_themselves() -> None:
         *("Unauthenticated", "Forbidden", "NotAMember", "FromAnotherSite", "Throttled"),
         # Cognito's words for what a password must be, and the name of what it asks.
         *("WrongAnswer", "SignInExpired", "PasswordRefused", "ChallengeUnsupported"),
-        *("Conflict", "LeaseHeld", "LeaseLost", "OutOfTime", "RunIsOver", "StoredInPart"),
+        *("Conflict", "LeaseHeld", "LeaseLost", "OutOfTime", "RunIsOver"),
+        *("StoredInPart", "StagedInPart"),
         "Pinned",
         *("ArchiveError", "ArchiveDamaged", "ArchiveRefused", "FlavourMismatch"),
         *("VolumeError", "VolumeIncomplete"),
