@@ -66,7 +66,13 @@ def show_backup(_caller: Viewer, backend: TheBackend, backup_id: TheBackupId) ->
     backups = backend.catalog.backups
     manifest = backups.get(backup_id)
     pins = backend.catalog.pins.of_all([manifest])
-    return BackupDetail.of(manifest, pins.get(backup_id), backups.verification(manifest))
+    report = backend.catalog.reports.find(manifest)
+    return BackupDetail.of(
+        manifest,
+        pins.get(backup_id),
+        backups.verification(manifest),
+        report[0] if report else None,
+    )
 
 
 @router.delete(

@@ -15,7 +15,7 @@ from lcp_backup.archive.segment import MemberType
 from lcp_backup.catalog.pins import Pin as StoredPin
 from lcp_backup.database.listing import DumpContent, Extent
 from lcp_backup.model import Archive, BackupType, Manifest, Notice, Pause, Run, RunKind, RunState
-from lcp_backup.verification import Verdict, Verification
+from lcp_backup.verification import Documents, Report, Verdict, Verification
 from lcp_backup.volume.listing import Listed
 from lcp_backup.volume.names import printable
 from lcp_backup.volume.paths import path_text
@@ -68,6 +68,40 @@ class ShownVerification(_Camel):
             read_bytes=verification.read_bytes,
             run_id=verification.run_id,
             error=verification.error.message if verification.error else None,
+        )
+
+
+class ShownReport(_Camel):
+    """Whether the rows and the files of a backup agree."""
+
+    documents: Documents = Field(
+        description="Where the documents' files are: only those in the volume are compared with"
+        " their rows."
+    )
+    text: str = Field(description="What it says, in words.")
+    made_at: Annotated[datetime, Field(description="UTC.")]
+    run_id: str
+    store: Annotated[str | None, Field(description="Liferay's class that laid the files out.")]
+    rows: int = Field(description="Rows that name a file: of documents' versions and of images.")
+    files: int = Field(description="Files of the document library.")
+    missing: int = Field(description="Files that a row names and that are not there.")
+    wrong_size: int = Field(description="Files of another size than their row says.")
+    wrong_checksum: int = Field(description="Files with another SHA-256 than their row says.")
+    unnamed: int = Field(description="Files that no row names.")
+    differences: int = Field(description="All four.")
+    checksums: int = Field(description="Rows whose checksum was compared.")
+    newer: int = Field(description="Files that changed while the backup was made: no difference.")
+    generated: int = Field(description="Previews and renditions, which Liferay makes again.")
+    other: int = Field(description="Files that other applications keep in the store.")
+    left_out: int = Field(description="Rows whose files the settings left out.")
+
+    @classmethod
+    def of(cls, report: Report) -> Self:
+        """As it lies beside the manifest."""
+        return cls(
+            text=report.sentence,
+            differences=report.differences,
+            **report.model_dump(exclude={"format", "backup_id", "backup_run_id", "listed"}),
         )
 
 
@@ -161,14 +195,21 @@ class BackupDetail(Backup):
     server: str
     tables: int
     files: int
+    report: Annotated[
+        ShownReport | None, Field(description="The last one; null while there is none.")
+    ] = None
     notices: list[Notice]
     notices_left_out: int
 
     @classmethod
     def of(
-        cls, manifest: Manifest, pin: StoredPin | None, verification: Verification | None
+        cls,
+        manifest: Manifest,
+        pin: StoredPin | None,
+        verification: Verification | None,
+        report: Report | None = None,
     ) -> Self:
-        """From its manifest, its pin while it is pinned, and what its verification found out."""
+        """From its manifest, its pin while it is pinned, and what was found out of it."""
         facts = manifest.database_facts
         return cls(
             **Backup.of(manifest, pin, verification).model_dump(),
@@ -176,6 +217,7 @@ class BackupDetail(Backup):
             server=f"{facts.flavour} {facts.server_version}",
             tables=facts.tables,
             files=manifest.volume_facts.files,
+            report=ShownReport.of(report) if report else None,
             notices=list(manifest.warnings),
             notices_left_out=manifest.warnings_left_out,
         )
@@ -285,6 +327,21 @@ class Download(BaseModel):
     size: int
     sha256: str | None = Field(description=_SHA256)
     file_name: str = Field(examples=[f"{_ID}-database.tgz"])
+
+
+class ReportDetail(ShownReport):
+    """A report, and where the list of its differences can be had."""
+
+    listed: int = Field(description="How many of the differences are listed.")
+    download: Download = Field(
+        description="JSON lines: the report itself, then the differences. At most 10,000 of a kind"
+        " are listed."
+    )
+
+    @classmethod
+    def at(cls, report: Report, download: Download) -> Self:
+        """As it lies beside the manifest, and where."""
+        return cls(**ShownReport.of(report).model_dump(), listed=report.listed, download=download)
 
 
 class Started(BaseModel):

@@ -47,6 +47,8 @@ PREFIX: Final = "lcp_verify_"
 """How the names of all scratch schemas begin."""
 _TOKEN_BYTES: Final = 4
 
+type Look = Callable[[Connection, str], None]
+
 
 @dataclass(frozen=True)
 class Proved:
@@ -72,11 +74,13 @@ def prove(
     dumped_name: str,
     connections: int,
     statements: tuple[str, ...] = (),
+    foreign_keys: bool = True,
+    look: Look | None = None,
     told: Callable[[str], None],
     progress: Callable[[int], None],
     check: Callable[[], None],
 ) -> Proved:
-    """Loads a whole dump, counts what arrived, and drops it, also when it fails.
+    """Loads a dump, counts what arrived, and drops it, also when it fails.
 
     The first half of a restore, with the same policy and a loader of its own. What an earlier load
     of the same owner left that was killed is dropped first.
@@ -87,6 +91,8 @@ def prove(
         dumped_name: the schema the dump was made of.
         statements: asked as the loader, each has to answer one row of one true value. They see
             tables, but no views or routines.
+        foreign_keys: False for some of a dump's tables, which may point to others.
+        look: told a connection and the scratch schema, once its rows are counted.
         told: what kind of server it is, as soon as that is known.
         connections, progress, check: as of `staged_schema.stage`.
 
@@ -106,6 +112,8 @@ def prove(
             nonlocal asked
             _count_rows(control, staging, loaded, check)
             asked = _ask(loader, staging, statements, check)
+            if look is not None:
+                look(control, staging)
 
         work = StagedLoad(
             control=control,
@@ -119,6 +127,7 @@ def prove(
             scripts=(),
             server=kind,
             inspect=inspect,
+            foreign_keys=foreign_keys,
         )
         try:
             loaded = attempt_load(work.attempt, dump, connections)

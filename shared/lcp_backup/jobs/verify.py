@@ -5,11 +5,10 @@ and written nowhere. It takes no lease, so no backup waits for it, and it gives 
 """
 
 import os
-import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from lcp_backup.catalog import Catalog
@@ -18,14 +17,15 @@ from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.pieces import IndexedDump
 from lcp_backup.errors import (
     ArchiveError,
-    LeaseHeld,
     LoadFailed,
     NotFound,
     ServerGaveUp,
     UnknownFormat,
 )
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
+from lcp_backup.jobs.consistency import ConsistencyReport, check_is_there, notices_of
 from lcp_backup.jobs.failure import describe
+from lcp_backup.jobs.giving_way import GivesWay
 from lcp_backup.jobs.queued_run import check_is_meant, queued, succeeded_before
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.jobs.stored_backup import StoredBackup
@@ -34,12 +34,11 @@ from lcp_backup.model import BackupType, Manifest, Notice, RunError, RunKind
 from lcp_backup.requests import LATEST, VerifyRequest
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
-from lcp_backup.verification import Verdict, Verification
+from lcp_backup.verification import Report, Verdict, Verification
 from lcp_backup.volume import proof
 from lcp_backup.volume.live import LiveMembers
 
-LOOKS_FOR_RESTORES_EVERY: Final = timedelta(seconds=15)
-_CONNECTIONS: Final = (os.process_cpu_count() or 1) + 1
+CONNECTIONS: Final = (os.process_cpu_count() or 1) + 1
 """As of a restore."""
 
 
@@ -78,7 +77,7 @@ def verify_backup(
     deleted meanwhile.
     """
     with queued(catalog, request.run_id, telemetry.log):
-        manifest = _chosen(request, catalog)
+        manifest = chosen(request.backup_id, request.run_id, catalog)
         if succeeded_before(catalog, request.run_id):
             telemetry.log.info("verified already, by this run", run_id=request.run_id)
             return VerifyResult(manifest.id, str(request.run_id), Verdict.VERIFIED)
@@ -119,12 +118,25 @@ def verify_backup(
     )
 
 
-def _chosen(request: VerifyRequest, catalog: Catalog) -> Manifest:
-    if request.backup_id == LATEST:
+def chosen(backup_id: str, run_id: str | None, catalog: Catalog) -> Manifest:
+    """The backup that a run is asked for; raises NotFound, also when another has its id now."""
+    if backup_id == LATEST:
         return catalog.backups.latest(uploaded=False)
-    manifest = catalog.backups.get(request.backup_id)
-    check_is_meant(manifest, catalog, request.run_id)
+    manifest = catalog.backups.get(backup_id)
+    check_is_meant(manifest, catalog, run_id)
     return manifest
+
+
+def left_behind(proved: scratch.Proved) -> tuple[Notice, ...]:
+    """What an operator has to drop by hand."""
+    return tuple(
+        Notice(
+            code="left-behind",
+            subject=schema,
+            detail="this schema of the run could not be dropped: drop it by hand",
+        )
+        for schema in proved.left_behind
+    )
 
 
 @dataclass
@@ -137,35 +149,29 @@ class _Verifying:
     catalog: Catalog
     locate: Callable[[], DatabaseEndpoint]
     backup: StoredBackup = field(init=False)
+    consistency: ConsistencyReport = field(init=False)
     server: str | None = None
-    _looks_next: datetime = field(init=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.backup = StoredBackup(self.catalog, self.manifest)
-        self._looks_next = self.catalog.now()
+        self.consistency = ConsistencyReport(self.backup, self.catalog, self.run.id)
 
     def verify(self) -> Verification:
         """Answers the proof, which is kept; raises what was in its way, and keeps that too."""
         self.run.step("loading the database into a schema of its own, and reading the volume")
         try:
-            proved, read = side_by_side(self._prove_database, self._read_volume, self._check)
+            check = GivesWay(self.run, self.catalog)
+            proved, read = side_by_side(self._prove_database, self._read_volume, check)
+            report = self.consistency.keep()
         except BaseException as error:
             reason = describe(error, self.run.id)
             self._keep(self._verification(self._verdict_of(error), error=reason))
             raise
-        self.run.add_notices(
-            tuple(
-                Notice(
-                    code="left-behind",
-                    subject=schema,
-                    detail="this schema of the verification could not be dropped: drop it by hand",
-                )
-                for schema in proved.left_behind
-            )
-        )
+        self.run.add_notices(left_behind(proved))
+        self.run.add_notices(notices_of(report))
         verification = self._verification(
             Verdict.VERIFIED,
+            report=report,
             tables=proved.tables,
             rows=proved.rows,
             tables_counted=proved.tables_counted,
@@ -192,8 +198,9 @@ class _Verifying:
             dump,
             whose=self.catalog.location,
             dumped_name=manifest.database_facts.name,
-            connections=self.settings.backup_restore_connections or _CONNECTIONS,
+            connections=self.settings.backup_restore_connections or CONNECTIONS,
             statements=self.settings.backup_verify_sql,
+            look=partial(self.consistency.look, check),
             told=told,
             progress=self.run.progress_of("database"),
             check=check,
@@ -211,24 +218,6 @@ class _Verifying:
                     progress(len(raw))
         return found
 
-    def _check(self) -> None:
-        """Raises what ends the run; LeaseHeld when a restore began, which needs the server."""
-        self.run.check()
-        with self._lock:
-            now = self.catalog.now()
-            if now < self._looks_next:
-                return
-            self._looks_next = now + LOOKS_FOR_RESTORES_EVERY
-        holder = self.catalog.lease.holder()
-        if holder is not None and holder.kind is RunKind.RESTORE:
-            raise LeaseHeld(
-                f"restore run {holder.run_id} is under way and needs the database server: this"
-                " verification gives way to it; ask for it anew, or wait for the next one",
-                kind=holder.kind,
-                run_id=holder.run_id,
-                backup_id=holder.backup_id,
-            )
-
     def _verdict_of(self, error: BaseException) -> Verdict:
         """Whether an error tells that the backup is bad, or only that it could not be tried."""
         if isinstance(error, ServerGaveUp):
@@ -244,7 +233,12 @@ class _Verifying:
     # --- what was found out -----------------------------------------------------
 
     def _verification(
-        self, verdict: Verdict, *, error: RunError | None = None, **figures: int
+        self,
+        verdict: Verdict,
+        *,
+        error: RunError | None = None,
+        report: Report | None = None,
+        **figures: int,
     ) -> Verification:
         return Verification.model_validate(
             {
@@ -256,6 +250,7 @@ class _Verifying:
                 "finished_at": self.catalog.now(),
                 "server": self.server,
                 "read_bytes": self.backup.read_bytes,
+                "report": report,
                 "error": error,
                 **figures,
             }
@@ -263,7 +258,7 @@ class _Verifying:
 
     def _keep(self, verification: Verification) -> None:
         """Raises NotFound when the backup is gone: nothing may be kept below its id then."""
-        self._check_is_there()
+        check_is_there(self.catalog, self.manifest)
         backups = self.catalog.backups
         if verification.verdict is Verdict.COULD_NOT_VERIFY:
             before = backups.verification(self.manifest)
@@ -271,15 +266,7 @@ class _Verifying:
                 return
         backups.keep_verification(verification)
         try:
-            self._check_is_there()
+            check_is_there(self.catalog, self.manifest)
         except NotFound:
             backups.forget_verification(self.manifest.id)
             raise
-
-    def _check_is_there(self) -> None:
-        found = self.catalog.backups.find(self.manifest.id)
-        if found is None or found.run_id != self.manifest.run_id:
-            raise NotFound(
-                f"backup {self.manifest.id} was deleted while it was verified: nothing is known of"
-                " it"
-            )

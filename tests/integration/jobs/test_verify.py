@@ -319,7 +319,7 @@ def test_what_a_killed_one_left_goes_with_the_next(
 
 @ON_MARIADB
 def test_it_gives_way_to_a_restore(site: BackedUp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lcp_backup.jobs.verify.LOOKS_FOR_RESTORES_EVERY", LEASE_TERM * 0)
+    monkeypatch.setattr("lcp_backup.jobs.giving_way.LOOKS_FOR_RESTORES_EVERY", LEASE_TERM * 0)
     restore = "20261120T010000-restore-0a1b2c3d"
 
     def begin(*_: Any) -> None:
@@ -336,7 +336,7 @@ def test_a_backup_that_is_deleted_meanwhile_is_told_and_leaves_nothing(
     site: BackedUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before_counting(monkeypatch, lambda *_: site.catalog.backups.unpublish(BACKUP_ID))
-    with pytest.raises(NotFound, match=f"{BACKUP_ID} was deleted while it was verified"):
+    with pytest.raises(NotFound, match=f"{BACKUP_ID} was deleted while it was read"):
         site.verify()
     assert list(site.store.entries("acme/prd/backups/")) == []
     *_, stored = sorted(it.key for it in site.store.entries("acme/prd/runs/"))
