@@ -10,6 +10,7 @@ import pytest
 from lcp_backup.aws import clients
 from lcp_backup.database import accounts, scratch
 from lcp_backup.database.endpoint import Flavour
+from lcp_backup.database.loaded import Loaded
 from lcp_backup.errors import (
     ArchiveDamaged,
     BackupError,
@@ -103,9 +104,9 @@ def before_counting(patch: pytest.MonkeyPatch, act: Callable[[Any, str], None]) 
     """Does something when a dump was loaded and is about to be counted."""
     real = scratch._count_rows
 
-    def count(control: Any, staging: str, *rest: Any) -> None:
-        act(control, staging)
-        real(control, staging, *rest)
+    def count(loader: Any, staging: str, *rest: Any) -> None:
+        act(loader, staging)
+        real(loader, staging, *rest)
 
     patch.setattr(scratch, "_count_rows", count)
 
@@ -196,7 +197,7 @@ def test_rows_that_are_not_there_are_missed_and_their_table_named(
     site: BackedUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    def lose(_control: Any, staging: str) -> None:
+    def lose(_loader: Any, staging: str) -> None:
         site.server.execute(f"DELETE FROM `{staging}`.User_ LIMIT 1")
 
     before_counting(monkeypatch, lose)
@@ -232,6 +233,23 @@ def test_a_statement_does_not_outlast_the_run(site: BackedUp) -> None:
     assert not running()
 
 
+def test_a_count_does_not_outlast_the_run(site: BackedUp) -> None:
+    def running() -> bool:
+        rows = site.server.execute("SHOW FULL PROCESSLIST")
+        return any("COUNT" in str(row[7]) and row[4] != "Killed" for row in rows)
+
+    def check() -> None:
+        if running():
+            raise OutOfTime("the time is over")
+
+    with site.connect() as other, other.cursor() as cursor:
+        cursor.execute(f"LOCK TABLES {site.name}.User_ WRITE")
+        loaded = Loaded(("User_",), 1, 1, (), rows_of={"User_": 1})
+        with pytest.raises(OutOfTime):
+            scratch._count_rows(site.server.endpoint(site.name), site.name, loaded, check)
+        assert not running()
+
+
 @ON_MARIADB
 def test_statements_see_nothing_but_what_was_restored(site: BackedUp) -> None:
     site.env["LCP_BACKUP_VERIFY_SQL"] = f"SELECT COUNT(*) FROM {site.name}.User_"
@@ -257,8 +275,10 @@ def test_a_server_that_goes_away_says_nothing_of_the_backup(
     site: BackedUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    def hang_up(control: Any, _staging: str) -> None:
-        site.server.execute(f"KILL {control.thread_id()}")
+    def hang_up(_loader: Any, _staging: str) -> None:
+        rows = site.server.execute("SHOW PROCESSLIST")
+        for thread_id in (row[0] for row in rows if row[1] == "lcp"):
+            site.server.execute(f"KILL {thread_id}")
 
     with monkeypatch.context() as patch:
         before_counting(patch, hang_up)
