@@ -99,6 +99,8 @@ def show(session: Session, backup_id: BackupId) -> None:
         text = f"{verification['verdict']} at {words.local(verification['verifiedAt'])}"
         wrong = f": {verification['error']}" if verification["error"] else ""
         rows.append(["verification", f"{text}, in {verification['seconds']:.0f} s{wrong}"])
+        if at_least := verification.get("restoreSeconds"):
+            rows.append(["", f"a restore takes at least {at_least:.0f} s"])
     if report := backup.get("report"):
         rows.append(["report", f"{report['text']}, at {words.local(report['madeAt'])}"])
     if pinned := backup.get("pinned"):

@@ -164,6 +164,10 @@ class Verification(Document):
     """Stored bytes of both archives and of all sources that were read and had the right SHA-256."""
     statements: int = 0
     """Statements of LCP_BACKUP_VERIFY_SQL that were true."""
+    load_seconds: float = 0
+    """How long the server took to load the dump, with all that a restore does until the swap."""
+    read_seconds: float = 0
+    """How long it took to read the volume, side by side with the load."""
     report: Report | None = None
     """Whether rows and files agree; what it lists lies in an object of its own."""
     error: RunError | None = None
@@ -177,6 +181,11 @@ class Verification(Document):
     def seconds(self) -> float:
         """How long it took."""
         return (self.finished_at - self.started_at).total_seconds()
+
+    @property
+    def restore_seconds(self) -> float:
+        """How long a restore takes at least: it also writes the files while it reads them."""
+        return max(self.load_seconds, self.read_seconds)
 
     @classmethod
     def read(cls, body: bytes) -> Self:

@@ -159,7 +159,7 @@ def do_one_of_everything(deployed: Deployed) -> None:
     sizes = {"database": {"size": 100}, "volume": {"size": 40_000_000}}
     given_up = deployed.admin.post("/backup/upload", sizes).json()
     assert deployed.admin.call("DELETE", f"/backup/upload/{given_up['upload_id']}").status == 204
-    for path in ("create", f"restore/{backup_id}", f"verify/{backup_id}"):
+    for path in ("create", f"restore/{backup_id}", f"verify/{backup_id}", f"{backup_id}/report"):
         started = deployed.admin.post(f"/backup/{path}")
         assert deployed.admin.wait_for(started.json()["run_id"])["state"] == "succeeded"
     for kind in ("database", "volume"):

@@ -8,28 +8,24 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, Field, StringConstraints
 
 from lcp_backup.archive.segment import MemberType
 from lcp_backup.catalog.pins import Pin as StoredPin
 from lcp_backup.database.listing import DumpContent, Extent
 from lcp_backup.model import Archive, BackupType, Manifest, Notice, Pause, Run, RunKind, RunState
-from lcp_backup.verification import Documents, Report, Verdict, Verification
+from lcp_backup.verification import Report, Verification
 from lcp_backup.volume.listing import Listed
 from lcp_backup.volume.names import printable
 from lcp_backup.volume.paths import path_text
+from lcp_backup_api.findings import Camel, ShownReport, ShownVerification
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ID = "acme-prd-202611230015"
 _SHA256 = "Of the .tgz; null when segments of older backups were copied into it."
 
 
-class _Camel(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
-
-
-class StoredArchive(_Camel):
+class StoredArchive(Camel):
     """One archive of a backup."""
 
     size: int = Field(description="Bytes of the .tgz.")
@@ -40,69 +36,6 @@ class StoredArchive(_Camel):
     def of(cls, archive: Archive) -> Self:
         """As the manifest lists it."""
         return cls(size=archive.size, raw_size=archive.raw_size, sha256=archive.sha256)
-
-
-class ShownVerification(_Camel):
-    """What the last verification of a backup found out."""
-
-    verdict: Verdict
-    verified_at: Annotated[datetime, Field(description="When it ended; UTC.")]
-    seconds: float
-    tables: int
-    rows: int
-    files: int
-    read_bytes: Annotated[int, Field(description="Stored bytes that were read, of all archives.")]
-    run_id: str
-    error: Annotated[str | None, Field(description="What is wrong, or was in the way.")]
-
-    @classmethod
-    def of(cls, verification: Verification) -> Self:
-        """As it lies beside the manifest."""
-        return cls(
-            verdict=verification.verdict,
-            verified_at=verification.finished_at,
-            seconds=verification.seconds,
-            tables=verification.tables,
-            rows=verification.rows,
-            files=verification.files,
-            read_bytes=verification.read_bytes,
-            run_id=verification.run_id,
-            error=verification.error.message if verification.error else None,
-        )
-
-
-class ShownReport(_Camel):
-    """Whether the rows and the files of a backup agree."""
-
-    documents: Documents = Field(
-        description="Where the documents' files are: only those in the volume are compared with"
-        " their rows."
-    )
-    text: str = Field(description="What it says, in words.")
-    made_at: Annotated[datetime, Field(description="UTC.")]
-    run_id: str
-    store: Annotated[str | None, Field(description="Liferay's class that laid the files out.")]
-    rows: int = Field(description="Rows that name a file: of documents' versions and of images.")
-    files: int = Field(description="Files of the document library.")
-    missing: int = Field(description="Files that a row names and that are not there.")
-    wrong_size: int = Field(description="Files of another size than their row says.")
-    wrong_checksum: int = Field(description="Files with another SHA-256 than their row says.")
-    unnamed: int = Field(description="Files that no row names.")
-    differences: int = Field(description="All four.")
-    checksums: int = Field(description="Rows whose checksum was compared.")
-    newer: int = Field(description="Files that changed while the backup was made: no difference.")
-    generated: int = Field(description="Previews and renditions, which Liferay makes again.")
-    other: int = Field(description="Files that other applications keep in the store.")
-    left_out: int = Field(description="Rows whose files the settings left out.")
-
-    @classmethod
-    def of(cls, report: Report) -> Self:
-        """As it lies beside the manifest."""
-        return cls(
-            text=report.sentence,
-            differences=report.differences,
-            **report.model_dump(exclude={"format", "backup_id", "backup_run_id", "listed"}),
-        )
 
 
 class Pin(BaseModel):
@@ -118,7 +51,7 @@ class Pin(BaseModel):
         return cls(by=pin.by or "", reason=pin.reason or "", since=pin.since)
 
 
-class Backup(_Camel):
+class Backup(Camel):
     """A backup, or one that failed."""
 
     backup_id: str | None = Field(examples=[_ID])

@@ -92,8 +92,8 @@ def prove(
         statements: asked as the loader, each has to answer one row of one true value. They see
             tables, but no views or routines.
         foreign_keys: False for some of a dump's tables, which may point to others.
-        look: told a connection and the scratch schema, once its rows are counted.
-        told: what kind of server it is, as soon as that is known.
+        look: told a connection and the scratch schema, as soon as everything is loaded.
+        told: what kind of server it is, right before the load begins.
         connections, progress, check: as of `staged_schema.stage`.
 
     Raises LoadFailed (names the statement or the table that is wrong), ServerGaveUp,
@@ -110,10 +110,10 @@ def prove(
 
         def inspect(loader: DatabaseEndpoint, staging: str, loaded: Loaded) -> None:
             nonlocal asked
-            _count_rows(loader, staging, loaded, check)
-            asked = _ask(loader, staging, statements, check)
             if look is not None:
                 look(control, staging)
+            _count_rows(loader, staging, loaded, check)
+            asked = _ask(loader, staging, statements, check)
 
         work = StagedLoad(
             control=control,

@@ -8,12 +8,12 @@ import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
+from datetime import datetime
 from typing import Final
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.database import scratch
-from lcp_backup.database.endpoint import DatabaseEndpoint
+from lcp_backup.database.endpoint import Connection, DatabaseEndpoint
 from lcp_backup.database.pieces import IndexedDump
 from lcp_backup.errors import (
     ArchiveError,
@@ -139,6 +139,23 @@ def left_behind(proved: scratch.Proved) -> tuple[Notice, ...]:
     )
 
 
+class _Timed:
+    """How long a part of a run takes, by its clock; of one that did not end nothing is known."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._began = now()
+        self.seconds = 0.0
+
+    def begin(self) -> None:
+        """Begins, or begins anew."""
+        self._began = self._now()
+
+    def end(self) -> None:
+        """Keeps how long it was."""
+        self.seconds = (self._now() - self._began).total_seconds()
+
+
 @dataclass
 class _Verifying:
     """One verification under way."""
@@ -151,9 +168,12 @@ class _Verifying:
     backup: StoredBackup = field(init=False)
     consistency: ConsistencyReport = field(init=False)
     server: str | None = None
+    load: _Timed = field(init=False)
+    reading: _Timed = field(init=False)
 
     def __post_init__(self) -> None:
         self.backup = StoredBackup(self.catalog, self.manifest)
+        self.load, self.reading = _Timed(self.catalog.now), _Timed(self.catalog.now)
         self.consistency = ConsistencyReport(self.backup, self.catalog, self.run.id)
 
     def verify(self) -> Verification:
@@ -192,6 +212,11 @@ class _Verifying:
 
         def told(server: str) -> None:
             self.server = server
+            self.load.begin()
+
+        def look(connection: Connection, schema: str) -> None:
+            self.load.end()
+            self.consistency.look(check, connection, schema)
 
         return scratch.prove(
             self.locate(),
@@ -200,7 +225,7 @@ class _Verifying:
             dumped_name=manifest.database_facts.name,
             connections=self.settings.backup_restore_connections or CONNECTIONS,
             statements=self.settings.backup_verify_sql,
-            look=partial(self.consistency.look, check),
+            look=look,
             told=told,
             progress=self.run.progress_of("database"),
             check=check,
@@ -208,6 +233,7 @@ class _Verifying:
 
     def _read_volume(self, check: Check) -> proof.Read:
         progress = self.run.progress_of("volume")
+        self.reading.begin()
         with self.backup.volume() as volume:
             live = LiveMembers(volume.members())
             with closing(volume.read(live)) as read:
@@ -216,6 +242,7 @@ class _Verifying:
                 for _, raw in rest:
                     check()
                     progress(len(raw))
+        self.reading.end()
         return found
 
     def _verdict_of(self, error: BaseException) -> Verdict:
@@ -250,6 +277,8 @@ class _Verifying:
                 "finished_at": self.catalog.now(),
                 "server": self.server,
                 "read_bytes": self.backup.read_bytes,
+                "load_seconds": self.load.seconds,
+                "read_seconds": self.reading.seconds,
                 "report": report,
                 "error": error,
                 **figures,

@@ -130,7 +130,11 @@ def test_a_backup_is_proved_and_nothing_of_it_stays(
     assert found.rows > found.tables > 3
     assert 0 < found.tables_counted <= found.tables
     assert found.files == found.files_compared == manifest.volume_facts.files == 2
+    assert found.report is not None
+    assert found.report.documents == "elsewhere", "the site's folder has no documents"
     assert found.statements == 2
+    assert 0 < found.restore_seconds == max(found.load_seconds, found.read_seconds)
+    assert found.restore_seconds < found.seconds
     assert found.read_bytes > manifest.size - 10_000
     assert live.differences(site.fingerprint()) == []
 

@@ -20,6 +20,7 @@ VERIFIED = {
     "verdict": "verified",
     "verifiedAt": "2026-11-23T03:00:00Z",
     "seconds": 61.5,
+    "restoreSeconds": 45.2,
     "runId": "20261123T025900-verify-0a1b2c3d",
     "error": None,
 }
