@@ -162,6 +162,9 @@ def do_one_of_everything(deployed: Deployed) -> None:
     for path in ("create", f"restore/{backup_id}", f"verify/{backup_id}", f"{backup_id}/report"):
         started = deployed.admin.post(f"/backup/{path}")
         assert deployed.admin.wait_for(started.json()["run_id"])["state"] == "succeeded"
+    report = deployed.viewer.call("GET", f"/backup/{backup_id}/report").json()
+    assert report["documents"] == "volume"
+    assert curl(report["download"]["url"]).body.count(b"\n") == 1 + report["listed"]
     for kind in ("database", "volume"):
         url = f"{deployed.viewer.url}/backup/download/{kind}/{backup_id}"
         user = deployed.viewer.user
