@@ -138,6 +138,7 @@ NOTICES: Final[Mapping[str, bool]] = {
     "macos-files-left-out": False,
     "name-too-long": True,
     "primary-key-required": False,
+    "report-left-out": False,
     "reserved-name": True,
     "retention-cut": False,
     "row-larger-than-packet": True,

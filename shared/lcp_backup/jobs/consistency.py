@@ -1,6 +1,7 @@
 """Whether the rows of a backup and the files of its volume agree: found out, kept, and told."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain, islice
@@ -13,7 +14,7 @@ from lcp_backup.database.documents import DocumentRow, DocumentTables
 from lcp_backup.database.endpoint import Connection
 from lcp_backup.errors import NotFound
 from lcp_backup.exclusion import PathPatterns
-from lcp_backup.jobs.stored_backup import StoredBackup
+from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
 from lcp_backup.liferay.compare import Comparison, Named, StoredFile, is_of_store
 from lcp_backup.liferay.sorting import Record, in_order
 from lcp_backup.liferay.store import Store, recognise
@@ -37,7 +38,13 @@ class ConsistencyReport:
     """What was found out, once `look` was called."""
     _listed: list[Difference] = field(default_factory=list)
 
-    def look(self, check: Callable[[], None], connection: Connection, schema: str) -> None:
+    def look(
+        self,
+        check: Callable[[], None],
+        volume: StoredVolume,
+        connection: Connection,
+        schema: str,
+    ) -> None:
         """Reads the rows of the schema and the index of the volume, and compares them.
 
         Memory does not grow with their number. Raises ServerGaveUp, VolumeError (no room to sort),
@@ -51,7 +58,7 @@ class ConsistencyReport:
         elif kept_out.keys() & {documents.ENTRIES, documents.VERSIONS}:
             self.report = self._report(Documents.LEFT_OUT)
         else:
-            self._compare(tables, check, images=documents.IMAGES not in kept_out)
+            self._compare(tables, volume, check, images=documents.IMAGES not in kept_out)
 
     def look_at_nothing(self) -> None:
         """Reports on a dump that has no tables of Liferay's."""
@@ -84,33 +91,36 @@ class ConsistencyReport:
             raise
         return self.report
 
-    def _compare(self, tables: DocumentTables, check: Callable[[], None], *, images: bool) -> None:
+    def _compare(
+        self,
+        tables: DocumentTables,
+        volume: StoredVolume,
+        check: Callable[[], None],
+        *,
+        images: bool,
+    ) -> None:
         manifest = self.backup.manifest
         comparison = Comparison(
             left_out=PathPatterns(manifest.left_out.path_patterns),
             since_ns=_nanoseconds(manifest.started_at),
         )
-        with self.backup.volume() as volume:
 
-            def files() -> Iterator[IndexedMember]:
-                return (
-                    it for it in volume.members() if it.type != "folder" and is_of_store(it.name)
-                )
+        def files() -> Iterator[IndexedMember]:
+            members = volume.members()
+            return (it for it in members if it.type != "folder" and is_of_store(it.name))
 
-            store = recognise(it.name for it in files())
-            rows = chain.from_iterable(
-                _named(row, store or Store.SIMPLE) for row in tables.rows(check, images=images)
-            )
-            is_sorted = manifest.type is not BackupType.UPLOADED
-            stored = map(_stored_file, files())
-            with in_order(map(_as_record, rows), check) as sorted_rows:
-                named = (Named(*record[1:]) for record in sorted_rows)
-                if is_sorted:
-                    comparison.run(named, stored, place_in_order, check)
-                else:
-                    with in_order(map(_as_record, stored), check) as sorted_files:
-                        found = (StoredFile(*record[1:]) for record in sorted_files)
-                        comparison.run(named, found, place_in_order, check)
+        store = recognise(it.name for it in files())
+        rows = chain.from_iterable(
+            _named(row, store or Store.SIMPLE) for row in tables.rows(check, images=images)
+        )
+        stored: Iterator[StoredFile] = map(_stored_file, files())
+        with ExitStack() as sorting:
+            sorted_rows = sorting.enter_context(in_order(map(_as_record, rows), check))
+            if manifest.type is BackupType.UPLOADED:  # it keeps the order of its sender
+                sorted_files = sorting.enter_context(in_order(map(_as_record, stored), check))
+                stored = (StoredFile(*record[1:]) for record in sorted_files)
+            named = (Named(*record[1:]) for record in sorted_rows)
+            comparison.run(named, stored, place_in_order, check)
         lies = self._where_they_lie(comparison, store)
         self.report = self._report(lies, store, comparison)
         self._listed = comparison.listed if lies is Documents.VOLUME else []

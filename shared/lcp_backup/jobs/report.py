@@ -69,26 +69,27 @@ def report_on_backup(
             backup = StoredBackup(catalog, manifest)
             consistency = ConsistencyReport(backup, catalog, run.id)
             run.step("loading the rows that name files into a schema of its own")
-            tables = consistency.tables()
-            if tables:
-                proved = scratch.prove(
-                    locate(),
-                    IndexedDump(
-                        backup.database_segments(),
-                        backup.read_database,
-                        by_dump_program=manifest.type is not BackupType.UPLOADED,
-                        tables=tables,
-                        triggers=False,
-                    ),
-                    whose=catalog.location,
-                    dumped_name=manifest.database_facts.name,
-                    connections=settings.backup_restore_connections or CONNECTIONS,
-                    foreign_keys=False,
-                    look=partial(consistency.look, check := GivesWay(run, catalog)),
-                    told=lambda _: None,
-                    progress=run.progress_of("database"),
-                    check=check,
-                )
+            if tables := consistency.tables():
+                check = GivesWay(run, catalog)
+                with backup.volume() as volume:
+                    proved = scratch.prove(
+                        locate(),
+                        IndexedDump(
+                            backup.database_segments(),
+                            backup.read_database,
+                            by_dump_program=manifest.type is not BackupType.UPLOADED,
+                            tables=tables,
+                            triggers=False,
+                        ),
+                        whose=catalog.location,
+                        dumped_name=manifest.database_facts.name,
+                        connections=settings.backup_restore_connections or CONNECTIONS,
+                        foreign_keys=False,
+                        look=partial(consistency.look, check, volume),
+                        told=lambda _: None,
+                        progress=run.progress_of("database"),
+                        check=check,
+                    )
                 run.add_notices(left_behind(proved))
             else:
                 consistency.look_at_nothing()

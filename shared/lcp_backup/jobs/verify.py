@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from lcp_backup.catalog import Catalog
@@ -21,6 +22,7 @@ from lcp_backup.errors import (
     NotFound,
     ServerGaveUp,
     UnknownFormat,
+    VolumeError,
 )
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.consistency import ConsistencyReport, check_is_there, notices_of
@@ -28,7 +30,7 @@ from lcp_backup.jobs.failure import describe
 from lcp_backup.jobs.giving_way import GivesWay
 from lcp_backup.jobs.queued_run import check_is_meant, queued, succeeded_before
 from lcp_backup.jobs.side_by_side import Check, side_by_side
-from lcp_backup.jobs.stored_backup import StoredBackup
+from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import BackupType, Manifest, Notice, RunError, RunKind
 from lcp_backup.requests import LATEST, VerifyRequest
@@ -180,15 +182,20 @@ class _Verifying:
         """Answers the proof, which is kept; raises what was in its way, and keeps that too."""
         self.run.step("loading the database into a schema of its own, and reading the volume")
         try:
-            check = GivesWay(self.run, self.catalog)
-            proved, read = side_by_side(self._prove_database, self._read_volume, check)
-            report = self.consistency.keep()
+            with self.backup.volume() as volume:
+                proved, read = side_by_side(
+                    partial(self._prove_database, volume),
+                    partial(self._read_volume, volume),
+                    GivesWay(self.run, self.catalog),
+                )
+            report = self.consistency.keep() if self.consistency.report else None
         except BaseException as error:
             reason = describe(error, self.run.id)
             self._keep(self._verification(self._verdict_of(error), error=reason))
             raise
         self.run.add_notices(left_behind(proved))
-        self.run.add_notices(notices_of(report))
+        if report is not None:
+            self.run.add_notices(notices_of(report))
         verification = self._verification(
             Verdict.VERIFIED,
             report=report,
@@ -202,7 +209,7 @@ class _Verifying:
         self._keep(verification)
         return verification
 
-    def _prove_database(self, check: Check) -> scratch.Proved:
+    def _prove_database(self, volume: StoredVolume, check: Check) -> scratch.Proved:
         manifest = self.manifest
         dump = IndexedDump(
             self.backup.database_segments(),
@@ -216,7 +223,12 @@ class _Verifying:
 
         def look(connection: Connection, schema: str) -> None:
             self.load.end()
-            self.consistency.look(check, connection, schema)
+            try:
+                self.consistency.look(check, volume, connection, schema)
+            except VolumeError as error:
+                # Without room to sort there is no report. It is no reason not to prove the rest.
+                notice = Notice(code="report-left-out", subject=manifest.id, detail=error.public)
+                self.run.add_notices((notice,))
 
         return scratch.prove(
             self.locate(),
@@ -231,17 +243,16 @@ class _Verifying:
             check=check,
         )
 
-    def _read_volume(self, check: Check) -> proof.Read:
+    def _read_volume(self, volume: StoredVolume, check: Check) -> proof.Read:
         progress = self.run.progress_of("volume")
         self.reading.begin()
-        with self.backup.volume() as volume:
-            live = LiveMembers(volume.members())
-            with closing(volume.read(live)) as read:
-                found = proof.read_all(volume.members, live, read, progress=progress, check=check)
-            with closing(volume.read_rest(live)) as rest:
-                for _, raw in rest:
-                    check()
-                    progress(len(raw))
+        live = LiveMembers(volume.members())
+        with closing(volume.read(live)) as read:
+            found = proof.read_all(volume.members, live, read, progress=progress, check=check)
+        with closing(volume.read_rest(live)) as rest:
+            for _, raw in rest:
+                check()
+                progress(len(raw))
         self.reading.end()
         return found
 

@@ -11,7 +11,9 @@ import pytest
 from lcp_backup.aws import clients
 from lcp_backup.database import documents
 from lcp_backup.database.documents import DocumentTables
-from lcp_backup.errors import ServerGaveUp
+from lcp_backup.errors import ServerGaveUp, VolumeError
+from lcp_backup.jobs import consistency
+from lcp_backup.jobs.stored_backup import StoredVolume
 from lcp_backup.model import NOTICES, RunKind
 from lcp_backup.verification import Documents, Report
 from tests.support.job_site import BACKUP_ID
@@ -251,6 +253,43 @@ def test_rows_are_read_page_by_page(
         site.file(f"{COMPANY}/{GROUP}/{number}/1.0")
     report = said_of(site)
     assert (report.rows, report.differences) == (5, 0)
+
+
+def test_an_uploaded_volume_need_not_be_in_order(
+    mariadb: DatabaseServer,
+    new_site: Callable[..., LiferaySite],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = new_site(mariadb)
+    for number in (101, 102, 103):
+        site.document(number, {})
+        site.file(f"{COMPANY}/{GROUP}/{number}/1.0")
+    site.create()
+    key = f"acme/prd/backups/{BACKUP_ID}/manifest.json"
+    site.store.put(key, site.store.get(key).body.replace(b'"Manual"', b'"Uploaded"'))
+    real = StoredVolume.members
+    monkeypatch.setattr(StoredVolume, "members", lambda it: reversed(list(real(it))))
+    site.report()
+    report, _ = site.reported()
+    assert (report.rows, report.files, report.differences) == (3, 3, 0)
+
+
+def test_without_room_to_sort_all_else_is_verified(
+    mariadb: DatabaseServer,
+    new_site: Callable[..., LiferaySite],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object) -> None:
+        raise VolumeError("no room to sort")
+
+    site = new_site(mariadb)
+    site.create()
+    monkeypatch.setattr(consistency, "in_order", full)
+    run = site.catalog.runs.get(site.verify()["run_id"])
+    assert [it.code for it in run.warnings] == ["report-left-out"]
+    found = site.verification()
+    assert found is not None
+    assert (found.verdict, found.report) == ("verified", None)
 
 
 def test_a_server_that_cannot_answer_says_nothing_of_the_backup(
