@@ -26,7 +26,9 @@ class Environment(BaseModel):
     )
 
 
-@router.get("/backup/environment", summary="What the environment is set to")
+@router.get(
+    "/backup/environment", summary="What the environment is set to", response_model=Environment
+)
 def environment(_caller: Viewer, backend: TheBackend) -> Environment:
     settings = backend.settings
     return Environment(

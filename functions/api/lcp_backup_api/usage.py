@@ -1,6 +1,7 @@
 """What the backups take: bytes over time, what lies there now, and what a month of that costs."""
 
 from datetime import datetime
+from http import HTTPStatus
 from typing import Annotated, Final, Self
 
 from fastapi import APIRouter, Query
@@ -10,6 +11,7 @@ from lcp_backup.catalog.usage import Usage as StoredUsage
 from lcp_backup.model import BackupType, Manifest
 from lcp_backup_api.dependencies import TheBackend, TheNext, Viewer
 from lcp_backup_api.outlook import whole_size
+from lcp_backup_api.problems import documented
 from lcp_backup_api.schemas import Paged
 
 router = APIRouter(tags=["usage"])
@@ -97,7 +99,12 @@ class Usage(Paged):
     month: Month | None = Field(description="What `live.total_bytes` cost; null as that is.")
 
 
-@router.get("/backup/usage", summary="What the backups take, and what that costs")
+@router.get(
+    "/backup/usage",
+    summary="What the backups take, and what that costs",
+    responses=documented(HTTPStatus.BAD_REQUEST),
+    response_model=Usage,
+)
 def usage(
     _caller: Viewer,
     backend: TheBackend,

@@ -171,13 +171,6 @@ class Users:
                 raise
         raise Unauthenticated
 
-    def token_for(self, authorization: str) -> str:
-        """An access token for the name and password of a header that `identify` has just taken.
-
-        Raises LoginRefused, Throttled, AwsError.
-        """
-        return self._pool.log_in(*name_and_password(parse(authorization)[1]))
-
     def sign_in(self, name: str, password: str, source: str | None) -> SignedIn | Challenge:
         """Lets somebody in by name and password, or answers what the user pool asks beside them.
 

@@ -72,7 +72,7 @@ class Failing:
         raise self.error
 
 
-ASK_NO_STORE = {"/backup/whoami", "/backup/token", "/backup/environment"}
+ASK_NO_STORE = {"/backup/whoami", "/backup/environment"}
 """What only the user pool is asked for: it is what may fail there, as for every call."""
 
 
