@@ -1,6 +1,7 @@
 """Archives that several packings have written, put one behind the other: their indexes as one."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Final
 
 from lcp_backup.archive.index import IndexReader, IndexWriter
@@ -15,11 +16,14 @@ _HEADER_SIZE: Final = 10
 class JoinedIndex:
     """Writes the index of the joined archive, one packing after the other.
 
-    Memory: one member. The caller ends the writer.
+    Memory: one member. The caller ends the writer. `listed` is told every member that is listed.
     """
 
-    def __init__(self, writer: IndexWriter) -> None:
+    def __init__(
+        self, writer: IndexWriter, listed: Callable[[IndexedMember], None] = lambda _: None
+    ) -> None:
         self._writer = writer
+        self._listed = listed
         self._held: IndexedMember | None = None
         """The last member: it may go on in the next packing's segments."""
         self.size = 0
@@ -64,6 +68,7 @@ class JoinedIndex:
         """Lists the last member; nothing may be added any more but segments."""
         if self._held is not None:
             self._writer.add_member(self._held)
+            self._listed(self._held)
             self._held = None
 
     def _list(self, member: IndexedMember) -> None:

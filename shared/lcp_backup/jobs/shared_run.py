@@ -110,7 +110,7 @@ class SharedRun(StoredRun):
         self._leave_reason(error)
         with self._lock:
             self._counted = dict.fromkeys(self._counted, 0)
-        # (Where that fails: it is no more than a number that is too large, in a run that goes wrong.)
+        # (Where that fails it is no more than a number that is too large, in a failing run.)
         with suppress(BackupError):
             self.write()
         return True

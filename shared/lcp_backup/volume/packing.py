@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from lcp_backup.model import Notice, VolumeFacts
 from lcp_backup.volume.base import SETTLED_NS, Base, Verdict, footprint, verdict
 from lcp_backup.volume.entry import Entry, Found
 from lcp_backup.volume.names import LIBRARY, quoted
-from lcp_backup.volume.notices import Notices, in_order
+from lcp_backup.volume.notices import MOST_NOTICES, Notices, in_order
 from lcp_backup.volume.read_ahead import OpenFile
 from lcp_backup.volume.segments import Attributes, TarSegments
 
@@ -35,6 +35,34 @@ class Packed(NamedTuple):
     """Bytes of the files that were read to their end, whether they were stored or known."""
     reached_size: int | None = None
     """Bytes of the files that were passed, where the packing was ended before it was done."""
+
+
+def added_up(parts: Sequence[Packed]) -> Packed:
+    """What several packings packed of one folder, as one; all that was read counts as done.
+
+    What two of them say alike is said once: a folder in which two shares lie is looked at by both.
+    """
+    notices = list(dict.fromkeys(it for part in parts for it in part.notices))
+    notices.sort(key=lambda it: not it.means_loss)
+    losses_told = sum(it.means_loss for part in parts for it in part.notices)
+    losses_twice = losses_told - sum(it.means_loss for it in notices)
+    kept = notices[:MOST_NOTICES]
+    facts = VolumeFacts(
+        files=sum(part.facts.files for part in parts),
+        folders=sum(part.facts.folders for part in parts),
+        links=sum(part.facts.links for part in parts),
+        bytes=sum(part.facts.bytes for part in parts),
+        own_size=sum(part.facts.own_size for part in parts),
+    )
+    return Packed(
+        facts,
+        in_order(kept),
+        sum(part.notices_left_out for part in parts) + len(notices) - len(kept),
+        sum(part.losses for part in parts) - losses_twice,
+        in_order(dict.fromkeys(it for part in parts for it in part.lost)),
+        sum(part.left_out for part in parts),
+        sum(part.read_size for part in parts),
+    )
 
 
 class StoppedError(Exception):
