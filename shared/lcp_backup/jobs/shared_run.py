@@ -36,7 +36,7 @@ class SharedRun(StoredRun):
         self._written: dict[str, int] = {}
         self._told: list[Notice] = []
         self._changed: dict[str, object] = {}
-        self._ends = False
+        self._ends = self._has_settled = False
 
     def settle(self) -> None:
         """From here on this process ends the run, one way or the other."""
@@ -94,9 +94,12 @@ class SharedRun(StoredRun):
 
     def end_as(self, error: RunError | None) -> None:
         """Ends the record: succeeded, or failed for this reason; raises StorageError."""
+        if self._has_settled:
+            return
         state = RunState.SUCCEEDED if error is None else RunState.FAILED
         self.change(state=state, finished_at=self.catalog.now(), error=error)
         self.write()
+        self._has_settled = True
 
     # --- how a process leaves -------------------------------------------------
 
