@@ -43,6 +43,7 @@ NOT_SEEN_HERE = {
     ("Api", "s3:PutObject", "*/retired/*"): "of volumes of 64 MiB; see test_http_assembled.py",
     ("Cleanup", "s3:DeleteObject", "*/downloads/*"): "they stay for a day; see test_cleanup.py",
     ("Cleanup", "s3:DeleteObject", "*/runs/*"): "records stay for 90 days; see test_cleanup.py",
+    ("CreateMachine", "states:*", "*:execution:*"): "the emulator's Map starts items, and no more",
     ("Watch", "s3:GetObject", "*/runs/*"): "read when proof is due, or in disaster recovery",
     ("Watch", "s3:GetObject", "*/restore-paused.json"): "read in disaster recovery, as above",
     ("Upload", "s3:AbortMultipartUpload", "*"): "what was refused late; see test_take_in.py",
@@ -278,7 +279,7 @@ def test_a_key_is_given_to_the_roles_that_need_it_each_right_by_one_policy(
     allowed = {p for p in roles.permissions() if p.action.startswith("kms:")}
     readers = set(FUNCTIONS) - {"Schedules"}
     assert {(p.function, p.action, p.resource) for p in allowed} == {
-        *((function, "kms:Decrypt", own) for function in readers),
+        *((function, "kms:Decrypt", own) for function in (*readers, *MACHINES)),
         *((function, "kms:GenerateDataKey", own) for function in readers - {"Watch"}),
         *((function, "kms:Decrypt", source) for function in ("Restore", "Watch")),
     }
