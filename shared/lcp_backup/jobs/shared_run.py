@@ -52,6 +52,8 @@ class SharedRun(StoredRun):
         self._record = self.catalog.runs.get(self._record.id)
         if self._record.state.ended:
             self.is_another_deliverys = True
+            with suppress(StorageError):
+                super().release()
             raise queued_run.over(self._record)
 
     # --- the record -----------------------------------------------------------

@@ -90,3 +90,4 @@ def test_a_step_that_comes_late_does_nothing(
     clock.pass_by(timedelta(minutes=1))
     with pytest.raises(RunIsOver):
         SharedRun(catalog, run_id).open(timedelta(minutes=1))
+    assert catalog.lease.holder() is None
