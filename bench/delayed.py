@@ -1,9 +1,9 @@
 """A volume on a file system that answers every call late, as EFS does: one thread against many."""
 
 import io
+import itertools
 import os
 import random
-import shutil
 import tarfile
 import time
 from collections.abc import Callable, Iterator
@@ -72,10 +72,11 @@ def slow_file_system(work: Path, rounds: int) -> list[Measured]:
 def _unpacked(work: Path, rounds: int) -> Measured:
     raw = _archive(_FILES, _IN_A_FOLDER)
 
+    numbers = itertools.count()
+
     def unpacked(threads: int) -> None:
-        target = work / "unpacked"
-        _unpack(raw, target, threads)
-        shutil.rmtree(target, ignore_errors=True)
+        # Beside no other: removing that would be measured, too.
+        _unpack(raw, work / f"unpacked-{next(numbers)}", threads)
 
     with delayed(_DELAY):
         one, many = in_turns(rounds, lambda: unpacked(1), lambda: unpacked(_THREADS))
