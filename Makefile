@@ -30,16 +30,18 @@ down: ## Stop what `make up` started
 	@if [ -x .venv/bin/python ]; then .venv/bin/python -m local down; fi
 
 test: setup ## Run every test
+	@sh local/setup.sh chromium
 	@.venv/bin/python -m pytest -n auto --dist loadscope --no-loadscope-reorder
 
 check: ## Lint, types, template checks
-	@sh local/setup.sh checkov
+	@sh local/setup.sh checkov asl-validator
 	ruff check $(code)
 	ruff format --check $(code)
 	mypy
 	cfn-lint template.yaml
 	sam validate --lint --region eu-central-1 --template template.yaml
 	python -m local.validate
+	sh local/lint_machines.sh
 	.local/checkov-env/bin/checkov --config-file .checkov.yaml
 
 bench: ## Measure against what a user would pick instead; ROUNDS=5 for more rounds than 3
@@ -59,6 +61,7 @@ lock: setup ## Resolve the requirement files anew, with hashes
 	uv pip compile $(lock_options) requirements-dev.in -o requirements-dev.txt
 	uv pip compile $(lock_options) requirements-emulator.in -o requirements-emulator.txt
 	uv pip compile $(lock_options) requirements-checkov.in -o requirements-checkov.txt
+	cd local/asl-validator && npm install --package-lock-only --omit-lockfile-registry-resolved
 	uv pip compile $(lock_options) -c requirements-dev.txt shared/requirements.in -o shared/requirements.txt
 	uv pip compile $(subst 3.13,3.11,$(lock_options)) -c requirements-dev.txt cli/requirements.in -o cli/requirements.txt
 	uv pip compile $(lock_options) -c requirements-dev.txt $(in_layer:%=--no-emit-package %) \

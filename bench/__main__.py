@@ -50,7 +50,7 @@ def measured(subject: Subject, work: Path, *, rounds: int) -> Sequence[Measured]
         found = subject.measure(work, rounds)
     except ProgramMissing as error:
         return [Measured(line, (), str(error)) for line in subject.lines]
-    # The README may quote every line that a subject says it prints.
+    # A page may quote every line that a subject says it prints.
     assert [one.line for one in found] == list(subject.lines)
     return found
 

@@ -72,11 +72,13 @@ def slow_file_system(work: Path, rounds: int) -> list[Measured]:
 def _unpacked(work: Path, rounds: int) -> Measured:
     raw = _archive(_FILES, _IN_A_FOLDER)
 
-    numbers = itertools.count()
+    # Each into a place of its own: what lies in the way is removed first, call by call.
+    places = (work / f"unpacked-{number}" / "folder" for number in itertools.count())
 
     def unpacked(threads: int) -> None:
-        # Beside no other: removing that would be measured, too.
-        _unpack(raw, work / f"unpacked-{next(numbers)}", threads)
+        target = next(places)
+        target.parent.mkdir()
+        _unpack(raw, target, threads)
 
     with delayed(_DELAY):
         one, many = in_turns(rounds, lambda: unpacked(1), lambda: unpacked(_THREADS))
@@ -114,10 +116,16 @@ def delayed(seconds_late: float) -> Iterator[None]:
             error: BaseException | None,
             traceback: TracebackType | None,
         ) -> None:
-            self._found.close()
+            self.close()
 
-        def __iter__(self) -> Iterator["LateEntry"]:
-            return map(LateEntry, self._found)
+        def __iter__(self) -> Self:
+            return self
+
+        def __next__(self) -> "LateEntry":
+            return LateEntry(next(self._found))
+
+        def close(self) -> None:
+            self._found.close()
 
     class LateEntry:
         def __init__(self, entry: os.DirEntry[str]) -> None:

@@ -1,4 +1,4 @@
-"""What `make bench` prints: its lines, their bars, and the form in which the README quotes them."""
+"""What `make bench` prints: its lines, their bars, and the form in which pages quote them."""
 
 import re
 import statistics

@@ -1,6 +1,6 @@
-"""`python -m bench.quoted`: the README's lines of the bench, as the last run printed them.
+"""`python -m bench.quoted`: the bench's lines in the pages that quote them, as last printed.
 
-Which lines it quotes, and in which order, the README says: they stand in one section, indented.
+Which lines a page quotes, and in which order, the page says: they stand in one section, indented.
 What the last run did not measure stays as it is, and is named.
 """
 
@@ -12,7 +12,7 @@ from typing import Final
 
 from bench.lines import RESULT
 
-_PAGE: Final = Path("README.md")
+PAGES: Final = (Path("README.md"), Path("docs/measured.md"))
 _HEADING: Final = "\n## Measured\n"
 _INDENT: Final = "    "
 
@@ -44,11 +44,13 @@ def _parted(page: str) -> tuple[str, str, str]:
 
 
 def main() -> int:
-    """Writes the README anew; answers 1 when the last run did not measure all that it quotes."""
+    """Writes the pages anew; answers 1 when the last run did not measure all that they quote."""
     printed = {one["name"]: one["printed"] for one in json.loads(RESULT.read_text())}
-    page = _PAGE.read_text()
-    _PAGE.write_text(renewed(page, printed))
-    missing = [name for line in quoted(page) if (name := name_of(line)) not in printed]
+    missing: dict[str, None] = {}
+    for path in PAGES:
+        page = path.read_text()
+        path.write_text(renewed(page, printed))
+        missing |= {name: None for line in quoted(page) if (name := name_of(line)) not in printed}
     for name in missing:
         print(f"the last run did not measure: {name}")
     return 1 if missing else 0

@@ -2,7 +2,7 @@
 # Makes this machine ready for `make demo` and `make test`: Debian's database server and tools where
 # they are missing, and the locked Python packages in .venv and, for the emulator, beside it. Tells
 # what it installs; does nothing when all is there. Names given to it are further programs wanted:
-# the bench has rivals to install, and `make check` needs checkov.
+# the bench has rivals to install, and `make check` needs checkov and asl-validator.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -30,13 +30,16 @@ command -v mariadb-dump >/dev/null 2>&1 || missing="$missing mariadb-client"
 command -v pigz >/dev/null 2>&1 || missing="$missing pigz"
 command -v curl >/dev/null 2>&1 || missing="$missing curl"
 command -v jq >/dev/null 2>&1 || missing="$missing jq"
-checkov=
+checkov= asl_validator=
 for program in "$@"; do
-  if [ "$program" = checkov ]; then
-    checkov=wanted
-  else
-    command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
-  fi
+  case $program in
+    checkov) checkov=wanted ;;
+    asl-validator)
+      asl_validator=wanted
+      command -v npm >/dev/null 2>&1 || missing="$missing npm"
+      ;;
+    *) command -v "$program" >/dev/null 2>&1 || missing="$missing $program" ;;
+  esac
 done
 if [ -n "$missing" ]; then
   command -v apt-get >/dev/null 2>&1 || {
@@ -88,3 +91,15 @@ packages=$!
 install_locked .local/emulator-env requirements-emulator.txt
 [ -z "$checkov" ] || install_locked .local/checkov-env requirements-checkov.txt
 wait "$packages"
+
+# The same of npm's packages.
+install_locked_by_npm() {
+  stamp=$(sha256sum < "$2/package-lock.json" | cut -d' ' -f1)
+  [ "$(cat "$1/installed" 2>/dev/null)" != "$stamp" ] || return 0
+  echo "installing the locked npm packages of $2 into $1"
+  mkdir -p "$1"
+  cp "$2/package.json" "$2/package-lock.json" "$1"
+  npm --prefix "$1" ci --silent --no-audit --no-fund --ignore-scripts
+  echo "$stamp" > "$1/installed"
+}
+[ -z "$asl_validator" ] || install_locked_by_npm .local/asl-validator local/asl-validator

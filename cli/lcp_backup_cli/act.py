@@ -1,8 +1,9 @@
-"""Doing: create, restore, verify, pin, delete, pause, resume."""
+"""Doing: create, restore, verify, report, pin, delete, pause, resume."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from lcp_backup_cli.commands import Session, an_id, command
 from lcp_backup_cli.errors import CliError, Exit
 from lcp_backup_cli.follow import follow, outcome
 from lcp_backup_cli.look import BackupId
+from lcp_backup_cli.move import save_report
 
 Wait = Annotated[bool, typer.Option("--wait", help="Until the run has ended; fail if it fails.")]
 _PARTS_OF_AN_ID = 3
@@ -41,17 +43,19 @@ def restore(
     *,
     only: Annotated[Half | None, typer.Option(help="Only this half.")] = None,
     table: Annotated[
-        list[str] | None, typer.Option(help="Only this table; may be given again.")
+        list[str] | None, typer.Option(metavar="NAME", help="Only this table; may be given again.")
     ] = None,
     path: Annotated[
         list[str] | None,
-        typer.Option(help="Only this file or folder of the volume; may be given again."),
+        typer.Option(
+            metavar="PATH", help="Only this file or folder of the volume; may be given again."
+        ),
     ] = None,
     into_database: Annotated[
-        str | None, typer.Option(help="Into another schema, empty or not there.")
+        str | None, typer.Option(metavar="SCHEMA", help="Into another schema, empty or not there.")
     ] = None,
     into_folder: Annotated[
-        str | None, typer.Option(help="Into another folder, empty or not there.")
+        str | None, typer.Option(metavar="FOLDER", help="Into another folder, empty or not there.")
     ] = None,
     keep_previous: Annotated[
         bool, typer.Option("--keep-previous", help="Keep what is replaced beside the new.")
@@ -85,6 +89,7 @@ def restore(
     }
     body = {name: value for name, value in body.items() if value is not None}
     known = _known(session, wanted)
+    is_whole = known and not {"only", "tables", "paths"} & set(body)
     terminal = session.terminal
     if known:
         terminal.tell(
@@ -98,10 +103,11 @@ def restore(
             " environment reads it from its source."
         )
     terminal.tell(f"At {session.client.host} this will {_effect(body)}.")
+    if is_whole and (estimate := known.get("restoreEstimate")):
+        terminal.tell(f"It {words.estimate(estimate)}.")
     question = f"Type the environment's name ({parts[1]}) to go on: "
     terminal.confirm(parts[1], question, yes, f"--yes {parts[1]}")
     started = session.client.post(f"/backup/restore/{wanted}", body)
-    is_whole = known and not {"only", "tables", "paths"} & set(body)
     totals = {kind: known[kind]["rawSize"] for kind in ("database", "volume")} if is_whole else {}
     _go_on(session, started, wait=wait, totals=totals)
 
@@ -115,13 +121,45 @@ def verify(session: Session, backup_id: BackupId, wait: Wait = False) -> None:
     # Not resolved here: the latest that can be proved was made of a site, not uploaded.
     started = session.client.post(f"/backup/verify/{backup_id}")
     _go_on(session, started, wait=wait, totals={})
+    if wait:
+        _say_report(session, started["backup_id"])
+
+
+@command("lcp-backup report latest --wait --dest .")
+def report(
+    session: Session,
+    backup_id: BackupId,
+    *,
+    wait: Wait = False,
+    dest: Annotated[
+        Path | None,
+        typer.Option(help="Put the list of differences into this folder; with --wait."),
+    ] = None,
+) -> None:
+    """Compare the rows of a backup's documents with its files.
+
+    It finds rows whose file is missing or another one, and files that no row names. Nothing of the
+    site is touched. Every verification does so, too.
+    """
+    if dest is not None and not (wait and dest.is_dir()):
+        raise CliError(
+            f"{dest} is no folder" if wait else "without --wait there is no list yet",
+            "Choose another --dest." if wait else "Give --wait as well.",
+            exit_code=Exit.USAGE,
+        )
+    started = session.client.post(f"/backup/{_latest_or_id(backup_id)}/report")
+    _go_on(session, started, wait=wait, totals={})
+    if wait:
+        _say_report(session, started["backup_id"])
+    if dest is not None:
+        save_report(session, started["backup_id"], dest)
 
 
 @command("lcp-backup pin acme-prd-202611230015 'before the migration'")
 def pin(
     session: Session,
     backup_id: BackupId,
-    reason: Annotated[str, typer.Argument(help="Why, for others to see.")],
+    reason: Annotated[str, typer.Argument(metavar="REASON", help="Why, for others to see.")],
 ) -> None:
     """Keep a backup from expiring and from being deleted."""
     wanted = session.backup_id(backup_id)
@@ -162,7 +200,8 @@ def delete(
 
 @command("lcp-backup pause --reason 'prd is down, this site is live'")
 def pause(
-    session: Session, reason: Annotated[str, typer.Option(help="Why, for others to see.")] = ""
+    session: Session,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for others to see.")] = "",
 ) -> None:
     """Keep scheduled restores from starting, as long as this site is the live one."""
     paused = session.client.put("/backup/restore/pause", {"reason": reason})
@@ -191,6 +230,17 @@ def _go_on(
     run = follow(session, run_id, totals=totals)
     session.terminal.document(run)
     outcome(session, run)
+
+
+def _latest_or_id(text: str) -> str:
+    return text if text == "latest" else an_id(text)
+
+
+def _say_report(session: Session, backup_id: str) -> None:
+    if not session.terminal.as_json:
+        found = session.client.get(f"/backup/{an_id(backup_id)}")["report"]
+        if found is not None:
+            session.terminal.say(f"report: {found['text']}")
 
 
 def _known(session: Session, backup_id: str) -> dict[str, Any]:

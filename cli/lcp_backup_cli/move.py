@@ -24,15 +24,19 @@ def download(
     volume: Annotated[bool, typer.Option("--volume", help="Only the volume.")] = False,
     path: Annotated[
         list[str] | None,
-        typer.Option(help="Of the volume, only this file or folder; may be given again."),
+        typer.Option(
+            metavar="PATH", help="Of the volume, only this file or folder; may be given again."
+        ),
     ] = None,
     table: Annotated[
         list[str] | None,
-        typer.Option(help="Of the database, only this table; may be given again."),
+        typer.Option(metavar="NAME", help="Of the database, only this table; may be given again."),
     ] = None,
-    dest: Annotated[Path, typer.Option(help="The folder to put it into.")] = Path(),
+    dest: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="The folder to put it into.")
+    ] = Path(),
     concurrency: Annotated[
-        int, typer.Option(min=1, max=64, help="How many ranges are fetched at once.")
+        int, typer.Option(metavar="N", min=1, max=64, help="How many ranges are fetched at once.")
     ] = 8,
 ) -> None:
     """Download the archives of a backup, or parts of it.
@@ -52,6 +56,20 @@ def download(
         chosen = {"path": path or None} if kind == "volume" else {"table": table or None}
         done.append(_one(session, wanted, kind, chosen, dest=dest, threads=concurrency))
     session.terminal.document({"backup_id": wanted, "files": done})
+
+
+def save_report(session: Session, backup_id: str, dest: Path) -> None:
+    """Puts the last report on a backup into a folder; raises CliError."""
+
+    def ask() -> dict[str, Any]:
+        found: dict[str, Any] = session.client.get(f"/backup/{backup_id}/report")["download"]
+        return found
+
+    identity = {"backup_id": backup_id, "kind": "report"}
+    started = Download(ask, identity, dest, threads=1, moved=lambda _: None)
+    with closing(started) as it:
+        it.run()
+        session.terminal.say(f"{it.target}: {words.size(it.size)}.")
 
 
 def _one(

@@ -1,4 +1,4 @@
-"""What `make bench` prints, and that the README quotes it in just that form."""
+"""What `make bench` prints, and that pages quote it in just that form."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,11 +8,14 @@ import pytest
 
 from bench.__main__ import measured
 from bench.lines import Line, Measured, PrintedLine, ratios
-from bench.quoted import name_of, quoted, renewed
+from bench.quoted import PAGES, name_of, quoted, renewed
 from bench.rounds import in_turns, need
 from bench.subjects import SUBJECTS, Subject
 
-_README: Final = (Path(__file__).parents[2] / "README.md").read_text()
+_PROJECT: Final = Path(__file__).parents[2]
+_QUOTED: Final = {
+    f"{page.stem}: {line}": line for page in PAGES for line in quoted((_PROJECT / page).read_text())
+}
 _LINES: Final[Mapping[str, Line]] = {
     line.name: line for subject in SUBJECTS.values() for line in subject.lines
 }
@@ -20,8 +23,8 @@ _FASTER: Final = Line("one thing, times faster than another | -6", at_least=4)
 _SMALLER: Final = Line("a thing's MB", at_most=400)
 
 
-@pytest.mark.parametrize("text", quoted(_README))
-def test_the_readme_quotes_a_line_as_make_bench_prints_it(text: str) -> None:
+@pytest.mark.parametrize("text", _QUOTED.values(), ids=_QUOTED)
+def test_a_page_quotes_a_line_as_make_bench_prints_it(text: str) -> None:
     printed = PrintedLine.read(text)
     assert printed is not None
     line = _LINES[printed.name]
@@ -31,8 +34,8 @@ def test_the_readme_quotes_a_line_as_make_bench_prints_it(text: str) -> None:
         assert printed.verdict == ("holds" if holds else "FALLS") * bool(line.bar)
 
 
-def test_the_readme_quotes_something_of_every_promise() -> None:
-    names = {name_of(text) for text in quoted(_README)}
+def test_something_of_every_promise_is_quoted() -> None:
+    names = {name_of(text) for text in _QUOTED.values()}
     for name, subject in SUBJECTS.items():
         assert names & {line.name for line in subject.lines}, name
 

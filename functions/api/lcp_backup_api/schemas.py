@@ -8,28 +8,25 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, Field, StringConstraints
 
 from lcp_backup.archive.segment import MemberType
 from lcp_backup.catalog.pins import Pin as StoredPin
 from lcp_backup.database.listing import DumpContent, Extent
-from lcp_backup.model import Archive, BackupType, Manifest, Notice, Pause, Run, RunKind, RunState
-from lcp_backup.verification import Verdict, Verification
+from lcp_backup.model import Archive, BackupType, Manifest, Notice, Run, RunKind, RunState
+from lcp_backup.verification import Report
 from lcp_backup.volume.listing import Listed
 from lcp_backup.volume.names import printable
 from lcp_backup.volume.paths import path_text
+from lcp_backup_api.findings import Camel, ShownReport, ShownVerification
+from lcp_backup_api.outlook import Beside, Change, Estimate, whole_size
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ID = "acme-prd-202611230015"
 _SHA256 = "Of the .tgz; null when segments of older backups were copied into it."
 
 
-class _Camel(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
-
-
-class StoredArchive(_Camel):
+class StoredArchive(Camel):
     """One archive of a backup."""
 
     size: int = Field(description="Bytes of the .tgz.")
@@ -40,35 +37,6 @@ class StoredArchive(_Camel):
     def of(cls, archive: Archive) -> Self:
         """As the manifest lists it."""
         return cls(size=archive.size, raw_size=archive.raw_size, sha256=archive.sha256)
-
-
-class ShownVerification(_Camel):
-    """What the last verification of a backup found out."""
-
-    verdict: Verdict
-    verified_at: Annotated[datetime, Field(description="When it ended; UTC.")]
-    seconds: float
-    tables: int
-    rows: int
-    files: int
-    read_bytes: Annotated[int, Field(description="Stored bytes that were read, of all archives.")]
-    run_id: str
-    error: Annotated[str | None, Field(description="What is wrong, or was in the way.")]
-
-    @classmethod
-    def of(cls, verification: Verification) -> Self:
-        """As it lies beside the manifest."""
-        return cls(
-            verdict=verification.verdict,
-            verified_at=verification.finished_at,
-            seconds=verification.seconds,
-            tables=verification.tables,
-            rows=verification.rows,
-            files=verification.files,
-            read_bytes=verification.read_bytes,
-            run_id=verification.run_id,
-            error=verification.error.message if verification.error else None,
-        )
 
 
 class Pin(BaseModel):
@@ -84,7 +52,22 @@ class Pin(BaseModel):
         return cls(by=pin.by or "", reason=pin.reason or "", since=pin.since)
 
 
-class Backup(_Camel):
+class ShownChange(Camel):
+    """How much more a backup has than the one before; negative where it has less."""
+
+    since: str = Field(description="The backup before, of the same site.", examples=[_ID])
+    files: int
+    file_bytes: int
+    tables: int
+    sql_bytes: int
+
+    @classmethod
+    def of(cls, change: Change) -> Self:
+        """As it was computed."""
+        return cls.model_validate(change, from_attributes=True)
+
+
+class Backup(Camel):
     """A backup, or one that failed."""
 
     backup_id: str | None = Field(examples=[_ID])
@@ -93,6 +76,24 @@ class Backup(_Camel):
     started_at: datetime
     created_at: Annotated[datetime | None, Field(description="When it was published; UTC.")] = None
     size: Annotated[int | None, Field(description="Bytes of both archives.")] = None
+    whole_size: Annotated[
+        int | None, Field(description="Bytes that a restore brings back: SQL and files.")
+    ] = None
+    stored_whole: Annotated[
+        bool | None,
+        Field(description="Whether its own archives hold all of it; else it reads older ones too."),
+    ] = None
+    change: Annotated[
+        ShownChange | None,
+        Field(description="Against the backup before; null for the first and for uploaded ones."),
+    ] = None
+    kept_until: Annotated[
+        datetime | None,
+        Field(
+            description="When its retention ends: the next cleanup deletes it. LCP_BACKUP_KEEP may"
+            " let it go earlier. Null for one that is pinned, and for the newest: these stay."
+        ),
+    ] = None
     database: StoredArchive | None = None
     volume: StoredArchive | None = None
     warnings: int = 0
@@ -106,9 +107,7 @@ class Backup(_Camel):
     ] = None
 
     @classmethod
-    def of(
-        cls, manifest: Manifest, pin: StoredPin | None, verification: Verification | None
-    ) -> Self:
+    def of(cls, manifest: Manifest, beside: Beside) -> Self:
         """One that exists."""
         return cls(
             backup_id=manifest.id,
@@ -117,12 +116,18 @@ class Backup(_Camel):
             started_at=manifest.started_at,
             created_at=manifest.published_at,
             size=manifest.size,
+            whole_size=whole_size(manifest),
+            stored_whole=not manifest.sources,
+            change=ShownChange.of(beside.change) if beside.change else None,
+            kept_until=beside.kept_until,
             database=StoredArchive.of(manifest.database),
             volume=StoredArchive.of(manifest.volume),
             warnings=len(manifest.warnings) + manifest.warnings_left_out,
-            verification=ShownVerification.of(verification) if verification else None,
+            verification=(
+                ShownVerification.of(beside.verification) if beside.verification else None
+            ),
             run_id=manifest.run_id,
-            pinned=Pin.of(pin) if pin else None,
+            pinned=Pin.of(beside.pin) if beside.pin else None,
         )
 
     @classmethod
@@ -139,7 +144,9 @@ class Backup(_Camel):
         )
 
 
-class _Paged(BaseModel):
+class Paged(BaseModel):
+    """A page of a list."""
+
     next: str | None = Field(
         None,
         description="Ask again with it as `next` for what is older; null when that is all. A page"
@@ -148,10 +155,26 @@ class _Paged(BaseModel):
     )
 
 
-class BackupList(_Paged):
+class BackupList(Paged):
     """Backups, newest first."""
 
     backups: list[Backup]
+
+
+class RestoreEstimate(Camel):
+    """How long a restore of the whole backup will take."""
+
+    seconds: float
+    basis: Literal["verification", "restores", "verifications"] = Field(
+        description="What tells: the verification of this very backup, or the rates of the last"
+        " restores or verifications."
+    )
+    run_id: str = Field(description="The last run that was measured.")
+
+    @classmethod
+    def of(cls, estimate: Estimate) -> Self:
+        """As it was computed."""
+        return cls.model_validate(estimate, from_attributes=True)
 
 
 class BackupDetail(Backup):
@@ -161,23 +184,35 @@ class BackupDetail(Backup):
     server: str
     tables: int
     files: int
+    report: Annotated[
+        ShownReport | None, Field(description="The last one; null while there is none.")
+    ] = None
     notices: list[Notice]
     notices_left_out: int
+    restore_estimate: Annotated[
+        RestoreEstimate | None, Field(description="Null where nothing was restored yet.")
+    ] = None
 
     @classmethod
-    def of(
-        cls, manifest: Manifest, pin: StoredPin | None, verification: Verification | None
+    def in_full(
+        cls,
+        manifest: Manifest,
+        beside: Beside,
+        estimate: Estimate | None,
+        report: Report | None = None,
     ) -> Self:
-        """From its manifest, its pin while it is pinned, and what its verification found out."""
+        """All of one that exists."""
         facts = manifest.database_facts
         return cls(
-            **Backup.of(manifest, pin, verification).model_dump(),
+            **Backup.of(manifest, beside).model_dump(),
             database_name=facts.name,
             server=f"{facts.flavour} {facts.server_version}",
             tables=facts.tables,
             files=manifest.volume_facts.files,
+            report=ShownReport.of(report) if report else None,
             notices=list(manifest.warnings),
             notices_left_out=manifest.warnings_left_out,
+            restore_estimate=RestoreEstimate.of(estimate) if estimate else None,
         )
 
 
@@ -287,6 +322,21 @@ class Download(BaseModel):
     file_name: str = Field(examples=[f"{_ID}-database.tgz"])
 
 
+class ReportDetail(ShownReport):
+    """A report, and where the list of its differences can be had."""
+
+    listed: int = Field(description="How many of the differences are listed.")
+    download: Download = Field(
+        description="JSON lines: the report itself, then the differences. At most 10,000 of a kind"
+        " are listed."
+    )
+
+    @classmethod
+    def at(cls, report: Report, download: Download) -> Self:
+        """As it lies beside the manifest, and where."""
+        return cls(**ShownReport.of(report).model_dump(), listed=report.listed, download=download)
+
+
 class Started(BaseModel):
     """A run that was asked for; GET /backup/runs/{run_id} says how it goes."""
 
@@ -295,28 +345,10 @@ class Started(BaseModel):
     backup_id: Annotated[str | None, Field(examples=[_ID])] = None
 
 
-class RunList(_Paged):
+class RunList(Paged):
     """Runs, newest first."""
 
     runs: list[Run]
-
-
-class Rule(BaseModel):
-    """One schedule."""
-
-    cron: str = Field(description="Unix cron, UTC.", examples=["15 0 * * *"])
-    eventbridge: list[str] = Field(examples=[["cron(15 0 * * ? *)"]])
-    next: list[datetime] = Field(description="The next five times it fires; UTC.")
-
-
-class Schedules(BaseModel):
-    """What runs by itself, and when."""
-
-    create: Rule | None
-    restore: Rule | None
-    cleanup: Rule
-    verify: Rule | None
-    restores_paused: Pause | None
 
 
 class Health(BaseModel):

@@ -12,9 +12,11 @@ from lcp_backup.catalog.keys import Keys
 from lcp_backup.catalog.lease import StoredLease
 from lcp_backup.catalog.pause import StoredPause
 from lcp_backup.catalog.pins import Pins
+from lcp_backup.catalog.reports import Reports
 from lcp_backup.catalog.runs import TIME_DIGITS, Runs
 from lcp_backup.catalog.scripts import StoredScripts
 from lcp_backup.catalog.uploads import StoredUploads
+from lcp_backup.catalog.usage import StoredBytes
 from lcp_backup.errors import NotFound
 from lcp_backup.model import Manifest, Run, RunKind, RunState
 from lcp_backup.pages import Page, read_page
@@ -52,12 +54,14 @@ class Catalog:
         """Where this catalog lies, for messages."""
         self.backups = Backups(store, keys, clock, lock)
         self.pins = Pins(store, keys, clock)
+        self.reports = Reports(store, keys)
         self.runs = Runs(store, keys, clock)
         self.uploads = StoredUploads(store, keys)
         self.downloads = Downloads(store, keys)
         self.lease = StoredLease(store, keys, clock)
         self.scripts = StoredScripts(store)
         self.pause = StoredPause(store, keys, clock)
+        self.bytes = StoredBytes(store, keys)
 
     def page(
         self,
