@@ -100,6 +100,8 @@ def show(session: Session, backup_id: BackupId) -> None:
         rows.append(["verification", f"{text}, in {verification['seconds']:.0f} s{wrong}"])
     if estimate := backup.get("restoreEstimate"):
         rows.append(["a restore", words.estimate(estimate)])
+    if report := backup.get("report"):
+        rows.append(["report", f"{report['text']}, at {words.local(report['madeAt'])}"])
     if pinned := backup.get("pinned"):
         rows.append(["pinned", f"by {pinned['by']} since {words.local(pinned['since'])}"])
         rows.append(["", pinned["reason"]])

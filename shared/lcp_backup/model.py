@@ -121,6 +121,8 @@ class VolumeFacts(Document):
 
 NOTICES: Final[Mapping[str, bool]] = {
     "client-mismatch": False,
+    "documents-differ": False,
+    "documents-elsewhere": True,
     "file-changed": False,
     "file-left-in-place": False,
     "file-unreadable": True,
@@ -136,6 +138,7 @@ NOTICES: Final[Mapping[str, bool]] = {
     "macos-files-left-out": False,
     "name-too-long": True,
     "primary-key-required": False,
+    "report-left-out": False,
     "reserved-name": True,
     "retention-cut": False,
     "row-larger-than-packet": True,
@@ -227,15 +230,16 @@ class RunKind(StrEnum):
     UPLOAD = "upload"
     DOWNLOAD = "download"
     VERIFY = "verify"
+    REPORT = "report"
 
     @property
     def takes_lease(self) -> bool:
         """Whether such a run needs the right to write.
 
         Cleanup touches only what nobody writes, a download writes what only it can make, and what a
-        verification loads is its own.
+        verification or a report loads is its own.
         """
-        return self not in {RunKind.CLEANUP, RunKind.DOWNLOAD, RunKind.VERIFY}
+        return self in {RunKind.CREATE, RunKind.RESTORE, RunKind.UPLOAD}
 
 
 class RunId(Document):

@@ -22,6 +22,7 @@ from lcp_backup.jobs.active_run import RunTiming
 from lcp_backup.jobs.assemble import assemble
 from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.create import create_backup
+from lcp_backup.jobs.report import report_on_backup
 from lcp_backup.jobs.restore import restore_backup
 from lcp_backup.jobs.take_in import take_in
 from lcp_backup.jobs.verify import verify_backup
@@ -31,6 +32,7 @@ from lcp_backup.requests import (
     CreateRequest,
     DownloadRequest,
     PauseRequest,
+    ReportRequest,
     RestoreRequest,
     UploadRequest,
     VerifyRequest,
@@ -117,6 +119,19 @@ class Service:
         """Proves that a backup can be restored; `until` (UTC) is when it must have stopped."""
         return asdict(
             verify_backup(
+                request,
+                settings=self._settings,
+                catalog=self._catalog,
+                telemetry=self._telemetry,
+                locate=self._scratch_server,
+                timing=RunTiming(until),
+            )
+        )
+
+    def report(self, request: ReportRequest, until: datetime) -> dict[str, Any]:
+        """Compares rows and files of a backup; `until` (UTC) is when it must have stopped."""
+        return asdict(
+            report_on_backup(
                 request,
                 settings=self._settings,
                 catalog=self._catalog,

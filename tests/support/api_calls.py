@@ -37,4 +37,4 @@ ROUTES = [
 ]
 
 
-ELSEWHERE = ["/", "/backup", "/backup/", "/backup/openapi.json", "/docs", "/x", "/backup//list"]
+ELSEWHERE = ["/backup", "/backup/", "/backup/openapi.json", "/docs", "/x", "/backup//list"]

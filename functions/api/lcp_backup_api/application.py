@@ -11,6 +11,7 @@ from lcp_backup import VERSION
 from lcp_backup_api import (
     backups,
     callers,
+    console,
     contents,
     cors,
     downloads,
@@ -70,6 +71,7 @@ def without_backend() -> FastAPI:
         contents.router,
         pins.router,
         downloads.router,
+        console.router,
     ):
         app.include_router(router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way
@@ -78,6 +80,10 @@ def without_backend() -> FastAPI:
 
 def _health() -> Health:
     return Health(version=VERSION)
+
+
+def _is_open(method: str, path: str) -> bool:
+    return (method, path) == ("GET", _HEALTH) or console.is_open(method, path)
 
 
 def _guarded(
@@ -100,7 +106,8 @@ def _guarded(
             answer = await answered(request, path, go_on)
         if origin is not None and cors.is_from_page(request, origin):
             cors.let_page_read(answer, origin)
-        answer.headers["Cache-Control"] = "no-store"
+        # (The console's files say themselves how long they may be kept.)
+        answer.headers.setdefault("Cache-Control", "no-store")
         return answer
 
     async def answered(
@@ -112,7 +119,7 @@ def _guarded(
             # it names the version and every call, and who develops against it has it in docs/.
             if sign_in.is_for_anybody(request.method, path):
                 await sign_in.check(request, origin)
-            elif (request.method, path) != ("GET", _HEALTH):
+            elif not _is_open(request.method, path):
                 request.state.caller = await run_in_threadpool(
                     identity.admitted, request, backend.users, origin
                 )
