@@ -152,13 +152,13 @@ def test_a_backup_that_was_proved_itself_needs_no_other_to_tell(
             run_id="20261123T001500-verify-0a1b2c3d",
             verdict=verdict,
             started_at=clock(),
-            finished_at=clock() + timedelta(seconds=60),
-            load_seconds=42,
-            read_seconds=7,
+            finished_at=clock() + timedelta(seconds=42),
+            load_seconds=5,
+            read_seconds=30,
         )
     )
     told = of(call, backup_id)["restoreEstimate"]
     if verdict is Verdict.VERIFIED:
-        assert (told["seconds"], told["basis"]) == (42.0, "verification")
+        assert (told["seconds"], told["basis"]) == (30.0, "verification")
     else:
         assert told["basis"] == "restores"
