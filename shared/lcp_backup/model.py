@@ -85,6 +85,8 @@ class Archive(Document):
     sha256: str | None
     """Of the whole object, hexadecimal: what `sha256sum database.tgz` prints. None when segments
     were copied in: nobody read them."""
+    segments_sha256: str | None = None
+    """Where `sha256` is None: of the SHA-256s of its segments, one after the other as 32 bytes."""
     segments: int
     index_name: str
     index_size: int
@@ -94,6 +96,8 @@ class Archive(Document):
     carried over and turned out to be deleted: then its index alone tells.)"""
     etag: str | None = None
     """S3's tag of a volume's archive when it was published: by this it is known again."""
+    writers: int = 1
+    """How many functions wrote it side by side."""
 
 
 class DatabaseFacts(Document):
@@ -151,6 +155,7 @@ NOTICES: Final[Mapping[str, bool]] = {
     "volume-empty": True,
     "volume-not-compared": False,
     "volume-stored-whole": False,
+    "volume-not-whole": False,
 }
 """Every code of a notice, and whether it means loss: something of the site is not in the backup,
 nor will it be in the next one unless somebody does something. docs/operations.md says why."""

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from lcp_backup import settings
 from lcp_backup.aws import clients
 from lcp_backup.aws.bus import EventBus
+from lcp_backup.aws.machines import MachineStarter
 from lcp_backup.aws.rds import is_rds_id, locate_database
 from lcp_backup.catalog import utc_now
 from lcp_backup.composition import Environment, secret
@@ -22,14 +23,17 @@ from lcp_backup.jobs.active_run import RunTiming
 from lcp_backup.jobs.assemble import assemble
 from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.create import create_backup
+from lcp_backup.jobs.create_by_workers import work_on_create
 from lcp_backup.jobs.report import report_on_backup
 from lcp_backup.jobs.restore import restore_backup
+from lcp_backup.jobs.shared_run import SHARED_TERM
 from lcp_backup.jobs.take_in import take_in
 from lcp_backup.jobs.verify import verify_backup
 from lcp_backup.jobs.watch import watch
 from lcp_backup.requests import (
     CleanupRequest,
     CreateRequest,
+    CreateStepRequest,
     DownloadRequest,
     PauseRequest,
     ReportRequest,
@@ -74,8 +78,28 @@ class Service:
                 locate=lambda: self._endpoint(for_reading=True),
                 programs=settings.program_folders(),
                 timing=RunTiming(until),
+                start_workers=self._start_workers,
             )
         )
+
+    def create_step(self, request: CreateStepRequest, until: datetime) -> dict[str, Any]:
+        """Does a step of a create that several functions work on, as `create`."""
+        return work_on_create(
+            request,
+            settings=self._settings,
+            catalog=self._catalog,
+            telemetry=self._telemetry,
+            locate=lambda: self._endpoint(for_reading=True),
+            programs=settings.program_folders(),
+            timing=RunTiming(until, lease_term=SHARED_TERM),
+        )
+
+    def _start_workers(self, run_id: str) -> None:
+        """An execution has the run's name: there can be only one."""
+        machine = self._settings.create_machine
+        if machine is None:
+            raise ValueError("no state machine is set")
+        MachineStarter(clients.machines()).start(machine, run_id, {"run_id": run_id})
 
     def restore(self, request: RestoreRequest, until: datetime) -> dict[str, Any]:
         """Brings a backup back; `until` (UTC) is when the run must have stopped."""

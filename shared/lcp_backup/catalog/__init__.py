@@ -17,6 +17,7 @@ from lcp_backup.catalog.runs import TIME_DIGITS, Runs
 from lcp_backup.catalog.scripts import StoredScripts
 from lcp_backup.catalog.uploads import StoredUploads
 from lcp_backup.catalog.usage import StoredBytes
+from lcp_backup.catalog.work import StoredWork
 from lcp_backup.errors import NotFound
 from lcp_backup.model import Manifest, Run, RunKind, RunState
 from lcp_backup.pages import Page, read_page
@@ -56,6 +57,7 @@ class Catalog:
         self.pins = Pins(store, keys, clock)
         self.reports = Reports(store, keys)
         self.runs = Runs(store, keys, clock)
+        self.work = StoredWork(store, keys)
         self.uploads = StoredUploads(store, keys)
         self.downloads = Downloads(store, keys)
         self.lease = StoredLease(store, keys, clock)

@@ -10,6 +10,7 @@ from itertools import batched
 from lcp_backup.aws.s3 import ObjectStore, OpenMultipart
 from lcp_backup.aws.s3_bucket import LockMode, ObjectLock
 from lcp_backup.aws.s3_reader import ObjectReader
+from lcp_backup.aws.s3_shared import SharedMultipart
 from lcp_backup.aws.s3_writer import ObjectWriter
 from lcp_backup.catalog.keys import MANIFEST, VERIFICATION, Keys, archive_name, index_name
 from lcp_backup.catalog.retired import Retired
@@ -216,6 +217,32 @@ class Backups:
         key = self._keys.of_backup(backup_id, index_name(kind))
         return self._store.writer(key, threads=1, lock=self._new_lock())
 
+    def shared_archive(self, backup_id: str, kind: ArchiveKind, mark: str) -> SharedMultipart:
+        """Where a new archive's bytes go that several processes write; `mark` is the archive's."""
+        return self._store.shared_multipart(
+            self._keys.of_backup(backup_id, archive_name(kind)), mark
+        )
+
+    def start_shared(self, backup_id: str, kind: ArchiveKind, mark: str) -> str:
+        """Opens such an archive's multipart; answers S3's id of it."""
+        return self.shared_archive(backup_id, kind, mark).start(
+            content_type="application/gzip", lock=self._new_lock()
+        )
+
+    def clear_archive(self, backup_id: str, kind: ArchiveKind) -> None:
+        """As `clear_unpublished`, of one archive and its index alone."""
+        self._check_is_free(backup_id)
+        key = self._keys.of_backup(backup_id, archive_name(kind))
+        for multipart in list(self._store.open_multiparts(key)):
+            self._store.abort_multipart(multipart.key, multipart.multipart_id)
+        self._store.delete([key])
+        self.clear_index(backup_id, kind)
+
+    def clear_index(self, backup_id: str, kind: ArchiveKind) -> None:
+        """As `clear_unpublished`, of an index alone."""
+        self._check_is_free(backup_id)
+        self._store.delete([self._keys.of_backup(backup_id, index_name(kind))])
+
     def open(self, backup_id: str, name: str) -> ObjectReader:
         """An archive or index of a backup, to be read; raises ObjectNotFound."""
         return self._store.reader(self._keys.of_backup(backup_id, name))
@@ -330,13 +357,16 @@ class Backups:
         Raises Conflict when the backup exists, or did and others may read its archive; also when
         that is of a volume that could not be finished.
         """
-        if self.find(backup_id) is not None or self._has_mark(backup_id):
-            raise Conflict(f"backup {backup_id} exists; a published backup is never rewritten")
+        self._check_is_free(backup_id)
         for multipart in list(self._store.open_multiparts(self._keys.of_backup(backup_id, ""))):
             self._store.abort_multipart(multipart.key, multipart.multipart_id)
         self._store.delete(
             [entry.key for entry in self._store.entries(self._keys.of_backup(backup_id, ""))]
         )
+
+    def _check_is_free(self, backup_id: str) -> None:
+        if self.find(backup_id) is not None or self._has_mark(backup_id):
+            raise Conflict(f"backup {backup_id} exists; a published backup is never rewritten")
 
     def leftovers(self) -> Iterator[Leftover]:
         """What lies below ids that have no manifest, newest slot first."""
@@ -352,9 +382,10 @@ class Backups:
         """Deletes exactly the objects that were found; what was written since stays."""
         self._store.delete(leftover.keys)
 
-    def open_multiparts(self) -> Iterator[OpenMultipart]:
-        """Multipart uploads below the backups' folder that were never ended."""
-        return self._store.open_multiparts(self._keys.backups)
+    def open_multiparts(self, backup_id: str | None = None) -> Iterator[OpenMultipart]:
+        """Multipart uploads of archives, of all or of one backup's, that were never ended."""
+        prefix = self._keys.of_backup(backup_id, "") if backup_id else self._keys.backups
+        return self._store.open_multiparts(prefix)
 
     def _new_lock(self) -> ObjectLock | None:
         return ObjectLock(self._lock.mode, self._now() + self._lock.term) if self._lock else None

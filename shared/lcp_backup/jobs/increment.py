@@ -74,6 +74,16 @@ class Increment:
         self._base: Base | None = None
         self._opened = cache(self._open)
 
+    @property
+    def last(self) -> BaseVolume | None:
+        """The base."""
+        return self._last
+
+    @property
+    def kept(self) -> tuple[VolumeSource, ...]:
+        """The sources, in their order, with what was live in them in the base."""
+        return self._plan.kept
+
     def carry(
         self,
         writer: ArchiveWriter,
@@ -229,7 +239,7 @@ class Increment:
 
 @contextmanager
 def open_increment(
-    catalog: Catalog, *, whole: bool, unusable: Collection[str] | None
+    catalog: Catalog, *, whole: bool, unusable: Collection[str] | None, carries: bool = True
 ) -> Iterator[Increment]:
     """What a new volume may refer to, for as long as the block lasts.
 
@@ -238,19 +248,21 @@ def open_increment(
     as it should be (`volume-stored-whole`, `source-missing`).
 
     Args:
-        whole: whether the new archive is to hold everything, so that nothing is referred to.
+        whole: whether the new archive is to hold everything, so that nothing is referred to. What
+            goes on from an unfinished volume refers to that all the same, and a notice tells it.
         unusable: sources that turned out to be; what lies in them is read from the folder and
             stored again. None: so is whatever would be carried over.
+        carries: False reads what would be carried over from the folder, too.
 
     Raises StorageError.
     """
     notices: tuple[Notice, ...] = ()
-    for base in _bases(catalog):
+    for base in bases(catalog):
         if isinstance(base, Notice):
             notices = (*notices, base)
             continue
         try:
-            copy = _copy_of_index(catalog, base)
+            copy = copy_of_index(catalog, base)
         except (ArchiveDamaged, ObjectNotFound, UnknownFormat) as error:
             is_backup = isinstance(base, Manifest)
             told = _stored_whole(base.id, str(error)) if is_backup else _missing(base.id)
@@ -260,16 +272,23 @@ def open_increment(
             found = archives_found(catalog, base)
             for backup_id in unusable or ():
                 found.pop(backup_id, None)
-            chosen = plan(base, found, carry_all=whole)
+            # (All that runs before this one stored would be copied by each: no run would be long
+            # enough for that and for something new, in the end.)
+            goes_on = whole and isinstance(base, Unfinished)
+            if goes_on:
+                notices = (*notices, _not_whole(base.id))
+            chosen = plan(base, found, carry_all=whole and not goes_on)
             if unusable is None:
                 chosen = Plan(chosen.kept, (), (*chosen.missing, *chosen.carried))
+            if not carries:
+                chosen = Plan(chosen.kept, (), chosen.missing)
             missing = (_missing(source.backup_id) for source in chosen.missing)
             yield Increment(catalog, base, copy, chosen, (*notices, *missing))
             return
     yield Increment(catalog, notices=notices)
 
 
-def _copy_of_index(catalog: Catalog, base: BaseVolume) -> LocalCopy:
+def copy_of_index(catalog: Catalog, base: BaseVolume) -> LocalCopy:
     """The index of a base, of which the first line was read; the caller closes it."""
     copy = LocalCopy(
         catalog.backups.open(base.id, base.volume.index_name),
@@ -283,7 +302,7 @@ def _copy_of_index(catalog: Catalog, base: BaseVolume) -> LocalCopy:
     return copy
 
 
-def _bases(catalog: Catalog) -> Iterator[BaseVolume | Notice]:
+def bases(catalog: Catalog) -> Iterator[BaseVolume | Notice]:
     """What can be the base, the best first; and what is told where nothing before it can be."""
     last: Manifest | Notice | None = None
     try:
@@ -324,6 +343,14 @@ def archives_found(catalog: Catalog, manifest: BaseVolume) -> dict[str, Found]:
     with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="source") as pool:
         answers = zip(ids, pool.map(look, ids), strict=True)
         return {backup_id: found for backup_id, found in answers if found is not None}
+
+
+def _not_whole(subject: str) -> Notice:
+    detail = (
+        "the volume goes on from what a run before stored, and refers to that, although the mode is"
+        " FULL; the next backup is whole"
+    )
+    return Notice(code="volume-not-whole", subject=subject, detail=detail)
 
 
 def _missing(backup_id: str) -> Notice:
