@@ -68,12 +68,14 @@ class VolumeStaging:
             return
         if isinstance(error, OutOfTime) and self._leave(staged):
             raise self._told(staged) from error
-        staged.discard()
+        staged.discard(self._run.check)
 
     def recover(self) -> None:
         """Finishes, undoes or discards what earlier restores left, but not what is gone on with."""
         wanted = self._wanted if self._request.into_folder is None else None
-        self._run.add_notices(swap.recover(Path(self._settings.backup_folder), wanted))
+        folder, check = Path(self._settings.backup_folder), self._run.check
+        self._run.add_notices(swap.recover(folder, wanted, check))
+        check()
 
     def stage(self, check: Check) -> swap.StagedVolume | None:
         """Unpacks what is asked for; None when nothing of the volume is."""

@@ -52,7 +52,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-from lcp_backup.errors import VolumeError
+from lcp_backup.errors import LeaseLost, OutOfTime, VolumeError
 from lcp_backup.model import Notice
 from lcp_backup.volume import mounts
 from lcp_backup.volume.access import SET_IMMUTABLE, is_immutable, lets_in
@@ -216,16 +216,17 @@ class StagedVolume:
         """Leaves what an earlier restore has begun as that left it; `discard` does nothing."""
         self._is_left = True
 
-    def discard(self) -> None:
+    def discard(self, check: Callable[[], None] = lambda: None) -> None:
         """Removes what is not live; harmless when called again.
 
-        What does not let itself be removed becomes a notice. Raises VolumeError when a swap that
-        has begun can be neither finished nor undone.
+        What does not let itself be removed becomes a notice, and so does what is left when `check`
+        raises OutOfTime or LeaseLost: the site is what it is by then. Raises VolumeError when a
+        swap that has begun can be neither finished nor undone.
         """
         if self._is_left:
             return
         with errors_about(self._places.folder, "cleared of a restore's leftovers"):
-            self._note(_settle(self._places))
+            self._note(_settle(self._places, check))
 
     def _begin_to_swap(self) -> None:
         remove(self._places.begun)
@@ -235,7 +236,9 @@ class StagedVolume:
         self._notices += [notice for notice in notices if notice not in self._notices]
 
 
-def recover(folder: Path, wanted: Wanted | None = None) -> tuple[Notice, ...]:
+def recover(
+    folder: Path, wanted: Wanted | None = None, check: Callable[[], None] = lambda: None
+) -> tuple[Notice, ...]:
     """Finishes or throws away what killed restores left, and what was begun for another restore.
 
     The folder then has the old content whole, if the swap had not begun, or the new. Nothing else
@@ -244,6 +247,7 @@ def recover(folder: Path, wanted: Wanted | None = None) -> tuple[Notice, ...]:
 
     Args:
         wanted: what was begun for this is left as it is.
+        check: ends a removal by OutOfTime or LeaseLost; a notice tells what is left.
 
     Raises VolumeError when a swap that has begun can be neither finished nor undone.
     """
@@ -253,11 +257,11 @@ def recover(folder: Path, wanted: Wanted | None = None) -> tuple[Notice, ...]:
             notice
             for places in Places.left(folder)
             if wanted is None or find_begun(places, wanted) is None
-            for notice in _settle(places)
+            for notice in _settle(places, check)
         )
 
 
-def _settle(places: Places) -> list[Notice]:
+def _settle(places: Places, check: Callable[[], None]) -> list[Notice]:
     """Finishes a swap that had begun, then removes what is not live; tells what could not be.
 
     Nothing is removed before that: until a swap is finished, the staging folder may hold the only
@@ -274,7 +278,7 @@ def _settle(places: Places) -> list[Notice]:
         if paths is None and is_folder(places.old_selection):
             return [_set_aside(places)]
         notices += _finish(places, paths or ())
-    notices += _removed(places.staging)
+    notices += _removed(places.staging, check)
     return notices
 
 
@@ -323,12 +327,18 @@ def _keep(places: Places) -> None:
         previous.rename(free(places.kept(label)))
 
 
-def _removed(tree: Path) -> list[Notice]:
+def _removed(tree: Path, check: Callable[[], None]) -> list[Notice]:
     """Removes a tree; a notice tells what is left of it."""
     mounted = next((it for it in mounts.mount_points() if it == tree or tree in it.parents), None)
     if mounted is not None:
         detail = f"left alone: {str(mounted)!r} is mounted there; unmount it"
-    elif (remains := remove(tree)) is not None:
+        return [_leftover(tree, detail)]
+    try:
+        remains = remove(tree, check=check)
+    except (OutOfTime, LeaseLost):
+        detail = "removing it takes longer than this run may; the next restore goes on with that"
+        return [_leftover(tree, detail)]
+    if remains is not None:
         more = f" and {remains.total - 1} more" if remains.total > 1 else ""
         detail = f"cannot be removed: {remains.reason}, at {quoted(remains.first)}{more}"
     else:

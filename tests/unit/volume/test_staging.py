@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lcp_backup.errors import InvalidRequest, VolumeError
+from lcp_backup.errors import InvalidRequest, LeaseLost, OutOfTime, VolumeError
 from lcp_backup.volume import mounts
 from lcp_backup.volume.staging import check_below, check_empty, stage
 from lcp_backup.volume.swap import StagedVolume, recover
@@ -106,6 +106,25 @@ def test_the_old_content_is_there_until_it_is_discarded(folder: Path) -> None:
     assert snapshot(folder) == new
     assert leftovers(folder) == []
     staged.discard()
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("ended", [OutOfTime, LeaseLost])
+def test_old_content_that_a_run_has_no_time_to_remove_is_told_and_removed_by_the_next(
+    folder: Path, ended: type[Exception]
+) -> None:
+    def check() -> None:
+        raise ended("")
+
+    staged = stage(folder)
+    new = fill(staged)
+    staged.swap()
+    staged.discard(check)
+    assert [notice.code for notice in staged.notices] == ["leftover-kept"]
+    assert [notice.code for notice in recover(folder, None, check)] == ["leftover-kept"]
+    assert recover(folder) == ()
+    assert snapshot(folder) == new
+    assert leftovers(folder) == []
 
 
 def test_a_mount_point_is_swapped_from_within_and_stays_what_it_is(
