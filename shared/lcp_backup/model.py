@@ -155,6 +155,7 @@ NOTICES: Final[Mapping[str, bool]] = {
     "volume-empty": True,
     "volume-not-compared": False,
     "volume-stored-whole": False,
+    "volume-not-whole": False,
 }
 """Every code of a notice, and whether it means loss: something of the site is not in the backup,
 nor will it be in the next one unless somebody does something. docs/operations.md says why."""

@@ -27,12 +27,6 @@ class ShownVerification(Camel):
     read_bytes: Annotated[int, Field(description="Stored bytes that were read, of all archives.")]
     load_seconds: Annotated[float, Field(description="How long it took to load the database.")]
     read_seconds: Annotated[float, Field(description="How long it took to read the volume.")]
-    restore_seconds: Annotated[
-        float,
-        Field(
-            description="How long a restore takes at least; it also writes the files. 0: unknown."
-        ),
-    ]
     run_id: str
     error: Annotated[str | None, Field(description="What is wrong, or was in the way.")]
 
@@ -49,7 +43,6 @@ class ShownVerification(Camel):
             read_bytes=verification.read_bytes,
             load_seconds=verification.load_seconds,
             read_seconds=verification.read_seconds,
-            restore_seconds=verification.restore_seconds,
             run_id=verification.run_id,
             error=verification.error.message if verification.error else None,
         )
