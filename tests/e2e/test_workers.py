@@ -12,8 +12,9 @@ import pytest
 
 from tests.support.deployed import Deployed
 
-BUDGET = 24
-"""Seconds that Lambda gives a worker: 20 to stop in, and of the others half for a stretch."""
+BUDGET = 40
+"""Seconds that Lambda gives a worker: 20 to stop in, and of the others half for a stretch. (With 4
+in place of 20 it fails on a machine that is busy with other tests.)"""
 
 
 @pytest.fixture
