@@ -21,30 +21,6 @@ from lcp_backup.telemetry import Telemetry
 _MOST_DEFINERS: Final = 1000
 
 
-@dataclass(frozen=True)
-class RestoreResult:
-    """What a restore answers; `restored` is False when it was paused or had been done before."""
-
-    backup_id: str | None
-    restored: bool
-    run_id: str | None = None
-    rows: int = 0
-    """Rows that were loaded."""
-    read_bytes: int = 0
-    """Bytes of the archives that were read."""
-    kept: list[str] = field(default_factory=list)
-    """Where what was live before is kept, when that was asked for."""
-    statements_left_out: list[str] = field(default_factory=list)
-    """Heads of statements that need rights which RDS does not give."""
-    definers: list[str] = field(default_factory=list)
-    """Who owned each view, trigger, routine and event in the dump, such as `view names:
-    root@localhost`. They belong to the locked owner account now, or to LCP_SITE_USER_NAME."""
-    scripts: list[str] = field(default_factory=list)
-    """The scripts that were run, each with how many rows it changed."""
-    events_disabled: list[str] = field(default_factory=list)
-    """Events of an uploaded backup: they come back disabled."""
-
-
 def restore_backup(
     request: RestoreRequest,
     *,
@@ -99,7 +75,10 @@ def restore_backup(
         with announced(active, telemetry, metric="RestoreFailure", failed="Restore Failed") as run:
             run.add_notices(settings.notices)
             backup = StoredBackup(source, manifest)
-            with stage_site(
+            if by_workers:
+                leave_to_workers(run, request, backup, settings, catalog, start_workers)
+                return RestoreResult(manifest.id, restored=False, run_id=run.id)
+            site = stage_site(
                 run,
                 request,
                 backup,
@@ -107,18 +86,9 @@ def restore_backup(
                 catalog=catalog,
                 live=locate(),
                 accounts=accounts(),
-            ) as staged:
-                loaded = staged.swap()
-            run.add_notices(staged.notices)
-            result = _result(run, backup, loaded, staged.kept)
-            _record(run, request, loaded, result)
-    telemetry.count(
-        RestoreSuccess=1, RestoreSeconds=(catalog.now() - run.started_at).total_seconds()
-    )
-    telemetry.announce(
-        "Restore Completed",
-        {"backupId": manifest.id, "runId": run.id, "whole": request.is_whole},
-    )
+            )
+            result = swapped(run, request, backup, site)
+    tell_completed(run, telemetry, whole=request.is_whole)
     return result
 
 
@@ -133,63 +103,3 @@ def _chosen(
     manifest = source.backups.get(request.backup_id)
     check_is_meant(manifest, catalog, request.run_id)
     return manifest
-
-
-def _notices(loaded: Loaded | None) -> tuple[Notice, ...]:
-    """What a reader of the run should know of the database that was loaded."""
-    if loaded is None:
-        return ()
-    found = [
-        Notice(
-            code="left-behind",
-            subject=schema,
-            detail="this schema of the restore could not be dropped: drop it by hand",
-        )
-        for schema in loaded.left_behind
-    ]
-    if not loaded.rows_as_data:
-        found.append(
-            Notice(
-                code="rows-as-statements",
-                subject="local_infile",
-                detail=ROWS_TRAVEL_AS_STATEMENTS,
-            )
-        )
-    return tuple(found)
-
-
-def _result(
-    run: ActiveRun, backup: StoredBackup, loaded: Loaded | None, kept: tuple[str, ...]
-) -> RestoreResult:
-    """What a restore answers that was done."""
-    return RestoreResult(
-        backup.manifest.id,
-        restored=True,
-        run_id=run.id,
-        rows=loaded.rows if loaded else 0,
-        read_bytes=backup.read_bytes,
-        kept=list(kept),
-        statements_left_out=list(loaded.left_out) if loaded else [],
-        definers=list(loaded.definers[:_MOST_DEFINERS]) if loaded else [],
-        events_disabled=list(loaded.disabled) if loaded else [],
-        scripts=list(loaded.scripts) if loaded else [],
-    )
-
-
-def _record(
-    run: ActiveRun, request: RestoreRequest, loaded: Loaded | None, result: RestoreResult
-) -> None:
-    """What the run's record and its log say of it."""
-    if loaded is not None:
-        run.detail("rows were loaded", rows=loaded.rows, as_data=loaded.rows_as_data)
-    run.add_notices(_notices(loaded))
-    run.set_result(
-        whole=request.is_whole,
-        rows=result.rows,
-        read_bytes=result.read_bytes,
-        kept=result.kept,
-        statements_left_out=result.statements_left_out,
-        definers=result.definers,
-        events_disabled=result.events_disabled,
-        scripts=result.scripts,
-    )

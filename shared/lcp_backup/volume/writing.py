@@ -42,7 +42,7 @@ class Writing:
                 done = os.write(descriptor, piece)
                 while done < len(piece):
                     done += os.write(descriptor, memoryview(piece)[done:])
-            self._settle(descriptor, attributes, attributes.mode & 0o777)
+            self.settle_file(descriptor, attributes)
         finally:
             # A network file system may tell only now that it is full.
             os.close(descriptor)
@@ -66,6 +66,10 @@ class Writing:
             way,
             lambda: os.link(itself, _last(way), dst_dir_fd=folder, follow_symlinks=True),
         )
+
+    def settle_file(self, descriptor: int, attributes: Attributes) -> None:
+        """Gives a file what it shall have."""
+        self._settle(descriptor, attributes, attributes.mode & 0o777)
 
     def settle_folder(self, descriptor: int, attributes: Attributes | None) -> None:
         """Gives a folder what it shall have; None: it was made and is not in the archive."""

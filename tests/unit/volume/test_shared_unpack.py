@@ -1,0 +1,246 @@
+"""A volume that workers unpack is what one unpacks, whatever happens to any of them."""
+
+import os
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from lcp_backup.archive.segment import IndexedMember, Segment
+from lcp_backup.catalog import Catalog
+from lcp_backup.errors import ArchiveDamaged, LeaseLost
+from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
+from lcp_backup.volume import crew, shares
+from lcp_backup.volume.large_files import Pieces
+from lcp_backup.volume.shared_unpack import SharedTree
+from lcp_backup.volume.shares import Share, is_large, share_out
+from tests.support.clock import SettableClock
+from tests.support.trees import TEXT, Member, odd_tree, snapshot
+from tests.support.volumes import Volumes, refer_to_every_size
+
+MIB = 1 << 20
+
+
+class Workers:
+    """Workers of one volume, which unpack it into one folder."""
+
+    def __init__(self, volume: StoredVolume, folder: Path) -> None:
+        self._volume = volume
+        self.new = folder / "new"
+        self.new.mkdir(parents=True)
+        self.aside = folder / "parts"
+        self.shared = share_out(volume.members(), workers=3)
+
+    def unpack(
+        self,
+        share: Share,
+        *,
+        is_over: Callable[[], bool] = lambda: False,
+        check: Callable[[], None] = lambda: None,
+    ) -> int | None:
+        return self._tree(check).unpack(share, is_over)
+
+    def settled(self) -> dict[str, Member]:
+        """What is there once all are done."""
+        self._tree(lambda: None).settle()
+        return snapshot(self.new)
+
+    def _tree(self, check: Callable[[], None]) -> SharedTree:
+        return SharedTree(
+            self._volume,
+            self._volume.members,
+            self.shared.most,
+            self.new,
+            self.aside,
+            threads=2,
+            progress=lambda _: None,
+            check=check,
+        )
+
+
+@pytest.fixture(params=["one thread", "threads"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with all kinds of things; with threads, on a file system that is slow enough."""
+    monkeypatch.setattr(shares, "LEAST", MIB)
+    if request.param == "threads":
+        monkeypatch.setattr(crew, "QUICK", 0)
+        monkeypatch.setattr(crew, "SLOW_STEPS", 1)
+    made = tmp_path / "data"
+    odd_tree(made)
+    (made / "middle.bin").write_bytes(os.urandom(9 * MIB))
+    (made / "closed").mkdir()
+    (made / "closed" / "none.bin").write_bytes(bytes(17 * MIB + 1))
+    (made / "closed" / "none.bin").chmod(0)
+    (made / "closed").chmod(0)
+    return made
+
+
+@pytest.fixture
+def volumes(
+    catalog: Catalog,
+    clock: SettableClock,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Volumes:
+    refer_to_every_size(monkeypatch)
+    return Volumes(catalog, clock, folder, tmp_path)
+
+
+@pytest.fixture
+def backup(volumes: Volumes, folder: Path) -> StoredBackup:
+    """A backup that lies in three archives, each with members that are live no more."""
+    volumes.back_up()
+    library = folder / "document_library" / "20097" / "0"
+    (library / "block").unlink()
+    (folder / "names" / "*").write_bytes(b"changed")
+    (folder / "more.bin").write_bytes(os.urandom(10 * MIB) + TEXT)
+    volumes.back_up()
+    (folder / "names" / "-rf").write_bytes(b"changed")
+    (folder / "to file").unlink()
+    made = volumes.back_up()
+    assert len(made.sources) == 2
+    return StoredBackup(volumes.catalog, made)
+
+
+def test_shares_in_any_order_and_at_once_make_the_very_tree(
+    backup: StoredBackup, folder: Path, tmp_path: Path
+) -> None:
+    with backup.volume() as volume:
+        workers = Workers(volume, tmp_path / "staged")
+        todo = list(workers.shared.shares)
+        assert len({share.source for share in todo}) == 3
+        assert len({share.large for share in todo if share.large}) > 1
+        random.Random(1).shuffle(todo)
+        with ThreadPoolExecutor(3) as pool:
+            assert set(pool.map(workers.unpack, todo)) == {None}
+        assert workers.settled() == snapshot(folder)
+        assert list(workers.aside.iterdir()) == []
+
+
+def test_a_worker_whose_time_is_always_over_does_a_little_and_is_done_in_the_end(
+    backup: StoredBackup, folder: Path, tmp_path: Path
+) -> None:
+    with backup.volume() as volume:
+        workers = Workers(volume, tmp_path / "staged")
+        stops = 0
+        for share in workers.shared.shares:
+            left = share
+            while (begin := workers.unpack(left, is_over=lambda: True)) is not None:
+                assert left.first < begin <= share.last
+                left, stops = left._replace(first=begin), stops + 1
+        assert stops > 2
+        assert workers.settled() == snapshot(folder)
+
+
+def test_workers_that_die_anywhere_and_are_called_twice_change_nothing(
+    backup: StoredBackup, folder: Path, tmp_path: Path
+) -> None:
+    """Each share is begun, broken off, and done by two at once; one of them is killed, too."""
+
+    def die_after(times: int) -> Callable[[], None]:
+        left = iter(range(times))
+
+        def check() -> None:
+            if next(left, None) is None:
+                raise LeaseLost("killed")
+
+        return check
+
+    def killed(share: Share, times: int) -> None:
+        with pytest.raises(LeaseLost):
+            workers.unpack(share, check=die_after(times))
+
+    with backup.volume() as volume:
+        workers = Workers(volume, tmp_path / "staged")
+        for number, share in enumerate(workers.shared.shares):
+            killed(share, 0)
+            with ThreadPoolExecutor(2) as pool:
+                zombie = pool.submit(killed, share, number % 2)
+                assert pool.submit(workers.unpack, share).result() is None
+                zombie.result()
+            killed(share, 0)
+        workers.settled()
+        assert workers.settled() == snapshot(folder), "and the last step may come twice as well"
+
+
+def test_the_last_step_misses_a_large_file_that_nobody_finished(
+    backup: StoredBackup, tmp_path: Path
+) -> None:
+    with backup.volume() as volume:
+        workers = Workers(volume, tmp_path / "staged")
+        for share in workers.shared.shares:
+            workers.unpack(share)
+        os.truncate(workers.new / "more.bin", 3)
+        with pytest.raises(ArchiveDamaged, match=r"'more\.bin' was not unpacked whole"):
+            workers.settled()
+
+
+# --- how it is shared out ------------------------------------------------------------------------
+
+
+def a_file(number: int, size: int, *, more: int = 0, source: int = 0) -> IndexedMember:
+    return IndexedMember(f"{number}", "file", source, number, 512, size, 0, 0o644, 0, 0, more=more)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8, 64])
+def test_every_member_is_in_one_share_and_every_piece_too(workers: int) -> None:
+    rng = random.Random(workers)
+    members, at = [], 0
+    for _ in range(3000):
+        size = rng.choice([0, 1000, 3 * MIB, 40 * MIB, 6000 * MIB])
+        more = size >> 23
+        members.append(a_file(at, size, more=more))
+        at += rng.choice([0, 1]) + more
+    shared = share_out(members, workers)
+    for member in members:
+        holders = [it for it in shared.shares if it.holds(member, shared.most)]
+        if is_large(member, shared.most):
+            covered = sorted(n for it in holders for n in range(it.first, it.last + 1))
+            assert covered == list(range(member.segment, member.segment + member.more + 1))
+        else:
+            assert len(holders) == 1
+    assert len(shared.shares) < 10_000
+
+
+def test_shares_are_about_equal_and_some_for_each_worker() -> None:
+    members = [a_file(number, 8 * MIB) for number in range(1000)]
+    shared = share_out([*members, a_file(1000, 4000 * MIB, more=500)], 8)
+    assert 32 <= len(shared.shares) <= 40
+    lengths = [share.last - share.first + 1 for share in shared.shares]
+    assert max(lengths) <= 2 * min(lengths[:-1])
+
+
+def test_where_there_is_little_to_do_there_are_few_shares() -> None:
+    assert share_out([], 8).shares == ()
+    assert len(share_out([a_file(1, 100), a_file(2, 100)], 64).shares) == 1
+
+
+# --- which bytes are whose -----------------------------------------------------------------------
+
+
+def test_an_index_that_contradicts_itself_is_damaged() -> None:
+    member = a_file(5, 17 * MIB, more=2)
+
+    def segment(number: int, first: int = 0) -> Segment:
+        return Segment(
+            number=number,
+            offset=0,
+            size=1,
+            raw_size=8 * MIB,
+            sha256="",
+            members=1 if first else 0,
+            first=first,
+        )
+
+    Pieces(member, [segment(5), segment(6), segment(7, MIB + 1024)])
+    for wrong in (
+        [segment(5), segment(7, MIB + 1024)],
+        [segment(5), segment(6)],
+        [segment(5), segment(6), segment(7, MIB)],
+        [segment(5), segment(6), segment(7, MIB + 1000)],
+    ):
+        with pytest.raises(ArchiveDamaged):
+            Pieces(member, wrong)
