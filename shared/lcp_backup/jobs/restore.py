@@ -1,24 +1,20 @@
 """Restore: a backup is loaded beside the live site, checked to its end, and then swapped in."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.database.endpoint import DatabaseEndpoint
-from lcp_backup.database.local_infile import ROWS_TRAVEL_AS_STATEMENTS
-from lcp_backup.database.staged_schema import Accounts, Loaded
+from lcp_backup.database.staged_schema import Accounts
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.queued_run import check_is_meant, queued, succeeded_before
+from lcp_backup.jobs.restored import RestoreResult, swapped, tell_completed
 from lcp_backup.jobs.staged_site import stage_site
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.jobs.stored_run import NewRun
-from lcp_backup.model import Manifest, Notice, RunKind
+from lcp_backup.model import Manifest, RunKind
 from lcp_backup.requests import LATEST, RestoreRequest
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
-
-_MOST_DEFINERS: Final = 1000
 
 
 def restore_backup(
@@ -75,9 +71,6 @@ def restore_backup(
         with announced(active, telemetry, metric="RestoreFailure", failed="Restore Failed") as run:
             run.add_notices(settings.notices)
             backup = StoredBackup(source, manifest)
-            if by_workers:
-                leave_to_workers(run, request, backup, settings, catalog, start_workers)
-                return RestoreResult(manifest.id, restored=False, run_id=run.id)
             site = stage_site(
                 run,
                 request,
