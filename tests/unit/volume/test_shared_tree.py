@@ -13,10 +13,10 @@ from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import ArchiveDamaged, LeaseLost
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
-from lcp_backup.volume import crew, shares
+from lcp_backup.volume import crew, portions
 from lcp_backup.volume.large_files import Pieces
-from lcp_backup.volume.shared_unpack import SharedTree
-from lcp_backup.volume.shares import Share, is_large, share_out
+from lcp_backup.volume.shared_tree import SharedTree
+from lcp_backup.volume.portions import Portion, is_large, portioned
 from tests.support.clock import SettableClock
 from tests.support.trees import TEXT, Member, odd_tree, snapshot
 from tests.support.volumes import Volumes, refer_to_every_size
@@ -32,16 +32,16 @@ class Workers:
         self.new = folder / "new"
         self.new.mkdir(parents=True)
         self.aside = folder / "parts"
-        self.shared = share_out(volume.members(), workers=3)
+        self.shared = portioned(volume.members(), workers=3)
 
     def unpack(
         self,
-        share: Share,
+        portion: Portion,
         *,
         is_over: Callable[[], bool] = lambda: False,
         check: Callable[[], None] = lambda: None,
     ) -> int | None:
-        return self._tree(check).unpack(share, is_over)
+        return self._tree(check).unpack(portion, is_over)
 
     def settled(self) -> dict[str, Member]:
         """What is there once all are done."""
@@ -70,8 +70,8 @@ def slow_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with all kinds of things; its shares are small."""
-    monkeypatch.setattr(shares, "LEAST", MIB)
+    """A folder with all kinds of things; its portions are small."""
+    monkeypatch.setattr(portions, "LEAST", MIB)
     made = tmp_path / "data"
     odd_tree(made)
     (made / "closed").mkdir()
@@ -111,9 +111,9 @@ def test_shares_in_any_order_and_at_once_make_the_very_tree(
 ) -> None:
     with backup.volume() as volume:
         workers = Workers(volume, tmp_path / "staged")
-        todo = list(workers.shared.shares)
-        assert len({share.source for share in todo}) == 3
-        assert len({share.large for share in todo if share.large}) > 1
+        todo = list(workers.shared.portions)
+        assert len({portion.source for portion in todo}) == 3
+        assert len({portion.large for portion in todo if portion.large}) > 1
         random.Random(1).shuffle(todo)
         with ThreadPoolExecutor(3) as pool:
             assert set(pool.map(workers.unpack, todo)) == {None}
@@ -127,10 +127,10 @@ def test_a_worker_whose_time_is_always_over_does_a_little_and_is_done_in_the_end
     with backup.volume() as volume:
         workers = Workers(volume, tmp_path / "staged")
         stops = 0
-        for share in workers.shared.shares:
-            left = share
+        for portion in workers.shared.portions:
+            left = portion
             while (begin := workers.unpack(left, is_over=lambda: True)) is not None:
-                assert left.first < begin <= share.last
+                assert left.first < begin <= portion.last
                 left, stops = left._replace(first=begin), stops + 1
         assert stops > 1
         assert workers.settled() == snapshot(folder)
@@ -139,7 +139,7 @@ def test_a_worker_whose_time_is_always_over_does_a_little_and_is_done_in_the_end
 def test_workers_that_die_anywhere_and_are_called_twice_change_nothing(
     backup: StoredBackup, folder: Path, tmp_path: Path
 ) -> None:
-    """Each share is begun, broken off, and done by two at once; one of them is killed as well."""
+    """Each portion is begun, broken off, and done by two at once; one of them is killed as well."""
 
     def die_after(times: int) -> Callable[[], None]:
         left = iter(range(times))
@@ -150,19 +150,19 @@ def test_workers_that_die_anywhere_and_are_called_twice_change_nothing(
 
         return check
 
-    def killed(share: Share, times: int) -> None:
+    def killed(portion: Portion, times: int) -> None:
         with suppress(LeaseLost):
-            workers.unpack(share, check=die_after(times))
+            workers.unpack(portion, check=die_after(times))
 
     with backup.volume() as volume:
         workers = Workers(volume, tmp_path / "staged")
-        for number, share in enumerate(workers.shared.shares):
-            killed(share, number % 3)
+        for number, portion in enumerate(workers.shared.portions):
+            killed(portion, number % 3)
             with ThreadPoolExecutor(2) as pool:
-                zombie = pool.submit(killed, share, number % 5)
-                assert pool.submit(workers.unpack, share).result() is None
+                zombie = pool.submit(killed, portion, number % 5)
+                assert pool.submit(workers.unpack, portion).result() is None
                 zombie.result()
-            killed(share, 1)
+            killed(portion, 1)
         workers.settled()
         assert workers.settled() == snapshot(folder), "and the last step may come twice as well"
 
@@ -172,14 +172,14 @@ def test_the_last_step_misses_a_large_file_that_nobody_finished(
 ) -> None:
     with backup.volume() as volume:
         workers = Workers(volume, tmp_path / "staged")
-        for share in workers.shared.shares:
-            workers.unpack(share)
+        for portion in workers.shared.portions:
+            workers.unpack(portion)
         os.truncate(workers.new / "more.bin", 3)
         with pytest.raises(ArchiveDamaged, match=r"'more\.bin' was not unpacked whole"):
             workers.settled()
 
 
-# --- how it is shared out ------------------------------------------------------------------------
+# --- how it is portioned ------------------------------------------------------------------------
 
 
 def a_file(segment: int, size: int, *, more: int = 0, at: int = 0) -> IndexedMember:
@@ -195,28 +195,28 @@ def test_every_member_is_in_one_share_and_every_piece_too(workers: int) -> None:
         more = size >> 23
         members.append(a_file(segment, size, more=more, at=number))
         segment += rng.choice([0, 1]) + more
-    shared = share_out(members, workers)
+    shared = portioned(members, workers)
     for member in members:
-        holders = [it for it in shared.shares if it.holds(member, shared.most)]
+        holders = [it for it in shared.portions if it.holds(member, shared.most)]
         if is_large(member, shared.most):
             covered = sorted(n for it in holders for n in range(it.first, it.last + 1))
             assert covered == list(range(member.segment, member.segment + member.more + 1))
         else:
             assert len(holders) == 1
-    assert len(shared.shares) < 10_000
+    assert len(shared.portions) < 10_000
 
 
 def test_shares_are_about_equal_and_some_for_each_worker() -> None:
     members = [a_file(number, 8 * MIB) for number in range(1000)]
-    shared = share_out([*members, a_file(1000, 4000 * MIB, more=500)], 8)
-    assert 32 <= len(shared.shares) <= 40
-    lengths = [share.last - share.first + 1 for share in shared.shares]
+    shared = portioned([*members, a_file(1000, 4000 * MIB, more=500)], 8)
+    assert 32 <= len(shared.portions) <= 40
+    lengths = [portion.last - portion.first + 1 for portion in shared.portions]
     assert max(lengths) <= 2 * min(lengths[:-1])
 
 
 def test_where_there_is_little_to_do_there_are_few_shares() -> None:
-    assert share_out([], 8).shares == ()
-    assert len(share_out([a_file(1, 100), a_file(2, 100)], 64).shares) == 1
+    assert portioned([], 8).portions == ()
+    assert len(portioned([a_file(1, 100), a_file(2, 100)], 64).portions) == 1
 
 
 # --- which bytes are whose -----------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Unpacking by workers: several fill one staged tree, and the last step makes it whole.
 
-A worker may die anywhere and its share be unpacked anew, and it may go on meanwhile: whoever comes
-last changes nothing. Small files and links are made elsewhere and renamed to their place once they
+A worker may die anywhere and its portion be unpacked anew, and it may go on meanwhile: whoever
+comes last changes nothing. Small files and links are made elsewhere and renamed to their place once they
 are whole; of large files each byte is written where it belongs. Folders have the mode 0700 until
 `settle` gives them, and large files, what they shall have.
 """
@@ -23,7 +23,7 @@ from lcp_backup.volume.large_files import LargeFile, Pieces, opened
 from lcp_backup.volume.live import LiveMembers, hand_over_live
 from lcp_backup.volume.members import Attributes, Content, Members, attributes_of, components_of
 from lcp_backup.volume.names import quoted
-from lcp_backup.volume.shares import Share, is_large
+from lcp_backup.volume.portions import Portion, is_large
 from lcp_backup.volume.tree import Tree
 from lcp_backup.volume.writing import Writing, both_folder_and_file
 
@@ -49,7 +49,7 @@ class SharedTree:
     members: Callable[[], Iterable[IndexedMember]]
     """All that are wanted of the volume, in their order; begins anew each time it is called."""
     most: int
-    """Bytes of what is no large file, as the volume was shared out."""
+    """Bytes of what is no large file, as the volume was cut into portions."""
     new: Path
     """The tree's folder."""
     aside: Path
@@ -61,18 +61,18 @@ class SharedTree:
     check: Callable[[], None]
     """Called again and again; what it raises ends the work."""
 
-    def unpack(self, share: Share, is_over: Callable[[], bool]) -> int | None:
-        """Unpacks a share, or as much of it as there is time for; but always some of it.
+    def unpack(self, portion: Portion, is_over: Callable[[], bool]) -> int | None:
+        """Unpacks a portion, or as much of it as there is time for; but always some of it.
 
         Args:
-            share: what is to be done; of one that was begun, what is left of it.
+            portion: what is to be done; of one that was begun, what is left of it.
             is_over: whether no more should be begun.
 
         Answers the segment to go on with; None when all is done.
         """
-        mine = (it for it in self.members() if share.holds(it, self.most))
-        if share.large is not None:
-            return self._write_pieces(share, mine, is_over)
+        mine = (it for it in self.members() if portion.holds(it, self.most))
+        if portion.large is not None:
+            return self._write_pieces(portion, mine, is_over)
         live = LiveMembers(mine)
         self.aside.mkdir(mode=0o700, exist_ok=True)
         own = Path(mkdtemp(dir=self.aside))
@@ -113,18 +113,18 @@ class SharedTree:
         return Tree(self.new, None, threads=self.threads, check=self.check, writing=writing)
 
     def _write_pieces(
-        self, share: Share, members: Iterable[IndexedMember], is_over: Callable[[], bool]
+        self, portion: Portion, members: Iterable[IndexedMember], is_over: Callable[[], bool]
     ) -> int | None:
         member = next(iter(members), None)
         if member is None:
-            raise ArchiveDamaged(f"the index lacks the file of which {share} is a piece")
+            raise ArchiveDamaged(f"the index lacks the file of which {portion} is a piece")
         segments = list(self.volume.segments(LiveMembers([member])))
         pieces = Pieces(member, segments)
-        mine = [it for it in segments if share.first <= it.number <= share.last]
+        mine = [it for it in segments if portion.first <= it.number <= portion.last]
         with LargeFile(self.new, member) as file, closing(self.volume.read_these(mine)) as read:
             for segment, raw in read:
                 self.check()
-                if segment.number > share.first and is_over():
+                if segment.number > portion.first and is_over():
                     return segment.number
                 file.write(*pieces.piece(segment, raw))
                 self.progress(len(raw))
@@ -132,7 +132,7 @@ class SharedTree:
 
 
 class _Reading:
-    """The segments of a share, as long as there is time; ends where no member is cut."""
+    """The segments of a portion, as long as there is time; ends where no member is cut."""
 
     def __init__(self, volume: Segments, live: LiveMembers, is_over: Callable[[], bool]) -> None:
         self._live = live

@@ -1,9 +1,9 @@
-"""How a volume is shared out among workers: each unpacks shares of it, one after the other.
+"""How a stored volume is cut into portions, which workers unpack one after the other.
 
-A share is a run of segments of one archive: all members that begin in them, also where the last of
-them goes on behind. A *large* file is one that is too large for that and lies in several segments:
-it has shares of its own, each some of these segments. Folders are in no share: they get their
-attributes once all shares are unpacked.
+A portion is a run of segments of one archive: all members that begin in them, also where the last
+of them goes on behind. A *large* file is one that is too large for that and lies in several
+segments: it has portions of its own, each some of these segments. Folders are in no portion: they
+get their attributes once all portions are unpacked.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,11 +12,11 @@ from typing import Final, NamedTuple
 from lcp_backup.archive.segment import IndexedMember
 
 LEAST: Final = 16 << 20
-"""Bytes of the smallest shares, about: an invocation takes some time to begin."""
+"""Bytes of the smallest portions, about: an invocation takes some time to begin."""
 MOST: Final = 2 << 30
-"""Bytes of the largest shares, about, so that one is unpacked in a small part of an invocation's
+"""Bytes of the largest portions, about, so that one is unpacked in a small part of an invocation's
 time: what is stopped or dies in the middle does not have much to do again."""
-_SHARES_OF_WORKER: Final = 4
+_PORTIONS_OF_WORKER: Final = 4
 """So that no worker waits long for one that got slow ones."""
 _MEMBER: Final = 32 << 10
 """What a member takes beside its content, in bytes that are written in the same time."""
@@ -25,7 +25,7 @@ type _Place = tuple[int, int]
 """Source and segment."""
 
 
-class Share(NamedTuple):
+class Portion(NamedTuple):
     """One worker's work at a time; `first` to `last` are segments of the archive of `source`."""
 
     source: int
@@ -35,7 +35,7 @@ class Share(NamedTuple):
     """The large file that these segments are pieces of: in which segment it begins, and where."""
 
     def holds(self, member: IndexedMember, most: int) -> bool:
-        """Whether a member, which has `most` bytes if it is not large, belongs to this share."""
+        """Whether a member, which has `most` bytes if it is not large, belongs to this portion."""
         if member.type == "folder" or member.source != self.source:
             return False
         if self.large is not None:
@@ -43,22 +43,22 @@ class Share(NamedTuple):
         return self.first <= member.segment <= self.last and not is_large(member, most)
 
 
-class SharedVolume(NamedTuple):
-    """A volume that is shared out."""
+class PortionedVolume(NamedTuple):
+    """A volume that is cut into portions."""
 
     most: int
     """Bytes; what is larger is a large file."""
-    shares: tuple[Share, ...]
+    portions: tuple[Portion, ...]
     """Those that take longest first."""
 
 
 def is_large(member: IndexedMember, most: int) -> bool:
-    """Whether a member has shares of its own."""
+    """Whether a member has portions of its own."""
     return member.type == "file" and member.size > most and member.more > 0
 
 
-def share_out(members: Iterable[IndexedMember], workers: int) -> SharedVolume:
-    """Shares members out, so that so many workers take about equally long.
+def portioned(members: Iterable[IndexedMember], workers: int) -> PortionedVolume:
+    """Cuts members into portions, so that so many workers take about equally long.
 
     Memory: about 150 bytes for every segment.
 
@@ -74,14 +74,14 @@ def share_out(members: Iterable[IndexedMember], workers: int) -> SharedVolume:
         else:
             _add(weights, member)
     total = sum(weights.values()) + sum(map(_weight, perhaps_large))
-    most = min(max(total // (workers * _SHARES_OF_WORKER), LEAST), MOST)
-    shares: list[Share] = []
+    most = min(max(total // (workers * _PORTIONS_OF_WORKER), LEAST), MOST)
+    portions: list[Portion] = []
     for member in perhaps_large:
         if is_large(member, most):
-            shares += _pieces(member, most)
+            portions += _pieces(member, most)
         else:
             _add(weights, member)
-    return SharedVolume(most, (*shares, *_runs(weights, most)))
+    return PortionedVolume(most, (*portions, *_runs(weights, most)))
 
 
 def _weight(member: IndexedMember) -> int:
@@ -93,23 +93,23 @@ def _add(weights: dict[_Place, int], member: IndexedMember) -> None:
     weights[place] = weights.get(place, 0) + _weight(member)
 
 
-def _pieces(member: IndexedMember, most: int) -> Iterator[Share]:
+def _pieces(member: IndexedMember, most: int) -> Iterator[Portion]:
     segments = member.more + 1
     count = min(-(-member.size // most), segments)
     for number in range(count):
         first = member.segment + segments * number // count
         last = member.segment + segments * (number + 1) // count - 1
-        yield Share(member.source, first, last, (member.segment, member.at))
+        yield Portion(member.source, first, last, (member.segment, member.at))
 
 
-def _runs(weights: dict[_Place, int], most: int) -> Iterator[Share]:
+def _runs(weights: dict[_Place, int], most: int) -> Iterator[Portion]:
     run: list[_Place] = []
     held = 0
     for place in sorted(weights):
         if run and (held + weights[place] > most or place[0] != run[0][0]):
-            yield Share(run[0][0], run[0][1], run[-1][1])
+            yield Portion(run[0][0], run[0][1], run[-1][1])
             run, held = [], 0
         run.append(place)
         held += weights[place]
     if run:
-        yield Share(run[0][0], run[0][1], run[-1][1])
+        yield Portion(run[0][0], run[0][1], run[-1][1])
