@@ -85,6 +85,10 @@ class Archive(Document):
     sha256: str | None
     """Of the whole object, hexadecimal: what `sha256sum database.tgz` prints. None when segments
     were copied in: nobody read them."""
+    segments_sha256: str | None = None
+    """Where `sha256` is None: of the SHA-256s of its segments, one after the other as 32 bytes."""
+    writers: int = 1
+    """How many functions wrote it side by side."""
     segments: int
     index_name: str
     index_size: int

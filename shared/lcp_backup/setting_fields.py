@@ -84,6 +84,10 @@ class SettingFields(BaseModel):
         16, alias="LCP_BACKUP_VOLUME_THREADS"
     )
     """How many calls to a slow file system are made side by side, 1 to 64."""
+    backup_workers: Annotated[int, BeforeValidator(values.workers)] = Field(
+        8, alias="LCP_BACKUP_WORKERS"
+    )
+    """How many functions may work on one run side by side, 1 to 64; 1 means only its own."""
     backup_exclude_tables: Annotated[tuple[str, ...], BeforeValidator(values.table_patterns)] = (
         Field((), alias="LCP_BACKUP_EXCLUDE_TABLES")
     )
@@ -194,6 +198,8 @@ class SettingFields(BaseModel):
     upload_function: str | None = Field(None, alias="LCP_UPLOAD_FUNCTION")
     assemble_function: str | None = Field(None, alias="LCP_ASSEMBLE_FUNCTION")
     verify_function: str | None = Field(None, alias="LCP_VERIFY_FUNCTION")
+    create_machine: str | None = Field(None, alias="LCP_CREATE_MACHINE")
+    """ARN of the state machine that a create by several workers runs on; None: there is none."""
     user_pool_id: Annotated[str | None, BeforeValidator(values.user_pool_id)] = Field(
         None, alias="LCP_USER_POOL_ID"
     )

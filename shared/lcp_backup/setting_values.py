@@ -18,6 +18,8 @@ MASTER_TOKEN_LENGTH = 32
 MAX_CONNECTIONS = 16
 MAX_THREADS = 64
 """Each may hold a folder and a file open, and a Lambda function may open 1,024."""
+MAX_WORKERS = 64
+"""An upload to S3 has 10,000 parts: each worker is given an equal share of their numbers."""
 MAX_RETENTION_DAYS = 30
 """The original service: "The maximum retention period is 30 days, even if you set this to a longer
 period"."""
@@ -141,6 +143,10 @@ def connections(value: object) -> int:
 
 def threads(value: object) -> int:
     return _one_to(MAX_THREADS, value)
+
+
+def workers(value: object) -> int:
+    return _one_to(MAX_WORKERS, value)
 
 
 def _one_to(most: int, value: object) -> int:

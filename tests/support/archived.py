@@ -11,7 +11,8 @@ from lcp_backup.archive.index import read_index, read_members
 from lcp_backup.archive.read import read_segments
 from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.archive.write import ArchiveWriter
-from lcp_backup.volume.pack import Packed, pack
+from lcp_backup.volume.pack import pack
+from lcp_backup.volume.packing import Packed
 from tests.support.buffers import Buffer
 
 

@@ -42,6 +42,8 @@ class MemoryS3:
         self.before = before
         self.objects: dict[str, dict[str, Any]] = {}
         self._parts: dict[str, dict[int, bytes]] = {}
+        self._multiparts: dict[str, dict[str, Any]] = {}
+        """Those that were neither completed nor aborted."""
         self._lock = threading.Lock()
 
     def put_object(self, *, Key: str, Body: bytes, **more: Any) -> dict[str, Any]:  # noqa: N803 -- boto3's names
@@ -53,7 +55,7 @@ class MemoryS3:
                 expected is not None and (there is None or there["ETag"] != expected)
             ):
                 raise _error("PreconditionFailed")
-            etag = f'"{hashlib.md5(Body, usedforsecurity=False).hexdigest()}"'
+            etag = _etag(Body)
             self.objects[Key] = {
                 "Body": bytes(Body),
                 "ETag": etag,
@@ -85,19 +87,24 @@ class MemoryS3:
                 self.objects.pop(entry["Key"], None)
         return {}
 
-    def create_multipart_upload(self, **_more: Any) -> dict[str, Any]:
+    def create_multipart_upload(self, *, Key: str, **more: Any) -> dict[str, Any]:  # noqa: N803
         self.before("create_multipart_upload")
         with self._lock:
             upload_id = f"upload-{len(self._parts)}"
             self._parts[upload_id] = {}
+            metadata = more.get("Metadata", {})
+            begun = {"Key": Key, "UploadId": upload_id, "Initiated": self._clock()}
+            self._multiparts[upload_id] = {**begun, "Metadata": metadata}
             return {"UploadId": upload_id}
 
     def upload_part(self, **part: Any) -> dict[str, Any]:
         self.before("upload_part")
         body = bytes(part["Body"])
         with self._lock:
+            if part["UploadId"] not in self._multiparts:
+                raise _error("NoSuchUpload")
             self._parts[part["UploadId"]][part["PartNumber"]] = body
-        return {"ETag": f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'}
+        return {"ETag": _etag(body)}
 
     def upload_part_copy(self, **part: Any) -> dict[str, Any]:
         source, span = part["CopySource"], part["CopySourceRange"]
@@ -110,11 +117,20 @@ class MemoryS3:
     def complete_multipart_upload(self, *, Key: str, UploadId: str, **more: Any) -> dict[str, Any]:  # noqa: N803
         self.before("complete_multipart_upload")
         with self._lock:
-            parts = self._parts[UploadId]
-        if any(len(parts[number]) < _LEAST_PART for number in sorted(parts)[:-1]):
+            if UploadId not in self._multiparts:
+                raise _error("NoSuchUpload")
+            sent, metadata = self._parts[UploadId], self._multiparts[UploadId]["Metadata"]
+        named = more["MultipartUpload"]["Parts"]
+        numbers = [part["PartNumber"] for part in named]
+        if numbers != sorted(set(numbers)):
+            raise _error("InvalidPartOrder")
+        if any(_etag(sent.get(part["PartNumber"], b"")) != part["ETag"] for part in named):
+            raise _error("InvalidPart")
+        if any(len(sent[number]) < _LEAST_PART for number in numbers[:-1]):
             raise _error("EntityTooSmall")
-        body = b"".join(parts[number] for number in sorted(parts))
-        answer = self.put_object(Key=Key, Body=body, IfNoneMatch=more.get("IfNoneMatch"))
+        body = b"".join(sent[number] for number in numbers)
+        condition = more.get("IfNoneMatch")
+        answer = self.put_object(Key=Key, Body=body, IfNoneMatch=condition, Metadata=metadata)
         self.abort_multipart_upload(UploadId=UploadId)
         return answer
 
@@ -122,16 +138,19 @@ class MemoryS3:
         self.before("abort_multipart_upload")
         with self._lock:
             self._parts[UploadId] = {}
+            self._multiparts.pop(UploadId, None)
         return {}
 
     def list_objects_v2(self, *, Prefix: str, **_more: Any) -> dict[str, Any]:  # noqa: N803
         self.before("list_objects_v2")
         return next(_Pages(self.objects).paginate(Prefix=Prefix))
 
-    def get_paginator(self, operation: str) -> "_Pages | _PartPages":
+    def get_paginator(self, operation: str) -> "_Pages | _PartPages | _UploadPages":
         self.before(operation)
         if operation == "list_parts":
             return _PartPages(self._parts)
+        if operation == "list_multipart_uploads":
+            return _UploadPages(self._multiparts)
         return _Pages(self.objects if operation == "list_objects_v2" else {})
 
 
@@ -145,11 +164,19 @@ class _PartPages:
                 {
                     "PartNumber": number,
                     "Size": len(body),
-                    "ETag": f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"',
+                    "ETag": _etag(body),
                 }
                 for number, body in sorted(self._parts[UploadId].items())
             ]
         }
+
+
+class _UploadPages:
+    def __init__(self, multiparts: dict[str, dict[str, Any]]) -> None:
+        self._multiparts = multiparts
+
+    def paginate(self, *, Prefix: str = "", **_more: Any) -> Iterator[Any]:  # noqa: N803
+        yield {"Uploads": [it for it in self._multiparts.values() if it["Key"].startswith(Prefix)]}
 
 
 class _Pages:
@@ -177,6 +204,10 @@ class NoEvents:
 
     def put_events(self, **_more: Any) -> dict[str, Any]:
         return {"FailedEntryCount": 0, "Entries": []}
+
+
+def _etag(body: bytes) -> str:
+    return f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
 
 
 def _error(code: str) -> ClientError:

@@ -51,6 +51,7 @@ class IndexWriter:
         self._sha256 = hashlib.sha256()
         self._members: list[IndexedMember] = []
         self._members_written = 0
+        self._segments_sha256 = hashlib.sha256()
         self.segments = 0
         """How many of the archive's own were added."""
         self.size = 0
@@ -64,7 +65,13 @@ class IndexWriter:
             self._json({"number": segment.number, **fields})
         else:
             self._line(segment, whole=False)
+            self._segments_sha256.update(bytes.fromhex(segment.sha256))
             self.segments += 1
+
+    @property
+    def segments_sha256(self) -> str:
+        """The SHA-256 of the SHA-256s of the archive's own segments, in their order."""
+        return self._segments_sha256.hexdigest()
 
     def add_member(self, member: IndexedMember) -> None:
         """Lists the next member."""

@@ -47,6 +47,8 @@ class WrittenArchive:
     sha256: str | None
     """Of the whole object; None for an OnlyFile, whose first bytes were written last, and when
     segments were copied in. `read.read_back` reads the object once and gives it."""
+    segments_sha256: str
+    """Of the segments' SHA-256s, as `Archive.segments_sha256`."""
     copied_segments: int
     """How many of the segments were copied in from other archives: their bytes nobody has read."""
 
@@ -60,6 +62,7 @@ class WrittenArchive:
             size=self.size,
             raw_size=self.raw_size,
             sha256=sha256,
+            segments_sha256=None if sha256 else self.segments_sha256,
             segments=self.segments,
             index_name=self.index_name,
             index_size=self.index_size,
@@ -253,6 +256,7 @@ class ArchiveWriter:
             index_name=self._index_name,
             index_size=self._index.size,
             index_sha256=index_sha256,
+            segments_sha256=self._index.segments_sha256,
             sha256=self._sha256.hexdigest() if self._is_all_read else None,
             copied_segments=self._copied_segments,
             is_exact=self._own_members == 0,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_rds import RDSClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_stepfunctions import SFNClient
 
 _CONNECTIONS = 32
 """More than the threads of two archives and their indexes, so that none waits for a connection."""
@@ -49,6 +50,11 @@ def events() -> EventBridgeClient:
 def functions() -> LambdaClient:
     """A client to start functions with."""
     return boto3.client("lambda", config=_small())
+
+
+def machines() -> SFNClient:
+    """A client to start executions of state machines with."""
+    return boto3.client("stepfunctions", config=_small())
 
 
 def rds() -> RDSClient:

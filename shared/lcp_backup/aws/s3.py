@@ -28,6 +28,7 @@ from lcp_backup.aws.s3_bucket import (
     while_busy,
 )
 from lcp_backup.aws.s3_reader import ObjectReader
+from lcp_backup.aws.s3_shared import SharedMultipart
 from lcp_backup.aws.s3_writer import ObjectWriter
 from lcp_backup.errors import PreconditionFailed, StorageError
 
@@ -285,12 +286,14 @@ class ObjectStore:
         expires: timedelta,
         **parameters: Any,
     ) -> str:
+        named = {"Bucket": self.bucket, "Key": key, **parameters}
+        seconds = int(expires.total_seconds())
         with self._bucket.errors_for("sign a URL for", key):
-            return self._client.generate_presigned_url(
-                call,
-                Params={"Bucket": self.bucket, "Key": key, **parameters},
-                ExpiresIn=int(expires.total_seconds()),
-            )
+            return self._client.generate_presigned_url(call, Params=named, ExpiresIn=seconds)
+
+    def shared_multipart(self, key: str, mark: str) -> SharedMultipart:
+        """What several processes write one new object by; arguments as of SharedMultipart."""
+        return SharedMultipart(self._client, self._bucket, key, mark=mark, pause=self._pause)
 
     def start_multipart(self, key: str) -> str:
         """Opens a multipart upload that others fill; answers S3's id of it."""

@@ -15,6 +15,7 @@ from lcp_backup.catalog.pins import Pins
 from lcp_backup.catalog.runs import TIME_DIGITS, Runs
 from lcp_backup.catalog.scripts import StoredScripts
 from lcp_backup.catalog.uploads import StoredUploads
+from lcp_backup.catalog.work import StoredWork
 from lcp_backup.errors import NotFound
 from lcp_backup.model import Manifest, Run, RunKind, RunState
 from lcp_backup.pages import Page, read_page
@@ -53,6 +54,7 @@ class Catalog:
         self.backups = Backups(store, keys, clock, lock)
         self.pins = Pins(store, keys, clock)
         self.runs = Runs(store, keys, clock)
+        self.work = StoredWork(store, keys)
         self.uploads = StoredUploads(store, keys)
         self.downloads = Downloads(store, keys)
         self.lease = StoredLease(store, keys, clock)

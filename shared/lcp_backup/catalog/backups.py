@@ -10,6 +10,7 @@ from itertools import batched
 from lcp_backup.aws.s3 import ObjectStore, OpenMultipart
 from lcp_backup.aws.s3_bucket import LockMode, ObjectLock
 from lcp_backup.aws.s3_reader import ObjectReader
+from lcp_backup.aws.s3_shared import SharedMultipart
 from lcp_backup.aws.s3_writer import ObjectWriter
 from lcp_backup.catalog.keys import MANIFEST, VERIFICATION, Keys, archive_name, index_name
 from lcp_backup.catalog.retired import Retired
@@ -215,6 +216,25 @@ class Backups:
         """Where a new index's bytes go."""
         key = self._keys.of_backup(backup_id, index_name(kind))
         return self._store.writer(key, threads=1, lock=self._new_lock())
+
+    def shared_archive(self, backup_id: str, kind: ArchiveKind, mark: str) -> SharedMultipart:
+        """Where a new archive's bytes go that several processes write; `mark` is the archive's."""
+        return self._store.shared_multipart(
+            self._keys.of_backup(backup_id, archive_name(kind)), mark
+        )
+
+    def start_shared(self, backup_id: str, kind: ArchiveKind, mark: str) -> str:
+        """Opens such an archive's multipart; answers S3's id of it."""
+        return self.shared_archive(backup_id, kind, mark).start(
+            content_type="application/gzip", lock=self._new_lock()
+        )
+
+    def clear_index(self, backup_id: str, kind: ArchiveKind) -> None:
+        """Deletes an index that an earlier attempt of the last step has left; as before a backup
+        is published, so it is under the lease. Raises Conflict when the backup exists."""
+        if self.find(backup_id) is not None:
+            raise Conflict(f"backup {backup_id} exists; a published backup is never rewritten")
+        self._store.delete([self._keys.of_backup(backup_id, index_name(kind))])
 
     def open(self, backup_id: str, name: str) -> ObjectReader:
         """An archive or index of a backup, to be read; raises ObjectNotFound."""

@@ -70,6 +70,10 @@ class Keys:
         """An archive that was assembled for a download."""
         return f"{self.downloads}{name}"
 
+    def of_work(self, run_id: str, name: str) -> str:
+        """What the processes of a run leave to each other; with an empty name, how all begin."""
+        return f"{self.runs}{run_id}/{name}"
+
     def of_run(self, run_id: str) -> str:
         """A run's record."""
         return f"{self.runs}{run_id}.json"

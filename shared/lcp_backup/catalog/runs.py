@@ -10,7 +10,7 @@ from itertools import islice
 
 from lcp_backup.aws.s3 import LISTED_AT_ONCE, ObjectStore
 from lcp_backup.catalog.keys import Keys
-from lcp_backup.errors import NotFound, ObjectNotFound, RestoredInPart
+from lcp_backup.errors import NotFound, ObjectNotFound, PreconditionFailed, RestoredInPart
 from lcp_backup.model import Run, RunId, RunKind, RunState
 
 _DAY = re.compile(r"[0-9]{8}")
@@ -60,12 +60,30 @@ class Runs:
         """Stores a run's record, over the one it had."""
         self._store.put(self._keys.of_run(run.id), run.model_dump_json(indent=1).encode())
 
+    def change(self, run_id: str, change: Callable[[Run], Run]) -> Run:
+        """Changes the record that is there now, whoever else does so at the same time.
+
+        Raises NotFound, UnknownFormat.
+        """
+        key = self._keys.of_run(run_id)
+        while True:
+            try:
+                stored = self._store.get(key)
+                changed = change(Run.read(stored.body))
+                body = changed.model_dump_json(indent=1).encode()
+                self._store.put_over(key, body, stored.etag)
+            except ObjectNotFound as error:
+                raise _no_run(run_id) from error
+            except PreconditionFailed:
+                continue
+            return changed
+
     def get(self, run_id: str) -> Run:
         """A run's record; raises NotFound, UnknownFormat."""
         try:
             return Run.read(self._store.get(self._keys.of_run(run_id)).body)
         except ObjectNotFound as error:
-            raise NotFound(f"there is no run {run_id[:100]!r}") from error
+            raise _no_run(run_id) from error
 
     def ids(self, *, before: str | None = None) -> Iterator[str]:
         """The ids of all runs, newest first; with `before` (an id, or how one begins) older ones.
@@ -138,3 +156,7 @@ class Runs:
     def delete(self, run_ids: list[str]) -> None:
         """Deletes runs' records."""
         self._store.delete([self._keys.of_run(run_id) for run_id in run_ids])
+
+
+def _no_run(run_id: str) -> NotFound:
+    return NotFound(f"there is no run {run_id[:100]!r}")

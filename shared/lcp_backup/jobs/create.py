@@ -2,22 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from lcp_backup import VERSION
-from lcp_backup.archive.segment import Section
-from lcp_backup.archive.write import OnlyFile, WrittenArchive
 from lcp_backup.catalog import Catalog
-from lcp_backup.database import preflight
-from lcp_backup.database.dump import start_dump
-from lcp_backup.database.dump_program import check_flavours, find_program
-from lcp_backup.database.endpoint import DatabaseEndpoint, ask_server, generated_columns
-from lcp_backup.database.sections import Cut, SectionCutter
-from lcp_backup.database.sql import max_packet, usable, working
+from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.errors import (
     Conflict,
     LeaseHeld,
@@ -26,22 +18,19 @@ from lcp_backup.errors import (
     StorageError,
     TableChangedDuringDump,
 )
-from lcp_backup.exclusion import LeftOut, PathPatterns, matches_table
+from lcp_backup.exclusion import PathPatterns
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
-from lcp_backup.jobs.archives import open_archive, read_back_or_describe
-from lcp_backup.jobs.new_volume import NewVolume, secure_sources, store_volume
+from lcp_backup.jobs.new_backup import announce, new_manifest, publish
+from lcp_backup.jobs.new_database import DumpedDatabase, store_database
+from lcp_backup.jobs.new_volume import NewVolume, store_volume
 from lcp_backup.jobs.queued_run import end_queued, queued, succeeded_before
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.jobs.unfinished import LEAST_READ, keep_unfinished, packing_is_over
 from lcp_backup.model import (
-    Archive,
-    ArchiveKind,
     BackupId,
     BackupType,
-    DatabaseFacts,
     Manifest,
-    Notice,
     RunKind,
 )
 from lcp_backup.requests import CreateRequest
@@ -139,26 +128,8 @@ def _publish(
 ) -> Manifest:
     """One run from lease to event."""
     with announced(active, telemetry, metric="CreateFailure", failed="Backup Failed") as run:
-        manifest = capture(run)
-        run.step("publishing")
-        run.confirm()
-        manifest = secure_sources(catalog, manifest)
-        catalog.backups.publish(manifest)
-        run.set_result(bytes=manifest.size, warnings=len(manifest.warnings), losses=manifest.losses)
-        if manifest.losses:
-            telemetry.log.error("the backup lacks something of the site", losses=manifest.losses)
-    telemetry.count(
-        CreateSuccess=1,
-        # Also when there are none: the alarm then goes off.
-        CreateLosses=manifest.losses,
-        CreateStoredBytes=manifest.size,
-        CreateRawBytes=manifest.database.raw_size + manifest.volume.raw_size,
-        CreateSeconds=(manifest.published_at - manifest.started_at).total_seconds(),
-    )
-    telemetry.announce(
-        "Backup Created",
-        {"backupId": manifest.id, "type": manifest.type, "bytes": manifest.size, "runId": run.id},
-    )
+        manifest = publish(run, capture(run), catalog, telemetry)
+    announce(manifest, telemetry)
     return manifest
 
 
@@ -184,17 +155,6 @@ def _wait_for_other_delivery(
         if timing.deadline is not None and catalog.now() >= timing.deadline:
             raise LeaseHeld(f"backup {backup_id} is still being made by another run")
         pause(_POLL_SECONDS)
-
-
-@dataclass(frozen=True)
-class _DumpedDatabase:
-    """The database's archive, whole in the bucket but not published."""
-
-    archive: Archive
-    facts: DatabaseFacts
-    notices: tuple[Notice, ...]
-    left_out: tuple[str, ...]
-    """Tables whose rows are not in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,31 +202,15 @@ class _Capture:
             # An archive that was whole is of no use alone; cleanup would take it away tomorrow.
             self._clear()
             raise
-        told = (*database.notices, *volume.notices)
-        return Manifest(
-            id=str(self.backup_id),
-            type=self.backup_type,
-            project=self.backup_id.project,
-            environment=self.backup_id.environment,
+        return new_manifest(
+            self.run,
+            self.catalog,
+            self.backup_id,
             slot=self.slot,
-            run_id=self.run.id,
-            started_at=self.run.started_at,
-            published_at=self.catalog.now(),
-            service_version=VERSION,
-            database=database.archive,
-            volume=volume.archive,
-            sources=volume.sources,
-            database_facts=database.facts,
-            volume_facts=volume.packed.facts,
-            warnings=(*told, *volume.packed.notices),
-            warnings_left_out=volume.packed.notices_left_out,
-            losses=volume.packed.losses + sum(notice.means_loss for notice in told),
-            left_out=LeftOut(
-                table_patterns=self.table_patterns,
-                tables=database.left_out,
-                path_patterns=self.leave_out.patterns,
-                paths=volume.packed.left_out,
-            ),
+            backup_type=self.backup_type,
+            database=database,
+            volume=volume,
+            table_patterns=self.table_patterns,
         )
 
     def _clear(self) -> None:
@@ -282,7 +226,7 @@ class _Capture:
 
         return keep_unfinished(self.catalog, self.run, str(self.backup_id), volume, measured)
 
-    def _capture_both(self) -> tuple[_DumpedDatabase, NewVolume]:
+    def _capture_both(self) -> tuple[DumpedDatabase, NewVolume]:
         self.run.confirm()
         self.catalog.backups.clear_unpublished(str(self.backup_id))
         self.stored.clear()
@@ -294,77 +238,17 @@ class _Capture:
             self.run.check,
         )
 
-    def _dump(self, snapshot: threading.Event, check: Check) -> _DumpedDatabase:
-        endpoint = self.locate()
-        with working(endpoint, endpoint.name) as connection, usable(endpoint):
-            server = ask_server(connection)
-            program = find_program(self.programs, server.flavour)
-            generated = generated_columns(connection, endpoint.name)
-            self.run.detail(
-                "the database is dumped from here",
-                host=endpoint.host,
-                port=endpoint.port,
-                tls=endpoint.tls,
-                server=server.version,
-                program=str(program.path),
-                program_version=program.version,
-                generated_columns=len(generated),
-            )
-            notices = check_flavours(server, program, generated)
-            preflight.check_left_out(connection, endpoint.name, self.table_patterns)
-            notices += preflight.inspect(connection, server, endpoint.name, program.version)
-            history = preflight.keeps_history(connection, server, endpoint.name, program.version)
-            packet = max_packet(connection)
-        inspection = preflight.Inspection(server, endpoint.name, check)
-        counted = self.run.progress_of("database")
-        tables: set[str] = set()
-        left_out: set[str] = set()
-        with (
-            open_archive(
-                self.catalog,
-                str(self.backup_id),
-                ArchiveKind.DATABASE,
-                OnlyFile(f"{endpoint.name}.sql", self.catalog.now()),
-            ) as writer,
-            start_dump(
-                endpoint, program, server, snapshot_stands=snapshot, history=history
-            ) as dump,
-        ):
-            cutter = SectionCutter()
-
-            def store(cuts: Iterable[Cut]) -> None:
-                for cut in cuts:
-                    check()
-                    # The server sends them all the same: not every dump program can be told.
-                    if cut.section is Section.ROWS and cut.table is not None:
-                        if cut.table in left_out:
-                            continue
-                        if matches_table(self.table_patterns, cut.table):
-                            left_out.add(cut.table)
-                            continue
-                    inspection.look_at(cut)
-                    if cut.section is Section.DEFINITION and cut.table is not None:
-                        tables.add(cut.table)
-                    writer.add(cut.chunks, section=cut.section, table=cut.table)
-                    counted(sum(len(chunk) for chunk in cut.chunks))
-
-            for chunk in dump.chunks():
-                check()
-                store(cutter.feed(chunk))
-            store(cutter.close())
-            dump.finish()
-            check()
-            written = writer.finish()
-        facts = DatabaseFacts(
-            name=endpoint.name,
-            flavour=server.flavour,
-            server_version=server.version,
-            client_version=program.version,
-            tables=len(tables),
+    def _dump(self, snapshot: threading.Event, check: Check) -> DumpedDatabase:
+        return store_database(
+            self.run,
+            str(self.backup_id),
+            catalog=self.catalog,
+            locate=self.locate,
+            programs=self.programs,
+            table_patterns=self.table_patterns,
+            snapshot=snapshot,
+            check=check,
         )
-        notices += inspection.notices(packet)
-        archive = self._read_back_or_describe(written)
-        return _DumpedDatabase(archive, facts, notices, tuple(sorted(left_out)))
 
     def _pack(self, snapshot: threading.Event, check: Check) -> NewVolume:
         while not snapshot.wait(0.05):
@@ -386,14 +270,3 @@ class _Capture:
             raise self._kept(volume)
         self.stored.append(volume)
         return volume
-
-    def _read_back_or_describe(self, written: WrittenArchive) -> Archive:
-        archive = read_back_or_describe(self.catalog, str(self.backup_id), written)
-        self.run.detail(
-            "an archive is in the bucket, not published yet",
-            archive=archive.name,
-            bytes=archive.size,
-            raw_bytes=archive.raw_size,
-            segments=archive.segments,
-        )
-        return archive

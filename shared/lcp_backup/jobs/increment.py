@@ -74,6 +74,16 @@ class Increment:
         self._base: Base | None = None
         self._opened = cache(self._open)
 
+    @property
+    def last(self) -> BaseVolume | None:
+        """The base."""
+        return self._last
+
+    @property
+    def kept(self) -> tuple[VolumeSource, ...]:
+        """The sources, in their order, with what was live in them in the base."""
+        return self._plan.kept
+
     def carry(
         self,
         writer: ArchiveWriter,
@@ -229,7 +239,7 @@ class Increment:
 
 @contextmanager
 def open_increment(
-    catalog: Catalog, *, whole: bool, unusable: Collection[str] | None
+    catalog: Catalog, *, whole: bool, unusable: Collection[str] | None, carries: bool = True
 ) -> Iterator[Increment]:
     """What a new volume may refer to, for as long as the block lasts.
 
@@ -241,16 +251,17 @@ def open_increment(
         whole: whether the new archive is to hold everything, so that nothing is referred to.
         unusable: sources that turned out to be; what lies in them is read from the folder and
             stored again. None: so is whatever would be carried over.
+        carries: False reads what would be carried over from the folder, too.
 
     Raises StorageError.
     """
     notices: tuple[Notice, ...] = ()
-    for base in _bases(catalog):
+    for base in bases(catalog):
         if isinstance(base, Notice):
             notices = (*notices, base)
             continue
         try:
-            copy = _copy_of_index(catalog, base)
+            copy = copy_of_index(catalog, base)
         except (ArchiveDamaged, ObjectNotFound, UnknownFormat) as error:
             is_backup = isinstance(base, Manifest)
             told = _stored_whole(base.id, str(error)) if is_backup else _missing(base.id)
@@ -263,13 +274,15 @@ def open_increment(
             chosen = plan(base, found, carry_all=whole)
             if unusable is None:
                 chosen = Plan(chosen.kept, (), (*chosen.missing, *chosen.carried))
+            if not carries:
+                chosen = Plan(chosen.kept, (), chosen.missing)
             missing = (_missing(source.backup_id) for source in chosen.missing)
             yield Increment(catalog, base, copy, chosen, (*notices, *missing))
             return
     yield Increment(catalog, notices=notices)
 
 
-def _copy_of_index(catalog: Catalog, base: BaseVolume) -> LocalCopy:
+def copy_of_index(catalog: Catalog, base: BaseVolume) -> LocalCopy:
     """The index of a base, of which the first line was read; the caller closes it."""
     copy = LocalCopy(
         catalog.backups.open(base.id, base.volume.index_name),
@@ -283,7 +296,7 @@ def _copy_of_index(catalog: Catalog, base: BaseVolume) -> LocalCopy:
     return copy
 
 
-def _bases(catalog: Catalog) -> Iterator[BaseVolume | Notice]:
+def bases(catalog: Catalog) -> Iterator[BaseVolume | Notice]:
     """What can be the base, the best first; and what is told where nothing before it can be."""
     last: Manifest | Notice | None = None
     try:

@@ -14,7 +14,8 @@ from lcp_backup.jobs.archives import open_archive, read_back_or_describe
 from lcp_backup.jobs.increment import SourceUnusable, archives_found, open_increment
 from lcp_backup.jobs.volume_loss import check_for_loss
 from lcp_backup.model import Archive, ArchiveKind, Manifest, Notice, VolumeSource
-from lcp_backup.volume.pack import Packed, pack
+from lcp_backup.volume.pack import pack
+from lcp_backup.volume.packing import Packed
 
 
 @dataclass(frozen=True)

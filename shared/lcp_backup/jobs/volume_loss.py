@@ -13,7 +13,7 @@ from lcp_backup.errors import (
 )
 from lcp_backup.model import Manifest, Notice
 from lcp_backup.volume.names import printable
-from lcp_backup.volume.pack import Packed
+from lcp_backup.volume.packing import Packed
 
 SHRINK_LIMIT: Final = "LCP_BACKUP_VOLUME_SHRINK_LIMIT"
 NO_LIMIT: Final = 100

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from lcp_backup.volume.entry import Entry, Found
 from lcp_backup.volume.names import MOST_NAME, link_stays_inside
 from lcp_backup.volume.open_folders import OpenFolder, OpenFolders
+from lcp_backup.volume.span import Span
 
 CHUNK: Final = 32
 """Entries whose attributes are read by one thread in one go."""
@@ -110,16 +111,21 @@ def succeeded(future: Future[Chunk] | Future[Level]) -> bool:
     return future.done() and not future.cancelled() and future.exception() is None
 
 
-def enter(folders: OpenFolders, entry: Entry, *, most: int | None, files: bool) -> Level:
+def enter(
+    folders: OpenFolders, entry: Entry, *, most: int | None, files: bool, span: Span | None
+) -> Level:
     """Opens and lists the folder that an entry is, and looks at its names if they are few.
 
     Args:
         most: names to take; if there are more, none are.
         files: False leaves files out.
+        span: the names that are taken; None takes all.
     """
     folder, status = folders.enter(entry.folder, entry.base)
     try:
-        level = Level(folder, f"{entry.name}/", status, listed(folder.descriptor, most, files))
+        prefix = f"{entry.name}/"
+        names = spanned(span, prefix, listed(folder.descriptor, most, files))
+        level = Level(folder, prefix, status, names)
         if level.names is not None and 0 < len(level.names) <= CHUNK:
             level.first = look(folder, level.prefix, level.names)
     finally:
@@ -139,6 +145,11 @@ def listed(descriptor: int, most: int | None, files: bool) -> list[str] | None:
             return None
     names.sort()
     return names
+
+
+def spanned(span: Span | None, prefix: str, names: list[str] | None) -> list[str] | None:
+    """Those of a folder's names, if they were taken, in which some of a stretch lies."""
+    return names if span is None or names is None else span.names(prefix, names)
 
 
 def look(folder: OpenFolder, prefix: str, names: list[str]) -> Chunk:

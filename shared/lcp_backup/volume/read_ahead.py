@@ -63,6 +63,13 @@ class OpenFile:
             raise
         self._digest = hashlib.sha256()
 
+    def pass_over(self, count: int) -> None:
+        """Leaves out so many bytes of a file that is read straight, before the first is asked for.
+
+        They are in no SHA-256.
+        """
+        os.lseek(self._descriptor, count, os.SEEK_SET)
+
     def fill(self, room: memoryview) -> None:
         """Fills the room with the next bytes of the file, and with zeros where it has none.
 
@@ -72,9 +79,10 @@ class OpenFile:
         if self._content is None:
             self._read(room)
         else:
-            given = self._given
+            piece = self._content[self._given : self._given + len(room)]
             self._given += len(room)
-            room[:] = self._content[given : self._given]
+            # (More is asked for of a file that another worker has begun and that shrank since.)
+            room[: len(piece)] = piece
 
     def has_content(self, sha256: str, check: Callable[[], None]) -> bool:
         """Whether the file has exactly the content of which this is the SHA-256, in hex.

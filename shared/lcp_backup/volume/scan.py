@@ -21,6 +21,7 @@ from lcp_backup.volume.names import KEPT_PREFIX, LIBRARY, STAGING_NAME, is_own
 from lcp_backup.volume.notices import Notices, note_unreadable
 from lcp_backup.volume.open_folders import OpenFolders
 from lcp_backup.volume.pace import Pace
+from lcp_backup.volume.span import Span
 
 _PINNED: Final = 32
 """Folders on the way that are always open, counted from the top: a library is about ten deep."""
@@ -42,6 +43,7 @@ def scan(
     threads: int = 1,
     files: bool = True,
     leave_out: PathPatterns | None = None,
+    span: Span | None = None,
 ) -> "Scan":
     """Everything in the folder but the folder itself: sorted, a folder before its content.
 
@@ -60,6 +62,7 @@ def scan(
         threads: how many read ahead, once the file system turns out to be slow; 1 means none.
         files: False passes files over, and then they cost no call.
         leave_out: what is passed over, without a notice; a folder with all that lies in it.
+        span: only this stretch of it; folders that lie in front of it are not even listed.
 
     Raises VolumeError when the folder itself is missing, no folder or not readable, or the file
     system fails as a whole.
@@ -68,12 +71,13 @@ def scan(
         root = os.open(folder / below, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise _unusable(folder, error) from error
-    walk = Scan(root, notices, threads, files, leave_out)
+    walk = Scan(root, notices, threads, files, leave_out, span=span)
     try:
+        prefix = f"{below}/" if below else ""
         names = levels.listed(root, None, files) or []
-        walk.begin(
-            f"{below}/" if below else "", [it for it in names if below or _is_taken(it, notices)]
-        )
+        if span is not None:
+            names = span.names(prefix, names)
+        walk.begin(prefix, [it for it in names if below or _is_taken(it, notices)])
     except BaseException as error:
         walk.close()
         if isinstance(error, OSError):
@@ -95,12 +99,15 @@ class Scan(Iterator[Entry]):
         threads: int,
         files: bool,
         leave_out: PathPatterns | None = None,
+        *,
+        span: Span | None = None,
     ) -> None:
         self._notices = notices
         self._folders = OpenFolders(root, _MOST_IDLE)
         self._threads = threads
         self._files = files
         self._leave_out = leave_out if leave_out is not None and leave_out.patterns else None
+        self._span = span
         self.left_out = 0
         """How many files, links and folders the patterns passed over."""
         self._pace = Pace(threads)
@@ -134,7 +141,14 @@ class Scan(Iterator[Entry]):
         while stack:
             level = stack[-1]
             for seen in level.rest:
-                if self._leave_out is not None and self._passes_over(self._leave_out, level, seen):
+                passed = self._span is not None and self._span.is_passed(seen.name)
+                if (
+                    not passed
+                    and self._leave_out is not None
+                    and self._passes_over(self._leave_out, level, seen)
+                ):
+                    continue
+                if passed and not (isinstance(seen, Entry) and seen.found is Found.FOLDER):
                     continue
                 if isinstance(seen, LeftOut):
                     _note(notices, seen)
@@ -147,7 +161,8 @@ class Scan(Iterator[Entry]):
                     except OSError as error:
                         note_unreadable(notices, seen.name, error)
                         continue
-                    yield seen._replace(folder=inner.folder, status=inner.status)
+                    if not passed:
+                        yield seen._replace(folder=inner.folder, status=inner.status)
                     break
             else:
                 try:
@@ -179,14 +194,17 @@ class Scan(Iterator[Entry]):
         if future is None or future.cancel():
             # (Nobody has begun with it: not waiting for the queue in front of it.)
             started = perf_counter_ns()
-            inner = levels.enter(self._folders, entry, most=None, files=self._files)
+            inner = levels.enter(
+                self._folders, entry, most=None, files=self._files, span=self._span
+            )
             calls = _CALLS_TO_ENTER + len(inner.first.seen if inner.first else ())
             self._pace.took(perf_counter_ns() - started, calls)
         else:
             inner = future.result()
             if inner.names is None:
                 with inner.folder as descriptor:
-                    inner.names = levels.listed(descriptor, None, self._files)
+                    names = levels.listed(descriptor, None, self._files)
+                inner.names = levels.spanned(self._span, inner.prefix, names)
         if len(self._levels) <= _PINNED:
             inner.folder.hold()
             inner.pinned = True
@@ -236,7 +254,12 @@ class Scan(Iterator[Entry]):
     def _begin(self, pool: ThreadPoolExecutor, level: Level, what: int | Entry) -> None:
         if isinstance(what, Entry):
             level.inner[what.base] = pool.submit(
-                levels.enter, self._folders, what, most=levels.MOST_NAMES, files=self._files
+                levels.enter,
+                self._folders,
+                what,
+                most=levels.MOST_NAMES,
+                files=self._files,
+                span=self._span,
             )
         else:
             names = level.chunk_names(what)

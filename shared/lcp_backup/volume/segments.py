@@ -112,6 +112,36 @@ class TarSegments:
             member._replace(ctime_ns=ctime_ns, inode=inode, sha256=sha256, more=more)
         )
 
+    def cut(self, *, ctime_ns: int, inode: int) -> None:
+        """Ends what this packing has of the file that was begun last, and lists it.
+
+        The rest is packed by another one, into segments that follow. Its SHA-256 stays unknown.
+        """
+        member = self._open
+        if member is None:
+            raise ValueError("no member is open")
+        self._open = None
+        more = self._number - member.segment
+        self._writer.list_member(member._replace(ctime_ns=ctime_ns, inode=inode, more=more))
+
+    def pad(self, size: int) -> None:
+        """Ends the content of a file of `size` bytes that another packing has begun."""
+        self._put(tar.padding(size))
+
+    @property
+    def used(self) -> int:
+        """How many segments have something in them by now."""
+        return self._number + (self._used > 0)
+
+    @property
+    def spans(self) -> bool:
+        """Whether the member that was begun last goes on in a further segment."""
+        return self._open is not None and self._open.segment != self._number
+
+    def flush(self) -> None:
+        """Hands over what is left."""
+        self._hand_over()
+
     def drop(self) -> bool:
         """Gives up the member that was begun last: nothing lists it.
 

@@ -14,7 +14,8 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.errors import ObjectNotFound
 from lcp_backup.model import Manifest
 from lcp_backup.volume import carry, segments
-from lcp_backup.volume.pack import Packed, pack
+from lcp_backup.volume.pack import pack
+from lcp_backup.volume.packing import Packed
 from tests.support.backups import BUCKET
 from tests.support.clock import SettableClock
 from tests.support.memory_s3 import MemoryS3

@@ -25,7 +25,8 @@ from lcp_backup.model import (
     RunKind,
     RunState,
 )
-from lcp_backup.volume.pack import Packed, pack
+from lcp_backup.volume.pack import pack
+from lcp_backup.volume.packing import Packed
 from tests.support.backups import a_manifest
 from tests.support.buffers import Buffer
 from tests.support.child_process import in_child

@@ -1,0 +1,88 @@
+"""A backup whose archives are whole: described by its manifest, published, and told of."""
+
+from datetime import datetime
+
+from lcp_backup import VERSION
+from lcp_backup.catalog import Catalog
+from lcp_backup.exclusion import LeftOut
+from lcp_backup.jobs.active_run import ActiveRun
+from lcp_backup.jobs.new_database import DumpedDatabase
+from lcp_backup.jobs.new_volume import NewVolume, secure_sources
+from lcp_backup.model import BackupId, BackupType, Manifest
+from lcp_backup.telemetry import Telemetry
+
+
+def new_manifest(
+    run: ActiveRun,
+    catalog: Catalog,
+    backup_id: BackupId,
+    *,
+    slot: datetime,
+    backup_type: BackupType,
+    database: DumpedDatabase,
+    volume: NewVolume,
+    table_patterns: tuple[str, ...],
+) -> Manifest:
+    """What is said of a backup whose archives are whole; nothing is published yet."""
+    told = (*database.notices, *volume.notices)
+    return Manifest(
+        id=str(backup_id),
+        type=backup_type,
+        project=backup_id.project,
+        environment=backup_id.environment,
+        slot=slot,
+        run_id=run.id,
+        started_at=run.started_at,
+        published_at=catalog.now(),
+        service_version=VERSION,
+        database=database.archive,
+        volume=volume.archive,
+        sources=volume.sources,
+        database_facts=database.facts,
+        volume_facts=volume.packed.facts,
+        warnings=(*told, *volume.packed.notices),
+        warnings_left_out=volume.packed.notices_left_out,
+        losses=volume.packed.losses + sum(notice.means_loss for notice in told),
+        left_out=LeftOut(
+            table_patterns=table_patterns,
+            tables=database.left_out,
+            path_patterns=volume.path_patterns,
+            paths=volume.packed.left_out,
+        ),
+    )
+
+
+def publish(run: ActiveRun, manifest: Manifest, catalog: Catalog, telemetry: Telemetry) -> Manifest:
+    """Makes the backup exist, as the last step of its run; answers its final manifest.
+
+    Raises Conflict, LeaseLost, OutOfTime, StorageError.
+    """
+    run.step("publishing")
+    run.confirm()
+    manifest = secure_sources(catalog, manifest)
+    catalog.backups.publish(manifest)
+    run.set_result(bytes=manifest.size, warnings=len(manifest.warnings), losses=manifest.losses)
+    if manifest.losses:
+        telemetry.log.error("the backup lacks something of the site", losses=manifest.losses)
+    return manifest
+
+
+def announce(manifest: Manifest, telemetry: Telemetry) -> None:
+    """Counts a backup that was published, and tells the event bus."""
+    telemetry.count(
+        CreateSuccess=1,
+        # Also when there are none: the alarm then goes off.
+        CreateLosses=manifest.losses,
+        CreateStoredBytes=manifest.size,
+        CreateRawBytes=manifest.database.raw_size + manifest.volume.raw_size,
+        CreateSeconds=(manifest.published_at - manifest.started_at).total_seconds(),
+    )
+    telemetry.announce(
+        "Backup Created",
+        {
+            "backupId": manifest.id,
+            "type": manifest.type,
+            "bytes": manifest.size,
+            "runId": manifest.run_id,
+        },
+    )

@@ -1,0 +1,131 @@
+"""The database of a backup that is being made: dumped, archived and read back."""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from lcp_backup.archive.segment import Section
+from lcp_backup.archive.write import OnlyFile
+from lcp_backup.catalog import Catalog
+from lcp_backup.database import preflight
+from lcp_backup.database.dump import start_dump
+from lcp_backup.database.dump_program import check_flavours, find_program
+from lcp_backup.database.endpoint import DatabaseEndpoint, ask_server, generated_columns
+from lcp_backup.database.sections import Cut, SectionCutter
+from lcp_backup.database.sql import max_packet, usable, working
+from lcp_backup.document import Document
+from lcp_backup.exclusion import matches_table
+from lcp_backup.jobs.active_run import ActiveRun
+from lcp_backup.jobs.archives import open_archive, read_back_or_describe
+from lcp_backup.jobs.side_by_side import Check
+from lcp_backup.model import Archive, ArchiveKind, DatabaseFacts, Notice
+
+
+class DumpedDatabase(Document):
+    """The database's archive, whole in the bucket but not published."""
+
+    archive: Archive
+    facts: DatabaseFacts
+    notices: tuple[Notice, ...]
+    left_out: tuple[str, ...]
+    """Tables whose rows are not in it."""
+
+
+def store_database(
+    run: ActiveRun,
+    backup_id: str,
+    *,
+    catalog: Catalog,
+    locate: Callable[[], DatabaseEndpoint],
+    programs: Sequence[Path],
+    table_patterns: tuple[str, ...],
+    snapshot: threading.Event,
+    check: Check,
+) -> DumpedDatabase:
+    """Dumps the database into its archive below an id that is not published.
+
+    Args:
+        locate, programs: as of `create_backup`.
+        table_patterns: of the tables whose rows are left out.
+        snapshot: set once the dump's snapshot stands.
+        check: called often; what it raises ends the dump.
+
+    Raises DatabaseError, TableChangedDuringDump, StorageError, and what check raises.
+    """
+    endpoint = locate()
+    with working(endpoint, endpoint.name) as connection, usable(endpoint):
+        server = ask_server(connection)
+        program = find_program(programs, server.flavour)
+        generated = generated_columns(connection, endpoint.name)
+        run.detail(
+            "the database is dumped from here",
+            host=endpoint.host,
+            port=endpoint.port,
+            tls=endpoint.tls,
+            server=server.version,
+            program=str(program.path),
+            program_version=program.version,
+            generated_columns=len(generated),
+        )
+        notices = check_flavours(server, program, generated)
+        preflight.check_left_out(connection, endpoint.name, table_patterns)
+        notices += preflight.inspect(connection, server, endpoint.name, program.version)
+        history = preflight.keeps_history(connection, server, endpoint.name, program.version)
+        packet = max_packet(connection)
+    inspection = preflight.Inspection(server, endpoint.name, check)
+    counted = run.progress_of("database")
+    tables: set[str] = set()
+    left_out: set[str] = set()
+    with (
+        open_archive(
+            catalog,
+            backup_id,
+            ArchiveKind.DATABASE,
+            OnlyFile(f"{endpoint.name}.sql", catalog.now()),
+        ) as writer,
+        start_dump(endpoint, program, server, snapshot_stands=snapshot, history=history) as dump,
+    ):
+        cutter = SectionCutter()
+
+        def store(cuts: Iterable[Cut]) -> None:
+            for cut in cuts:
+                check()
+                # The server sends them all the same: not every dump program can be told.
+                if cut.section is Section.ROWS and cut.table is not None:
+                    if cut.table in left_out:
+                        continue
+                    if matches_table(table_patterns, cut.table):
+                        left_out.add(cut.table)
+                        continue
+                inspection.look_at(cut)
+                if cut.section is Section.DEFINITION and cut.table is not None:
+                    tables.add(cut.table)
+                writer.add(cut.chunks, section=cut.section, table=cut.table)
+                counted(sum(len(chunk) for chunk in cut.chunks))
+
+        for chunk in dump.chunks():
+            check()
+            store(cutter.feed(chunk))
+        store(cutter.close())
+        dump.finish()
+        check()
+        written = writer.finish()
+    facts = DatabaseFacts(
+        name=endpoint.name,
+        flavour=server.flavour,
+        server_version=server.version,
+        client_version=program.version,
+        tables=len(tables),
+    )
+    notices += inspection.notices(packet)
+    archive = read_back_or_describe(catalog, backup_id, written)
+    run.detail(
+        "an archive is in the bucket, not published yet",
+        archive=archive.name,
+        bytes=archive.size,
+        raw_bytes=archive.raw_size,
+        segments=archive.segments,
+    )
+    return DumpedDatabase(
+        archive=archive, facts=facts, notices=notices, left_out=tuple(sorted(left_out))
+    )

@@ -1,0 +1,323 @@
+"""The volume of a backup that several workers make: shared out, packed side by side, joined.
+
+    plan --> a worker for each share: stretch, stretch, ... --> join
+
+All that one of these steps leaves to the next lies below the run's id. What a stretch has done
+counts from the moment that its own small object is written, which happens once: an attempt that was
+given up and lives on finds it there, and changes nothing.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from pydantic import AwareDatetime
+
+from lcp_backup.archive.index import IndexReader
+from lcp_backup.archive.write import ArchiveWriter
+from lcp_backup.aws.s3_parts import FIRST_PART_SIZE, MAX_PARTS
+from lcp_backup.aws.s3_shared import PartsWriter, SentPart, SharedMultipart
+from lcp_backup.catalog import Catalog
+from lcp_backup.catalog.keys import archive_name, index_name
+from lcp_backup.catalog.work import RunWork
+from lcp_backup.document import Document
+from lcp_backup.errors import NotFound
+from lcp_backup.exclusion import PathPatterns
+from lcp_backup.history import Plan
+from lcp_backup.jobs.archives import THREADS
+from lcp_backup.jobs.increment import Increment, copy_of_index, open_increment
+from lcp_backup.model import ArchiveKind, Manifest, Notice, VolumeFacts, VolumeSource
+from lcp_backup.volume.packing import Packed
+from lcp_backup.volume.share import Boundary, pack_share
+from lcp_backup.volume.shares import share_out
+
+LEAST_SHARE: Final = 64 << 20
+"""Raw bytes below which a share is not worth a worker of its own."""
+KEPT_FOR_JOIN: Final = 2
+"""Of each share's part numbers, those by which the ends of shares are sent once all are there."""
+_PLAN: Final = "plan"
+_PART_THREADS: Final = 4
+_VOLUME: Final = archive_name(ArchiveKind.VOLUME)
+
+
+class ChosenBase(Document):
+    """What the folder is compared with, the same for all workers."""
+
+    backup_id: str
+    is_unfinished: bool
+    kept: tuple[VolumeSource, ...]
+
+
+class SharedPlan(Document):
+    """How the volume is shared out."""
+
+    token: str
+    """Is in the names of all that belongs to this plan, and is what the archive is known by."""
+    multipart_id: str
+    began: AwareDatetime
+    boundaries: tuple[Boundary, ...]
+    part_size: int
+    base: ChosenBase | None
+    notices: tuple[Notice, ...]
+
+    @property
+    def shares(self) -> int:
+        """How many there are, counted from 0."""
+        return len(self.boundaries) + 1
+
+    def start(self, share: int) -> Boundary | None:
+        """Where a share begins."""
+        return self.boundaries[share - 1] if share else None
+
+    def end(self, share: int) -> Boundary | None:
+        """Where it ends."""
+        return self.boundaries[share] if share < len(self.boundaries) else None
+
+    def numbers(self, share: int) -> range:
+        """Those of a share's parts; the last few are for who joins the shares."""
+        each = MAX_PARTS // self.shares
+        return range(share * each + 1, (share + 1) * each + 1)
+
+
+class Stretch(Document):
+    """What a worker has done of its share, from the stretch before up to some boundary."""
+
+    attempt: str
+    """Is in the names of what belongs to it: its own index, and the bytes that are in no part."""
+    reached: Boundary | None
+    """Where it stopped; None when the share is done."""
+    leading: int
+    """As of PackedShare."""
+    parts: tuple[SentPart, ...]
+    size: int
+    raw_size: int
+    facts: VolumeFacts
+    notices: tuple[Notice, ...]
+    notices_left_out: int
+    losses: int
+    lost: tuple[Notice, ...]
+    left_out: int
+    read_size: int
+
+    @property
+    def packed(self) -> Packed:
+        """What it packed."""
+        return Packed(
+            self.facts,
+            self.notices,
+            self.notices_left_out,
+            self.losses,
+            self.lost,
+            self.left_out,
+            self.read_size,
+        )
+
+
+class SharedVolume:
+    """The volume of one backup, below an id that is not published, and what its workers leave.
+
+    Arguments: `work` is the run's.
+    """
+
+    def __init__(self, catalog: Catalog, work: RunWork, backup_id: str) -> None:
+        self.catalog = catalog
+        self._work = work
+        self.backup_id = backup_id
+
+    # --- the plan -------------------------------------------------------------
+
+    def share_out(
+        self,
+        folder: Path,
+        *,
+        whole: bool,
+        workers: int,
+        least_size: int,
+        leave_out: PathPatterns,
+        began: datetime,
+        threads: int,
+        check: Callable[[], None],
+    ) -> SharedPlan:
+        """Decides who packs what, and opens the multipart that all of them write.
+
+        Nothing is carried over from older archives: what would be is read from the folder again.
+        Arguments are as of `store_volume` and `volume.shares.share_out`. Raises as these do.
+        """
+        with open_increment(self.catalog, whole=whole, unusable=(), carries=False) as increment:
+            shares = share_out(
+                folder,
+                increment.base(),
+                most=workers,
+                least_size=least_size,
+                leave_out=leave_out,
+                began=began,
+                threads=threads,
+                check=check,
+            )
+            token = secrets.token_hex(8)
+            plan = SharedPlan(
+                token=token,
+                multipart_id=self.catalog.backups.start_shared(
+                    self.backup_id, ArchiveKind.VOLUME, token
+                ),
+                began=began,
+                boundaries=shares.boundaries,
+                part_size=_part_size(shares.size, len(shares.boundaries) + 1),
+                base=_chosen(increment),
+                notices=increment.notices,
+            )
+        self._work.put(_PLAN, plan.model_dump_json().encode())
+        return plan
+
+    def plan(self) -> SharedPlan:
+        """What was decided; raises ObjectNotFound."""
+        return SharedPlan.model_validate_json(self._work.get(_PLAN))
+
+    def abort(self) -> None:
+        """Ends the multipart, and with it whatever a worker may still send."""
+        body = self._work.find(_PLAN)
+        if body is not None:
+            plan = SharedPlan.model_validate_json(body)
+            self.multipart(plan).abort(plan.multipart_id)
+
+    def multipart(self, plan: SharedPlan) -> SharedMultipart:
+        """What all workers write."""
+        return self.catalog.backups.shared_archive(self.backup_id, ArchiveKind.VOLUME, plan.token)
+
+    # --- a worker -------------------------------------------------------------
+
+    def pack(
+        self,
+        share: int,
+        folder: Path,
+        *,
+        leave_out: PathPatterns,
+        threads: int,
+        progress: Callable[[int], None],
+        check: Callable[[], None],
+        is_over: Callable[[], bool],
+    ) -> bool:
+        """Packs the next stretch of a share; whether the share is done.
+
+        Once it is over it stops in good order, and is called again. Arguments are as of
+        `pack_share`. Raises as that does, StorageError, and NotFound when the base is gone.
+        """
+        plan, done = self.plan(), self.stretches(share)
+        last = done[-1] if done else None
+        if last is not None and last.reached is None:
+            return True
+        attempt = secrets.token_hex(8)
+        numbers = plan.numbers(share)
+        sink = PartsWriter(
+            self.multipart(plan),
+            plan.multipart_id,
+            numbers[:-KEPT_FOR_JOIN],
+            first=numbers.start + sum(len(stretch.parts) for stretch in done),
+            part_size=plan.part_size,
+            before=self.rest(share, last) if last else b"",
+            threads=_PART_THREADS,
+        )
+        with (
+            reopened(self.catalog, plan) as increment,
+            ArchiveWriter(
+                sink,
+                self._work.writer(_of("index", share, attempt)),
+                name=_VOLUME,
+                index_name=index_name(ArchiveKind.VOLUME),
+                threads=THREADS,
+                sources=increment.sources,
+            ) as writer,
+        ):
+            packed = pack_share(
+                folder,
+                writer,
+                start=last.reached if last else plan.start(share),
+                end=plan.end(share),
+                base=increment.base(),
+                leave_out=leave_out,
+                began=plan.began,
+                threads=threads,
+                progress=progress,
+                check=check,
+                is_over=is_over,
+            )
+            written = writer.finish()
+        self._work.put(_of("rest", share, attempt), sink.rest)
+        told = packed.packed._asdict()
+        told.pop("reached_size")
+        stretch = Stretch(
+            attempt=attempt,
+            reached=packed.reached,
+            leading=packed.leading,
+            parts=sink.parts,
+            size=written.size,
+            raw_size=written.raw_size,
+            **told,
+        )
+        is_first = self._work.put_new(
+            _stretch(plan, share, len(done)), stretch.model_dump_json().encode()
+        )
+        return is_first and packed.reached is None
+
+    def stretches(self, share: int) -> list[Stretch]:
+        """What was done of a share, in order."""
+        plan, found = self.plan(), list[Stretch]()
+        while (body := self._work.find(_stretch(plan, share, len(found)))) is not None:
+            found.append(Stretch.model_validate_json(body))
+        return found
+
+    def rest(self, share: int, stretch: Stretch) -> bytes:
+        """The bytes behind the last part of a share, when this stretch was done."""
+        return self._work.get(_of("rest", share, stretch.attempt))
+
+    def index(self, share: int, stretch: Stretch) -> IndexReader:
+        """What a stretch has packed."""
+        index = self._work.open(_of("index", share, stretch.attempt))
+        return IndexReader(index, archive_name=_VOLUME)
+
+
+@contextmanager
+def reopened(catalog: Catalog, plan: SharedPlan) -> Iterator[Increment]:
+    """The volume as it refers to other archives, as it was decided; for as long as the block lasts.
+
+    Raises NotFound when the base is gone.
+    """
+    chosen = plan.base
+    if chosen is None:
+        yield Increment(catalog, notices=plan.notices)
+        return
+    backups = catalog.backups
+    find = backups.unfinished if chosen.is_unfinished else backups.find
+    last = find(chosen.backup_id)
+    if last is None:
+        raise NotFound(f"backup {chosen.backup_id} was deleted while another referred to it")
+    with copy_of_index(catalog, last) as copy:
+        yield Increment(catalog, last, copy, Plan(chosen.kept, (), ()), plan.notices)
+
+
+def _chosen(increment: Increment) -> ChosenBase | None:
+    last = increment.last
+    if last is None:
+        return None
+    return ChosenBase(
+        backup_id=last.id,
+        is_unfinished=not isinstance(last, Manifest),
+        kept=increment.kept,
+    )
+
+
+def _part_size(share_size: int, shares: int) -> int:
+    """Bytes of the first parts: so many that a share which grows to its double still fits."""
+    each = MAX_PARTS // shares - KEPT_FOR_JOIN
+    return max(FIRST_PART_SIZE, 2 * share_size // each)
+
+
+def _of(what: str, share: int, attempt: str) -> str:
+    return f"{what}/{share}/{attempt}"
+
+
+def _stretch(plan: SharedPlan, share: int, number: int) -> str:
+    return f"{plan.token}/{share}/{number}"
