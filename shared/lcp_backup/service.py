@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from lcp_backup import settings
 from lcp_backup.aws import clients
 from lcp_backup.aws.bus import EventBus
+from lcp_backup.aws.machines import MachineStarter
 from lcp_backup.aws.rds import is_rds_id, locate_database
 from lcp_backup.catalog import utc_now
 from lcp_backup.composition import Environment, secret
@@ -23,6 +24,8 @@ from lcp_backup.jobs.assemble import assemble
 from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.create import create_backup
 from lcp_backup.jobs.restore import restore_backup
+from lcp_backup.jobs.restore_by_workers import work_on_restore
+from lcp_backup.jobs.shared_run import SHARED_TERM
 from lcp_backup.jobs.take_in import take_in
 from lcp_backup.jobs.verify import verify_backup
 from lcp_backup.jobs.watch import watch
@@ -32,6 +35,7 @@ from lcp_backup.requests import (
     DownloadRequest,
     PauseRequest,
     RestoreRequest,
+    RestoreStepRequest,
     UploadRequest,
     VerifyRequest,
 )
@@ -87,8 +91,28 @@ class Service:
                 locate=lambda: self._endpoint(for_reading=False),
                 accounts=self._accounts,
                 timing=RunTiming(until),
+                start_workers=partial(self._start, self._settings.restore_machine),
             )
         )
+
+    def restore_step(self, request: RestoreStepRequest, until: datetime) -> dict[str, Any]:
+        """Does a step of a restore that several functions work on, as `restore`."""
+        return work_on_restore(
+            request,
+            settings=self._settings,
+            catalog=self._catalog,
+            source=self._source,
+            telemetry=self._telemetry,
+            locate=lambda: self._endpoint(for_reading=False),
+            accounts=self._accounts,
+            timing=RunTiming(until, lease_term=SHARED_TERM),
+        )
+
+    def _start(self, machine: str | None, run_id: str, event: dict[str, Any]) -> None:
+        """An execution has the run's name: there can be only one."""
+        if machine is None:
+            raise ValueError("no state machine is set")
+        MachineStarter(clients.machines()).start(machine, run_id, event)
 
     def upload(self, request: UploadRequest, until: datetime) -> dict[str, Any]:
         """Takes an upload in; `until` (UTC) is when the run must have stopped."""

@@ -7,6 +7,7 @@ from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.staged_schema import Accounts
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.queued_run import check_is_meant, queued, succeeded_before
+from lcp_backup.jobs.restore_fan_out import ALONE, StartWorkers, hand_out, workers_for
 from lcp_backup.jobs.restored import RestoreResult, swapped, tell_completed
 from lcp_backup.jobs.staged_site import stage_site
 from lcp_backup.jobs.stored_backup import StoredBackup
@@ -27,6 +28,7 @@ def restore_backup(
     locate: Callable[[], DatabaseEndpoint],
     accounts: Callable[[], Accounts],
     timing: RunTiming,
+    start_workers: StartWorkers,
 ) -> RestoreResult:
     """Brings database and volume back as they were in a backup, or the selection that is asked for.
 
@@ -41,8 +43,9 @@ def restore_backup(
     very backup that it was queued for, or none.
 
     Arguments: `catalog` keeps the run and the lease; `source` holds the backups and is only read;
-    `locate` finds the database, `accounts` the accounts that an operator made for restores.
-    Raises NotFound, InvalidRequest, LeaseHeld, OutOfTime,
+    `locate` finds the database, `accounts` the accounts that an operator made for restores;
+    `start_workers` has the run gone on with by workers, where one invocation would not come to an
+    end. Raises NotFound, InvalidRequest, LeaseHeld, OutOfTime,
     ArchiveDamaged, ArchiveRefused, DatabaseError, VolumeError, StorageError, AwsError and their
     kinds.
     """
@@ -67,10 +70,24 @@ def restore_backup(
             run_id=request.run_id,
             backup_run_id=manifest.run_id,
         )
+        workers = workers_for(
+            request, settings, manifest, seconds=timing.seconds_left(catalog.now())
+        )
         active = ActiveRun(stored, telemetry, timing)
         with announced(active, telemetry, metric="RestoreFailure", failed="Restore Failed") as run:
             run.add_notices(settings.notices)
             backup = StoredBackup(source, manifest)
+            if workers > ALONE:
+                hand_out(
+                    run,
+                    request,
+                    backup,
+                    settings,
+                    workers=workers,
+                    catalog=catalog,
+                    start=start_workers,
+                )
+                return RestoreResult(manifest.id, restored=False, run_id=run.id)
             site = stage_site(
                 run,
                 request,

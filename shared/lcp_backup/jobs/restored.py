@@ -17,7 +17,10 @@ _MOST_DEFINERS: Final = 1000
 
 @dataclass(frozen=True)
 class RestoreResult:
-    """What a restore answers; `restored` is False when it was paused or had been done before."""
+    """What a restore answers.
+
+    `restored` is False when it was paused or had been done before, and when workers go on with it.
+    """
 
     backup_id: str | None
     restored: bool

@@ -36,7 +36,7 @@ class SharedRun(StoredRun):
         self._written: dict[str, int] = {}
         self._told: list[Notice] = []
         self._changed: dict[str, object] = {}
-        self._ends = False
+        self._ends = self._has_settled = False
 
     def settle(self) -> None:
         """From here on this process ends the run, one way or the other."""
@@ -52,6 +52,9 @@ class SharedRun(StoredRun):
         self._record = self.catalog.runs.get(self._record.id)
         if self._record.state.ended:
             self.is_another_deliverys = True
+            # (It was just taken up, and was free.)
+            with suppress(StorageError):
+                super().release()
             raise queued_run.over(self._record)
 
     # --- the record -----------------------------------------------------------
@@ -94,9 +97,12 @@ class SharedRun(StoredRun):
 
     def end_as(self, error: RunError | None) -> None:
         """Ends the record: succeeded, or failed for this reason; raises StorageError."""
+        if self._has_settled:
+            return
         state = RunState.SUCCEEDED if error is None else RunState.FAILED
         self.change(state=state, finished_at=self.catalog.now(), error=error)
         self.write()
+        self._has_settled = True
 
     # --- how a process leaves -------------------------------------------------
 

@@ -18,7 +18,7 @@ from lcp_backup.intake.scripts import take_scripts
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.jobs.stored_backup import StoredBackup
-from lcp_backup.model import BackupType, Notice
+from lcp_backup.model import BackupType, Manifest, Notice
 from lcp_backup.requests import RestoreRequest
 from lcp_backup.settings import Settings
 from lcp_backup.volume import selection, staging, swap
@@ -111,6 +111,7 @@ def stage_site(
     catalog: Catalog,
     live: DatabaseEndpoint,
     accounts: Accounts,
+    unpacked: swap.StagedVolume | None = None,
 ) -> StagedSite:
     """Loads and unpacks what is asked for beside the live site, and checks it to its end.
 
@@ -119,11 +120,32 @@ def stage_site(
     replaces what is live in place.
 
     Arguments: `run` has the lease; `catalog` holds the scripts that are asked for; `live` is the
-    site's database; `accounts` are those that an operator made for restores. Raises InvalidRequest,
+    site's database; `accounts` are those that an operator made for restores; `unpacked` is the
+    volume where it is staged already, and is discarded with the rest. Raises InvalidRequest,
     LeaseLost, OutOfTime, ArchiveDamaged, ArchiveRefused, DatabaseError, VolumeError, StorageError
     and their kinds.
     """
-    return _Staging(run, request, backup, settings, catalog, live, accounts).stage()
+    return _Staging(run, request, backup, settings, catalog, live, accounts, unpacked).stage()
+
+
+def check_restorable(request: RestoreRequest, manifest: Manifest, settings: Settings) -> None:
+    """Makes sure of what can be told before anything is touched.
+
+    Raises InvalidRequest; VolumeError when the file system is not mounted.
+    """
+    if request.wants_volume:
+        check_mounted(settings.backup_folder, settings.file_system_mount_path)
+    manifest.left_out.check_tables(request.tables)
+    request.check_can_keep(restores_overwrite=settings.restores_overwrite)
+    request.check_can_run_scripts(restores_overwrite=settings.restores_overwrite)
+
+
+def volume_folder(request: RestoreRequest, settings: Settings) -> Path:
+    """The folder that a volume is restored into; raises InvalidRequest."""
+    folder = Path(settings.backup_folder)
+    if request.into_folder is None:
+        return folder
+    return staging.check_below(Path(request.into_folder), folder)
 
 
 @dataclass
@@ -137,21 +159,23 @@ class _Staging:
     catalog: Catalog
     live: DatabaseEndpoint
     accounts: Accounts
+    unpacked: swap.StagedVolume | None
     kept: list[str] = field(default_factory=list)
 
     def stage(self) -> StagedSite:
         request = self.request
-        if request.wants_volume:
-            check_mounted(self.settings.backup_folder, self.settings.file_system_mount_path)
         self._say_where()
-        self.backup.manifest.left_out.check_tables(request.tables)
-        request.check_can_keep(restores_overwrite=self.settings.restores_overwrite)
-        request.check_can_run_scripts(restores_overwrite=self.settings.restores_overwrite)
-        self.run.step("finishing or undoing what an earlier restore left")
-        # (Of the database, `stage` and `overwrite` do the same first.)
-        self.run.add_notices(swap.recover(Path(self.settings.backup_folder)))
-        self.run.step("loading the database and unpacking the volume beside the live site")
         with ExitStack() as undo:
+            if self.unpacked is not None:
+                undo.callback(self.unpacked.discard)
+            check_restorable(request, self.backup.manifest, self.settings)
+            if self.unpacked is None:
+                self.run.step("finishing or undoing what an earlier restore left")
+                # (Of the database, `stage` and `overwrite` do the same first.)
+                self.run.add_notices(swap.recover(Path(self.settings.backup_folder)))
+                self.run.step("loading the database and unpacking the volume beside the live site")
+            else:
+                self.run.step("loading the database beside the live one")
             swap_database, volume = side_by_side(
                 lambda check: self._prepare_database(undo, check),
                 lambda check: self._prepare_volume(undo, check),
@@ -263,14 +287,17 @@ class _Staging:
     def _prepare_volume(self, undo: ExitStack, check: Check) -> swap.StagedVolume | None:
         if not self.request.wants_volume:
             return None
-        staged = self._stage_volume(check)
-        undo.callback(staged.discard)
+        staged = self.unpacked
+        if staged is None:
+            staged = self._stage_volume(check)
+            undo.callback(staged.discard)
+        if self.request.keep_previous and self.request.into_folder is None:
+            self.kept.append(str(staged.keep_previous(self._label)))
         return staged
 
     def _stage_volume(self, check: Check) -> swap.StagedVolume:
-        folder = Path(self.settings.backup_folder)
+        folder = volume_folder(self.request, self.settings)
         if self.request.into_folder is not None:
-            folder = staging.check_below(Path(self.request.into_folder), folder)
             staging.check_empty(folder)
         paths = checked_paths(self.request.paths)
         progress = self.run.progress_of("volume")
@@ -281,7 +308,7 @@ class _Staging:
                 members = selection.without(volume.members, generated, volume.read, check=check)
             live = LiveMembers(selection.selected(members, paths) if paths else members)
             with closing(volume.read(live)) as read:
-                staged = selection.unpack_live(
+                return selection.unpack_live(
                     live,
                     read,
                     folder,
@@ -291,6 +318,3 @@ class _Staging:
                     progress=progress,
                     check=check,
                 )
-        if self.request.keep_previous and self.request.into_folder is None:
-            self.kept.append(str(staged.keep_previous(self._label)))
-        return staged

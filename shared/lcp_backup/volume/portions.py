@@ -57,24 +57,26 @@ def is_large(member: IndexedMember, most: int) -> bool:
     return member.type == "file" and member.size > most and member.more > 0
 
 
-def portioned(members: Iterable[IndexedMember], workers: int) -> PortionedVolume:
+def portioned(
+    members: Iterable[IndexedMember], workers: int, *, least: int = LEAST
+) -> PortionedVolume:
     """Cuts members into portions, so that so many workers take about equally long.
 
     Memory: about 150 bytes for every segment.
 
-    Arguments: `members` of the backup's index, all that are wanted, in any order.
+    Arguments: `members` of the backup's index, all that are wanted, in any order; `least` as LEAST.
     """
     weights: dict[_Place, int] = {}
     perhaps_large: list[IndexedMember] = []
     for member in members:
         if member.type == "folder":
             continue
-        if member.size > LEAST:
+        if is_large(member, least):
             perhaps_large.append(member)
         else:
             _add(weights, member)
     total = sum(weights.values()) + sum(map(_weight, perhaps_large))
-    most = min(max(total // (workers * _PORTIONS_OF_WORKER), LEAST), MOST)
+    most = min(max(total // (workers * _PORTIONS_OF_WORKER), least), MOST)
     portions: list[Portion] = []
     for member in perhaps_large:
         if is_large(member, most):

@@ -1,9 +1,9 @@
 """Unpacking by workers: several fill one staged tree, and the last step makes it whole.
 
 A worker may die anywhere and its portion be unpacked anew, and it may go on meanwhile: whoever
-comes last changes nothing. Small files and links are made elsewhere and renamed to their place once they
-are whole; of large files each byte is written where it belongs. Folders have the mode 0700 until
-`settle` gives them, and large files, what they shall have.
+comes last changes nothing. Small files and links are made elsewhere and renamed to their place once
+they are whole; of large files each byte is written where it belongs. Folders have the mode 0700
+until `settle` gives them, and large files, what they shall have.
 """
 
 import itertools

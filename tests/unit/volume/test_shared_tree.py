@@ -13,10 +13,10 @@ from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import ArchiveDamaged, LeaseLost
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
-from lcp_backup.volume import crew, portions
+from lcp_backup.volume import crew
 from lcp_backup.volume.large_files import Pieces
-from lcp_backup.volume.shared_tree import SharedTree
 from lcp_backup.volume.portions import Portion, is_large, portioned
+from lcp_backup.volume.shared_tree import SharedTree
 from tests.support.clock import SettableClock
 from tests.support.trees import TEXT, Member, odd_tree, snapshot
 from tests.support.volumes import Volumes, refer_to_every_size
@@ -32,7 +32,7 @@ class Workers:
         self.new = folder / "new"
         self.new.mkdir(parents=True)
         self.aside = folder / "parts"
-        self.shared = portioned(volume.members(), workers=3)
+        self.shared = portioned(volume.members(), workers=3, least=MIB)
 
     def unpack(
         self,
@@ -69,9 +69,8 @@ def slow_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with all kinds of things; its portions are small."""
-    monkeypatch.setattr(portions, "LEAST", MIB)
+def folder(tmp_path: Path) -> Path:
+    """A folder with all kinds of things."""
     made = tmp_path / "data"
     odd_tree(made)
     (made / "closed").mkdir()
