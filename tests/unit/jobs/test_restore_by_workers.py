@@ -188,7 +188,7 @@ def test_workers_bring_back_the_very_folder_under_one_run(
     assert [name for name, _ in announced] == ["Restore Completed"]
     manifest = site.catalog.backups.latest()
     assert run.backup_run_id == manifest.run_id
-    assert run.result["read_bytes"] == pytest.approx(read_by_one_function(site), rel=0.5)
+    assert int(str(run.result["read_bytes"])) >= read_by_one_function(site) > 0
     assert run.progress["volume"] >= manifest.volume_facts.bytes
 
 
