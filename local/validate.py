@@ -49,6 +49,7 @@ EVERY_PARAMETER: Final = {
     "BackupVolumeMode": "INCREMENTAL",
     "BackupVolumeShrinkLimit": "50",
     "BackupVolumeThreads": "16",
+    "Workers": "8",
     "BackupExcludeTables": "Audit_*",
     "BackupExcludePaths": "*.tmp,/document_library/*/0/adaptive/",
     "BackupExcludeGeneratedDlFilesOnBackupCreate": "true",

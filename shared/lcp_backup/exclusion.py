@@ -78,33 +78,52 @@ class PathPatterns:
 
 
 _SIGN: Final = re.compile(r"\*+|\?|\[[!^]?\]?[^\]]*\]|\\.|.", re.DOTALL)
+_ANY_FOLDERS: Final = "(?:[^/]*+/)*?"
 
 
 def _compiled(pattern: str) -> tuple[re.Pattern[str], bool, bool]:
-    """What whole names have to match; whether it is of folders only; whether it takes back."""
+    """What whole names have to match; whether it is of folders only; whether it takes back.
+
+    What stands between two stars, or between two `**/`, matches as early as it can and never again
+    later (an atomic group): there, later only leaves less to what follows. So the time grows with
+    the lengths of name and pattern, and not by a power for every star.
+    """
     takes_back = pattern.startswith("!")
     text = pattern.removeprefix("!")
     only_folders = text.endswith("/")
     text = text.removesuffix("/")
-    regex = "" if "/" in text else "(?:.*/)?"
     *above, last = text.removeprefix("/").split("/")
+    if "/" not in text:
+        above = ["**"]
+    stretches = [""]
+    """Components without `**` between them."""
     for component in above:
-        regex += "(?:.*/)?" if component == "**" else f"{_regex_of(component)}/"
+        if component == "**":
+            stretches.append("")
+        else:
+            stretches[-1] += f"{_regex_of(component)}/"
+    first, *others = stretches
+    regex = first + "".join(f"(?>{_ANY_FOLDERS}{it})" for it in others[:-1])
+    if others:
+        regex += _ANY_FOLDERS + others[-1]
     regex += ".+" if last == "**" else _regex_of(last)
     return re.compile(regex, re.DOTALL), only_folders, takes_back
 
 
 def _regex_of(component: str) -> str:
-    found = []
+    stretches = [""]
+    """What stands between stars."""
     for sign in _SIGN.findall(component):
         if sign.startswith("*"):
-            found.append("[^/]*")
+            stretches.append("")
         elif sign == "?":
-            found.append("[^/]")
+            stretches[-1] += "[^/]"
         elif sign.startswith("[") and len(sign) > 1:
             inner = re.sub(r"([\\\[&~|])", r"\\\1", sign[1:-1])
             is_negated = inner.startswith(("!", "^"))
-            found.append(f"(?!/)[^{inner[1:]}]" if is_negated else f"(?!/)[{inner}]")
+            stretches[-1] += f"(?!/)[^{inner[1:]}]" if is_negated else f"(?!/)[{inner}]"
         else:
-            found.append(re.escape(sign[-1]))
-    return "".join(found)
+            stretches[-1] += re.escape(sign[-1])
+    first, *others = stretches
+    regex = first + "".join(f"(?>[^/]*?{it})" for it in others[:-1])
+    return f"{regex}[^/]*{others[-1]}" if others else regex

@@ -86,6 +86,8 @@ class CreateRequest(_Request):
     type: BackupType = BackupType.MANUAL
     run_id: _RunId | None = None
     """The queued run that this is; None makes one."""
+    workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] | None = None
+    """How many functions are to pack the volume, as far as the stack allows; None: as it needs."""
 
     @field_validator("type")
     @classmethod
@@ -99,6 +101,28 @@ class CreateRequest(_Request):
         """From a scheduled event (Auto) or `{}`, `{"time": ...}` (Manual); or InvalidRequest."""
         if _is_scheduled(event):
             return cls._read({"time": event.get("time"), "type": BackupType.AUTO})
+        return cls._read(event)
+
+
+type CreateStep = Literal["plan", "snapshot", "dump", "pack", "again", "publish", "abort"]
+"""What the state machine of a create asks its workers for, in this order."""
+
+
+class CreateStepRequest(_Request):
+    """Do one step of a create that several functions work on."""
+
+    run_id: _RunId
+    step: CreateStep
+    plan: str = ""
+    """To pack: of which plan the share is."""
+    share: int = 0
+    """To pack: which share."""
+    error: dict[str, str] = Field(default_factory=dict)
+    """To abort: what Step Functions says of the failure, its `Error` and `Cause`."""
+
+    @classmethod
+    def read(cls, event: dict[str, Any]) -> Self:
+        """From `{"run_id": ..., "step": ...}`; raises InvalidRequest."""
         return cls._read(event)
 
 

@@ -23,6 +23,7 @@ from lcp_backup.jobs.active_run import RunTiming
 from lcp_backup.jobs.assemble import assemble
 from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.create import create_backup
+from lcp_backup.jobs.create_by_workers import work_on_create
 from lcp_backup.jobs.restore import restore_backup
 from lcp_backup.jobs.restore_by_workers import work_on_restore
 from lcp_backup.jobs.shared_run import SHARED_TERM
@@ -32,6 +33,7 @@ from lcp_backup.jobs.watch import watch
 from lcp_backup.requests import (
     CleanupRequest,
     CreateRequest,
+    CreateStepRequest,
     DownloadRequest,
     PauseRequest,
     RestoreRequest,
@@ -76,7 +78,20 @@ class Service:
                 locate=lambda: self._endpoint(for_reading=True),
                 programs=settings.program_folders(),
                 timing=RunTiming(until),
+                start_workers=partial(self._start, self._settings.create_machine),
             )
+        )
+
+    def create_step(self, request: CreateStepRequest, until: datetime) -> dict[str, Any]:
+        """Does a step of a create that several functions work on, as `create`."""
+        return work_on_create(
+            request,
+            settings=self._settings,
+            catalog=self._catalog,
+            telemetry=self._telemetry,
+            locate=lambda: self._endpoint(for_reading=True),
+            programs=settings.program_folders(),
+            timing=RunTiming(until, lease_term=SHARED_TERM),
         )
 
     def restore(self, request: RestoreRequest, until: datetime) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lcp_backup.errors import UNEXPECTED, BackupError, code_of
-from lcp_backup.jobs.cleanup import DIED
+from lcp_backup.jobs.failure import DIED
 from lcp_backup_api.problems import OTHER, TABLE
 
 _PAGE = (Path(__file__).parents[2] / "docs" / "errors.md").read_text()

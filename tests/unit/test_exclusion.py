@@ -8,16 +8,16 @@ from pathspec import GitIgnoreSpec
 from lcp_backup.errors import InvalidRequest
 from lcp_backup.exclusion import GENERATED, LeftOut, PathPatterns, matches_table
 
-COMPONENT = st.text("ab.", min_size=1, max_size=3).filter(lambda it: it.strip("."))
+COMPONENT = st.text("ab.", min_size=1, max_size=5).filter(lambda it: it.strip("."))
 PATTERN_COMPONENT = st.one_of(
-    st.text("ab.*?", min_size=1, max_size=3),
+    st.text("ab.*?", min_size=1, max_size=6),
     st.sampled_from(["**", "*", "[ab]", "[!a]b", "a[a-b]", "[!-a]", "[!]a]"]),
 )
 PATTERNS = st.lists(
     st.tuples(
         st.sampled_from(["", "", "", "!"]),
         st.sampled_from(["", "/"]),
-        st.lists(PATTERN_COMPONENT, min_size=1, max_size=3).map("/".join),
+        st.lists(PATTERN_COMPONENT, min_size=1, max_size=5).map("/".join),
         st.sampled_from(["", "/"]),
     )
     .map("".join)
@@ -28,13 +28,18 @@ PATTERNS = st.lists(
 )
 
 
-@given(PATTERNS, st.lists(COMPONENT, min_size=1, max_size=4).map("/".join))
+@given(PATTERNS, st.lists(COMPONENT, min_size=1, max_size=5).map("/".join))
 @example(["a/**"], "a/b")
 @example(["**/a"], "b/a")
 @example(["a/**/b"], "a/b")
 @example(["!a", "a"], "a")
 @example(["[!-a]"], "b")
 @example(["[!]a]"], "b")
+@example(["*a*b*a"], "abba")
+@example(["a*ab"], "aab")
+@example(["**/a/**/a/b"], "a/a/a/b")
+@example(["**/a/*b/**/a"], "a/a/ab/b/a")
+@example(["a/**/**/b"], "a/b")
 def test_a_files_patterns_mean_what_they_mean_in_a_gitignore(
     patterns: list[str], name: str
 ) -> None:
@@ -45,6 +50,24 @@ def test_a_files_patterns_mean_what_they_mean_in_a_gitignore(
         patterns = patterns[:1]
     expected = GitIgnoreSpec.from_lines(patterns).match_file(name)
     assert PathPatterns(patterns).cover(name, folder=False) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("*a" * 60 + "b", "a" * 4000),
+        ("*[ab]?" * 60 + "x", "ab" * 2000),
+        ("**/a/" * 60 + "b", "a/" * 2000 + "a"),
+        ("**/*a*a*/" * 60 + "b", "aaa/" * 1000 + "a"),
+        ("*a*a*a*/" * 60 + "**", "aaaa/" * 59 + "b/" + "aaaa/" * 59),
+    ],
+    ids=["stars", "stars-and-signs", "folders", "folders-of-stars", "many-components"],
+)
+def test_a_pattern_of_many_stars_is_decided_at_once(pattern: str, name: str) -> None:
+    # A power of the name's length for every star: the Earth would not last that long.
+    assert not PathPatterns([pattern]).match(name, folder=False)
+    with_a_start = f"start-{name}"
+    assert not PathPatterns([f"start-{pattern}"]).match(with_a_start, folder=True)
 
 
 def test_what_lies_in_a_folder_that_is_left_out_cannot_be_taken_back() -> None:

@@ -229,11 +229,18 @@ class Backups:
             content_type="application/gzip", lock=self._new_lock()
         )
 
+    def clear_archive(self, backup_id: str, kind: ArchiveKind) -> None:
+        """As `clear_unpublished`, of one archive and its index alone."""
+        self._check_is_free(backup_id)
+        key = self._keys.of_backup(backup_id, archive_name(kind))
+        for multipart in list(self._store.open_multiparts(key)):
+            self._store.abort_multipart(multipart.key, multipart.multipart_id)
+        self._store.delete([key])
+        self.clear_index(backup_id, kind)
+
     def clear_index(self, backup_id: str, kind: ArchiveKind) -> None:
-        """Deletes an index that an earlier attempt of the last step has left; as before a backup
-        is published, so it is under the lease. Raises Conflict when the backup exists."""
-        if self.find(backup_id) is not None:
-            raise Conflict(f"backup {backup_id} exists; a published backup is never rewritten")
+        """As `clear_unpublished`, of an index alone."""
+        self._check_is_free(backup_id)
         self._store.delete([self._keys.of_backup(backup_id, index_name(kind))])
 
     def open(self, backup_id: str, name: str) -> ObjectReader:
@@ -350,13 +357,16 @@ class Backups:
         Raises Conflict when the backup exists, or did and others may read its archive; also when
         that is of a volume that could not be finished.
         """
-        if self.find(backup_id) is not None or self._has_mark(backup_id):
-            raise Conflict(f"backup {backup_id} exists; a published backup is never rewritten")
+        self._check_is_free(backup_id)
         for multipart in list(self._store.open_multiparts(self._keys.of_backup(backup_id, ""))):
             self._store.abort_multipart(multipart.key, multipart.multipart_id)
         self._store.delete(
             [entry.key for entry in self._store.entries(self._keys.of_backup(backup_id, ""))]
         )
+
+    def _check_is_free(self, backup_id: str) -> None:
+        if self.find(backup_id) is not None or self._has_mark(backup_id):
+            raise Conflict(f"backup {backup_id} exists; a published backup is never rewritten")
 
     def leftovers(self) -> Iterator[Leftover]:
         """What lies below ids that have no manifest, newest slot first."""
@@ -372,9 +382,10 @@ class Backups:
         """Deletes exactly the objects that were found; what was written since stays."""
         self._store.delete(leftover.keys)
 
-    def open_multiparts(self) -> Iterator[OpenMultipart]:
-        """Multipart uploads below the backups' folder that were never ended."""
-        return self._store.open_multiparts(self._keys.backups)
+    def open_multiparts(self, backup_id: str | None = None) -> Iterator[OpenMultipart]:
+        """Multipart uploads of archives, of all or of one backup's, that were never ended."""
+        prefix = self._keys.of_backup(backup_id, "") if backup_id else self._keys.backups
+        return self._store.open_multiparts(prefix)
 
     def _new_lock(self) -> ObjectLock | None:
         return ObjectLock(self._lock.mode, self._now() + self._lock.term) if self._lock else None

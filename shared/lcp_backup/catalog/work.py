@@ -1,6 +1,6 @@
 """What the processes of one run leave to each other: small objects below the run's id."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from lcp_backup.aws.s3 import ObjectStore
@@ -34,7 +34,10 @@ class RunWork:
         self._store.put(self._key(name), body)
 
     def put_new(self, name: str, body: bytes) -> bool:
-        """Writes an object where none is; whether this call did, and not another process."""
+        """Writes an object where none is; whether this call did, and not another process.
+
+        `body` must be the writer's alone, as of `ObjectStore.put_new`.
+        """
         try:
             self._store.put_new(self._key(name), body)
         except PreconditionFailed:
@@ -69,9 +72,9 @@ class RunWork:
         start = self._key("")
         return (entry.key.removeprefix(start) for entry in self._store.entries(start))
 
-    def delete_all(self) -> None:
-        """Deletes them; the request last, by which those are found that a kill leaves."""
-        names = list(self.names())
+    def delete(self, *, but: Collection[str] = ()) -> None:
+        """Deletes all; the request last, by which those are found that a kill leaves."""
+        names = [name for name in self.names() if name not in but]
         self._store.delete([self._key(name) for name in names if name != REQUEST])
         self._store.delete([self._key(name) for name in names if name == REQUEST])
 

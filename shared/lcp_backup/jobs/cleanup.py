@@ -3,13 +3,14 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.backups import Leftover
 from lcp_backup.errors import NotFound, UnknownFormat
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.expiry import expire
+from lcp_backup.jobs.failure import DIED
+from lcp_backup.jobs.left_work import forget_work, runs_left
 from lcp_backup.jobs.retirement import give_up_unfinished, settle_retired
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import Run, RunError, RunId, RunKind, RunState
@@ -103,6 +104,8 @@ def _sweep(
         for multipart in stale:
             catalog.backups.abort_multipart(multipart)
     old, died = _settle_runs(catalog, telemetry, now, dry_run=dry_run)
+    of_workers, ended = _settle_workers(catalog, telemetry, now, dry_run=dry_run)
+    died += [run_id for run_id in of_workers if run_id not in died]
     abandoned = _forget_uploads(catalog, telemetry, now, dry_run=dry_run)
     downloads = [it for it in catalog.downloads.all() if now - it.modified >= DOWNLOADS_KEPT]
     if not dry_run:
@@ -116,7 +119,7 @@ def _sweep(
         leftovers=[it.backup_id for it in leftovers],
         unfinished=unfinished,
         retired=[it.backup_id for it in retired],
-        multiparts=len(stale),
+        multiparts=len(stale) + ended,
         abandoned=abandoned,
         downloads=[it.key.rpartition("/")[2] for it in downloads],
         runs=old,
@@ -246,8 +249,20 @@ def _settle_runs(
     return old, died
 
 
-DIED: Final = "died"
-"""The code of a run's end of which no error told."""
+def _settle_workers(
+    catalog: Catalog, telemetry: Telemetry, now: datetime, *, dry_run: bool
+) -> tuple[list[str], int]:
+    """The runs of several functions that never ended, and how many multiparts these had open."""
+    died: list[str] = []
+    multiparts = 0
+    for run in runs_left(catalog, telemetry):
+        if not run.state.ended:
+            died.append(run.id)
+        if not dry_run:
+            multiparts += forget_work(catalog, run)
+            if not run.state.ended:
+                catalog.runs.write(_buried(run, now))
+    return died, multiparts
 
 
 def _buried(run: Run, now: datetime) -> Run:

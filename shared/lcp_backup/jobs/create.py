@@ -4,14 +4,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Final, TypedDict
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.errors import (
     Conflict,
+    InvalidRequest,
     LeaseHeld,
     LeaseLost,
     OutOfTime,
@@ -20,10 +22,12 @@ from lcp_backup.errors import (
 )
 from lcp_backup.exclusion import PathPatterns
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
+from lcp_backup.jobs.fan_out import ALONE, hand_out, is_made_by_workers, workers_for
 from lcp_backup.jobs.new_backup import announce, new_manifest, publish
 from lcp_backup.jobs.new_database import DumpedDatabase, store_database
 from lcp_backup.jobs.new_volume import NewVolume, store_volume
 from lcp_backup.jobs.queued_run import end_queued, queued, succeeded_before
+from lcp_backup.jobs.shared_run import SHARED_TERM
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.jobs.unfinished import LEAST_READ, keep_unfinished, packing_is_over
@@ -36,11 +40,25 @@ from lcp_backup.model import (
 from lcp_backup.requests import CreateRequest
 from lcp_backup.setting_values import VolumeMode
 from lcp_backup.settings import Settings
-from lcp_backup.telemetry import Telemetry
+from lcp_backup.telemetry import EventName, Telemetry
 from lcp_backup.volume.measure import Measured, measure
 from lcp_backup.volume.mounts import check_mounted
 
 _POLL_SECONDS = 3.0
+
+
+class _Failure(TypedDict):
+    metric: str
+    failed: EventName
+
+
+_FAILURE: Final[_Failure] = {"metric": "CreateFailure", "failed": "Backup Failed"}
+"""As what a create that fails is counted and told."""
+
+
+def no_workers(run_id: str) -> None:
+    """What starts the workers of a run where there are none."""
+    raise InvalidRequest(f"run {run_id} needs workers, and there is no state machine to start them")
 
 
 @dataclass(frozen=True)
@@ -53,6 +71,8 @@ class CreateResult:
     bytes: int
     """Stored bytes of both archives."""
     warnings: int
+    is_under_way: bool = False
+    """Whether several functions are at work on it by now; what comes of it, the run tells."""
 
 
 def create_backup(
@@ -64,6 +84,7 @@ def create_backup(
     locate: Callable[[], DatabaseEndpoint],
     programs: Sequence[Path],
     timing: RunTiming,
+    start_workers: Callable[[str], None] = no_workers,
     pause: Callable[[float], None] = time.sleep,
 ) -> CreateResult:
     """Makes the backup of the request's slot, or answers the one that exists.
@@ -73,10 +94,12 @@ def create_backup(
     whole; whatever is raised, no multipart stays open and the live data is not touched. What was
     stored of a large volume when the time ended is kept, and the next create goes on from there.
 
+    What is too much for one invocation is left to several, and the answer then says so.
+
     Arguments: `locate` finds the database, anew for every run; `programs` are the folders to look
-    for dump programs in, the first one first; `pause` takes seconds. Raises
-    LeaseHeld, StoredInPart, OutOfTime, DatabaseError, VolumeError, StorageError, AwsError and their
-    kinds.
+    for dump programs in, the first one first; `start_workers` starts the state machine for a run;
+    `pause` takes seconds. Raises LeaseHeld, StoredInPart, OutOfTime, DatabaseError, VolumeError,
+    StorageError, AwsError and their kinds; InvalidRequest for workers that there are not.
     """
     with queued(catalog, request.run_id, telemetry.log):
         succeeded_before(catalog, request.run_id)  # then the backup is found, unless it was deleted
@@ -101,23 +124,37 @@ def create_backup(
                 table_patterns=settings.backup_exclude_tables,
             ).capture()
 
+        workers = workers_for(request, settings, catalog, timing)
         backup_id = catalog.backups.id_for(wanted)
         while (
-            published := _wait_for_other_delivery(catalog, str(backup_id), timing, pause)
+            known := _wait_for_other_delivery(request, catalog, str(backup_id), timing, pause)
         ) is None:
             # Anew: what was waited for may have left something to go on from, under that id.
             backup_id = catalog.backups.id_for(wanted)
             stored = NewRun(catalog, RunKind.CREATE, str(backup_id), run_id=request.run_id)
-            active = ActiveRun(stored, telemetry, timing)
             try:
-                return _result(_publish(active, capture, catalog, telemetry), created=True)
+                if workers == ALONE:
+                    active = ActiveRun(stored, telemetry, timing)
+                    return _result(_publish(active, capture, catalog, telemetry), created=True)
+                active = ActiveRun(stored, telemetry, replace(timing, lease_term=SHARED_TERM))
+                with announced(active, telemetry, **_FAILURE) as run:
+                    hand_out(
+                        run,
+                        request,
+                        slot=wanted.slot,
+                        workers=workers,
+                        catalog=catalog,
+                        start=start_workers,
+                    )
+                return _under_way(str(backup_id), active.id)
             except LeaseHeld as held:
                 if held.backup_id != str(backup_id):
                     raise
                 # The other delivery was faster by a moment: it is waited for like any other.
-        telemetry.log.info("published already", backup_id=published.id)
-        end_queued(catalog, request.run_id, created=False)
-        return _result(published, created=False)
+        if not known.is_under_way:
+            telemetry.log.info("published already", backup_id=known.backup_id)
+            end_queued(catalog, request.run_id, created=False)
+        return known
 
 
 def _publish(
@@ -127,7 +164,7 @@ def _publish(
     telemetry: Telemetry,
 ) -> Manifest:
     """One run from lease to event."""
-    with announced(active, telemetry, metric="CreateFailure", failed="Backup Failed") as run:
+    with announced(active, telemetry, **_FAILURE) as run:
         manifest = publish(run, capture(run), catalog, telemetry)
     announce(manifest, telemetry)
     return manifest
@@ -143,17 +180,35 @@ def _result(manifest: Manifest, *, created: bool) -> CreateResult:
     )
 
 
+def _under_way(backup_id: str, run_id: str) -> CreateResult:
+    return CreateResult(
+        backup_id=backup_id, created=False, run_id=run_id, bytes=0, warnings=0, is_under_way=True
+    )
+
+
 def _wait_for_other_delivery(
-    catalog: Catalog, backup_id: str, timing: RunTiming, pause: Callable[[float], None]
-) -> Manifest | None:
-    """The backup once it is published, or None when nobody who lives is making it."""
+    request: CreateRequest,
+    catalog: Catalog,
+    backup_id: str,
+    timing: RunTiming,
+    pause: Callable[[float], None],
+) -> CreateResult | None:
+    """The backup once it is published, or None when nobody who lives is making it.
+
+    One that several functions are at work on is not waited for: that may take hours.
+    """
     while True:
         if (manifest := catalog.backups.find(backup_id)) is not None:
-            return manifest
+            return _result(manifest, created=False)
         if catalog.lease.backup_in_use() != backup_id:
             return None
+        held = f"backup {backup_id} is still being made by another run"
+        if (run_id := is_made_by_workers(catalog, backup_id)) is not None:
+            if request.run_id not in {None, run_id}:
+                raise LeaseHeld(held)
+            return _under_way(backup_id, run_id)
         if timing.deadline is not None and catalog.now() >= timing.deadline:
-            raise LeaseHeld(f"backup {backup_id} is still being made by another run")
+            raise LeaseHeld(held)
         pause(_POLL_SECONDS)
 
 

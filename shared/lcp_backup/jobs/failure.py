@@ -1,9 +1,14 @@
 """How a run's failure is told: in its record, and in the log."""
 
+from typing import Final
+
 from aws_lambda_powertools import Logger
 
 from lcp_backup.errors import code_of, told
 from lcp_backup.model import RunError
+
+DIED: Final = "died"
+"""The code of a run's end of which no error told."""
 
 
 def describe(error: BaseException, run_id: str) -> RunError:

@@ -51,7 +51,7 @@ def join_volume(
     Raises VolumeIncomplete, StorageError, and what check raises.
     """
     plan = volume.plan()
-    shares = [volume.stretches(share) for share in range(plan.shares)]
+    shares = [volume.stretches(plan, share) for share in range(plan.shares)]
     packed = added_up([stretch.packed for stretch in chain.from_iterable(shares)])
     notices = check_for_loss(packed, volume.catalog, shrink_limit, leave_out.patterns)
     joining = _Joining(volume, plan, shares, check)

@@ -24,7 +24,7 @@ from lcp_backup.document import Document, read_document
 from lcp_backup.errors import BackupError, Conflict, LeaseLost, NotFound, RunIsOver, StorageError
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.at_work import AtWork, close_to_workers
-from lcp_backup.jobs.cleanup import DIED
+from lcp_backup.jobs.failure import DIED
 from lcp_backup.jobs.restore_fan_out import SharedRestore, wanted_members
 from lcp_backup.jobs.restored import swapped, tell_completed
 from lcp_backup.jobs.shared_run import SharedRun
@@ -294,4 +294,4 @@ def _asked_for(work: RunWork) -> SharedRestore:
 
 def _forget(work: RunWork) -> None:
     with suppress(StorageError):  # cleanup finds it
-        work.delete_all()
+        work.delete()

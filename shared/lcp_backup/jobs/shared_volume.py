@@ -191,6 +191,7 @@ class SharedVolume:
 
     def pack(
         self,
+        plan: SharedPlan,
         share: int,
         folder: Path,
         *,
@@ -205,7 +206,7 @@ class SharedVolume:
         Once it is over it stops in good order, and is called again. Arguments are as of
         `pack_share`. Raises as that does, StorageError, and NotFound when the base is gone.
         """
-        plan, done = self.plan(), self.stretches(share)
+        done = self.stretches(plan, share)
         last = done[-1] if done else None
         if last is not None and last.reached is None:
             return True
@@ -262,9 +263,9 @@ class SharedVolume:
         )
         return is_first and packed.reached is None
 
-    def stretches(self, share: int) -> list[Stretch]:
+    def stretches(self, plan: SharedPlan, share: int) -> list[Stretch]:
         """What was done of a share, in order."""
-        plan, found = self.plan(), list[Stretch]()
+        found: list[Stretch] = []
         while (body := self._work.find(_stretch(plan, share, len(found)))) is not None:
             found.append(Stretch.model_validate_json(body))
         return found

@@ -2,22 +2,34 @@
 
 Neither depth nor length of a path matters, and memory does not grow with the tree: what lies deeper
 than a few folders is first moved up to the top, under a name of its own.
+
+Where the file system answers slowly, folders are removed side by side. A folder is handed over only
+to a thread that is free at that moment, so whoever waits for one waits for work that is under way.
 """
 
 import errno
 import os
 import stat
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from lcp_backup.volume.descent import open_folder, open_up
 from lcp_backup.volume.names import printable
+from lcp_backup.volume.pace import Pace
 
 _DEEPEST: Final = 16
 """Folders open at once, with two descriptors each; a document library is about ten deep."""
+_DEEPEST_OF_OTHERS: Final = 8
+"""The same, for each further thread; they begin some folders further down."""
 _MOST_PASSES: Final = 100
 """Over one folder, while others fill it or a network's listing leaves something out."""
+_THREADS: Final = 16
+"""At most, where the file system is slow: as many as write a volume by default."""
 _MOVED_UP: Final = "moved-up-"
 _NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST}
 _TAKEN = {*_NOT_EMPTY, errno.ENOTDIR, errno.EISDIR}
@@ -35,31 +47,73 @@ class Remains(NamedTuple):
     """How many there are; folders around them do not count."""
 
 
-def remove(tree: Path) -> Remains | None:
+def remove(tree: Path, *, check: Callable[[], None] = lambda: None) -> Remains | None:
     """Removes a file, link or folder with all that it holds; nothing is done when there is none.
 
     Works on a tree in which others still write, and never leaves it: links are not followed, and
     what is mounted in it is left. Folders are opened up where their mode is in the way. When
     something does not let itself be removed, all else is removed and that is returned: no OSError
     is raised for it.
+
+    Args:
+        tree: what to remove.
+        check: called for every entry, on any thread; what it raises ends the work and is raised.
     """
-    removal = _Removal()
-    parent = None
-    try:
-        parent = os.open(tree.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        status = os.stat(tree.name, dir_fd=parent, follow_symlinks=False)
-        if stat.S_ISDIR(status.st_mode):
-            removal.remove_folder(tree.name, parent)
-        else:
-            os.unlink(tree.name, dir_fd=parent)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        removal.keep(tree.name, error)
-    finally:
-        if parent is not None:
-            os.close(parent)
-    return Remains(removal.first, removal.reason, removal.count) if removal.count else None
+    with _Helpers(check) as helpers:
+        removal = _Removal(helpers)
+        parent = None
+        try:
+            parent = os.open(tree.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            status = os.stat(tree.name, dir_fd=parent, follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                removal.remove_folder(tree.name, parent)
+            else:
+                os.unlink(tree.name, dir_fd=parent)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            removal.keep(tree.name, error)
+        finally:
+            if parent is not None:
+                os.close(parent)
+    return removal.remains
+
+
+class _Helpers:
+    """Threads that remove folders, once it shows that they are worth it."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self.check = check
+        self._pace = Pace(_THREADS)
+        self._free = threading.Semaphore(_THREADS - 1)
+        self._threads: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> "_Helpers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._threads is not None:
+            self._threads.shutdown()
+
+    def unlink(self, name: str, folder: int) -> None:
+        began = time.monotonic_ns()
+        os.unlink(name, dir_fd=folder)
+        self._pace.took(time.monotonic_ns() - began, 1)
+
+    def start(self, work: "Callable[[], _Removal]") -> "Future[_Removal] | None":
+        """Has a free thread do it; None when none is, or none is worth it."""
+        if not self._pace.slow or not self._free.acquire(blocking=False):
+            return None
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(_THREADS - 1, thread_name_prefix="remove")
+
+        def worked() -> _Removal:
+            try:
+                return work()
+            finally:
+                self._free.release()
+
+        return self._threads.submit(worked)
 
 
 class _Level:
@@ -72,6 +126,8 @@ class _Level:
         self.passes = 1
         self.kept = False
         """Whether something in it could not be removed."""
+        self.others: list[Future[_Removal]] = []
+        """Folders in it that other threads remove."""
 
     def restart(self) -> None:
         self.entries.close()
@@ -86,10 +142,12 @@ class _Level:
 class _Removal:
     """One removal: the open folders from the top of the tree down, and what had to be kept."""
 
-    def __init__(self) -> None:
-        self.first = ""
-        self.reason = ""
-        self.count = 0
+    def __init__(self, helpers: _Helpers, above: str = "", deepest: int = _DEEPEST) -> None:
+        self.remains: Remains | None = None
+        self._helpers = helpers
+        self._deepest = deepest
+        self._above = above
+        """The path from the tree's parent to where this one begins, with a slash at its end."""
         self._levels: list[_Level] = []
         self._device = 0
         self._moved_up = 0
@@ -99,15 +157,24 @@ class _Removal:
 
     def keep(self, name: str, error: OSError) -> None:
         """Takes a note of what cannot be removed."""
-        if not self.count:
-            self.first = printable("/".join([*(level.name for level in self._levels), name]))
-            self.reason = error.strerror or type(error).__name__
-        self.count += 1
+        path = self._above + "/".join([*(level.name for level in self._levels), name])
+        self._add(Remains(printable(path), error.strerror or type(error).__name__, 1))
 
-    def remove_folder(self, name: str, parent: int) -> None:
-        """Removes the topmost folder, or all that can be removed of it."""
+    def _add(self, remains: Remains) -> None:
+        if self.remains is not None:
+            remains = self.remains._replace(total=self.remains.total + remains.total)
+        self.remains = remains
+
+    def remove_folder(self, name: str, parent: int, device: int | None = None) -> None:
+        """Removes the topmost folder, or all that can be removed of it.
+
+        Raises OSError, also when it does not lie on the device that is given.
+        """
         descriptor, status = open_folder(name, parent)
-        self._device = status.st_dev
+        self._device = status.st_dev if device is None else device
+        if status.st_dev != self._device:
+            os.close(descriptor)
+            raise _mounted()
         self._push(name, descriptor, status)
         root = self._levels[0]
         try:
@@ -117,7 +184,8 @@ class _Removal:
                     self._take(f"{_MOVED_UP}{self._come_back_for}", is_folder=True)
                     self._come_back_for += 1
                     self._empty()
-                if self.count:
+                self._wait_for_others(root)
+                if self.remains is not None:
                     return
                 try:
                     os.rmdir(name, dir_fd=parent)
@@ -129,6 +197,8 @@ class _Removal:
                 root.restart()
         finally:
             for level in self._levels:
+                # They work in folders that are open here.
+                wait(level.others)
                 level.close()
             self._levels.clear()
 
@@ -153,10 +223,13 @@ class _Removal:
     def _take(self, name: str, *, is_folder: bool) -> None:
         """Removes an entry of the folder at hand, or goes into it."""
         level = self._levels[-1]
+        self._helpers.check()
         try:
             if not is_folder:
-                os.unlink(name, dir_fd=level.descriptor)
-            elif len(self._levels) < _DEEPEST:
+                self._helpers.unlink(name, level.descriptor)
+            elif self._hand_over(name, level):
+                pass
+            elif len(self._levels) < self._deepest:
                 self._enter(name, level)
             else:
                 self._move_up(name, level)
@@ -166,11 +239,38 @@ class _Removal:
             self.keep(name, error)
             level.kept = True
 
+    def _hand_over(self, name: str, level: _Level) -> bool:
+        above = self._above + "".join(f"{it.name}/" for it in self._levels)
+        device = self._device
+
+        def work() -> _Removal:
+            other = _Removal(self._helpers, above, _DEEPEST_OF_OTHERS)
+            try:
+                other.remove_folder(name, level.descriptor, device)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                other.keep(name, error)
+            return other
+
+        started = self._helpers.start(work)
+        if started is not None:
+            level.others.append(started)
+        return started is not None
+
+    def _wait_for_others(self, level: _Level) -> None:
+        """Until a folder holds nothing that another thread works on."""
+        for other in level.others:
+            if (remains := other.result().remains) is not None:
+                self._add(remains)
+                level.kept = True
+        level.others.clear()
+
     def _enter(self, name: str, level: _Level) -> None:
         descriptor, status = open_folder(name, level.descriptor)
         if status.st_dev != self._device:
             os.close(descriptor)
-            raise OSError(errno.EBUSY, "another file system is mounted there")
+            raise _mounted()
         self._push(name, descriptor, status)
 
     def _push(self, name: str, descriptor: int, status: os.stat_result) -> None:
@@ -185,6 +285,7 @@ class _Removal:
 
     def _leave(self) -> None:
         """Removes the folder at hand, which was emptied, and goes up."""
+        self._wait_for_others(self._levels[-1])
         level = self._levels.pop()
         above = self._levels[-1]
         if level.kept:
@@ -228,3 +329,7 @@ class _Removal:
             else:
                 self._moved_up += 1
                 return
+
+
+def _mounted() -> OSError:
+    return OSError(errno.EBUSY, "another file system is mounted there")

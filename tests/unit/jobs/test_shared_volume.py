@@ -1,5 +1,6 @@
 """A volume that several workers pack: whatever becomes of them, the archive is the folder."""
 
+import hashlib
 import io
 import os
 import random
@@ -87,6 +88,7 @@ class Site:
         """A stretch of a worker whose time is over when it has looked at the clock so often."""
         left = iter(range(steps))
         return self.volume.pack(
+            self.volume.plan(),
             number,
             self.folder,
             leave_out=self.volumes.leave_out,
@@ -174,7 +176,7 @@ def test_a_file_larger_than_a_share_is_packed_by_several(site: Site, tmp_path: P
 
 @pytest.mark.parametrize("happens", ["shrinks", "grows", "goes", "becomes a folder"])
 def test_a_file_that_changes_while_several_pack_it_stays_a_whole_member_and_is_told(
-    site: Site, tmp_path: Path, happens: str
+    site: Site, happens: str
 ) -> None:
     large, content = site.folder / "large.bin", os.urandom(60 * SEGMENT + 99)
     large.write_bytes(content)
@@ -221,7 +223,7 @@ def test_what_a_given_up_worker_writes_over_never_gets_into_the_archive(site: Si
     count = site.share_out(2)
     site.pack_all(count)
     plan = site.volume.plan()
-    number = site.volume.stretches(0)[0].parts[0].number
+    number = site.volume.stretches(plan, 0)[0].parts[0].number
     site.volume.multipart(plan).send(plan.multipart_id, number, os.urandom(PART))
     with pytest.raises(StorageError, match="InvalidPart"):
         site.join()
@@ -232,14 +234,13 @@ def test_the_second_attempt_of_a_stretch_that_was_done_changes_nothing(site: Sit
     (site.folder / "a").write_bytes(os.urandom(30 * SEGMENT))
     count = site.share_out(1)
     before = site.volume.stretches
-    late = Site.pack
     # Both began before either was done: the one that ends second finds the other's word.
-    site.volume.stretches = lambda share: []  # type: ignore[method-assign]
-    assert late(site, 0) is True
-    assert late(site, 0) is False
+    site.volume.stretches = lambda *_: []  # type: ignore[method-assign]
+    assert site.pack(0) is True
+    assert site.pack(0) is False
     site.volume.stretches = before  # type: ignore[method-assign]
     site.pack_all(count)
-    assert len(site.volume.stretches(0)) == 1
+    assert len(before(site.volume.plan(), 0)) == 1
     site.publish(site.join())
     assert snapshot(site.volumes.restore(site.volume.backup_id)) == snapshot(site.folder)
 
@@ -264,8 +265,6 @@ def test_a_join_that_is_killed_anywhere_is_done_again(site: Site, at: int) -> No
 
 
 def test_the_archive_is_known_by_a_digest_over_its_segments(site: Site) -> None:
-    import hashlib
-
     (site.folder / "a").write_bytes(os.urandom(30 * SEGMENT))
     manifest = site.back_up(2)
     index = site.catalog.backups.open(manifest.id, "volume.index")

@@ -1,17 +1,28 @@
 """A tree is removed whatever it is; what cannot be is told, and nothing else is touched."""
 
+import itertools
 import os
 import subprocess
 import sys
+import threading
+import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from lcp_backup.volume.pace import Pace
 from lcp_backup.volume.removal import remove
 from tests.support.child_process import in_child
 from tests.support.trees import deep_tree, odd_tree, set_immutable, set_none_immutable, snapshot
+
+
+@pytest.fixture(params=["quick", "slow"], autouse=True)
+def file_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trees are removed by one thread, and by many from the first folder on."""
+    if request.param == "slow":
+        monkeypatch.setattr(Pace, "slow", True)
 
 
 @pytest.fixture
@@ -61,7 +72,7 @@ def test_what_is_no_folder_goes_itself(tmp_path: Path, kind: str) -> None:
     assert (outside / "inner").exists()
 
 
-@pytest.mark.parametrize("depth", [15, 16, 17, 33, 3000])
+@pytest.mark.parametrize("depth", [16, 17, 3000])
 def test_a_tree_of_any_depth_goes_with_few_descriptors_and_little_memory(
     tmp_path: Path, depth: int
 ) -> None:
@@ -125,12 +136,15 @@ def test_a_folder_that_cannot_be_changed_is_told(immutable: Path) -> None:
     deep.mkdir(parents=True)
     for folder in (deep.parent, immutable.parent.parent):
         set_immutable(folder)
-    remains = remove(immutable.parent.parent)
-    assert remains is not None
-    assert remains.total == 2
-    assert deep.exists()
-    for folder in (deep.parent, immutable.parent.parent):
-        set_immutable(folder, immutable=False)
+    # (It may be moved up with all that it holds.)
+    parent = os.open(deep.parent, os.O_PATH)
+    try:
+        remains = remove(immutable.parent.parent)
+        assert remains is not None
+        assert remains.total == 2
+        assert os.stat("d", dir_fd=parent)
+    finally:
+        os.close(parent)
 
 
 def test_what_is_mounted_in_the_tree_is_left(tmp_path: Path) -> None:
@@ -164,3 +178,43 @@ def test_no_descriptor_stays_open(tmp_path: Path) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     remove(tmp_path / "tree")
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_slow_file_system_is_asked_by_many_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(64):
+        (tmp_path / "tree" / "inner" / str(number)).mkdir(parents=True)
+        (tmp_path / "tree" / "inner" / str(number) / "1.0").touch()
+    threads: set[int] = set()
+    unlink = os.unlink
+
+    def late(name: str, *, dir_fd: int | None = None) -> None:
+        time.sleep(0.002)
+        threads.add(threading.get_ident())
+        unlink(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", late)
+    assert remove(tmp_path / "tree") is None
+    assert len(threads) > 4
+
+
+def test_a_removal_that_is_ended_leaves_the_rest_and_no_descriptor(tmp_path: Path) -> None:
+    class Ended(Exception):
+        pass
+
+    calls = itertools.count()
+
+    def check() -> None:
+        if next(calls) == 50:
+            raise Ended
+
+    for number in range(100):
+        (tmp_path / "tree" / "inner" / str(number)).mkdir(parents=True)
+    before = list(Path("/proc/self/fd").iterdir())
+    with pytest.raises(Ended):
+        remove(tmp_path / "tree", check=check)
+    assert list(Path("/proc/self/fd").iterdir()) == before
+    assert (tmp_path / "tree").exists()
+    assert remove(tmp_path / "tree") is None
+    assert not (tmp_path / "tree").exists()

@@ -1,0 +1,14 @@
+"""Create worker: does one step of a create that several functions work on."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from lcp_backup.requests import CreateStepRequest
+from lcp_backup.service import deadline, service
+
+
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Runs the step; raises what it raises, by whose name the state machine knows what to do."""
+    request = CreateStepRequest.read(event)
+    return service().create_step(request, deadline(context.get_remaining_time_in_millis()))

@@ -1,0 +1,380 @@
+"""A create that several functions work on, each step of it an invocation of its own.
+
+    plan --> dump                          --> publish
+         --> snapshot --> pack (by many)  -/
+
+The state machine (functions/create_worker/create.asl.json) says what comes next, and when a step is
+tried again. All that one step leaves to another lies below the run's id; the run has one lease and
+one record. Whatever fails, `abort` ends the run, with the reason of the worker that failed last.
+
+The folder is looked through for the plan before the dump's snapshot stands, and once more by each
+worker after that: the plan says only at which names the folder is cut. So files are never older
+than the rows that name them.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from lcp_backup.catalog import Catalog
+from lcp_backup.catalog.work import ERROR, ITEMS, REQUEST, RunWork
+from lcp_backup.database.endpoint import DatabaseEndpoint
+from lcp_backup.errors import (
+    BackupError,
+    Conflict,
+    DumpFailed,
+    LeaseLost,
+    ObjectNotFound,
+    RunIsOver,
+    StorageError,
+    TableChangedDuringDump,
+)
+from lcp_backup.jobs.active_run import ActiveRun, RunTiming
+from lcp_backup.jobs.failure import DIED
+from lcp_backup.jobs.fan_out import SharedCreate
+from lcp_backup.jobs.joined_volume import join_volume
+from lcp_backup.jobs.new_backup import announce, new_manifest, publish
+from lcp_backup.jobs.new_database import DumpedDatabase, store_database
+from lcp_backup.jobs.shared_run import SharedRun
+from lcp_backup.jobs.shared_volume import SharedVolume
+from lcp_backup.model import ArchiveKind, BackupId, Manifest, Run, RunError, RunState
+from lcp_backup.requests import CreateStepRequest
+from lcp_backup.setting_values import VolumeMode
+from lcp_backup.settings import Settings
+from lcp_backup.telemetry import Telemetry
+from lcp_backup.volume.mounts import check_mounted
+
+_SNAPSHOT: Final = "snapshot"
+"""Is there once the dump's snapshot stands."""
+_DATABASE: Final = "database"
+"""What became of the dump."""
+_AGAIN: Final = "again"
+"""The plan that was given up when all was begun anew."""
+_POLL_SECONDS: Final = 1.0
+_CLOSING_TIME: Final = timedelta(seconds=60)
+"""How long before its deadline a worker ends a stretch, at most: half of its time otherwise. What
+waits in memory is then sent, some 100 MB."""
+
+
+def work_on_create(
+    request: CreateStepRequest,
+    *,
+    settings: Settings,
+    catalog: Catalog,
+    telemetry: Telemetry,
+    locate: Callable[[], DatabaseEndpoint],
+    programs: Sequence[Path],
+    timing: RunTiming,
+    pause: Callable[[float], None] = time.sleep,
+) -> dict[str, Any]:
+    """Does one step, and answers what the state machine needs to know for the next.
+
+    Any step may be asked for twice, also while the first is still at work on it.
+
+    Arguments are as of `create_backup`. Raises what a create raises, which the run's record will
+    tell if the state machine gives up; RunIsOver for a step that comes late.
+    """
+    work = catalog.work.of(request.run_id)
+    if request.step == "abort":
+        _Ending(request, work, catalog, telemetry, timing).abort()
+        return {}
+    stored = SharedRun(catalog, request.run_id)
+    if stored.record.state.ended and request.step == "publish" and stored.record.error is None:
+        return {}
+    with ActiveRun(stored, telemetry, timing) as run:
+        shared = SharedCreate.model_validate_json(work.get(REQUEST))
+        step = _Step(run, shared, work, settings, catalog=catalog, pause=pause)
+        if request.step == "publish":
+            manifest = step.publish(telemetry)
+            stored.settle()
+        else:
+            answer = step.take(request, locate, programs)
+            run.hand_over()
+            return answer
+    announce(manifest, telemetry)
+    _forget(work)
+    return {}
+
+
+class _Snapshot(threading.Event):
+    """Tells the other functions that the dump's snapshot stands."""
+
+    def __init__(self, work: RunWork) -> None:
+        super().__init__()
+        self._work = work
+
+    def set(self) -> None:
+        super().set()
+        self._work.put(_SNAPSHOT, b"")
+
+
+class _Step:
+    """What a step works with."""
+
+    def __init__(
+        self,
+        run: ActiveRun,
+        shared: SharedCreate,
+        work: RunWork,
+        settings: Settings,
+        *,
+        catalog: Catalog,
+        pause: Callable[[float], None],
+    ) -> None:
+        self._run = run
+        self._shared = shared
+        self._work = work
+        self._settings = settings
+        self._catalog = catalog
+        self._pause = pause
+        self._folder = Path(settings.backup_folder)
+        self._volume = SharedVolume(catalog, work, shared.backup_id)
+
+    def take(
+        self,
+        request: CreateStepRequest,
+        locate: Callable[[], DatabaseEndpoint],
+        programs: Sequence[Path],
+    ) -> dict[str, Any]:
+        match request.step:
+            case "plan":
+                return self._plan()
+            case "snapshot":
+                return {"done": self._wait_for_snapshot()}
+            case "dump":
+                return self._dump(locate, programs)
+            case "pack":
+                return {"done": self._pack(request)}
+            case _:
+                return self._begin_again()
+
+    def _plan(self) -> dict[str, Any]:
+        settings, run = self._settings, self._run
+        run.step("sharing out the volume")
+        run.add_notices(settings.notices)
+        check_mounted(settings.backup_folder, settings.file_system_mount_path)
+        self._volume.abort()
+        self._catalog.backups.clear_unpublished(self._shared.backup_id)
+        plan = self._volume.share_out(
+            self._folder,
+            whole=settings.backup_volume_mode is VolumeMode.FULL,
+            workers=self._shared.workers,
+            least_size=self._shared.least_size,
+            leave_out=settings.left_out_paths,
+            began=run.started_at,
+            threads=settings.backup_volume_threads,
+            check=run.check,
+        )
+        items = [{"plan": plan.token, "share": share} for share in range(plan.shares)]
+        self._work.put(ITEMS, json.dumps(items).encode())
+        run.step(
+            f"dumping the database, and packing the volume by {plan.shares} workers once its"
+            " snapshot stands"
+        )
+        return dict(self._work.place(ITEMS))
+
+    def _wait_for_snapshot(self) -> bool:
+        over = self._end_of_stretch()
+        while self._work.find(_SNAPSHOT) is None:
+            self._run.check()
+            if over():
+                return False
+            self._pause(_POLL_SECONDS)
+        return True
+
+    def _dump(
+        self, locate: Callable[[], DatabaseEndpoint], programs: Sequence[Path]
+    ) -> dict[str, Any]:
+        if self._work.find(_DATABASE) is not None:
+            return {}
+        if self._work.find(_SNAPSHOT) is not None:
+            # Workers have begun to pack: a new snapshot would be younger than their files.
+            raise DumpFailed("the dump's function died, or its answer was lost")
+        self._catalog.backups.clear_archive(self._shared.backup_id, ArchiveKind.DATABASE)
+        database = store_database(
+            self._run,
+            self._shared.backup_id,
+            catalog=self._catalog,
+            locate=locate,
+            programs=programs,
+            table_patterns=self._settings.backup_exclude_tables,
+            snapshot=_Snapshot(self._work),
+            check=self._run.check,
+        )
+        self._work.put(_DATABASE, database.model_dump_json().encode())
+        return {}
+
+    def _pack(self, request: CreateStepRequest) -> bool:
+        plan = self._volume.plan()
+        if plan.token != request.plan:
+            raise LeaseLost(
+                "the volume was shared out anew, and this worker belongs to the old plan"
+            )
+        return self._volume.pack(
+            plan,
+            request.share,
+            self._folder,
+            leave_out=self._settings.left_out_paths,
+            threads=self._settings.backup_volume_threads,
+            progress=self._run.progress_of("volume"),
+            check=self._run.check,
+            is_over=self._end_of_stretch(),
+        )
+
+    def _begin_again(self) -> dict[str, Any]:
+        """Once only, as a create in one invocation does it."""
+        # (What is asked for twice finds the plan gone that it ended.)
+        with suppress(ObjectNotFound):
+            ended = self._volume.plan().token.encode()
+            if self._work.find(_AGAIN) not in {None, ended}:
+                raise TableChangedDuringDump(
+                    "a table was altered while it was dumped, and again when all was captured anew"
+                )
+            self._work.put(_AGAIN, ended)
+        self._run.step("capturing once more: a table was altered while it was dumped")
+        self._volume.abort()
+        self._catalog.backups.clear_unpublished(self._shared.backup_id)
+        self._work.delete(but=(REQUEST, _AGAIN))
+        return {}
+
+    def publish(self, telemetry: Telemetry) -> Manifest:
+        """Joins the shares and makes the backup exist; or finds that it did so before."""
+        run, settings, catalog = self._run, self._settings, self._catalog
+        found = catalog.backups.find(self._shared.backup_id)
+        if found is not None and found.run_id == run.id:
+            run.set_result(bytes=found.size, warnings=len(found.warnings), losses=found.losses)
+            return found
+        run.step("joining what the workers packed")
+        database = DumpedDatabase.model_validate_json(self._work.get(_DATABASE))
+        volume = join_volume(
+            self._volume,
+            leave_out=settings.left_out_paths,
+            shrink_limit=settings.backup_volume_shrink_limit,
+            check=run.check,
+        )
+        manifest = new_manifest(
+            run,
+            catalog,
+            BackupId.parse(self._shared.backup_id),
+            slot=self._shared.slot,
+            backup_type=self._shared.type,
+            database=database,
+            volume=volume,
+            table_patterns=settings.backup_exclude_tables,
+        )
+        return publish(run, manifest, catalog, telemetry)
+
+    def _end_of_stretch(self) -> Callable[[], bool]:
+        """Tells when a step that goes on in a next invocation has to end."""
+        deadline, now = self._run.deadline, self._run.now()
+        if deadline is None:
+            return lambda: False
+        over = deadline - min(_CLOSING_TIME, (deadline - now) / 2)
+        return lambda: self._run.now() >= over
+
+
+class _Ending:
+    """How a create ends that its workers did not bring to an end."""
+
+    def __init__(
+        self,
+        request: CreateStepRequest,
+        work: RunWork,
+        catalog: Catalog,
+        telemetry: Telemetry,
+        timing: RunTiming,
+    ) -> None:
+        self._error = request.error
+        self._work = work
+        self._catalog = catalog
+        self._telemetry = telemetry
+        self._timing = timing
+
+    def abort(self) -> None:
+        """Ends the run as failed, and leaves nothing open; does nothing for one that has ended."""
+        reason = self._reason()
+        try:
+            stored = SharedRun(self._catalog, self._work.run_id)
+            with ActiveRun(stored, self._telemetry, self._timing) as run:
+                stored.settle()
+                if self._is_published(run):
+                    return
+                clear_failed_create(self._catalog, self._work, is_alone=True)
+                stored.end_as(reason)
+        except RunIsOver:
+            return
+        except LeaseLost:
+            # What lies below the backup's id may be another run's by now, but not the multipart.
+            clear_failed_create(self._catalog, self._work, is_alone=False)
+            end_without_lease(self._catalog, self._work.run_id, reason)
+        self._telemetry.count(CreateFailure=1)
+        self._telemetry.announce(
+            "Backup Failed",
+            {
+                "backupId": stored.record.backup_id,
+                "error": reason.code,
+                "reason": reason.message,
+            },
+        )
+
+    def _is_published(self, run: ActiveRun) -> bool:
+        """Whether the last step got that far; then the run has succeeded."""
+        found = self._catalog.backups.find(run.backup_id or "")
+        if found is None or found.run_id != run.id:
+            return False
+        run.set_result(bytes=found.size, warnings=len(found.warnings), losses=found.losses)
+        announce(found, self._telemetry)
+        _forget(self._work)
+        return True
+
+    def _reason(self) -> RunError:
+        """Why it failed: in the words of the worker that failed last, or else of AWS."""
+        left = self._work.find(ERROR)
+        if left is not None:
+            return RunError.model_validate_json(left)
+        return RunError(
+            code=DIED,
+            message=f"a worker of run {self._work.run_id} ended without a word"
+            f" ({self._error.get('Error', 'no reason')[:100]}): killed, out of memory or out of"
+            " time; nothing was published",
+        )
+
+
+def clear_failed_create(catalog: Catalog, work: RunWork, *, is_alone: bool) -> None:
+    """Ends what workers of a run have open, and deletes what they left.
+
+    Arguments: `is_alone` says that nobody else can be at work on the backup's id. What cannot be
+    deleted now stays for cleanup.
+    """
+    with suppress(StorageError, Conflict):
+        body = work.find(REQUEST)
+        if body is not None:
+            shared = SharedCreate.model_validate_json(body)
+            SharedVolume(catalog, work, shared.backup_id).abort()
+            if is_alone:
+                catalog.backups.clear_unpublished(shared.backup_id)
+        work.delete()
+
+
+def end_without_lease(catalog: Catalog, run_id: str, reason: RunError) -> None:
+    """Ends the record of a run whose lease another one has."""
+
+    def end(run: Run) -> Run:
+        if run.state.ended:
+            return run
+        now = catalog.now()
+        fields = {"state": RunState.FAILED, "finished_at": now, "updated_at": now, "error": reason}
+        return run.model_copy(update=fields)
+
+    with suppress(BackupError):
+        catalog.runs.change(run_id, end)
+
+
+def _forget(work: RunWork) -> None:
+    with suppress(StorageError):  # cleanup finds it
+        work.delete()

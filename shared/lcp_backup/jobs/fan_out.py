@@ -1,0 +1,98 @@
+"""Who makes a backup: the one function that was asked, or several, by the state machine."""
+
+from collections.abc import Callable
+from typing import Final
+
+from pydantic import AwareDatetime
+
+from lcp_backup.catalog import Catalog
+from lcp_backup.catalog.unfinished import Unfinished
+from lcp_backup.catalog.work import REQUEST
+from lcp_backup.document import Document
+from lcp_backup.errors import InvalidRequest
+from lcp_backup.jobs.active_run import ActiveRun, RunTiming
+from lcp_backup.jobs.increment import bases
+from lcp_backup.jobs.shared_volume import LEAST_SHARE
+from lcp_backup.jobs.unfinished import CLOSING_TIME
+from lcp_backup.model import BackupType, Manifest
+from lcp_backup.requests import CreateRequest
+from lcp_backup.settings import Settings
+
+ALONE: Final = 1
+"""Workers of a create that one invocation does."""
+
+
+class SharedCreate(Document):
+    """What several functions were asked for: lies below the run's id while they are at work."""
+
+    backup_id: str
+    slot: AwareDatetime
+    type: BackupType
+    workers: int
+    least_size: int
+    """As of `share_out`."""
+
+
+def workers_for(
+    request: CreateRequest, settings: Settings, catalog: Catalog, timing: RunTiming
+) -> int:
+    """How many functions are to pack the volume of a new backup.
+
+    As many as were asked for, or all that there may be where one would not come to an end: where
+    the last create did not, or where the last backup took longer than this function has time.
+
+    Raises InvalidRequest when several are asked for and the stack has no state machine.
+    """
+    most = settings.backup_workers if settings.create_machine else ALONE
+    if request.workers is not None:
+        if request.workers > ALONE and most == ALONE:
+            raise InvalidRequest(
+                f"workers: {request.workers} are asked for, and this environment is deployed with"
+                " Workers=1: leave workers out, or deploy with more"
+            )
+        return min(request.workers, most)
+    if most == ALONE or timing.deadline is None:
+        return ALONE
+    last = next((it for it in bases(catalog) if isinstance(it, Manifest | Unfinished)), None)
+    if isinstance(last, Unfinished):
+        return most
+    if isinstance(last, Manifest):
+        took = (last.published_at - last.started_at) * last.volume.writers
+        if catalog.now() + took >= timing.deadline - CLOSING_TIME:
+            return most
+    return ALONE
+
+
+def hand_out(
+    run: ActiveRun,
+    request: CreateRequest,
+    *,
+    slot: AwareDatetime,
+    workers: int,
+    catalog: Catalog,
+    start: Callable[[str], None],
+) -> None:
+    """Leaves a run that has begun, with its lease, to the state machine.
+
+    Arguments: `start` starts the execution of a run. Raises AwsError, LeaseLost, StorageError.
+    """
+    shared = SharedCreate(
+        backup_id=run.backup_id or "",
+        slot=slot,
+        type=request.type,
+        workers=workers,
+        least_size=LEAST_SHARE if request.workers is None else 1,
+    )
+    catalog.work.of(run.id).put(REQUEST, shared.model_dump_json().encode())
+    run.step(f"waiting for {workers} workers to start")
+    run.hand_over()
+    start(run.id)
+
+
+def is_made_by_workers(catalog: Catalog, backup_id: str) -> str | None:
+    """The run by which several functions are at work on a backup now, if any."""
+    holder = catalog.lease.holder()
+    if holder is None or holder.backup_id != backup_id:
+        return None
+    found = catalog.work.of(holder.run_id).find(REQUEST)
+    return None if found is None else holder.run_id

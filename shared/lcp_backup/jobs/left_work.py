@@ -1,0 +1,59 @@
+"""What functions leave that worked on one run side by side, once none of them lives any more."""
+
+from contextlib import suppress
+
+from lcp_backup.catalog import Catalog
+from lcp_backup.catalog.work import REQUEST, RunWork
+from lcp_backup.errors import NotFound, StorageError, UnknownFormat
+from lcp_backup.jobs.fan_out import SharedCreate
+from lcp_backup.model import Run, RunId, RunKind
+from lcp_backup.telemetry import Telemetry
+
+
+def runs_left(catalog: Catalog, telemetry: Telemetry) -> list[Run]:
+    """The runs that have left something, and of which no function is at work: none has the lease.
+
+    An execution that was stopped by hand runs none of its steps any more, and so ends nothing.
+    Raises StorageError.
+    """
+    found: list[Run] = []
+    for run_id in list(catalog.work.run_ids()):
+        try:
+            run = catalog.runs.get(run_id)
+        except (NotFound, UnknownFormat) as error:
+            telemetry.log.warning("a run's work was kept", run=run_id, reason=str(error))
+            continue
+        # The record first: what has no lease then will not get one any more.
+        holder = catalog.lease.holder()
+        if holder is None or holder.run_id != run_id:
+            found.append(run)
+    return found
+
+
+def forget_work(catalog: Catalog, run: Run) -> int:
+    """Ends the multiparts that such a run has open, and deletes what it left; how many there were.
+
+    Archives that are whole are left to the rule for what is not published: by now another run may
+    be writing where they lie.
+    """
+    work = catalog.work.of(run.id)
+    count = 0
+    if RunId.parse(run.id).kind is RunKind.CREATE:
+        count = _abort(catalog, work)
+    work.delete()
+    return count
+
+
+def _abort(catalog: Catalog, work: RunWork) -> int:
+    body = work.find(REQUEST)
+    if body is None:
+        return 0
+    backup_id = SharedCreate.model_validate_json(body).backup_id
+    # Listed first: who begins one of these later has the lease by then.
+    stale = list(catalog.backups.open_multiparts(backup_id))
+    if catalog.lease.holder() is not None:
+        return 0
+    for multipart in stale:
+        with suppress(StorageError):
+            catalog.backups.abort_multipart(multipart)
+    return len(stale)

@@ -1,0 +1,396 @@
+"""A create that several functions work on: what its record, its bucket and the bus say in the end.
+
+The database is a stand-in; its dump is told in tests/integration, the order of steps in e2e.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lcp_backup.archive.write import OnlyFile
+from lcp_backup.aws.s3 import ObjectStore
+from lcp_backup.catalog import Catalog
+from lcp_backup.errors import (
+    DumpFailed,
+    InvalidRequest,
+    LeaseLost,
+    RunIsOver,
+    TableChangedDuringDump,
+    VolumeError,
+)
+from lcp_backup.jobs import create_by_workers
+from lcp_backup.jobs.active_run import ActiveRun, RunTiming
+from lcp_backup.jobs.archives import open_archive, read_back_or_describe
+from lcp_backup.jobs.cleanup import clean_up
+from lcp_backup.jobs.create import CreateResult, create_backup
+from lcp_backup.jobs.create_by_workers import work_on_create
+from lcp_backup.jobs.fan_out import workers_for
+from lcp_backup.jobs.new_database import DumpedDatabase
+from lcp_backup.jobs.shared_run import SHARED_TERM
+from lcp_backup.jobs.shared_volume import SharedVolume
+from lcp_backup.jobs.stored_run import NewRun
+from lcp_backup.model import ArchiveKind, DatabaseFacts, RunKind, RunState
+from lcp_backup.requests import CreateRequest, CreateStepRequest
+from lcp_backup.settings import Settings
+from lcp_backup.telemetry import Telemetry
+from tests.support.backups import BUCKET
+from tests.support.clock import SettableClock
+from tests.support.memory_s3 import Killed, MemoryS3
+from tests.support.trees import snapshot
+from tests.support.volumes import Volumes
+
+SLOT = "2026-11-23T00:15:00Z"
+QUARTER = timedelta(minutes=15)
+
+
+class Functions:
+    """The create function and its workers, as Lambda would run them."""
+
+    def __init__(
+        self, clock: SettableClock, telemetry: Telemetry, tmp_path: Path, **variables: str
+    ) -> None:
+        self.clock = clock
+        self.s3 = MemoryS3(clock)
+        client: Any = self.s3
+        self.catalog = Catalog(ObjectStore(client, BUCKET, pause=lambda _: None), "a/p", clock)
+        self.volumes = Volumes(self.catalog, clock, tmp_path / "data", tmp_path)
+        self.telemetry = telemetry
+        self.started: list[str] = []
+        self.dumps = 0
+        self.dump_fails: Callable[[], None] = lambda: None
+        env = {"LCP_BACKUP_FOLDER": str(self.volumes.folder), "LCP_CREATE_MACHINE": "arn"}
+        self.settings = Settings.from_env({**env, **variables})
+
+    def timing(self, until: timedelta = QUARTER) -> RunTiming:
+        return RunTiming(self.clock() + until, SHARED_TERM, heartbeat=timedelta(hours=1))
+
+    def create(self, **request: object) -> CreateResult:
+        return create_backup(
+            CreateRequest.read({"time": SLOT, **request}),
+            settings=self.settings,
+            catalog=self.catalog,
+            telemetry=self.telemetry,
+            locate=lambda: pytest.fail("the create function itself dumps nothing"),
+            programs=(),
+            timing=self.timing(),
+            start_workers=self.started.append,
+        )
+
+    def step(self, step: str, **more: object) -> dict[str, Any]:
+        return work_on_create(
+            CreateStepRequest.read({"run_id": self.started[-1], "step": step, **more}),
+            settings=self.settings,
+            catalog=self.catalog,
+            telemetry=self.telemetry,
+            locate=lambda: pytest.fail("the dump is a stand-in"),
+            programs=(),
+            # (Without a heart that beats, a lease has to do for all of a step.)
+            timing=self.timing(SHARED_TERM - timedelta(minutes=1)),
+            pause=lambda _: self.clock.pass_by(timedelta(seconds=30)),
+        )
+
+    def items(self) -> list[dict[str, Any]]:
+        place = self.step("plan")
+        found: list[dict[str, Any]] = json.loads(self.s3.objects[place["key"]]["Body"])
+        return found
+
+    def pack(self) -> None:
+        """All shares, one after the other, as the Map does it."""
+        items = self.items()
+        assert self.step("snapshot") == {"done": False}
+        self.step("dump")
+        assert self.step("snapshot") == {"done": True}
+        for item in items:
+            while not self.step("pack", **item)["done"]:
+                pass
+
+    def store_database(self, _run: ActiveRun, backup_id: str, **more: Any) -> DumpedDatabase:
+        self.dumps += 1
+        snapshot_stands: threading.Event = more["snapshot"]
+        snapshot_stands.set()
+        self.dump_fails()
+        name = OnlyFile("lportal.sql", self.clock())
+        with open_archive(self.catalog, backup_id, ArchiveKind.DATABASE, name) as writer:
+            writer.add([b"-- Dump completed\n"])
+            written = writer.finish()
+        return DumpedDatabase(
+            archive=read_back_or_describe(self.catalog, backup_id, written),
+            facts=DatabaseFacts(
+                name="lportal", flavour="mysql", server_version="9", client_version="9", tables=1
+            ),
+            notices=(),
+            left_out=(),
+        )
+
+    @property
+    def record(self) -> Any:
+        """That of the run, as it is now."""
+        return self.catalog.runs.get(self.started[-1])
+
+    def is_all_clear(self) -> bool:
+        """Whether nothing is open, published or left."""
+        below = [key for key in self.s3.objects if "/backups/" in key]
+        left = list(self.catalog.work.run_ids())
+        return not (below or left or any(True for _ in self.catalog.backups.open_multiparts()))
+
+
+@pytest.fixture
+def functions(
+    clock: SettableClock,
+    telemetry: Telemetry,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Functions:
+    made = Functions(clock, telemetry, tmp_path)
+    monkeypatch.setattr(create_by_workers, "store_database", made.store_database)
+    for name in "abcdef":
+        (made.volumes.folder / name).write_bytes(os.urandom(2 << 20))
+    return made
+
+
+def test_a_create_by_workers_ends_as_one_in_one_invocation_does(
+    functions: Functions, announced: list[tuple[str, dict[str, Any]]]
+) -> None:
+    begun = functions.create(workers=3)
+    assert (begun.created, begun.is_under_way, functions.started) == (False, True, [begun.run_id])
+    assert functions.record.state == "running"
+    functions.pack()
+    assert functions.step("publish") == {}
+    record, manifest = functions.record, functions.catalog.backups.get(begun.backup_id)
+    assert (record.state, record.error, record.step) == (RunState.SUCCEEDED, None, "publishing")
+    assert record.result == {"bytes": manifest.size, "warnings": 0, "losses": 0}
+    assert record.progress["volume"] > 12 << 20
+    assert (manifest.run_id, manifest.volume.writers) == (begun.run_id, 3)
+    assert [event for event, _ in announced] == ["Backup Created"]
+    assert functions.catalog.lease.holder() is None
+    assert list(functions.catalog.work.run_ids()) == []
+    restored = functions.volumes.restore(manifest.id)
+    assert snapshot(restored) == snapshot(functions.volumes.folder)
+
+
+def test_a_second_delivery_is_the_same_execution_and_waits_for_nothing(
+    functions: Functions,
+) -> None:
+    first = functions.create(workers=3)
+    assert functions.create() == first
+    assert functions.started == [first.run_id]
+    functions.pack()
+    functions.step("publish")
+    late = functions.create()
+    assert (late.run_id, late.is_under_way) == (first.run_id, False)
+
+
+def test_each_step_may_be_asked_for_twice(functions: Functions) -> None:
+    begun = functions.create(workers=2)
+    functions.pack()
+    functions.step("dump")
+    assert functions.dumps == 1
+    functions.step("publish")
+    assert functions.step("publish") == {}
+    assert functions.step("abort", error={"Error": "States.Timeout"}) == {}
+    assert functions.record.state == "succeeded"
+    assert functions.catalog.backups.get(begun.backup_id).volume.writers == 2
+
+
+def test_a_worker_that_fails_once_is_done_again_and_its_bytes_count_once(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    functions.create(workers=2)
+    (first, second) = functions.items()
+    functions.step("dump")
+    real = SharedVolume.pack
+
+    def fails(*_: Any, **more: Any) -> bool:
+        more["progress"](1 << 40)
+        raise VolumeError("the file system was away")
+
+    monkeypatch.setattr(SharedVolume, "pack", fails)
+    with pytest.raises(VolumeError):
+        functions.step("pack", **first)
+    assert functions.record.state == "running"
+    monkeypatch.setattr(SharedVolume, "pack", real)
+    for item in (first, second):
+        assert functions.step("pack", **item) == {"done": True}
+    functions.step("publish")
+    assert functions.record.state == "succeeded"
+    assert functions.record.progress["volume"] < 14 << 20
+
+
+def test_a_worker_that_always_fails_ends_the_run_with_its_words_and_leaves_nothing(
+    functions: Functions, announced: list[tuple[str, dict[str, Any]]]
+) -> None:
+    functions.create(workers=2)
+    functions.items()
+    functions.dump_fails = lambda: (_ for _ in ()).throw(DumpFailed("the server went away"))
+    with pytest.raises(DumpFailed):
+        functions.step("dump")
+    assert list(functions.catalog.backups.open_multiparts()) != []
+    functions.step("abort", error={"Error": "States.ExceedToleratedFailureThreshold"})
+    record = functions.record
+    assert (record.state, record.error.code) == (RunState.FAILED, "dump-failed")
+    assert [event for event, _ in announced] == ["Backup Failed"]
+    assert announced[0][1]["error"] == "dump-failed"
+    assert functions.is_all_clear()
+    assert functions.catalog.lease.holder() is None
+    with pytest.raises(RunIsOver):
+        functions.step("plan")
+
+
+def test_workers_that_aws_ended_leave_the_reason_to_it(functions: Functions) -> None:
+    functions.create(workers=2)
+    functions.items()
+    functions.step("abort", error={"Error": "Sandbox.Timedout", "Cause": "..."})
+    error = functions.record.error
+    assert error.code == "died"
+    assert "Sandbox.Timedout" in error.message
+    assert functions.is_all_clear()
+
+
+def test_an_execution_that_was_stopped_is_cleared_up_by_the_next_cleanup(
+    functions: Functions,
+) -> None:
+    begun = functions.create(workers=2)
+    items = functions.items()
+    functions.step("dump")
+    functions.step("pack", **items[0])
+
+    def cleanup() -> Any:
+        return clean_up(
+            functions.settings,
+            functions.catalog,
+            functions.telemetry,
+            functions.timing(),
+            dry_run=False,
+        )
+
+    assert cleanup().died == []
+    functions.clock.pass_by(timedelta(minutes=6))
+    assert cleanup().died == [begun.run_id]
+    assert functions.record.error.code == "died"
+    assert list(functions.catalog.backups.open_multiparts()) == []
+    assert list(functions.catalog.work.run_ids()) == []
+    with pytest.raises(RunIsOver):
+        functions.step("pack", **items[1])
+
+
+def test_a_run_that_lost_its_lease_stops_and_touches_nothing_of_who_has_it(
+    functions: Functions,
+) -> None:
+    functions.create(workers=2)
+    items = functions.items()
+    functions.step("dump")
+    functions.clock.pass_by(timedelta(minutes=6))
+    other = NewRun(functions.catalog, RunKind.RESTORE, "another")
+    other.open(timedelta(minutes=30))
+    with pytest.raises(LeaseLost):
+        functions.step("pack", **items[0])
+    before = set(functions.s3.objects)
+    functions.step("abort", error={"Error": "LeaseLost"})
+    assert functions.record.error.code == "lease-lost"
+    assert {key for key in before - set(functions.s3.objects) if "/backups/" in key} == set()
+    assert list(functions.catalog.backups.open_multiparts()) == []
+    holder = functions.catalog.lease.holder()
+    assert holder is not None
+    assert holder.run_id == other.record.id
+
+
+def test_a_table_that_is_altered_has_all_captured_once_more_and_only_once(
+    functions: Functions,
+) -> None:
+    functions.create(workers=2)
+    old = functions.items()
+
+    def altered() -> None:
+        raise TableChangedDuringDump("table t was altered")
+
+    functions.dump_fails = altered
+    with pytest.raises(TableChangedDuringDump):
+        functions.step("dump")
+    functions.step("pack", **old[0])
+    functions.step("again")
+    functions.dump_fails = lambda: None
+    functions.pack()
+    with pytest.raises(LeaseLost, match="old plan"):
+        functions.step("pack", **old[1])
+    with pytest.raises(TableChangedDuringDump):
+        functions.step("again")
+    functions.step("publish")
+    assert functions.record.state == "succeeded"
+
+
+def test_a_dump_whose_function_died_is_not_begun_again_beside_files_that_are_older(
+    functions: Functions,
+) -> None:
+    functions.create(workers=2)
+    functions.items()
+
+    def killed() -> None:
+        raise Killed
+
+    functions.dump_fails = killed
+    with pytest.raises(Killed):
+        functions.step("dump")
+    functions.dump_fails = lambda: None
+    with pytest.raises(DumpFailed, match="died"):
+        functions.step("dump")
+
+
+@pytest.mark.parametrize("at", range(1, 14))
+def test_a_last_step_that_is_killed_anywhere_is_done_again(functions: Functions, at: int) -> None:
+    begun = functions.create(workers=2)
+    functions.pack()
+    calls = iter(range(at))
+
+    def before(operation: str) -> None:
+        if not operation.startswith(("get", "head", "list")) and next(calls, None) is None:
+            raise Killed
+
+    functions.s3.before = before
+    with suppress(Killed):
+        functions.step("publish")
+    functions.s3.before = lambda _: None
+    functions.step("publish")
+    assert functions.record.state == "succeeded"
+    assert functions.record.result["losses"] == 0
+    restored = functions.volumes.restore(begun.backup_id)
+    assert snapshot(restored) == snapshot(functions.volumes.folder)
+
+
+def test_what_ended_in_part_or_took_too_long_is_made_by_workers_from_then_on(
+    functions: Functions,
+) -> None:
+    catalog = functions.catalog
+    assert workers(functions) == 1
+    manifest = functions.volumes.back_up()
+    assert manifest.published_at - manifest.started_at < QUARTER
+    assert workers(functions) == 1
+    key = f"a/p/backups/{manifest.id}/manifest.json"
+    slow = manifest.model_copy(update={"started_at": manifest.published_at - QUARTER})
+    large = slow.volume_facts.model_copy(update={"bytes": 1 << 40})
+    slow = slow.model_copy(update={"volume_facts": large})
+    functions.s3.objects[key]["Body"] = slow.model_dump_json().encode()
+    assert catalog.backups.latest() == slow
+    assert workers(functions) == 8
+    assert workers(functions, workers=1) == 1
+    assert workers(functions, workers=64) == 8
+
+
+def workers(functions: Functions, **request: object) -> int:
+    asked = CreateRequest.read({"time": SLOT, **request})
+    return workers_for(asked, functions.settings, functions.catalog, functions.timing())
+
+
+def test_workers_that_there_are_not_are_refused_with_the_way_out(
+    clock: SettableClock, telemetry: Telemetry, tmp_path: Path
+) -> None:
+    alone = Functions(clock, telemetry, tmp_path, LCP_BACKUP_WORKERS="1")
+    with pytest.raises(InvalidRequest, match="Workers=1: leave workers out, or deploy with more"):
+        alone.create(workers=2)
+    assert alone.started == []
