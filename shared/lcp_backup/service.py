@@ -123,11 +123,11 @@ class Service:
             timing=RunTiming(until, lease_term=SHARED_TERM),
         )
 
-    def _start(self, machine: str | None, run_id: str, event: dict[str, Any]) -> None:
+    def _start(self, machine: str | None, run_id: str, event: dict[str, Any] | None = None) -> None:
         """An execution has the run's name: there can be only one."""
         if machine is None:
             raise ValueError("no state machine is set")
-        MachineStarter(clients.machines()).start(machine, run_id, event)
+        MachineStarter(clients.machines()).start(machine, run_id, event or {"run_id": run_id})
 
     def upload(self, request: UploadRequest, until: datetime) -> dict[str, Any]:
         """Takes an upload in; `until` (UTC) is when the run must have stopped."""
