@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bench import database, delayed, increments, lists, memory, volume
+from bench import database, delayed, increments, lists, memory, shared_volume, volume
 from bench.lines import Line, Measured
 
 
@@ -18,6 +18,7 @@ class Subject(NamedTuple):
 
 SUBJECTS: Final[Mapping[str, Subject]] = {
     "volume": Subject(volume.LINES, volume.volume_archive),
+    "workers": Subject(shared_volume.LINES, shared_volume.shared_volume),
     "increments": Subject(increments.LINES, increments.increments),
     "delayed": Subject(delayed.LINES, delayed.slow_file_system),
     "database": Subject(database.ARCHIVE_LINES, database.database_archive),

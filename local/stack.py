@@ -262,6 +262,9 @@ class Stack:
                 "watch": outputs["WatchFunctionName"],
                 "api": outputs["ApiFunctionName"],
             },
+            # Of what several functions do, where the stack has it.
+            "workers": {name: it for name, it in outputs.items() if "Worker" in name},
+            "machines": {name: it for name, it in outputs.items() if "Machine" in name},
             "user_pool_id": outputs["UserPoolId"],
             "user_pool_client_id": outputs["UserPoolClientId"],
             "database": vars(self.database),

@@ -114,10 +114,10 @@ PASSED_OVER: Final = {
 
 
 def transformed(path: Path) -> dict[str, Any]:
-    """What SAM makes of a template; the code of functions and layers is named and not looked at."""
+    """What SAM makes of a template; code and machines' definitions are named and not looked at."""
     template = json.loads(json.dumps(load(str(path))))
     for resource in template["Resources"].values():
-        for name in ("CodeUri", "ContentUri"):
+        for name in ("CodeUri", "ContentUri", "DefinitionUri"):
             if name in resource.get("Properties", {}):
                 resource["Properties"][name] = f"s3://code/{resource['Properties'][name]}"
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=REGION))

@@ -87,8 +87,6 @@ class Archive(Document):
     were copied in: nobody read them."""
     segments_sha256: str | None = None
     """Where `sha256` is None: of the SHA-256s of its segments, one after the other as 32 bytes."""
-    writers: int = 1
-    """How many functions wrote it side by side."""
     segments: int
     index_name: str
     index_size: int
@@ -98,6 +96,8 @@ class Archive(Document):
     carried over and turned out to be deleted: then its index alone tells.)"""
     etag: str | None = None
     """S3's tag of a volume's archive when it was published: by this it is known again."""
+    writers: int = 1
+    """How many functions wrote it side by side."""
 
 
 class DatabaseFacts(Document):

@@ -24,7 +24,7 @@ from local import emulator
 from local.api import curl
 from local.emulator import ALLOWED
 from tests.support.deployed import Deployed
-from tests.support.roles import FUNCTIONS
+from tests.support.roles import FUNCTIONS, MACHINES
 
 NOT_SEEN_HERE = {
     ("*", "logs:CreateLogStream", "*"): "Lambda itself writes the logs, by the function's role",
@@ -68,16 +68,25 @@ class Permission:
 
 
 class Roles:
-    """The roles of the functions of a deployed stack."""
+    """The roles of the functions and state machines of a deployed stack."""
 
     def __init__(self, deployed: Deployed, described: dict[str, Any]) -> None:
         self._iam = deployed.stack.client("iam")
         lambda_ = deployed.stack.client("lambda")
         self.names: dict[str, str] = {}
         for function in FUNCTIONS:
-            name = described["functions"][function.lower()]
+            name = (
+                described["workers"][f"{function}FunctionName"]
+                if function.endswith("Worker")
+                else described["functions"][function.lower()]
+            )
             arn = lambda_.get_function_configuration(FunctionName=name)["Role"]
             self.names[arn.rpartition("/")[2]] = function
+        machines = deployed.stack.client("stepfunctions")
+        for machine in MACHINES:
+            arn = described["machines"][f"{machine}Arn"]
+            role = machines.describe_state_machine(stateMachineArn=arn)["roleArn"]
+            self.names[role.rpartition("/")[2]] = machine
 
     def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Function and statement, of every inline policy and every one that is attached."""
@@ -152,6 +161,8 @@ def do_one_of_everything(deployed: Deployed) -> None:
     for _ in range(2):  # the second time, what was known before is deleted
         assert stack.invoke("verify", {"backup_id": "latest"})["verdict"] == "verified"
     stack.invoke("create", {"time": "2020-01-01T00:00:00Z"})
+    shared = stack.invoke("create", {"time": "2026-11-21T04:30:00Z", "workers": 2})
+    assert deployed.admin.wait_for(shared["run_id"])["state"] == "succeeded"
     stack.invoke("cleanup", {})
     assert deployed.admin.call("PUT", "/backup/restore/pause").status == 200
     assert deployed.viewer.call("GET", "/backup/schedules").status == 200

@@ -1,13 +1,16 @@
-"""The template's functions, each of which has a role of its own."""
+"""The template's functions and state machines, each of which has a role of its own."""
 
 FUNCTIONS = (
     "Api",
     "Assemble",
     "Cleanup",
     "Create",
+    "CreateWorker",
     "Restore",
     "Schedules",
     "Upload",
     "Verify",
     "Watch",
 )
+
+MACHINES = ("CreateMachine",)

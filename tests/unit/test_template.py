@@ -18,8 +18,8 @@ from tests.support.roles import FUNCTIONS
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 OWN = "${Bucket.Arn}/${Prefix}/"
 SECRETS = {
-    "MasterUserPassword": {"Create", "Restore", "Verify"},
-    "ProjectMasterToken": {"Api", "Create", "Restore", "Verify"},
+    "MasterUserPassword": {"Create", "CreateWorker", "Restore", "Verify"},
+    "ProjectMasterToken": {"Api", "Create", "CreateWorker", "Restore", "Verify"},
     "LoaderUserPassword": {"Restore"},
     "SiteUserPassword": {"Restore"},
     "BackupVerifyUserPassword": {"Verify"},
@@ -103,33 +103,45 @@ BACKUP = "backups/acme-prd-202611230015/"
     ("action", "key", "functions"),
     [
         # The upload function reads what strangers wrote.
-        ("s3:DeleteObject", f"{BACKUP}manifest.json", {"Api", "Cleanup", "Create"}),
-        ("s3:DeleteObject", f"{BACKUP}database.tgz", {"Api", "Cleanup", "Create"}),
-        ("s3:PutObject", f"{BACKUP}manifest.json", {"Create", "Upload"}),
-        ("s3:PutObject", f"{BACKUP}database.tgz", {"Create", "Upload"}),
-        ("s3:GetObject", f"{BACKUP}volume.tgz", {"Api", "Assemble", "Create", "Restore", "Verify"}),
+        ("s3:DeleteObject", f"{BACKUP}manifest.json", {"Api", "Cleanup", "Create", "CreateWorker"}),
+        ("s3:DeleteObject", f"{BACKUP}database.tgz", {"Api", "Cleanup", "Create", "CreateWorker"}),
+        ("s3:PutObject", f"{BACKUP}manifest.json", {"Create", "CreateWorker", "Upload"}),
+        ("s3:PutObject", f"{BACKUP}database.tgz", {"Create", "CreateWorker", "Upload"}),
+        (
+            "s3:GetObject",
+            f"{BACKUP}volume.tgz",
+            {"Api", "Assemble", "Create", "CreateWorker", "Restore", "Verify"},
+        ),
         (
             "s3:GetObject",
             f"{BACKUP}volume.index",
-            {"Api", "Assemble", "Create", "Restore", "Verify"},
+            {"Api", "Assemble", "Create", "CreateWorker", "Restore", "Verify"},
         ),
-        ("s3:PutObject", f"{BACKUP}verification.json", {"Create", "Upload", "Verify"}),
+        (
+            "s3:PutObject",
+            f"{BACKUP}verification.json",
+            {"Create", "CreateWorker", "Upload", "Verify"},
+        ),
         (
             "s3:DeleteObject",
             f"{BACKUP}verification.json",
-            {"Api", "Cleanup", "Create", "Verify"},
+            {"Api", "Cleanup", "Create", "CreateWorker", "Verify"},
         ),
         ("s3:GetObject", "downloads/d.tgz", {"Api", "Assemble"}),
         ("s3:PutObject", "downloads/d.tgz", {"Assemble"}),
         ("s3:DeleteObject", "downloads/d.tgz", {"Cleanup"}),
-        ("s3:PutObject", "lease.json", {"Create", "Restore", "Upload"}),
+        ("s3:PutObject", "lease.json", {"Create", "CreateWorker", "Restore", "Upload"}),
         ("s3:DeleteObject", "lease.json", set()),
         ("s3:PutObject", "restore-paused.json", {"Api", "Restore"}),
         ("s3:DeleteObject", "restore-paused.json", {"Api", "Restore"}),
         ("s3:GetObject", "uploads/u/database", {"Api", "Upload"}),
         ("s3:PutObject", "uploads/u/database", {"Api"}),
         ("s3:DeleteObject", "uploads/u/database", {"Api", "Cleanup", "Upload"}),
-        ("s3:PutObject", "runs/20261123T001500-create-0a1b2c3d.json", {"Api", "Cleanup", "Create"}),
+        (
+            "s3:PutObject",
+            "runs/20261123T001500-create-0a1b2c3d.json",
+            {"Api", "Cleanup", "Create", "CreateWorker"},
+        ),
         ("s3:PutObject", "runs/20261123T001500-upload-0a1b2c3d.json", {"Api", "Cleanup", "Upload"}),
         (
             "s3:PutObject",
@@ -143,6 +155,17 @@ BACKUP = "backups/acme-prd-202611230015/"
         ),
         ("s3:PutObject", "runs/20261123T001500-verify-0a1b2c3d.json", {"Api", "Cleanup", "Verify"}),
         ("s3:DeleteObject", "runs/20261123T001500-upload-0a1b2c3d.json", {"Cleanup"}),
+        ("s3:PutObject", "runs/20261123T001500-create-0a1b2c3d/plan", {"CreateWorker"}),
+        (
+            "s3:PutObject",
+            "runs/20261123T001500-create-0a1b2c3d/request",
+            {"Create", "CreateWorker"},
+        ),
+        (
+            "s3:DeleteObject",
+            "runs/20261123T001500-create-0a1b2c3d/plan",
+            {"Cleanup", "CreateWorker"},
+        ),
     ],
 )
 def test_only_who_needs_it_may(
@@ -186,7 +209,7 @@ def test_every_listing_is_of_a_prefix(template: dict[str, Any]) -> None:
         assert all(text(prefix).startswith("${Prefix}/") for prefix in prefixes), function
     # S3 knows no such condition for this one, so few have it, and of the own bucket only.
     multipart = list(allowing(template, "s3:ListBucketMultipartUploads"))
-    assert {function for function, _ in multipart} == {"Cleanup", "Create"}
+    assert {function for function, _ in multipart} == {"Cleanup", "Create", "CreateWorker"}
     assert {text(statement["Resource"]) for _, statement in multipart} == {"Bucket.Arn"}
 
 
