@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,9 +26,7 @@ def files(deployed: Deployed) -> Iterator[None]:
         (folder / f"{number}.bin").write_bytes(os.urandom(1 << 20))
     (folder / "large.bin").write_bytes(os.urandom(1 << 20) * 20)
     yield
-    for file in folder.iterdir():
-        file.unlink()
-    folder.rmdir()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
