@@ -110,12 +110,12 @@ BACKUP = "backups/acme-prd-202611230015/"
         (
             "s3:GetObject",
             f"{BACKUP}volume.tgz",
-            {"Api", "Assemble", "Create", "CreateWorker", "Restore", "Verify"},
+            {"Api", "Assemble", "Create", "CreateWorker", "Restore", "RestoreWorker", "Verify"},
         ),
         (
             "s3:GetObject",
             f"{BACKUP}volume.index",
-            {"Api", "Assemble", "Create", "CreateWorker", "Restore", "Verify"},
+            {"Api", "Assemble", "Create", "CreateWorker", "Restore", "RestoreWorker", "Verify"},
         ),
         (
             "s3:PutObject",
@@ -130,7 +130,7 @@ BACKUP = "backups/acme-prd-202611230015/"
         ("s3:GetObject", "downloads/d.tgz", {"Api", "Assemble"}),
         ("s3:PutObject", "downloads/d.tgz", {"Assemble"}),
         ("s3:DeleteObject", "downloads/d.tgz", {"Cleanup"}),
-        ("s3:PutObject", "lease.json", {"Create", "CreateWorker", "Restore", "Upload"}),
+        ("s3:PutObject", "lease.json", {"Create", "CreateWorker", "Restore", "RestoreWorker", "Upload"}),
         ("s3:DeleteObject", "lease.json", set()),
         ("s3:PutObject", "restore-paused.json", {"Api", "Restore"}),
         ("s3:DeleteObject", "restore-paused.json", {"Api", "Restore"}),
