@@ -22,6 +22,7 @@ from lcp_backup.model import Manifest
 from lcp_backup.settings import Settings
 from lcp_backup.volume.live import LiveMembers
 from lcp_backup.volume.selection import selected, unpack_live
+from lcp_backup.volume.staging import stage
 
 _SETTLED: Final = timedelta(minutes=1)
 """How long nobody has changed the folder when a create begins. (What changed a moment before is
@@ -88,16 +89,17 @@ class StoredVolumes:
         with StoredBackup(self._catalog, backup).volume() as volume:
             members = volume.members()
             live = LiveMembers(selected(members, paths) if paths else members)
-            with unpack_live(
-                live,
-                volume.read(live),
-                target,
-                paths=paths,
-                owner=None,
-                threads=_THREADS,
-                progress=_NOTHING,
-                check=_NOTHING,
-            ) as staged:
+            with stage(target) as staged:
+                unpack_live(
+                    live,
+                    volume.read(live),
+                    staged,
+                    paths=paths,
+                    owner=None,
+                    threads=_THREADS,
+                    progress=_NOTHING,
+                    check=_NOTHING,
+                )
                 if paths:
                     staged.swap_selection(paths)
                 else:

@@ -40,6 +40,7 @@ EXIT_BY_CODE = {
     "run-is-over": Exit.BUSY,
     "out-of-time": Exit.BUSY,
     "stored-in-part": Exit.BUSY,
+    "staged-in-part": Exit.BUSY,
     "conflict": Exit.BUSY,
     "pinned": Exit.REFUSED,
     "download-not-ready": Exit.LATER,

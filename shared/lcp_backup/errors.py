@@ -193,6 +193,12 @@ class StoredInPart(OutOfTime):
     code = "stored-in-part"
 
 
+class StagedInPart(OutOfTime):
+    """A restore's time ended; what it unpacked is kept, and the next one goes on from there."""
+
+    code = "staged-in-part"
+
+
 class DownloadNotReady(BackupError):
     """What a download asks for is being assembled; names the run that does it."""
 

@@ -268,9 +268,13 @@ class Road:
         ]
 
     def restore_through(self, port: int) -> None:
-        """Restores the honest backup by another port of the server's."""
+        """Restores the honest backup by another port of the server's, without TLS."""
         assert self._honest_env is not None
-        env = self._honest_env | {"LCP_DATABASE_SERVICE": f"127.0.0.1:{port}"}
+        env = self._honest_env | {
+            "LCP_DATABASE_SERVICE": f"127.0.0.1:{port}",
+            # What stands between, reads what is said.
+            "LCP_DATABASE_TLS": "DISABLED",
+        }
         request = RestoreRequest.read({"backup_id": self._honest_id})
         self.service(env).restore(request, deadline(_MILLISECONDS))
 

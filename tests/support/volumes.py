@@ -18,6 +18,7 @@ from lcp_backup.model import BackupId, BackupType, Manifest
 from lcp_backup.volume.live import LiveMembers
 from lcp_backup.volume.measure import measure
 from lcp_backup.volume.selection import selected, unpack_live
+from lcp_backup.volume.staging import stage
 from tests.support.backups import a_manifest
 from tests.support.clock import SettableClock
 
@@ -110,16 +111,17 @@ class Volumes:
         with stored.volume() as volume:
             members = volume.members()
             live = LiveMembers(selected(members, paths) if paths else members)
-            with unpack_live(
-                live,
-                volume.read(live),
-                folder,
-                paths=paths,
-                owner=None,
-                threads=2,
-                progress=lambda _: None,
-                check=lambda: None,
-            ) as staged:
+            with stage(folder) as staged:
+                unpack_live(
+                    live,
+                    volume.read(live),
+                    staged,
+                    paths=paths,
+                    owner=None,
+                    threads=2,
+                    progress=lambda _: None,
+                    check=lambda: None,
+                )
                 staged.swap()
         self.read_bytes = stored.read_bytes
         return folder

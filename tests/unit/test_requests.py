@@ -60,6 +60,8 @@ def test_a_cleanup_deletes_unless_it_is_told_not_to() -> None:
     ("model", "event", "named"),
     [
         (CreateRequest, {"time": "yesterday"}, "time"),
+        (CreateRequest, {"workers": 0}, "workers"),
+        (CreateRequest, {"workers": 65}, "workers"),
         (CreateRequest, {"time": "2026-11-23T00:15:00"}, "time"),
         (CreateRequest, {"type": "Uploaded"}, "type"),
         (CreateRequest, {"tpye": "Manual"}, "tpye"),

@@ -105,6 +105,8 @@ def test_more_than_thirty_days_are_thirty_and_a_warning() -> None:
         ("LCP_BACKUP_FOLDER", "/", "absolute path"),
         ("LCP_BACKUP_FOLDER", "/mnt/../etc", "absolute path"),
         ("LCP_BACKUP_VOLUME_THREADS", "0", "1 to 64"),
+        ("LCP_BACKUP_WORKERS", "0", "1 to 64"),
+        ("LCP_BACKUP_WORKERS", "65", "1 to 64"),
         ("LCP_BACKUP_VOLUME_THREADS", "65", "1 to 64"),
         ("LCP_BACKUP_VOLUME_THREADS", "many", "1 to 64"),
         ("LCP_BACKUP_VOLUME_SHRINK_LIMIT", "101", "0 to 100"),

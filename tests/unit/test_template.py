@@ -130,7 +130,11 @@ BACKUP = "backups/acme-prd-202611230015/"
         ("s3:GetObject", "downloads/d.tgz", {"Api", "Assemble"}),
         ("s3:PutObject", "downloads/d.tgz", {"Assemble"}),
         ("s3:DeleteObject", "downloads/d.tgz", {"Cleanup"}),
-        ("s3:PutObject", "lease.json", {"Create", "CreateWorker", "Restore", "RestoreWorker", "Upload"}),
+        (
+            "s3:PutObject",
+            "lease.json",
+            {"Create", "CreateWorker", "Restore", "RestoreWorker", "Upload"},
+        ),
         ("s3:DeleteObject", "lease.json", set()),
         ("s3:PutObject", "restore-paused.json", {"Api", "Restore"}),
         ("s3:DeleteObject", "restore-paused.json", {"Api", "Restore"}),
@@ -146,7 +150,7 @@ BACKUP = "backups/acme-prd-202611230015/"
         (
             "s3:PutObject",
             "runs/20261123T001500-restore-0a1b2c3d.json",
-            {"Api", "Cleanup", "Restore"},
+            {"Api", "Cleanup", "Restore", "RestoreWorker"},
         ),
         (
             "s3:PutObject",
@@ -221,7 +225,7 @@ OWN_KEY, SOURCE_KEY = "${KmsKeyArn}", "${BackupRestoreSourceKmsKeyArn}"
     [
         ("kms:Decrypt", OWN_KEY, set(FUNCTIONS) - {"Schedules"}),
         ("kms:GenerateDataKey", OWN_KEY, set(FUNCTIONS) - {"Schedules", "Watch"}),
-        ("kms:Decrypt", SOURCE_KEY, {"Restore", "Watch"}),
+        ("kms:Decrypt", SOURCE_KEY, {"Restore", "RestoreWorker", "Watch"}),
         ("kms:GenerateDataKey", SOURCE_KEY, set()),
     ],
 )
@@ -499,3 +503,36 @@ def test_every_alarm_tells_the_topic_is_on_the_dashboard_and_in_the_runbook(
         section = name.removesuffix("Alarm")
         assert re.search(rf"^### .*\b{section}\b", runbook, re.MULTILINE), section
         assert text(alarm["AlarmDescription"]).strip().endswith(f"operations.md, {section}")
+
+
+def test_with_one_worker_the_stack_has_no_state_machine_and_nothing_that_belongs_to_one(
+    template: dict[str, Any],
+) -> None:
+    assert template["Conditions"]["HasWorkers"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": "Workers"}, "1"]}]
+    }
+    of_workers = {
+        name
+        for name, resource in template["Resources"].items()
+        if resource.get("Condition") == "HasWorkers"
+    }
+    assert of_workers == {
+        name for name in template["Resources"] if re.search("Worker|Machine", name)
+    }
+    types = {resource["Type"]: name for name, resource in template["Resources"].items()}
+    assert types["AWS::Serverless::StateMachine"] in of_workers
+    # And nothing else names them but behind the same condition.
+    rest = {name: it for name, it in template["Resources"].items() if name not in of_workers}
+    assert not re.search("Worker[A-Z]|Machine", str(without_workers(rest)))
+
+
+def without_workers(value: Any) -> Any:
+    """The template as it is where Workers is 1."""
+    match value:
+        case {"Fn::If": ["HasWorkers", _, otherwise]}:
+            return otherwise
+        case dict():
+            return {key: without_workers(inner) for key, inner in value.items()}
+        case list():
+            return [without_workers(inner) for inner in value]
+    return value

@@ -28,7 +28,8 @@ from lcp_backup.jobs.failure import DIED
 from lcp_backup.jobs.restore_fan_out import SharedRestore, wanted_members
 from lcp_backup.jobs.restored import swapped, tell_completed
 from lcp_backup.jobs.shared_run import SharedRun
-from lcp_backup.jobs.staged_site import stage_site, volume_folder
+from lcp_backup.jobs.staged_site import stage_site
+from lcp_backup.jobs.staged_volume import volume_folder
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.model import Run, RunError, RunState
 from lcp_backup.requests import RestoreStepRequest

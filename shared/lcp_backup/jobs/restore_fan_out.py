@@ -12,7 +12,8 @@ from lcp_backup.document import Document
 from lcp_backup.errors import InvalidRequest
 from lcp_backup.exclusion import GENERATED, PathPatterns
 from lcp_backup.jobs.active_run import ActiveRun
-from lcp_backup.jobs.staged_site import check_restorable, volume_folder
+from lcp_backup.jobs.staged_site import check_restorable
+from lcp_backup.jobs.staged_volume import volume_folder
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
 from lcp_backup.model import BackupType, Manifest
 from lcp_backup.requests import RestoreRequest

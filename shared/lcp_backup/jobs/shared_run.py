@@ -52,7 +52,6 @@ class SharedRun(StoredRun):
         self._record = self.catalog.runs.get(self._record.id)
         if self._record.state.ended:
             self.is_another_deliverys = True
-            # (It was just taken up, and was free.)
             with suppress(StorageError):
                 super().release()
             raise queued_run.over(self._record)

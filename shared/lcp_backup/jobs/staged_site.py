@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from types import TracebackType
 from typing import Final, Self
 
 from lcp_backup.catalog import Catalog
@@ -13,16 +13,15 @@ from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.scripts import Script
 from lcp_backup.database.staged_schema import Accounts, IndexedDump, Loaded, Scope, StagedDatabase
 from lcp_backup.errors import InvalidRequest, RestoredInPart
-from lcp_backup.exclusion import GENERATED, PathPatterns
 from lcp_backup.intake.scripts import take_scripts
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.side_by_side import Check, side_by_side
+from lcp_backup.jobs.staged_volume import AlreadyStaged, VolumeStaging
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.model import BackupType, Manifest, Notice
 from lcp_backup.requests import RestoreRequest
 from lcp_backup.settings import Settings
-from lcp_backup.volume import selection, staging, swap
-from lcp_backup.volume.live import LiveMembers
+from lcp_backup.volume import swap
 from lcp_backup.volume.mounts import check_mounted
 from lcp_backup.volume.paths import checked_paths
 
@@ -34,7 +33,8 @@ class StagedSite:
     """What a restore asked for, whole and checked, beside the live site, which is as it was.
 
     A caller may swap it in or not, and then discards it; as a context it is discarded at the end of
-    the block.
+    the block. Where that is ended by OutOfTime before the swap, the volume may be left to the next
+    restore: then StagedInPart is raised.
     """
 
     def __init__(
@@ -58,8 +58,13 @@ class StagedSite:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.discard()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._undo.__exit__(kind, error, trace)
 
     @property
     def notices(self) -> tuple[Notice, ...]:
@@ -115,15 +120,16 @@ def stage_site(
 ) -> StagedSite:
     """Loads and unpacks what is asked for beside the live site, and checks it to its end.
 
-    Finishes or undoes first what an earlier restore left. A failure leaves nothing staged. With the
-    strategy OVERWRITE, the database of a whole restore is only read to its end: the swap then
-    replaces what is live in place.
+    Finishes or undoes first what an earlier restore left. A failure leaves nothing staged, but for
+    StagedInPart: then the next restore of the same goes on with the volume. With the strategy
+    OVERWRITE, the database of a whole restore is only read to its end: the swap then replaces what
+    is live in place.
 
     Arguments: `run` has the lease; `catalog` holds the scripts that are asked for; `live` is the
     site's database; `accounts` are those that an operator made for restores; `unpacked` is the
     volume where it is staged already, and is discarded with the rest. Raises InvalidRequest,
-    LeaseLost, OutOfTime, ArchiveDamaged, ArchiveRefused, DatabaseError, VolumeError, StorageError
-    and their kinds.
+    LeaseLost, OutOfTime, StagedInPart, ArchiveDamaged, ArchiveRefused, DatabaseError, VolumeError,
+    StorageError and their kinds.
     """
     return _Staging(run, request, backup, settings, catalog, live, accounts, unpacked).stage()
 
@@ -138,14 +144,6 @@ def check_restorable(request: RestoreRequest, manifest: Manifest, settings: Sett
     manifest.left_out.check_tables(request.tables)
     request.check_can_keep(restores_overwrite=settings.restores_overwrite)
     request.check_can_run_scripts(restores_overwrite=settings.restores_overwrite)
-
-
-def volume_folder(request: RestoreRequest, settings: Settings) -> Path:
-    """The folder that a volume is restored into; raises InvalidRequest."""
-    folder = Path(settings.backup_folder)
-    if request.into_folder is None:
-        return folder
-    return staging.check_below(Path(request.into_folder), folder)
 
 
 @dataclass
@@ -165,22 +163,26 @@ class _Staging:
     def stage(self) -> StagedSite:
         request = self.request
         self._say_where()
+        check_restorable(request, self.backup.manifest, self.settings)
+        files: VolumeStaging | AlreadyStaged
+        if self.unpacked is not None:
+            files = AlreadyStaged(self.unpacked)
+            self.run.step("loading the database beside the live one")
+        else:
+            files = VolumeStaging(self.run, request, self.backup, self.settings)
+            self.run.step("finishing or undoing what an earlier restore left")
+            # (Of the database, `stage` and `overwrite` do the same first.)
+            files.recover()
+            self.run.step("loading the database and unpacking the volume beside the live site")
         with ExitStack() as undo:
-            if self.unpacked is not None:
-                undo.callback(self.unpacked.discard)
-            check_restorable(request, self.backup.manifest, self.settings)
-            if self.unpacked is None:
-                self.run.step("finishing or undoing what an earlier restore left")
-                # (Of the database, `stage` and `overwrite` do the same first.)
-                self.run.add_notices(swap.recover(Path(self.settings.backup_folder)))
-                self.run.step("loading the database and unpacking the volume beside the live site")
-            else:
-                self.run.step("loading the database beside the live one")
+            undo.enter_context(files)
             swap_database, volume = side_by_side(
                 lambda check: self._prepare_database(undo, check),
-                lambda check: self._prepare_volume(undo, check),
+                files.stage,
                 self.run.check,
             )
+            if volume is not None and request.keep_previous and request.into_folder is None:
+                self.kept.append(str(volume.keep_previous(self._label)))
             # Another folder was empty, so that there is nothing to replace piece by piece.
             replaced_alone = () if request.into_folder is not None else request.paths
             return StagedSite(
@@ -281,40 +283,3 @@ class _Staging:
 
     def _connections(self) -> int:
         return self.settings.backup_restore_connections or _CONNECTIONS
-
-    # --- the volume -----------------------------------------------------------
-
-    def _prepare_volume(self, undo: ExitStack, check: Check) -> swap.StagedVolume | None:
-        if not self.request.wants_volume:
-            return None
-        staged = self.unpacked
-        if staged is None:
-            staged = self._stage_volume(check)
-            undo.callback(staged.discard)
-        if self.request.keep_previous and self.request.into_folder is None:
-            self.kept.append(str(staged.keep_previous(self._label)))
-        return staged
-
-    def _stage_volume(self, check: Check) -> swap.StagedVolume:
-        folder = volume_folder(self.request, self.settings)
-        if self.request.into_folder is not None:
-            staging.check_empty(folder)
-        paths = checked_paths(self.request.paths)
-        progress = self.run.progress_of("volume")
-        with self.backup.volume() as volume:
-            members = volume.members()
-            if not paths and self.settings.restore_exclude_generated:
-                generated = PathPatterns(GENERATED)
-                members = selection.without(volume.members, generated, volume.read, check=check)
-            live = LiveMembers(selection.selected(members, paths) if paths else members)
-            with closing(volume.read(live)) as read:
-                return selection.unpack_live(
-                    live,
-                    read,
-                    folder,
-                    paths=paths,
-                    owner=None,
-                    threads=self.settings.backup_volume_threads,
-                    progress=progress,
-                    check=check,
-                )

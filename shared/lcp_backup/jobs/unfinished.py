@@ -78,15 +78,15 @@ def keep_unfinished(
     )
     if is_whole:
         return StoredInPart(
-            f"the volume of {_gb(reached)} GB is stored, and the function's time was about to end"
+            f"the volume of {in_gb(reached)} GB is stored, and the function's time was about to end"
             " before the database was dumped; goes on at the next run"
         )
     before = volume.reached_before
-    stored = f"{_gb(reached)} of {_whole(run, measured)} stored"
+    stored = f"{in_gb(reached)} of {_whole(run, measured)} stored"
     if before is not None and reached <= before:
         return OutOfTime(
             f"the function's time was about to end with {stored}, no more than at the end of the"
-            f" run before ({_gb(before)} GB): the folder changes as fast as it is stored, and no"
+            f" run before ({in_gb(before)} GB): the folder changes as fast as it is stored, and no"
             " run will finish it; raise the function's memory, or give the file system more"
             " throughput"
         )
@@ -102,9 +102,10 @@ def _whole(run: ActiveRun, measured: Callable[[Callable[[], bool]], Measured]) -
         found = measured(lambda: until is not None and run.now() >= until)
     except VolumeError:
         found = Measured(0, is_all=False)
-    return f"{'about' if found.is_all else 'more than'} {_gb(found.size)} GB"
+    return f"{'about' if found.is_all else 'more than'} {in_gb(found.size)} GB"
 
 
-def _gb(size: int) -> str:
+def in_gb(size: int) -> str:
+    """Bytes as a number of GB."""
     digits = 0 if size >= 10 * _GB else 1
     return f"{size / _GB:.{digits}f}"

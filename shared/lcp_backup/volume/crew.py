@@ -1,23 +1,28 @@
 """Threads that do a writer's jobs, where a file system answers slowly enough to be worth them."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
+from time import perf_counter_ns
 from typing import Final
 
-QUICK: Final = 0.002
-"""Seconds for a step. A local disk takes about 0.1 ms, and threads would only be in each other's
-way; over a network each of its calls takes 1 ms or more, and it has about six."""
+from lcp_backup.volume.pace import Pace
+
+SLOW_CALL_NS: Final = 350_000
+"""A step of a local disk takes about 0.1 ms in all, and threads would only be in each other's way;
+over a network each of its calls takes 1 ms or more. Between them lies a disk that has to write."""
 SLOW_STEPS: Final = 32
-"""How many in a row must be slow: a few may just have waited for a busy processor or disk."""
+"""How many in a row must be slow: a few may just have waited for a busy disk."""
+_CALLS: Final = 6
+"""Of a step, about."""
 
 
 class Crew[Step]:
     """Does jobs, each a few steps in a row, by threads of its own.
 
-    The first jobs are done by who gives them. Threads are started once some in a row were slow.
+    The first jobs are done by who gives them, and so are some later on. Threads do them while the
+    file system is slow (`Pace`).
 
     Args:
         threads: how many jobs are done at once; 1: by who gives them, always.
@@ -31,19 +36,22 @@ class Crew[Step]:
         self._todo: SimpleQueue[Sequence[Step] | None] = SimpleQueue()
         self._done: SimpleQueue[tuple[Sequence[Step], BaseException | None]] = SimpleQueue()
         self._stopped = False
-        self._slow_steps = 0
+        self._pace = Pace(threads, slow_call_ns=SLOW_CALL_NS, in_a_row=SLOW_STEPS)
         self.under_way = 0
         """Jobs that were given and not collected."""
 
     @property
     def has_threads(self) -> bool:
-        """Whether jobs are done by threads by now."""
-        return bool(self._threads)
+        """Whether the next job is done by threads."""
+        return self._pace.slow
 
     def give(self, job: Sequence[Step]) -> None:
         """Has a job done; what it raises is raised by `collect`."""
         self.under_way += 1
         if self.has_threads:
+            if not self._threads:
+                self._start()
+            self._pace.got_by_threads(len(job))
             self._todo.put(job)
             return
         with self.timed(len(job)):
@@ -51,16 +59,10 @@ class Crew[Step]:
 
     @contextmanager
     def timed(self, steps: int) -> Iterator[None]:
-        """So many steps are done within the block by who gives the jobs, if there are no threads.
-
-        Those are started behind it when it shows that they are worth it.
-        """
-        begin = time.monotonic()
+        """So many steps are done within the block by who gives the jobs, if threads do none."""
+        began = perf_counter_ns()
         yield
-        is_slow = time.monotonic() - begin >= QUICK * steps
-        self._slow_steps = self._slow_steps + steps if is_slow else 0
-        if self._most > 1 and self._slow_steps >= SLOW_STEPS and not self._threads:
-            self._start()
+        self._pace.took(perf_counter_ns() - began, steps * _CALLS, answers=steps)
 
     def collect(self, *, wait: bool) -> Sequence[Step] | None:
         """A job that is done, not yet collected; raises what it raised.

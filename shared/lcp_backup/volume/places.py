@@ -47,6 +47,10 @@ class Places:
         return self.staging / "selection"
 
     @property
+    def begun(self) -> Path:
+        return self.staging / "begun"
+
+    @property
     def keep(self) -> Path:
         return self.staging / "keep"
 

@@ -1,6 +1,6 @@
 """Files on their way into an archive, in order; small ones are read by threads before their turn.
 
-That is done once the file system turns out to be slow. On a fast one each file is opened when it is
+That is done while the file system is slow. On a fast one each file is opened when it is
 its turn and read straight to where it is needed, as large files always are.
 """
 
@@ -168,16 +168,31 @@ def read_ahead(
     Args:
         entries: asked for one more only when it is needed, but further ahead by threads.
         notices: gets what is left out, in order.
-        threads: how many read ahead, once the file system turns out to be slow; 1 means none.
+        threads: how many read ahead, while the file system is slow; 1 means none.
 
     Raises VolumeError when the file system fails as a whole, and what `entries` raises.
     """
     rest = iter(entries)
     pace = Pace(threads)
+    pool: ThreadPoolExecutor | None = None
+    try:
+        more = True
+        while more and (yield from _by_caller(rest, notices, pace)):
+            pool = pool or ThreadPoolExecutor(threads, thread_name_prefix="read")
+            more = yield from _by_threads(rest, notices, pool, _WINDOW * threads, pace)
+    finally:
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
+
+
+def _by_caller(
+    entries: Iterator[Entry], notices: Notices, pace: Pace
+) -> Generator[tuple[Entry, OpenFile | None], None, bool]:
+    """Until the file system is slow; returns whether there may be more entries."""
     while not pace.slow:
-        entry = next(rest, None)
+        entry = next(entries, None)
         if entry is None:
-            return
+            return False
         if entry.found is Found.FILE:
             started = perf_counter_ns()
             opened = _opened(entry, notices)
@@ -189,11 +204,7 @@ def read_ahead(
                     opened.close()
         else:
             yield entry, None
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
-    try:
-        yield from _by_threads(rest, notices, pool, _WINDOW * threads)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return True
 
 
 class _Batch:
@@ -204,24 +215,29 @@ class _Batch:
         self.size = 0
         """Bytes of the small files, as the scan saw them."""
         self.future: Future[list[Loaded]] | None = None
-        files = 0
+        self.files = 0
+        """How many small ones there are."""
         for entry in entries:
             self.entries.append(entry)
             if _is_small(entry):
-                files += 1
+                self.files += 1
                 self.size += entry.status.st_size
             if (
-                files == _BATCH_FILES
+                self.files == _BATCH_FILES
                 or self.size >= _BATCH_SIZE
                 or len(self.entries) == _BATCH_ENTRIES
             ):
                 break
-        self.has_files = files > 0
 
 
 def _by_threads(
-    entries: Iterator[Entry], notices: Notices, pool: ThreadPoolExecutor, most_batches: int
-) -> Generator[tuple[Entry, OpenFile | None]]:
+    entries: Iterator[Entry],
+    notices: Notices,
+    pool: ThreadPoolExecutor,
+    most_batches: int,
+    pace: Pace,
+) -> Generator[tuple[Entry, OpenFile | None], None, bool]:
+    """As long as the file system is slow; returns whether there may be more entries."""
     waiting: deque[_Batch] = deque()
     in_flight = 0
     more = True
@@ -229,18 +245,20 @@ def _by_threads(
         # (A batch has less than _BATCH_SIZE, and one small file more.)
         while (
             more
+            and pace.slow
             and len(waiting) < most_batches
             and in_flight + _BATCH_SIZE + SMALL <= MOST_IN_FLIGHT
         ):
             batch = _Batch(entries)
             more = bool(batch.entries)
-            if batch.has_files:
+            if batch.files:
+                pace.got_by_threads(batch.files)
                 batch.future = pool.submit(_load, batch.entries)
             if more:
                 waiting.append(batch)
                 in_flight += batch.size
         if not waiting:
-            return
+            return more
         batch = waiting.popleft()
         results = batch.future.result() if batch.future else [None] * len(batch.entries)
         for entry, loaded in zip(batch.entries, results, strict=True):

@@ -59,7 +59,7 @@ def scan(
         folder: LCP_BACKUP_FOLDER.
         notices: gets what is not yielded, in the same order.
         below: only what lies in this folder of it, whose name is then the beginning of all names.
-        threads: how many read ahead, once the file system turns out to be slow; 1 means none.
+        threads: how many read ahead, while the file system is slow; 1 means none.
         files: False passes files over, and then they cost no call.
         leave_out: what is passed over, without a notice; a folder with all that lies in it.
         span: only this stretch of it; folders that lie in front of it are not even listed.
@@ -235,7 +235,7 @@ class Scan(Iterator[Entry]):
         return True
 
     def _read_ahead(self) -> None:
-        """Has the threads begin with what is needed next, if the file system is slow."""
+        """Has the threads begin with what is needed next, while the file system is slow."""
         if not self._pace.slow:
             return
         if self._pool is None:
@@ -266,6 +266,7 @@ class Scan(Iterator[Entry]):
             future: Future[Chunk] = pool.submit(levels.look, level.folder, level.prefix, names)
             level.chunks[what] = future
         self._waiting += 1
+        self._pace.got_by_threads(1)
 
 
 def _note(notices: Notices, left_out: LeftOut) -> None:

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import closing
-from pathlib import Path
 
 from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.errors import InvalidRequest, NotFound
 from lcp_backup.exclusion import PathPatterns
+from lcp_backup.volume.begun import Counted, Reached
 from lcp_backup.volume.live import LiveMembers, hand_over_live
 from lcp_backup.volume.members import Attributes, Content, Members
 from lcp_backup.volume.names import printable
 from lcp_backup.volume.swap import StagedVolume
-from lcp_backup.volume.unpack import staged_by
+from lcp_backup.volume.unpack import fill_staged
 
 
 def selected(members: Iterable[IndexedMember], paths: Collection[str]) -> Iterator[IndexedMember]:
@@ -45,29 +45,32 @@ def _asked_for(name: str, paths: frozenset[str]) -> str | None:
 def unpack_live(
     live: LiveMembers,
     read: Iterable[tuple[Segment, bytes]],
-    folder: Path,
+    staged: StagedVolume,
     *,
     paths: Collection[str] = (),
     owner: tuple[int, int] | None,
     threads: int,
     progress: Callable[[int], None],
     check: Callable[[], None],
-) -> StagedVolume:
-    """Unpacks live members beside the live folder, which is not touched; else as `staged_by`.
+    reached: Reached | None = None,
+) -> None:
+    """Unpacks live members into a staged tree; else as `fill_staged`.
 
     Args:
         live: all of a backup's, or those that are selected.
         read: the segments that hold any, checked, each archive's in its order.
         paths: what is selected, when that is not all. Folders above the paths are made, with plain
             modes where they do not exist.
+        reached: is told how far it has come.
     """
     wanted = frozenset(paths)
 
     def fill(tree: Members) -> None:
-        into = _OnlyThese(wanted, tree) if wanted else tree
+        into = Counted(tree, reached) if reached is not None else tree
+        into = _OnlyThese(wanted, into) if wanted else into
         hand_over_live(live, read, into, progress=progress, check=check)
 
-    return staged_by(fill, folder, owner, threads=threads, selected=wanted or None, check=check)
+    fill_staged(staged, fill, owner, threads=threads, selected=wanted or None, check=check)
 
 
 def check_second_names(

@@ -7,6 +7,7 @@ from pathlib import Path
 from lcp_backup.errors import InvalidRequest, VolumeError
 from lcp_backup.volume import mounts
 from lcp_backup.volume.access import SET_IMMUTABLE, is_immutable
+from lcp_backup.volume.begun import Wanted, find_begun
 from lcp_backup.volume.moves import exists, live_names
 from lcp_backup.volume.names import is_own, quoted
 from lcp_backup.volume.places import (
@@ -16,11 +17,14 @@ from lcp_backup.volume.places import (
     read_marker,
     resolved,
 )
+from lcp_backup.volume.removal import remove
 from lcp_backup.volume.swap import StagedVolume, recover
 
 
-def stage(folder: Path) -> StagedVolume:
+def stage(folder: Path, wanted: Wanted | None = None) -> StagedVolume:
     """An empty place for a new tree, beside the folder if that can be, inside it if not.
+
+    Or the place where an earlier restore that wanted the same has begun: that is not empty.
 
     Makes the folders above a folder that does not exist. What an earlier restore left is recovered
     first. The new tree's own folder has the mode and owner of the live one.
@@ -29,7 +33,7 @@ def stage(folder: Path) -> StagedVolume:
     away with the old content.
     """
     folder = resolved(folder)
-    notices = recover(folder)
+    notices = recover(folder, wanted)
     with errors_about(folder, "restored"):
         if is_immutable(folder):
             raise VolumeError(f"the folder {str(folder)!r} cannot be restored: {SET_IMMUTABLE}")
@@ -39,6 +43,10 @@ def stage(folder: Path) -> StagedVolume:
                 f"the folder {str(folder)!r} cannot be restored while {str(below)!r} is mounted"
                 " below it: set LCP_BACKUP_FOLDER to that mount, or unmount it"
             )
+        for places in Places.left(folder) if wanted is not None else ():
+            if wanted is not None and (begun := find_begun(places, wanted)) is not None:
+                remove(places.keep)  # nobody knows yet whether this one keeps what is live
+                return StagedVolume(places, notices, begun)
         folder.parent.mkdir(parents=True, exist_ok=True)
         places = made_places(folder, mount_point=folder in mounted)
         places.new.mkdir(mode=0o755)
@@ -63,13 +71,14 @@ def taken_up(folder: Path, run_id: str) -> StagedVolume:
     )
 
 
-def check_empty(folder: Path) -> None:
+def check_empty(folder: Path, wanted: Wanted | None = None) -> None:
     """Makes sure that a restore into this folder, which need not exist, replaces nothing.
 
-    What a killed restore into it left is recovered first. Raises InvalidRequest, VolumeError.
+    What earlier restores into it left is recovered first, but for what is `wanted` (`recover`).
+    Raises InvalidRequest, VolumeError.
     """
     if folder.is_dir():
-        recover(folder)
+        recover(folder, wanted)
     with errors_about(folder, "read"):
         if exists(folder) and (not folder.is_dir() or live_names(folder)):
             raise InvalidRequest(

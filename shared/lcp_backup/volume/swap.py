@@ -30,6 +30,9 @@ which lists the paths, it only goes forward::
     for each path:  <folder>/<path> -> old-selection/<path>,  new/<path> -> <folder>/<path>
     no path left in new/        swapped            killed: old-selection/ is removed
 
+What a restore whose time ended left to the next one has a marker `begun` (`begun.py`), which a
+swap takes away first. All but the restore that it is for throw it away.
+
 When the previous content is to be kept, a marker `keep` holds its later name: what would be removed
 is renamed to that.
 
@@ -42,10 +45,10 @@ the next restore then takes `.lcp-restore.2-<folder>/` or `<folder>/.lcp-restore
 (The number stands in front, because behind the folder's name it might belong to another's.)
 """
 
-import errno
 import json
 import re
 from collections.abc import Callable, Collection
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -53,7 +56,8 @@ from lcp_backup.errors import VolumeError
 from lcp_backup.model import Notice
 from lcp_backup.volume import mounts
 from lcp_backup.volume.access import SET_IMMUTABLE, is_immutable, lets_in
-from lcp_backup.volume.moves import exists, free, is_folder, live_names, names_in, put
+from lcp_backup.volume.begun import Begun, Wanted, find_begun, write_begun
+from lcp_backup.volume.moves import exists, free, is_folder, names_in, put
 from lcp_backup.volume.names import printable, quoted
 from lcp_backup.volume.outward_links import carry_over
 from lcp_backup.volume.places import Places, errors_about, read_marker, resolved, write_marker
@@ -64,6 +68,7 @@ from lcp_backup.volume.selection_swap import (
     no_folder_above,
     paths_of,
 )
+from lcp_backup.volume.whole_swap import move_in, move_out, put_back, swap_entries, swap_folder
 
 _LABEL = re.compile(r"[A-Za-z0-9-]{1,64}")
 
@@ -75,15 +80,27 @@ class StagedVolume:
     previous content. A caller that must not wait for the removal may leave it to `recover`.
     """
 
-    def __init__(self, places: Places, notices: tuple[Notice, ...] = ()) -> None:
+    def __init__(
+        self, places: Places, notices: tuple[Notice, ...] = (), begun: Begun | None = None
+    ) -> None:
         self._places = places
         self._notices = list(notices)
+        self._is_left = False
+        self.swapping = False
+        """Whether a swap has begun, whatever became of it."""
+        self.begun = begun
+        """What an earlier restore of the same said of it; None when it was empty at first."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.discard()
+
+    @property
+    def folder(self) -> Path:
+        """The live folder, links resolved."""
+        return self._places.folder
 
     @property
     def new(self) -> Path:
@@ -143,10 +160,11 @@ class StagedVolume:
         """
         places = self._places
         with errors_about(places.folder, "replaced"):
+            self._begin_to_swap()
             if places.inside:
-                self._note(_swap_entries(places))
+                self._note(swap_entries(places))
             else:
-                _swap_folder(places)
+                swap_folder(places)
 
     def swap_selection(self, paths: Collection[str]) -> None:
         """Puts only these paths in the place of the live ones; all else stays as it is.
@@ -168,6 +186,7 @@ class StagedVolume:
                     " name that path instead, or move it away"
                 )
         with errors_about(places.folder, "replaced where a selection lies"):
+            self._begin_to_swap()
             write_marker(places.selection, json.dumps(list(paths)))
             try:
                 move_selection(places, paths)
@@ -190,31 +209,62 @@ class StagedVolume:
             write_marker(self._places.keep, label)
         return kept
 
+    def leave(self, wanted: Wanted, now: datetime, reached_size: int) -> None:
+        """Leaves what is staged for the next restore that wants the same; `discard` does nothing.
+
+        Args:
+            now: UTC.
+            reached_size: bytes of the files that are unpacked.
+
+        Raises VolumeError. Not to be called once a swap has begun.
+        """
+        with errors_about(self._places.folder, "left to the next restore"):
+            write_begun(self._places, wanted, now, reached_size)
+        self._is_left = True
+
+    def leave_as_it_was(self) -> None:
+        """Leaves what an earlier restore has begun as that left it; `discard` does nothing."""
+        self._is_left = True
+
     def discard(self) -> None:
         """Removes what is not live; harmless when called again.
 
         What does not let itself be removed becomes a notice. Raises VolumeError when a swap that
         has begun can be neither finished nor undone.
         """
+        if self._is_left:
+            return
         with errors_about(self._places.folder, "cleared of a restore's leftovers"):
             self._note(_settle(self._places))
+
+    def _begin_to_swap(self) -> None:
+        remove(self._places.begun)
+        self.swapping = True
 
     def _note(self, notices: Collection[Notice]) -> None:
         self._notices += [notice for notice in notices if notice not in self._notices]
 
 
-def recover(folder: Path) -> tuple[Notice, ...]:
-    """Finishes or throws away what killed restores left.
+def recover(folder: Path, wanted: Wanted | None = None) -> tuple[Notice, ...]:
+    """Finishes or throws away what killed restores left, and what was begun for another restore.
 
     The folder then has the old content whole, if the swap had not begun, or the new. Nothing else
     of them is there, but for what does not let itself be removed: the notices returned tell it, and
     the next restore works around it.
 
+    Args:
+        wanted: what was begun for this is left as it is.
+
     Raises VolumeError when a swap that has begun can be neither finished nor undone.
     """
     folder = resolved(folder)
     with errors_about(folder, "recovered from an interrupted restore"):
-        return tuple(notice for places in Places.left(folder) for notice in _settle(places))
+        return tuple(
+            notice
+            for places in Places.left(folder)
+            if wanted is None or find_begun(places, wanted) is None
+            for notice in _settle(places)
+        )
 
 
 def _settle(places: Places) -> list[Notice]:
@@ -244,11 +294,11 @@ def _finish(places: Places, paths: Collection[str]) -> list[Notice]:
     if places.inside:
         if exists(places.moving_out) and has_old:
             if has_new:
-                notices += _move_out(places)
+                notices += move_out(places)
             else:
-                _put_back(places)
+                put_back(places)
         if exists(places.moving_in) and has_new:
-            _move_in(places)
+            move_in(places)
     elif has_old and has_new:
         put(places.new, places.folder, aside=places.staging)
     move_selection(places, paths)
@@ -281,76 +331,6 @@ def _keep(places: Places) -> None:
         return
     if is_folder(previous) and (swapped_inside or is_selection):
         previous.rename(free(places.kept(label)))
-
-
-def _swap_folder(places: Places) -> None:
-    live = places.folder.exists()
-    if live:
-        places.folder.rename(places.old)
-    try:
-        put(places.new, places.folder, aside=places.staging)
-    except OSError:
-        if live:
-            places.old.rename(places.folder)
-        raise
-
-
-def _swap_entries(places: Places) -> list[Notice]:
-    places.moving_out.touch(exist_ok=False)
-    try:
-        notices = _move_out(places)
-        _move_in(places)
-    except OSError:
-        _move_back(places)
-        raise
-    return notices
-
-
-def _move_out(places: Places) -> list[Notice]:
-    """Tells what could not be moved and stays: it is in nobody's way."""
-    notices = []
-    for name in live_names(places.folder):
-        try:
-            put(places.folder / name, places.old / name, aside=places.staging)
-        except OSError as error:
-            if error.errno != errno.EPERM or exists(places.new / name):
-                raise
-            notices.append(
-                Notice(
-                    code="file-left-in-place",
-                    subject=printable(name),
-                    detail=f"not in the backup, and it cannot be moved away ({error.strerror})",
-                )
-            )
-    remove(places.moving_in)  # no restore made it, and a folder would be in the way
-    places.moving_out.rename(places.moving_in)
-    return notices
-
-
-def _move_in(places: Places) -> None:
-    for name in names_in(places.new):
-        put(places.new / name, places.folder / name, aside=places.staging)
-
-
-def _move_back(places: Places) -> None:
-    """Undoes a swap of entries from wherever it stopped; killed meanwhile, `recover` finishes."""
-    if places.moving_in.exists():
-        for name in live_names(places.folder):
-            try:
-                (places.folder / name).rename(places.new / name)
-            except OSError as error:
-                if error.errno != errno.EPERM:  # what `_move_out` left in place
-                    raise
-        places.moving_in.rename(places.moving_out)
-    _put_back(places)
-    places.moving_out.unlink()
-
-
-def _put_back(places: Places) -> None:
-    """Moves the old entries to where they were, unless something is there."""
-    for name in names_in(places.old):
-        if not exists(places.folder / name):
-            (places.old / name).rename(places.folder / name)
 
 
 def _removed(tree: Path) -> list[Notice]:

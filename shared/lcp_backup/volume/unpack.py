@@ -48,16 +48,29 @@ def staged_by(
     staged = stage(folder)
     with ExitStack() as undo:
         undo.callback(staged.discard)
-        try:
-            with Tree(staged.new, owner, threads=threads, check=check) as tree:
-                fill(tree)
-                tree.finish()
-        except OSError as error:
-            raise unwritable(folder, error) from error
-        staged.carry_over_links(selected or (), check=check)
-        staged.check_replaceable(selected)
+        fill_staged(staged, fill, owner, threads=threads, selected=selected, check=check)
         undo.pop_all()
     return staged
+
+
+def fill_staged(
+    staged: StagedVolume,
+    fill: Callable[[Members], None],
+    owner: tuple[int, int] | None,
+    *,
+    threads: int,
+    selected: Collection[str] | None = None,
+    check: Callable[[], None],
+) -> None:
+    """As `staged_by`, into a tree that is staged already; whatever is raised, that stays."""
+    try:
+        with Tree(staged.new, owner, threads=threads, check=check) as tree:
+            fill(tree)
+            tree.finish()
+    except OSError as error:
+        raise unwritable(staged.folder, error) from error
+    staged.carry_over_links(selected or (), check=check)
+    staged.check_replaceable(selected)
 
 
 def unwritable(folder: Path, error: OSError) -> VolumeError:

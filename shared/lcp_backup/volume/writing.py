@@ -10,6 +10,7 @@ from lcp_backup.volume.members import Attributes
 from lcp_backup.volume.names import quoted
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_WRITABLE = 0o600
 _NOT_IN_ARCHIVE = 0o755
 """The mode of a folder that has no member of its own: as `mkdir` would have made it."""
 
@@ -29,20 +30,27 @@ class Writing:
     def __init__(self, owner: tuple[int, int] | None) -> None:
         self._owner = owner
         self._may_give_away = os.geteuid() == 0
+        self._modes_kept: dict[int, bool] = {}
+        """Whether a file that is made with a mode has it: neither umask nor ACL takes from it."""
 
     def make_file(
         self, folder: int, way: str, content: Iterable[bytes | memoryview], attributes: Attributes
     ) -> None:
         """A file of these pieces."""
         name = _last(way)
-        descriptor = _made(folder, way, lambda: os.open(name, _NEW_FILE, 0o600, dir_fd=folder))
+        mode = attributes.mode & 0o777
+        # Nobody else gets into the tree before it is whole, so the mode may be there from the start
+        # and costs no call of its own; but one that would not let us write comes last.
+        first_mode = mode if mode & _WRITABLE == _WRITABLE else _WRITABLE
+        descriptor = _made(folder, way, lambda: os.open(name, _NEW_FILE, first_mode, dir_fd=folder))
         try:
+            has_mode = first_mode == mode and self._keeps(descriptor, mode)
             for piece in content:
                 # Mostly one call takes all of it.
                 done = os.write(descriptor, piece)
                 while done < len(piece):
                     done += os.write(descriptor, memoryview(piece)[done:])
-            self.settle_file(descriptor, attributes)
+            self._settle(descriptor, attributes, None if has_mode else mode)
         finally:
             # A network file system may tell only now that it is full.
             os.close(descriptor)
@@ -83,10 +91,22 @@ class Writing:
         """Gives a folder to the owner of everything, if there is one."""
         self._give_away(lambda uid, gid: os.fchown(descriptor, uid, gid), None)
 
-    def _settle(self, descriptor: int, attributes: Attributes, mode: int) -> None:
-        """Owner first: giving a file away takes bits off its mode."""
+    def _keeps(self, descriptor: int, mode: int) -> bool:
+        """Whether the file that was made with this mode has it, as all have that follow.
+
+        What takes from it is the same for a whole tree: the umask, or an ACL that folders inherit.
+        """
+        keeps = self._modes_kept.get(mode)
+        if keeps is None:
+            keeps = os.fstat(descriptor).st_mode & 0o7777 == mode
+            self._modes_kept[mode] = keeps
+        return keeps
+
+    def _settle(self, descriptor: int, attributes: Attributes, mode: int | None) -> None:
+        """Owner first: giving a file away takes bits off its mode. None: it has that already."""
         self._give_away(lambda uid, gid: os.fchown(descriptor, uid, gid), attributes)
-        os.fchmod(descriptor, mode)
+        if mode is not None:
+            os.fchmod(descriptor, mode)
         os.utime(descriptor, ns=(attributes.mtime_ns, attributes.mtime_ns))
 
     def _give_away(self, chown: Callable[[int, int], None], attributes: Attributes | None) -> None:

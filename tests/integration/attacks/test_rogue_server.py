@@ -29,5 +29,6 @@ def test_no_file_but_the_announced_one_is_given(roads: Roads, tmp_path: Path, wo
             pass
         except Exception as error:  # noqa: BLE001 -- what is raised is what is judged
             pytest.fail(f"an error of no kind of ours: {error!r}")
+    assert rogue.asked
     assert _SECRET not in rogue.given
     assert road.honest_restore() == []

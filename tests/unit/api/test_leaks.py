@@ -97,7 +97,8 @@ def test_only_these_classes_speak_for_themselves() -> None:
     assert speaking == {
         *("InvalidCron", "InvalidRequest", "NotFound", "UnknownFormat"),
         *("Unauthenticated", "Forbidden", "NotAMember", "FromAnotherSite", "Throttled"),
-        *("Conflict", "LeaseHeld", "LeaseLost", "OutOfTime", "RunIsOver", "StoredInPart"),
+        *("Conflict", "LeaseHeld", "LeaseLost", "OutOfTime", "RunIsOver"),
+        *("StoredInPart", "StagedInPart"),
         "Pinned",
         *("ArchiveError", "ArchiveDamaged", "ArchiveRefused", "FlavourMismatch"),
         *("VolumeError", "VolumeIncomplete"),

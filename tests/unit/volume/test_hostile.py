@@ -27,8 +27,7 @@ from tests.support.unpacked import unpack
 def slow_file_system() -> Iterator[None]:
     """Every file system is slow enough for threads, and each of them gets one thing at a time."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(crew, "QUICK", 0)
-        patched.setattr(crew, "SLOW_STEPS", 1)
+        patched.setattr(crew, "SLOW_STEPS", 0)
         patched.setattr(tree, "_STEPS", 1)
         yield
 

@@ -68,16 +68,22 @@ class Stored:
     def stage(self, paths: tuple[str, ...], folder: Path) -> StagedVolume:
         live = LiveMembers(selected(self.members, paths))
         needed = (segment for segment in self.segments if segment in live)
-        return unpack_live(
-            live,
-            read_segments(self.archive, needed, name="volume.tgz", threads=2),
-            folder,
-            paths=paths,
-            owner=None,
-            threads=4,
-            progress=lambda _: None,
-            check=lambda: None,
-        )
+        staged = staging.stage(folder)
+        try:
+            unpack_live(
+                live,
+                read_segments(self.archive, needed, name="volume.tgz", threads=2),
+                staged,
+                paths=paths,
+                owner=None,
+                threads=4,
+                progress=lambda _: None,
+                check=lambda: None,
+            )
+        except BaseException:
+            staged.discard()
+            raise
+        return staged
 
     @property
     def read(self) -> int:
@@ -338,15 +344,16 @@ def test_a_file_that_is_left_out_stays_where_it_has_another_name(tmp_path: Path)
     live = LiveMembers(
         without(store.members, PathPatterns((f"/{top}/made/",)), read, check=lambda: None)
     )
-    with unpack_live(
-        live,
-        read(live),
-        tmp_path / "site",
-        owner=None,
-        threads=1,
-        progress=lambda _: None,
-        check=lambda: None,
-    ) as staged:
+    with staging.stage(tmp_path / "site") as staged:
+        unpack_live(
+            live,
+            read(live),
+            staged,
+            owner=None,
+            threads=1,
+            progress=lambda _: None,
+            check=lambda: None,
+        )
         staged.swap()
     found = contents(tmp_path / "site")
     assert found[f"{top}/again/2"] == b"2"

@@ -43,8 +43,7 @@ def slow_file_system(request: pytest.FixtureRequest) -> Iterator[None]:
     """Every file system is slow enough for threads, and each of them gets one thing at a time."""
     with pytest.MonkeyPatch.context() as patched:
         if request.param == "threads":
-            patched.setattr(crew, "QUICK", 0)
-            patched.setattr(crew, "SLOW_STEPS", 1)
+            patched.setattr(crew, "SLOW_STEPS", 0)
             patched.setattr(tree, "_STEPS", 1)
         yield
 
