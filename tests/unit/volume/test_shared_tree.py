@@ -64,8 +64,7 @@ class Workers:
 @pytest.fixture
 def slow_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every file system is slow enough for threads."""
-    monkeypatch.setattr(crew, "QUICK", 0)
-    monkeypatch.setattr(crew, "SLOW_STEPS", 1)
+    monkeypatch.setattr(crew, "SLOW_STEPS", 0)
 
 
 @pytest.fixture
