@@ -3,14 +3,15 @@
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from lcp_backup.archive.segment import Section
 from lcp_backup.archive.write import OnlyFile
 from lcp_backup.catalog import Catalog
 from lcp_backup.database import preflight
 from lcp_backup.database.dump import start_dump
-from lcp_backup.database.dump_program import check_flavours, find_program
-from lcp_backup.database.endpoint import DatabaseEndpoint, ask_server, generated_columns
+from lcp_backup.database.dump_program import DumpProgram, check_flavours, find_program
+from lcp_backup.database.endpoint import DatabaseEndpoint, Server, ask_server, generated_columns
 from lcp_backup.database.sections import Cut, SectionCutter
 from lcp_backup.database.sql import max_packet, usable, working
 from lcp_backup.document import Document
@@ -53,25 +54,7 @@ def store_database(
     Raises DatabaseError, TableChangedDuringDump, StorageError, and what check raises.
     """
     endpoint = locate()
-    with working(endpoint, endpoint.name) as connection, usable(endpoint):
-        server = ask_server(connection)
-        program = find_program(programs, server.flavour)
-        generated = generated_columns(connection, endpoint.name)
-        run.detail(
-            "the database is dumped from here",
-            host=endpoint.host,
-            port=endpoint.port,
-            tls=endpoint.tls,
-            server=server.version,
-            program=str(program.path),
-            program_version=program.version,
-            generated_columns=len(generated),
-        )
-        notices = check_flavours(server, program, generated)
-        preflight.check_left_out(connection, endpoint.name, table_patterns)
-        notices += preflight.inspect(connection, server, endpoint.name, program.version)
-        history = preflight.keeps_history(connection, server, endpoint.name, program.version)
-        packet = max_packet(connection)
+    server, program, notices, history, packet = _asked(run, endpoint, programs, table_patterns)
     inspection = preflight.Inspection(server, endpoint.name, check)
     counted = run.progress_of("database")
     tables: set[str] = set()
@@ -129,3 +112,42 @@ def store_database(
     return DumpedDatabase(
         archive=archive, facts=facts, notices=notices, left_out=tuple(sorted(left_out))
     )
+
+
+class _Asked(NamedTuple):
+    """What has to be known of a server before its dump begins."""
+
+    server: Server
+    program: DumpProgram
+    notices: tuple[Notice, ...]
+    history: bool
+    packet: int
+    """Bytes of a row that it takes at most."""
+
+
+def _asked(
+    run: ActiveRun,
+    endpoint: DatabaseEndpoint,
+    programs: Sequence[Path],
+    table_patterns: tuple[str, ...],
+) -> _Asked:
+    with working(endpoint, endpoint.name) as connection, usable(endpoint):
+        server = ask_server(connection)
+        program = find_program(programs, server.flavour)
+        generated = generated_columns(connection, endpoint.name)
+        run.detail(
+            "the database is dumped from here",
+            host=endpoint.host,
+            port=endpoint.port,
+            tls=endpoint.tls,
+            server=server.version,
+            program=str(program.path),
+            program_version=program.version,
+            generated_columns=len(generated),
+        )
+        notices = check_flavours(server, program, generated)
+        preflight.check_left_out(connection, endpoint.name, table_patterns)
+        notices += preflight.inspect(connection, server, endpoint.name, program.version)
+        history = preflight.keeps_history(connection, server, endpoint.name, program.version)
+        packet = max_packet(connection)
+    return _Asked(server, program, notices, history, packet)
