@@ -30,6 +30,7 @@ down: ## Stop what `make up` started
 	@if [ -x .venv/bin/python ]; then .venv/bin/python -m local down; fi
 
 test: setup ## Run every test
+	@sh local/setup.sh chromium
 	@.venv/bin/python -m pytest -n auto --dist loadscope --no-loadscope-reorder
 
 check: ## Lint, types, template checks

@@ -22,6 +22,9 @@ def _up() -> None:
     stack.deploy(variables_from(os.environ))
     stack.add_users()
     stack.write_description(_DESCRIPTION)
+    admin = stack.users["admin"]
+    print(f"console: {stack.describe()['api_url']}/console")
+    print(f"sign in as {admin.name} with {admin.password}")
     print(f"up; {_DESCRIPTION} says how to reach it, `make down` stops it")
 
 

@@ -85,6 +85,7 @@ EVERY_PARAMETER: Final = {
     "LogRetention": "30",
     "UserPoolId": f"{REGION}_AbCdEfGhI",
     "UserPoolClientId": "1example23456789",
+    "UserPoolDomain": "acme.auth.eu-central-1.amazoncognito.com",
     "ViewerGroup": "viewers",
     "AdminGroup": "admins",
     "RequireMfa": "false",

@@ -78,6 +78,11 @@ def by_password(url: str, user: str, password: str, source: str) -> Access:
     return Access(url, f"Basic {pair}", source, user)
 
 
+def nobody(url: str) -> Access:
+    """Without any, for who is about to log in."""
+    return Access(url, "", "this login")
+
+
 def checked_url(url: str) -> str:
     """The address without what may stand behind it; raises CliError.
 

@@ -41,17 +41,19 @@ def restore(
     *,
     only: Annotated[Half | None, typer.Option(help="Only this half.")] = None,
     table: Annotated[
-        list[str] | None, typer.Option(help="Only this table; may be given again.")
+        list[str] | None, typer.Option(metavar="NAME", help="Only this table; may be given again.")
     ] = None,
     path: Annotated[
         list[str] | None,
-        typer.Option(help="Only this file or folder of the volume; may be given again."),
+        typer.Option(
+            metavar="PATH", help="Only this file or folder of the volume; may be given again."
+        ),
     ] = None,
     into_database: Annotated[
-        str | None, typer.Option(help="Into another schema, empty or not there.")
+        str | None, typer.Option(metavar="SCHEMA", help="Into another schema, empty or not there.")
     ] = None,
     into_folder: Annotated[
-        str | None, typer.Option(help="Into another folder, empty or not there.")
+        str | None, typer.Option(metavar="FOLDER", help="Into another folder, empty or not there.")
     ] = None,
     keep_previous: Annotated[
         bool, typer.Option("--keep-previous", help="Keep what is replaced beside the new.")
@@ -85,6 +87,7 @@ def restore(
     }
     body = {name: value for name, value in body.items() if value is not None}
     known = _known(session, wanted)
+    is_whole = known and not {"only", "tables", "paths"} & set(body)
     terminal = session.terminal
     if known:
         terminal.tell(
@@ -98,10 +101,11 @@ def restore(
             " environment reads it from its source."
         )
     terminal.tell(f"At {session.client.host} this will {_effect(body)}.")
+    if is_whole and (estimate := known.get("restoreEstimate")):
+        terminal.tell(f"It {words.estimate(estimate)}.")
     question = f"Type the environment's name ({parts[1]}) to go on: "
     terminal.confirm(parts[1], question, yes, f"--yes {parts[1]}")
     started = session.client.post(f"/backup/restore/{wanted}", body)
-    is_whole = known and not {"only", "tables", "paths"} & set(body)
     totals = {kind: known[kind]["rawSize"] for kind in ("database", "volume")} if is_whole else {}
     _go_on(session, started, wait=wait, totals=totals)
 
@@ -121,7 +125,7 @@ def verify(session: Session, backup_id: BackupId, wait: Wait = False) -> None:
 def pin(
     session: Session,
     backup_id: BackupId,
-    reason: Annotated[str, typer.Argument(help="Why, for others to see.")],
+    reason: Annotated[str, typer.Argument(metavar="REASON", help="Why, for others to see.")],
 ) -> None:
     """Keep a backup from expiring and from being deleted."""
     wanted = session.backup_id(backup_id)
@@ -162,7 +166,8 @@ def delete(
 
 @command("lcp-backup pause --reason 'prd is down, this site is live'")
 def pause(
-    session: Session, reason: Annotated[str, typer.Option(help="Why, for others to see.")] = ""
+    session: Session,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for others to see.")] = "",
 ) -> None:
     """Keep scheduled restores from starting, as long as this site is the live one."""
     paused = session.client.put("/backup/restore/pause", {"reason": reason})

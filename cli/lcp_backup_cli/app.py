@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from lcp_backup_cli import act, contents, doctor, look, move, parameters, runs, send, who
+from lcp_backup_cli import (
+    act,
+    contents,
+    doctor,
+    dump,
+    look,
+    move,
+    parameters,
+    runs,
+    send,
+    usage,
+    who,
+)
 from lcp_backup_cli.commands import app
+from lcp_backup_cli.program import NAME
 
 __all__ = ["COMMANDS", "app", "main"]
 
-COMMANDS = (who, look, contents, runs, act, move, send, parameters, doctor)
+COMMANDS = (who, look, contents, runs, usage, act, move, send, dump, parameters, doctor)
 """The modules whose functions are commands; importing them registers these."""
 
 
 def main() -> None:
     """The console script."""
-    app()
+    app(prog_name=NAME)

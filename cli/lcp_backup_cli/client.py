@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import random
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,14 +12,21 @@ import httpx
 from lcp_backup_cli import VERSION
 from lcp_backup_cli.access import Access
 from lcp_backup_cli.errors import EXIT_BY_CODE, CliError, Exit, unreachable
+from lcp_backup_cli.network import (
+    again_after,
+    backoff,
+    is_hopeless,
+    reason,
+    retry_after,
+    trusted,
+)
 
 _URN = "urn:lcp-backup:problem:"
 _ATTEMPTS = 6
-_LONGEST_PAUSE = 60.0
-"""Seconds; a server that asks for more is not waited for."""
+_FIRST_ATTEMPTS = 2
+"""Of the first call, to where nothing has answered yet: most often the address is wrong."""
 _TIMEOUT = httpx.Timeout(40.0, connect=10.0)
 """Seconds. API Gateway answers within 30."""
-_GATEWAYS = {502, 503, 504}
 _BY_STATUS = {
     400: Exit.REFUSED,
     401: Exit.WHO,
@@ -66,6 +70,7 @@ class Client:
         self.host = urlsplit(access.url).netloc
         self._note = note
         self._pause = pause
+        self._has_answered = False
         # Redirects are not followed: a credential goes nowhere else than where it belongs.
         self._http = httpx.Client(
             verify=trusted(), timeout=_TIMEOUT, headers={"User-Agent": f"lcp-backup-cli/{VERSION}"}
@@ -109,6 +114,10 @@ class Client:
         answer = self._send("GET", "/backup/health", None, None, signed=False)
         return self._content(answer), answer.headers.get("Date")
 
+    def sign_in(self, path: str, body: dict[str, Any]) -> Any:
+        """The answer to a call by which a credential is had; raises CliError."""
+        return self._content(self._send("POST", path, None, body, signed=False))
+
     def _call(self, method: str, path: str, query: Query | None, body: Any) -> Any:
         if self.access.has_run_out:
             raise self._ran_out()
@@ -130,15 +139,21 @@ class Client:
             except httpx.TransportError as error:
                 self._note(f"{method} {path}: {type(error).__name__}")
                 never_sent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-                if attempt == _ATTEMPTS or (method == "POST" and not never_sent):
+                most = _ATTEMPTS if self._has_answered or not never_sent else _FIRST_ATTEMPTS
+                if (
+                    attempt >= most
+                    or (method == "POST" and not never_sent)
+                    or (is_hopeless(error) and not self._has_answered)
+                ):
                     raise self._cut(method, error, never_sent=never_sent) from None
                 self._pause(backoff(attempt))
                 continue
             except httpx.InvalidURL as error:
                 raise CliError(f"{self.access.url} is no address: {error}") from None
+            self._has_answered = True
             took = time.monotonic() - began
             self._note(f"{method} {path}: {answer.status_code} in {took:.2f} s")
-            after = _again_after(method, answer, attempt)
+            after = again_after(method, answer, attempt)
             if after is None or attempt == _ATTEMPTS:
                 return answer
             self._note(f"{method} {path}: again in {after:.1f} s")
@@ -162,7 +177,8 @@ class Client:
         except ValueError:
             told = None
         told = told if isinstance(told, dict) else {}
-        if answer.status_code == httpx.codes.UNAUTHORIZED:
+        code = str(told.get("type", "")).removeprefix(_URN)
+        if answer.status_code == httpx.codes.UNAUTHORIZED and code in {"", "unauthenticated"}:
             if self.access.has_run_out:
                 return self._ran_out()
             return CliError(
@@ -172,7 +188,6 @@ class Client:
                 code="unauthenticated",
                 status=401,
             )
-        code = str(told.get("type", "")).removeprefix(_URN)
         if not code:
             if answer.is_redirect or "message" not in told:
                 return self._not_ours(answer)
@@ -223,47 +238,3 @@ class Client:
                 " repeat it."
             )
         return found
-
-
-@cache
-def trusted() -> ssl.SSLContext:
-    """The authorities whose servers are believed; read once, as that takes a while."""
-    return httpx.create_ssl_context()
-
-
-def backoff(attempt: int) -> float:
-    """Seconds to wait after the attempt of this number, which is 1 for the first."""
-    # Not all callers at once: what is overloaded would stay so.
-    return float(min(2.0 ** (attempt - 2), 16.0) * (0.75 + random.random() / 2))  # noqa: S311 -- no secret
-
-
-def reason(error: Exception) -> str:
-    """What happened to a connection, in words."""
-    if isinstance(error, httpx.TimeoutException):
-        return "no answer came in time"
-    return str(error) or type(error).__name__
-
-
-def retry_after(answer: httpx.Response) -> float | None:
-    """The seconds of `Retry-After`; None where there are none (a date is not understood)."""
-    text = answer.headers.get("Retry-After", "")
-    return float(text) if text.isdigit() else None
-
-
-def _again_after(method: str, answer: httpx.Response, attempt: int) -> float | None:
-    """After how many seconds a call is made again; None: not at all."""
-    status = answer.status_code
-    own = answer.headers.get("content-type", "").startswith("application/problem+json")
-    if own and b"download-not-ready" in answer.content:
-        return None  # the download itself waits for that, and tells
-    if status == httpx.codes.TOO_MANY_REQUESTS:
-        pass
-    elif method == "POST":
-        # It may have taken effect.
-        return None
-    elif status not in _GATEWAYS and not (status == httpx.codes.INTERNAL_SERVER_ERROR and not own):
-        return None
-    asked = retry_after(answer)
-    if asked is None:
-        return backoff(attempt)
-    return asked if asked <= _LONGEST_PAUSE else None

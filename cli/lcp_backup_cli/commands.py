@@ -14,16 +14,18 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from lcp_backup_cli import access
+from lcp_backup_cli import VERSION, access
 from lcp_backup_cli.client import Client
 from lcp_backup_cli.errors import CliError, Exit
 from lcp_backup_cli.profiles import Profiles
+from lcp_backup_cli.program import NAME, Program
 from lcp_backup_cli.terminal import Terminal
 
 app = typer.Typer(
-    name="lcp-backup",
-    help="Backups of a Liferay DXP site on AWS: look, make, move and restore them.",
+    name=NAME,
+    cls=Program,
     no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -32,7 +34,11 @@ app = typer.Typer(
 _COMMON = {
     "profile": Annotated[
         str | None,
-        typer.Option("--profile", help="The profile to use; LCP_BACKUP_PROFILE names one too."),
+        typer.Option(
+            "--profile",
+            metavar="NAME",
+            help="The profile to use; LCP_BACKUP_PROFILE names one too.",
+        ),
     ],
     "as_json": Annotated[
         bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")
@@ -43,6 +49,16 @@ _COMMON = {
 }
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _DEFAULTS = {"profile": None, "as_json": False, "debug": False}
+
+
+@app.callback()
+def program(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Backups of a Liferay DXP site on AWS: look, make, move and restore them."""
+    if version:
+        print(f"{NAME} {VERSION}")
+        raise typer.Exit
 
 
 @dataclass

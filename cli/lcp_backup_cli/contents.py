@@ -13,14 +13,14 @@ from lcp_backup_cli.look import BackupId
 _ALL = 1_000_000
 """Entries: of a folder nobody reads more."""
 
-Most = Annotated[int, typer.Option("--limit", min=1, help="At most so many, by name.")]
+Most = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many, by name.")]
 
 
 @command("lcp-backup ls latest document_library/20097", name="ls")
 def list_files(
     session: Session,
     backup_id: BackupId,
-    path: Annotated[str, typer.Argument(help="A folder of the volume.")] = "",
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A folder of the volume.")] = "",
     limit: Most = _ALL,
 ) -> None:
     """List what lies in a folder of a backup's volume.

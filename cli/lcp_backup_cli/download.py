@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import threading
 import time
@@ -14,8 +15,8 @@ from typing import Any
 
 import httpx
 
-from lcp_backup_cli.client import backoff, reason, trusted
 from lcp_backup_cli.errors import CliError, Exit
+from lcp_backup_cli.network import backoff, reason, trusted
 from lcp_backup_cli.partial import Partial
 
 _PART = 8 * 1024 * 1024
@@ -63,7 +64,9 @@ class Download:
         self.size = int(self._where["size"])
         self.sha256: str | None = self._where["sha256"]
         # A name only: whatever the server says, nothing is written beside the folder.
-        self.target = dest / Path(str(self._where["file_name"])).name
+        name = Path(str(self._where["file_name"])).name
+        self._is_part = any(identity.get(chosen) for chosen in ("path", "table"))
+        self.target = dest / (_named_after(identity, name) if self._is_part else name)
         self._identity = {**identity, "sha256": self.sha256}
         self._etag: str | None = None
         self._http = httpx.Client(
@@ -113,6 +116,9 @@ class Download:
             with self.target.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() == self.sha256:
                     return True
+        if self._is_part and self.sha256 is None and self.target.stat().st_size == self.size:
+            # Its name is that of the very selection, and it got that when it was whole.
+            return True
         raise CliError(
             f"{self.target} exists, and is not known to be the same",
             "Delete it, or choose another --dest.",
@@ -238,6 +244,13 @@ class Download:
             exit_code=Exit.LATER,
             code="interrupted",
         )
+
+
+def _named_after(identity: dict[str, Any], name: str) -> str:
+    """A name of its own for each selection: two in one folder never meet."""
+    chosen = json.dumps([sorted(identity.get(it) or []) for it in ("path", "table")])
+    stem, dot, ending = name.partition(".")
+    return f"{stem}-{hashlib.sha256(chosen.encode()).hexdigest()[:8]}{dot}{ending}"
 
 
 def patiently(

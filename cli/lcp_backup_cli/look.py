@@ -21,11 +21,8 @@ class Status(StrEnum):
     ALL = "all"
 
 
-Limit = Annotated[int, typer.Option(min=1, help="At most so many, the newest.")]
+Limit = Annotated[int, typer.Option(metavar="N", min=1, help="At most so many, the newest.")]
 BackupId = Annotated[str, typer.Argument(metavar="ID|latest", help="A backup's id, or `latest`.")]
-
-
-_COLUMNS = ["id", "type", "made", ">database", ">volume", ">warnings", "verified", "pinned"]
 
 
 @command("lcp-backup list --status failed", name="list")
@@ -51,7 +48,7 @@ def list_backups(
             ">volume",
             ">warnings",
             "verified",
-            "pinned",
+            "kept until",
             *_if_failed(found),
         ],
         [
@@ -63,7 +60,7 @@ def list_backups(
                 words.size(_of(backup, "volume", "size")),
                 str(backup["warnings"] or "-"),
                 _verified(backup),
-                "yes" if backup.get("pinned") else "-",
+                _kept_until(backup),
                 *([_outcome(backup)] if _if_failed(found) else []),
             ]
             for backup in found
@@ -85,6 +82,8 @@ def show(session: Session, backup_id: BackupId) -> None:
         ["", f"{backup['databaseName']} of {backup['server']}, {backup['tables']} tables"],
         ["volume", _archive(backup, "volume")],
         ["", f"{backup['files']} files"],
+        ["changed", _changed(backup)],
+        ["kept until", _kept_until(backup).replace("newer", "there is a newer one")],
     ]
     for kind in ("database", "volume"):
         sha256 = _of(backup, kind, "sha256")
@@ -99,6 +98,8 @@ def show(session: Session, backup_id: BackupId) -> None:
         text = f"{verification['verdict']} at {words.local(verification['verifiedAt'])}"
         wrong = f": {verification['error']}" if verification["error"] else ""
         rows.append(["verification", f"{text}, in {verification['seconds']:.0f} s{wrong}"])
+    if estimate := backup.get("restoreEstimate"):
+        rows.append(["a restore", words.estimate(estimate)])
     if pinned := backup.get("pinned"):
         rows.append(["pinned", f"by {pinned['by']} since {words.local(pinned['since'])}"])
         rows.append(["", pinned["reason"]])
@@ -116,12 +117,13 @@ def schedules(session: Session) -> None:
     for kind in ("create", "restore", "cleanup", "verify"):
         rule = known.get(kind)
         if rule is None:
-            rows.append([kind, "never", "-", "-"])
+            rows.append([kind, "never", "-", "-", "-"])
             continue
         for number, at in enumerate(rule["next"][:3]):
-            first = [kind, rule["cron"]] if number == 0 else ["", ""]
+            first = [kind, rule["cron"], rule["words"]] if number == 0 else ["", "", ""]
             rows.append([*first, words.local(at), words.utc(at)])
-    session.terminal.table(["what", "cron (UTC)", "next, local time", "next, UTC"], rows)
+    columns = ["what", "cron (UTC)", "in words (UTC)", "next, local time", "next, UTC"]
+    session.terminal.table(columns, rows)
     if paused := known["restores_paused"]:
         session.terminal.say(
             f"Scheduled restores have been paused by {paused['by']} since"
@@ -131,6 +133,27 @@ def schedules(session: Session) -> None:
 
 def _of(backup: dict[str, Any], kind: str, name: str) -> Any:
     return (backup.get(kind) or {}).get(name)
+
+
+def _kept_until(backup: dict[str, Any]) -> str:
+    """The day; or why there is none."""
+    if backup["status"] != "succeeded":
+        return "-"
+    if backup.get("pinned"):
+        return "pinned"
+    until = words.moment(backup.get("keptUntil"))
+    return "newer" if until is None else f"{until:%Y-%m-%d}"
+
+
+def _changed(backup: dict[str, Any]) -> str:
+    """Against the backup before."""
+    change = backup.get("change")
+    whole = f"{words.size(backup['size'])} stored of {words.size(backup['wholeSize'])}"
+    if change is None:
+        return whole
+    files = f"{change['files']:+d} files ({words.difference(change['fileBytes'])})"
+    sql = f"{words.difference(change['sqlBytes'])} of SQL"
+    return f"{whole}; {files}, {sql} since {change['since']}"
 
 
 def _archive(backup: dict[str, Any], kind: str) -> str:

@@ -24,15 +24,19 @@ def download(
     volume: Annotated[bool, typer.Option("--volume", help="Only the volume.")] = False,
     path: Annotated[
         list[str] | None,
-        typer.Option(help="Of the volume, only this file or folder; may be given again."),
+        typer.Option(
+            metavar="PATH", help="Of the volume, only this file or folder; may be given again."
+        ),
     ] = None,
     table: Annotated[
         list[str] | None,
-        typer.Option(help="Of the database, only this table; may be given again."),
+        typer.Option(metavar="NAME", help="Of the database, only this table; may be given again."),
     ] = None,
-    dest: Annotated[Path, typer.Option(help="The folder to put it into.")] = Path(),
+    dest: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="The folder to put it into.")
+    ] = Path(),
     concurrency: Annotated[
-        int, typer.Option(min=1, max=64, help="How many ranges are fetched at once.")
+        int, typer.Option(metavar="N", min=1, max=64, help="How many ranges are fetched at once.")
     ] = 8,
 ) -> None:
     """Download the archives of a backup, or parts of it.

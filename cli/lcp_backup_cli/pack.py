@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import tarfile
-import tempfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, cast
 
 from lcp_backup_cli.errors import CliError, Exit
+from lcp_backup_cli.gzip_file import GzipFile, not_yet
 
 _LIBRARY = "document_library"
-_LEVEL = 3
-"""Documents hardly get smaller: what counts is the time."""
 
 
 def library_of(folder: Path) -> Path:
@@ -44,30 +40,13 @@ def pack(library: Path, target: Path, read: Callable[[int], None]) -> int:
     left out: no backup holds them. Raises CliError for a target that exists or cannot be written,
     OSError for a file that cannot be read.
     """
-    if target.exists():
-        raise CliError(
-            f"{target} exists", "Delete it, or choose another --output.", exit_code=Exit.USAGE
-        )
-    try:
-        handle, name = tempfile.mkstemp(
-            dir=target.parent, prefix=f".{target.name}-", suffix=".partial"
-        )
-    except OSError as error:
-        raise _unwritable(target, error) from None
-    try:
-        try:
-            packed = _Gzip(handle, target)
-            # (A stream that is written asks for nothing else than `write`.)
-            whole = cast("IO[bytes]", packed)
-            with tarfile.open(fileobj=whole, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-                left_out = _add_all(library, archive, read)
-            packed.finish()
-        finally:
-            os.close(handle)
-        Path(name).rename(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with not_yet(target) as handle:
+        packed = GzipFile(handle, target)
+        # (A stream that is written asks for nothing else than `write`.)
+        whole = cast("IO[bytes]", packed)
+        with tarfile.open(fileobj=whole, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+            left_out = _add_all(library, archive, read)
+        packed.finish()
     return left_out
 
 
@@ -85,50 +64,6 @@ def _add_all(library: Path, archive: tarfile.TarFile, read: Callable[[int], None
         else:
             archive.addfile(member)
     return left_out
-
-
-class _Gzip:
-    """Writes a gzip file by an open handle; unlike `gzip`, it tells a full disk once and is done.
-
-    Raises CliError, which names the target.
-    """
-
-    def __init__(self, handle: int, target: Path) -> None:
-        self._handle = handle
-        self._target = target
-        self._deflate = zlib.compressobj(_LEVEL, wbits=31)
-        self._failed = False
-
-    def write(self, data: bytes) -> int:
-        """As a file does."""
-        self._put(self._deflate.compress(data))
-        return len(data)
-
-    def finish(self) -> None:
-        """Writes what is left, and waits until all of it is on the disk."""
-        self._put(self._deflate.flush())
-        try:
-            os.fsync(self._handle)
-        except OSError as error:
-            raise _unwritable(self._target, error) from None
-
-    def _put(self, data: bytes) -> None:
-        rest = memoryview(data)
-        # (tarfile writes its end even after an error.)
-        while rest and not self._failed:
-            try:
-                rest = rest[os.write(self._handle, rest) :]
-            except OSError as error:
-                self._failed = True
-                raise _unwritable(self._target, error) from None
-
-
-def _unwritable(target: Path, error: OSError) -> CliError:
-    return CliError(
-        f"{target} cannot be written: {error.strerror}",
-        "Make room, or choose another --output.",
-        exit_code=Exit.FAILED,
-    )
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -70,7 +70,7 @@ def parameters(
     session: Session,
     file: Annotated[Path, typer.Argument(metavar="LCP.json", help="Of the backup service.")],
     environment: Annotated[
-        str | None, typer.Option(help="Whose variables count above those of all.")
+        str | None, typer.Option(metavar="NAME", help="Whose variables count above those of all.")
     ] = None,
     form: Annotated[
         Format, typer.Option("--format", help="For samconfig.toml, for sam deploy, or as LCP_*.")

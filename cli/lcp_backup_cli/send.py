@@ -20,10 +20,14 @@ from lcp_backup_cli.uploads import Pending, Sender
 def upload(
     session: Session,
     *,
-    database: Annotated[Path, typer.Option("--database", help="A dump: SQL, or packed.")],
-    volume: Annotated[Path, typer.Option("--volume", help="The packed document library.")],
+    database: Annotated[
+        Path, typer.Option("--database", metavar="FILE", help="A dump: SQL, or packed.")
+    ],
+    volume: Annotated[
+        Path, typer.Option("--volume", metavar="FILE", help="The packed document library.")
+    ],
     concurrency: Annotated[
-        int, typer.Option(min=1, max=64, help="How many parts are sent at once.")
+        int, typer.Option(metavar="N", min=1, max=64, help="How many parts are sent at once.")
     ] = 8,
 ) -> None:
     """Upload a backup that was made elsewhere, and wait until it is taken in.
@@ -68,8 +72,10 @@ def upload(
 @command("lcp-backup pack /opt/liferay/data")
 def pack(
     session: Session,
-    folder: Annotated[Path, typer.Argument(help="Liferay's data folder.")],
-    output: Annotated[Path, typer.Option(help="The file to write.")] = Path("volume.tgz"),
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Liferay's data folder.")],
+    output: Annotated[Path, typer.Option(metavar="FILE", help="The file to write.")] = Path(
+        "volume.tgz"
+    ),
 ) -> None:
     """Pack a document library as an upload takes it."""
     library = packing.library_of(folder.resolve())
@@ -80,7 +86,8 @@ def pack(
     session.terminal.document({"file": str(output), "size": size, "left_out": left_out})
     session.terminal.say(f"{output}: {words.size(size)}.")
     if left_out:
-        session.terminal.tell(f"{left_out} pipes, sockets or devices were left out.")
+        files = "1 file was" if left_out == 1 else f"{left_out} files were"
+        session.terminal.tell(f"{files} left out: pipes, sockets and devices are in no backup.")
 
 
 def _opened(session: Session, pending: Pending, announced: dict[str, Any]) -> dict[str, Any] | None:

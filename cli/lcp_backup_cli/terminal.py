@@ -106,7 +106,7 @@ class Terminal:
         self.document(error.as_document())
         text = Text.assemble(("error: ", "bold red"), visible(error.sentence))
         if error.way_out:
-            dot = "" if error.sentence.endswith(".") else "."
+            dot = "" if error.sentence.endswith((".", "?")) else "."
             text.append(visible(f"{dot} {error.way_out}"))
         self.err.print(text)
 

@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 from platformdirs import user_state_path
 
-from lcp_backup_cli.client import backoff, reason, trusted
 from lcp_backup_cli.errors import CliError, Exit
 from lcp_backup_cli.local_files import LocalFile
+from lcp_backup_cli.network import backoff, reason, trusted
 
 _CHUNK = 256 * 1024
 _FRUITLESS = 8

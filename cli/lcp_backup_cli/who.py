@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from lcp_backup_cli import access, words
+from lcp_backup_cli.challenges import answered
 from lcp_backup_cli.commands import Session, command
 from lcp_backup_cli.errors import CliError, Exit
 from lcp_backup_cli.profiles import Profile, expires_at
@@ -18,17 +19,19 @@ from lcp_backup_cli.profiles import Profile, expires_at
 @command("lcp-backup login https://abc123.execute-api.eu-central-1.amazonaws.com --profile prd")
 def login(
     session: Session,
-    url: Annotated[str, typer.Argument(help="The stack's output ApiUrl.")],
-    user: Annotated[str | None, typer.Option(help="The name; asked for otherwise.")] = None,
+    url: Annotated[str, typer.Argument(metavar="URL", help="The stack's output ApiUrl.")],
+    user: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The name; asked for otherwise.")
+    ] = None,
     token_stdin: Annotated[
         bool, typer.Option("--token-stdin", help="Read a token from stdin instead.")
     ] = False,
 ) -> None:
     """Log in, and keep a token for the commands that follow.
 
-    The password is never stored. A token of the user pool runs out, after an hour as the template
-    sets it up; then log in again. LCP_BACKUP_USER and LCP_BACKUP_PASSWORD are taken where they are
-    set.
+    What else the user pool asks for, such as a second factor, is asked for then. The password is
+    never stored. A token of the user pool runs out, after an hour as the template sets it up; then
+    log in again. LCP_BACKUP_USER and LCP_BACKUP_PASSWORD are taken where they are set.
     """
     url = access.checked_url(url)
     terminal = session.terminal
@@ -90,28 +93,22 @@ def _token(session: Session, url: str, user: str | None) -> str:
     )
     if not password:
         raise CliError("no password was typed", otherwise, exit_code=Exit.USAGE)
-    by_password = access.by_password(url, user, password, "this login")
-    client = session.client_for(by_password)
+    client = session.client_for(access.nobody(url))
     try:
-        answer = client.post("/backup/token")
+        told = client.sign_in("/backup/login", {"user": user, "password": password})
     except CliError as error:
-        if error.code == "unauthenticated":
-            raise CliError(
-                f"{client.host} does not take the name {user} with this password",
-                "Type both again. A user with a second factor needs --token-stdin.",
-                exit_code=Exit.WHO,
-                code="unauthenticated",
-                status=401,
-            ) from None
-        if error.code == "no-such-path":
-            raise CliError(
-                f"{client.host} is of a version that gives out no tokens",
-                "Update it, use --token-stdin, or set LCP_BACKUP_URL, LCP_BACKUP_USER and"
-                " LCP_BACKUP_PASSWORD.",
-                code="no-such-path",
-            ) from None
-        raise
-    return str(answer["token"])
+        if error.code != "unauthenticated":
+            raise
+        raise CliError(
+            f"{client.host} does not take the name {user} with this password",
+            "Type both again.",
+            exit_code=Exit.WHO,
+            code="unauthenticated",
+            status=401,
+        ) from None
+    while (challenge := told["challenge"]) is not None:
+        told = answered(session, client, challenge)
+    return str(told["signed_in"]["token"])
 
 
 def _iso(at: datetime | None) -> str | None:

@@ -21,6 +21,21 @@ def size(count: int | None) -> str:
     return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
+def difference(count: int) -> str:
+    """Bytes more or less than before."""
+    return f"{'-' if count < 0 else '+'}{size(abs(count))}"
+
+
+def estimate(told: dict[str, Any]) -> str:
+    """How long a restore takes, and what tells."""
+    basis = {
+        "verification": "its verification",
+        "restores": "the last restores",
+        "verifications": "the last verifications",
+    }[told["basis"]]
+    return f"takes about {duration(timedelta(seconds=max(1, told['seconds'])))}, by {basis}"
+
+
 def moment(text: str | None) -> datetime | None:
     """A time of the API, in the zone of this machine."""
     return None if text is None else datetime.fromisoformat(text).astimezone()

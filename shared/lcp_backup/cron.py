@@ -206,6 +206,11 @@ class CronExpression:
         days, weekdays = _firing_days(day, weekday, months)
         return cls(source, minutes, hours, months, days, weekdays)
 
+    @property
+    def spelled_out(self) -> str:
+        """As it was given, in five fields also where that was a shorthand."""
+        return _spelled_out(self.source)
+
     def eventbridge(self) -> tuple[str, ...]:
         """One or two `cron(...)` schedule expressions that together fire at the same minutes.
 

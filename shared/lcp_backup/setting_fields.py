@@ -190,6 +190,10 @@ class SettingFields(BaseModel):
         "development", alias="LCP_ENVIRONMENT_TYPE"
     )
     """Only an environment of type `production` may restore on a schedule."""
+    stack_name: Annotated[str, _Required] | None = Field(None, alias="LCP_STACK_NAME")
+    """What the rules of the schedules are named after; only the api function is told."""
+    function_timeout: Annotated[int, Field(ge=1, le=900)] = Field(900, alias="LCP_FUNCTION_TIMEOUT")
+    """Seconds that a run may take, to be shown; only the api function is told."""
     schedules_since: AwareDatetime | None = Field(None, alias="LCP_SCHEDULES_SINCE")
     """Since when the schedules have been as they are; only the watch function is told."""
     create_function: str | None = Field(None, alias="LCP_CREATE_FUNCTION")
@@ -210,6 +214,10 @@ class SettingFields(BaseModel):
         None, alias="LCP_USER_POOL_CLIENT_ID"
     )
     """The pool's app client: without a secret, and with USER_PASSWORD_AUTH allowed."""
+    user_pool_domain: Annotated[str | None, BeforeValidator(values.host)] = Field(
+        None, alias="LCP_USER_POOL_DOMAIN"
+    )
+    """The host of the pool's hosted login, for pages that sign in by it; None means none do."""
     viewer_group: Annotated[str, BeforeValidator(values.group)] = Field(
         "viewers", alias="LCP_VIEWER_GROUP"
     )

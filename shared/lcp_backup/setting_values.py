@@ -295,6 +295,13 @@ def origin(value: object) -> str:
     return text
 
 
+def host(value: object) -> str:
+    text = str(value).strip().lower()
+    if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", text):
+        raise ValueError("a host is allowed, like acme.auth.eu-central-1.amazoncognito.com")
+    return text
+
+
 def prefix(value: object) -> str:
     text = str(value).strip("/")
     # (S3 would take a `*` too, but in a role's policy it means every other prefix.)

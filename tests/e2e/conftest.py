@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser
 
 from local.stack import Stack, stop
+from tests.support.browser import browser
 from tests.support.deployed import NEVER, Deployed
 
 
@@ -19,3 +21,9 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
         yield Deployed(stack)
     finally:
         stop(state)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as found:
+        yield found

@@ -56,6 +56,7 @@ def test_what_there_is_can_be_looked_at(
     paused = done(lcp("pause", "--reason", "an incident", "--json")).json()
     assert (paused["reason"], paused["by"]) == ("an incident", paused["by"])
     assert "an incident" in done(lcp("schedules")).out
+    assert "Live in the bucket: " in done(lcp("usage")).out
     files = done(lcp("ls", backup["backupId"], "document_library", "--json")).json()["files"]
     assert "document_library/20097" in {it["path"] for it in files}
     tables = done(lcp("tables", backup["backupId"], "--json")).json()["tables"]
@@ -86,13 +87,9 @@ def test_a_backup_and_parts_of_it_are_downloaded(
         assert (told["checked"], told["sha256"]) == (True, backup[kind]["sha256"])
     selection = ("--path", "document_library/20097", "--table", "User_")
     done(lcp("download", backup["backupId"], *selection, "--dest", tmp_path))
-    names = sorted(it.name for it in tmp_path.iterdir())
-    assert names == sorted(
-        f"{backup['backupId']}-{kind}{part}.tgz"
-        for kind in ("database", "volume")
-        for part in ("", "-selection")
-    )
-    with tarfile.open(tmp_path / f"{backup['backupId']}-volume-selection.tgz") as archive:
+    assert len(list(tmp_path.iterdir())) == 4
+    [selected] = tmp_path.glob("*-volume-selection-*.tgz")
+    with tarfile.open(selected) as archive:
         found = {name for name in archive.getnames() if name != "document_library"}
     assert found
     assert all(name.startswith("document_library/20097") for name in found)
@@ -108,17 +105,20 @@ def test_a_site_that_was_destroyed_is_restored(
     assert not before.differences(deployed.fingerprint())
 
 
-def test_large_files_go_up_in_parts_come_back_whole_and_are_deleted(
-    lcp: CommandLine, backup: dict[str, Any], tmp_path: Path
+def test_a_laptops_files_go_up_in_parts_come_back_whole_and_are_deleted(
+    lcp: CommandLine, deployed: Deployed, tmp_path: Path
 ) -> None:
-    done(lcp("download", backup["backupId"], "--database", "--dest", tmp_path))
+    site = deployed.stack.database
+    database = tmp_path / "database.sql.gz"
+    where = ("--host", "127.0.0.1", "--port", str(site.port), "--user", site.user)
+    dump = ("dump", site.name, *where, "--password-stdin", "--output", database)
+    done(lcp(*dump, stdin=site.password))
     library = tmp_path / "document_library"
     library.mkdir()
     content = random.Random(10).randbytes(_LARGE)
     (library / "large").write_bytes(content)
     volume = tmp_path / "volume.tgz"
     done(lcp("pack", library, "--output", volume))
-    database = tmp_path / f"{backup['backupId']}-database.tgz"
     sent = done(lcp("upload", "--database", database, "--volume", volume, "--json")).json()
     uploaded = sent["backup_id"]
     done(lcp("download", uploaded, "--volume", "--dest", tmp_path))

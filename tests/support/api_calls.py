@@ -27,12 +27,14 @@ def _called(path: str) -> str:
     return path
 
 
+SIGN_IN = "/backup/login"
+"""Here and below it nobody needs a credential."""
 ROUTES = [
     (method.upper(), _called(path))
     for path, methods in without_backend().openapi()["paths"].items()
     for method in methods
-    if path != "/backup/health"
+    if path != "/backup/health" and not path.startswith(SIGN_IN)
 ]
 
 
-ELSEWHERE = ["/", "/backup", "/backup/", "/backup/openapi.json", "/docs", "/x", "/backup//list"]
+ELSEWHERE = ["/backup", "/backup/", "/backup/openapi.json", "/docs", "/x", "/backup//list"]

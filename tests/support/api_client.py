@@ -5,7 +5,6 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-import jwt
 from mangum import Mangum
 
 from lcp_backup.settings import Settings
@@ -50,10 +49,6 @@ class Names(Users):
         if name not in {"ann", "bob"}:
             raise Unauthenticated
         return Caller(name, Role.ADMIN if name == "ann" else Role.VIEWER, "basic")
-
-    def token_for(self, authorization: str) -> str:
-        claims = {"username": authorization, "exp": 1_800_000_000}
-        return jwt.encode(claims, "a key of tests, and of nobody else", algorithm="HS256")
 
 
 @dataclass

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretStr
 
 from lcp_backup.errors import AwsError, Throttled
-from lcp_backup_api.refusals import LoginRefused, Unauthenticated
+from lcp_backup_api.challenges import Challenge
+from lcp_backup_api.refusals import LoginRefused, SignInExpired, Unauthenticated, WrongAnswer
 from lcp_backup_api.user_pool import UserPool
 from lcp_backup_api.users import Caller, Users
 from tests.support.clock import SettableClock
@@ -36,6 +37,12 @@ MASTER = "mAsTeR-0123456789-0123456789-0123456789"
 
 
 PASSWORD = "Pass:wörd 1"
+
+
+SESSION = "a-session-of-cognito-that-is-long-enough"
+
+
+CODE = "271828"
 
 
 def jwk(key: rsa.RSAPrivateKey, kid: str) -> dict[str, Any]:
@@ -86,6 +93,8 @@ class Pool(UserPool):
         self.groups: Any = ["admins"]
         self.keys_asked = 0
         self.logins_asked: list[str] = []
+        self.answers_asked: list[tuple[str, str, str]] = []
+        self.challenge: Challenge | None = None
 
     def log_in(self, name: str, password: str) -> str:
         self.logins_asked.append(name)
@@ -94,6 +103,18 @@ class Pool(UserPool):
         if password != PASSWORD:
             raise LoginRefused("NotAuthorizedException")
         return token(username=name, groups=self.groups)
+
+    def begin(self, name: str, password: str) -> str | Challenge:
+        issued = self.log_in(name, password)
+        return self.challenge or issued
+
+    def answer(self, name: str, session: str, user: str, answer: str) -> str | Challenge:
+        self.answers_asked.append((name, session, user))
+        if session != SESSION:
+            raise SignInExpired
+        if answer != CODE:
+            raise WrongAnswer
+        return token(username=user, groups=self.groups)
 
     def fetch_keys(self) -> list[dict[str, Any]]:
         self.keys_asked += 1

@@ -50,6 +50,11 @@ def a_backup(backup_id: str = BACKUP, **changed: Any) -> dict[str, Any]:
         "noticesLeftOut": 0,
         "verification": None,
         "pinned": None,
+        "wholeSize": 23_000_000,
+        "storedWhole": True,
+        "change": None,
+        "keptUntil": None,
+        "restoreEstimate": None,
         **changed,
     }
 
@@ -80,6 +85,12 @@ def a_token(lives: float = _HOUR) -> str:
     claims = json.dumps({"exp": int(time.time() + lives), "username": USER}).encode()
     part = base64.urlsafe_b64encode(claims).rstrip(b"=").decode()
     return f"eyJhbGciOiJub25lIn0.{part}.c2VjcmV0LXNpZ25hdHVyZQ"
+
+
+def a_challenge(name: str, **more: Any) -> dict[str, Any]:
+    """What the user pool asks beside a right password."""
+    asked = {"name": name, "session": "s" * 20, "user": USER}
+    return {**asked, "sent_to": None, "choices": [], "secret": None, **more}
 
 
 @dataclass
@@ -115,6 +126,11 @@ class Service(ThreadingHTTPServer):
     def __init__(self) -> None:
         self.tokens = {a_token()}
         self.backups = [a_backup()]
+        self.usage: list[dict[str, Any]] = []
+        self.challenges: list[dict[str, Any]] = []
+        """What is asked beside a right password, one after the other."""
+        self.right_answers: set[str] = set()
+        self.answers: list[dict[str, str]] = []
         self.runs: dict[str, list[dict[str, Any]]] = {}
         """By run id, the records that are answered one after the other; the last one stays."""
         self.faults: list[Fault] = []
@@ -211,6 +227,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._take(parts.path, parse_qs(parts.query), body)
         elif parts.path.startswith("/s3/"):
             self._give(parts.path.removeprefix("/s3/"), parse_qs(parts.query))
+        elif call in {"POST /backup/login", "POST /backup/login/challenge"}:
+            with service.lock:
+                self._answer(*self._sign_in(parts.path, json.loads(body)))
         elif call != "GET /backup/health" and not self._is_known():
             self._answer(401, problem("unauthenticated", 401))
         else:
@@ -232,6 +251,21 @@ class _Handler(BaseHTTPRequestHandler):
             return base64.b64decode(value).decode() == f"{USER}:{PASSWORD}"
         return value in self.server.tokens
 
+    def _sign_in(self, path: str, body: dict[str, str]) -> tuple[int, Any]:
+        service = self.server
+        if path.endswith("/challenge"):
+            service.answers.append(body)
+            if body["answer"] not in service.right_answers:
+                return 401, problem("wrong-answer", 401, "the code is not the right one")
+            service.challenges.pop(0)
+        elif (body["user"], body["password"]) != (USER, PASSWORD):
+            return 401, problem("unauthenticated", 401)
+        if service.challenges:
+            return 200, {"signed_in": None, "challenge": service.challenges[0]}
+        token = next(iter(service.tokens))
+        entry = {"token": token, "expires_at": "x", "name": USER, "role": "admin"}
+        return 200, {"signed_in": entry, "challenge": None}
+
     def _api(  # noqa: PLR0911, PLR0912 -- a line for each call that there is
         self, call: str, query: dict[str, list[str]], body: bytes
     ) -> tuple[int, Any]:
@@ -245,8 +279,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return 200, {"status": "ok", "version": "0.1.0"}
             case "GET", ["whoami"]:
                 return 200, {"name": USER, "role": "admin", "by": "access token"}
-            case "POST", ["token"]:
-                return 200, {"token": next(iter(service.tokens)), "expires_at": "x"}
+            case "GET", ["usage"]:
+                return 200, self._usage(query)
             case "GET", ["list"]:
                 return self._page("backups", service.backups, query)
             case "GET", ["runs"]:
@@ -285,6 +319,15 @@ class _Handler(BaseHTTPRequestHandler):
                     if backup["backupId"] == name:
                         return 200, backup
         return 404, problem("not-found", 404, f"there is no {name}")
+
+    def _usage(self, query: dict[str, list[str]]) -> dict[str, Any]:
+        _, page = self._page("backups", self.server.usage, query)
+        first = "next" not in query
+        live = {"total_bytes": 2_147_483_648, "complete": True, "backups_bytes": 2_147_483_000}
+        live |= {"retired_bytes": 648, "unfinished_bytes": 0}
+        live |= {"downloads_bytes": 0, "uploads_bytes": 0}
+        month = {"usd": 0.046, "usd_per_gb": 0.023, "region": "us-east-1"}
+        return {**page, "live": live if first else None, "month": month if first else None}
 
     def _page(self, key: str, found: list[Any], query: dict[str, list[str]]) -> tuple[int, Any]:
         begin, limit = int(query.get("next", ["0"])[0]), int(query["limit"][0])
@@ -365,7 +408,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 _RULE = {
     "cron": "15 0 * * *",
+    "words": "At 00:15",
     "eventbridge": ["cron(15 0 * * ? *)"],
+    "rules": [],
     "next": ["2026-11-24T00:15:00Z", "2026-11-25T00:15:00Z"],
 }
 _SCHEDULES: dict[str, Any] = {"create": _RULE, "restore": None, "cleanup": _RULE, "verify": None}

@@ -11,15 +11,19 @@ from lcp_backup import VERSION
 from lcp_backup_api import (
     backups,
     callers,
+    console,
     contents,
     cors,
     downloads,
+    environment,
     identity,
     pins,
     problems,
     restores,
     runs,
+    sign_in,
     uploads,
+    usage,
     verifications,
 )
 from lcp_backup_api.backend import Backend
@@ -55,7 +59,10 @@ def without_backend() -> FastAPI:
     app.get(_HEALTH, tags=["health"], summary="Whether the API answers")(_health)
     # Before /backup/{backup_id}, which would take their words for an id.
     for router in (
+        sign_in.router,
         callers.router,
+        environment.router,
+        usage.router,
         runs.router,
         restores.router,
         verifications.router,
@@ -64,6 +71,7 @@ def without_backend() -> FastAPI:
         contents.router,
         pins.router,
         downloads.router,
+        console.router,
     ):
         app.include_router(router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way
@@ -72,6 +80,10 @@ def without_backend() -> FastAPI:
 
 def _health() -> Health:
     return Health(version=VERSION)
+
+
+def _is_open(method: str, path: str) -> bool:
+    return (method, path) == ("GET", _HEALTH) or console.is_open(method, path)
 
 
 def _guarded(
@@ -94,7 +106,8 @@ def _guarded(
             answer = await answered(request, path, go_on)
         if origin is not None and cors.is_from_page(request, origin):
             cors.let_page_read(answer, origin)
-        answer.headers["Cache-Control"] = "no-store"
+        # (The console's files say themselves how long they may be kept.)
+        answer.headers.setdefault("Cache-Control", "no-store")
         return answer
 
     async def answered(
@@ -104,7 +117,9 @@ def _guarded(
             # Before the path is looked at and the body is read: a stranger learns from no answer
             # what there is, and has nothing parsed. The description is not for strangers either:
             # it names the version and every call, and who develops against it has it in docs/.
-            if (request.method, path) != ("GET", _HEALTH):
+            if sign_in.is_for_anybody(request.method, path):
+                await sign_in.check(request, origin)
+            elif not _is_open(request.method, path):
                 request.state.caller = await run_in_threadpool(
                     identity.admitted, request, backend.users, origin
                 )

@@ -1,7 +1,7 @@
 """Backups: listed, looked at, made, deleted."""
 
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -9,12 +9,15 @@ from lcp_backup.errors import Conflict
 from lcp_backup.jobs.queued_run import queued
 from lcp_backup.jobs.retirement import delete_backup as delete
 from lcp_backup.model import BackupId, Manifest, Run, RunKind, RunState
+from lcp_backup_api import outlook
 from lcp_backup_api.audit import audited
 from lcp_backup_api.dependencies import Admin, TheBackend, TheBackupId, TheNext, Viewer
 from lcp_backup_api.problems import documented
 from lcp_backup_api.schemas import Backup, BackupDetail, BackupList, Started
 
 router = APIRouter(tags=["backups"])
+
+_LOOKED_BACK: Final = 8
 
 
 @router.get(
@@ -33,27 +36,30 @@ def list_backups(
     ] = "succeeded",
     after: TheNext = None,
 ) -> BackupList:
-    page = backend.catalog.page(
-        limit,
+    catalog = backend.catalog
+    # One more than is asked for: what changed in the last one is told by the one before it.
+    page = catalog.page(
+        limit + 1,
         after,
         backups=status != "failed",
         kinds=() if status == "succeeded" else (RunKind.CREATE, RunKind.UPLOAD),
         states=(RunState.FAILED,),
     )
-    manifests = [it for it in page.records if isinstance(it, Manifest)]
-    verified = backend.catalog.backups.verifications(manifests)
-    pins = backend.catalog.pins.of_all(manifests)
+    records, beyond = page.records[:limit], page.records[limit:]
+    shown = outlook.beside(
+        catalog,
+        _manifests(records),
+        _manifests(beyond),
+        backend.settings.backup_retention_days,
+    )
     found = [
-        Backup.failed(it)
-        if isinstance(it, Run)
-        else Backup.of(it, pins.get(it.id), verified.get(it.id))
-        for it in page.records
+        Backup.failed(it) if isinstance(it, Run) else Backup.of(it, shown[it.id]) for it in records
     ]
     if status != "succeeded":
         # Backups alone are by slot, as `latest` means it: an upload or a late event may have begun
         # in another order. Among runs it is the order in which they began.
         found.sort(key=lambda it: it.started_at, reverse=True)
-    return BackupList(backups=found, next=page.last)
+    return BackupList(backups=found, next=records[-1].id if beyond else page.last)
 
 
 @router.get(
@@ -63,10 +69,16 @@ def list_backups(
     response_model=BackupDetail,
 )
 def show_backup(_caller: Viewer, backend: TheBackend, backup_id: TheBackupId) -> BackupDetail:
-    backups = backend.catalog.backups
-    manifest = backups.get(backup_id)
-    pins = backend.catalog.pins.of_all([manifest])
-    return BackupDetail.of(manifest, pins.get(backup_id), backups.verification(manifest))
+    catalog = backend.catalog
+    manifest = catalog.backups.get(backup_id)
+    # Uploads may lie between it and the backup of the site before it.
+    older = _manifests(catalog.page(_LOOKED_BACK, backup_id, backups=True).records)
+    [shown] = outlook.beside(
+        catalog, [manifest], older, backend.settings.backup_retention_days
+    ).values()
+    return BackupDetail.in_full(
+        manifest, shown, outlook.estimate(catalog, manifest, shown.verification)
+    )
 
 
 @router.delete(
@@ -113,3 +125,7 @@ def create_backup(
             backend.start(backend.function_for(RunKind.CREATE), event)
     answer.headers["Location"] = f"/backup/runs/{run.id}"
     return Started(run_id=run.id, state=run.state, backup_id=backup_id)
+
+
+def _manifests(records: list[Manifest | Run]) -> list[Manifest]:
+    return [it for it in records if isinstance(it, Manifest)]

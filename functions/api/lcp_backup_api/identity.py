@@ -67,17 +67,19 @@ def admitted(request: Request, users: Users, browser_origin: str | None) -> Call
         _value(request, DXPCLOUD_AUTHORIZATION),
         request.client.host if request.client else None,
     )
-    if (
-        caller.how == "basic"
-        and request.method not in _CHANGES_NOTHING
-        and _is_from_another_site(request, browser_origin)
-    ):
-        raise FromAnotherSite(
-            "a page of another site sent this call with a name and password that the browser"
-            " remembers; call from the page whose origin is set as LCP_BROWSER_ORIGIN, by a"
-            " program, or with an access token"
-        )
+    if caller.how == "basic":
+        check_is_from_here(request, browser_origin)
     return caller
+
+
+def check_is_from_here(request: Request, browser_origin: str | None) -> None:
+    """Raises FromAnotherSite for a call that may change something, of a page of another site."""
+    if request.method not in _CHANGES_NOTHING and _is_from_another_site(request, browser_origin):
+        raise FromAnotherSite(
+            "a page of another site sent this call, with a name and password that it guesses or"
+            " that the browser remembers; call from the page whose origin is set as"
+            " LCP_BROWSER_ORIGIN, by a program, or with an access token"
+        )
 
 
 def _is_from_another_site(request: Request, browser_origin: str | None) -> bool:
@@ -88,8 +90,11 @@ def _is_from_another_site(request: Request, browser_origin: str | None) -> bool:
     # Another name below the same domain ("same-site") may be anybody's, too.
     if site not in {None, "same-origin", "none"}:
         return True
-    own = f"{request.scope['scheme']}://{request.headers.get('host', '')}".lower()
-    return origin is not None and origin.lower() != own
+    host = request.headers.get("host", "").lower()
+    if origin is not None and site == "same-origin":
+        # The browser knows the scheme of the page; behind a gateway this function guesses it.
+        return origin.partition("://")[2].lower() != host
+    return origin is not None and origin.lower() != f"{request.scope['scheme']}://{host}"
 
 
 def viewer(

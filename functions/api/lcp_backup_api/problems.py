@@ -53,6 +53,28 @@ TABLE: Final[dict[type[Exception], Row]] = {
         "Send a name and password of the user pool, an access token, or the project master token.",
         {"WWW-Authenticate": CHALLENGE},
     ),
+    refusals.WrongAnswer: Row(
+        HTTPStatus.UNAUTHORIZED,
+        "Not the right code",
+        "Answer the same challenge again, with the code that is shown or was sent last.",
+        {"WWW-Authenticate": CHALLENGE},
+    ),
+    refusals.SignInExpired: Row(
+        HTTPStatus.UNAUTHORIZED,
+        "Sign in again",
+        "Begin again with name and password: POST /backup/login.",
+        {"WWW-Authenticate": CHALLENGE},
+    ),
+    refusals.PasswordRefused: Row(
+        HTTPStatus.BAD_REQUEST,
+        "Not a password for this user pool",
+        "Answer the same challenge again, with a password as the detail asks for it.",
+    ),
+    refusals.ChallengeUnsupported: Row(
+        HTTPStatus.FORBIDDEN,
+        "This cannot be asked here",
+        "Sign in once on the user pool's own page, or ask an operator to set the user up.",
+    ),
     refusals.Forbidden: Row(
         HTTPStatus.FORBIDDEN,
         "This needs an admin",

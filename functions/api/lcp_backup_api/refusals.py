@@ -42,3 +42,39 @@ class FromAnotherSite(Forbidden):
     """A browser sent a call that changes something, on behalf of a page of another site."""
 
     code = "from-another-site"
+
+
+class WrongAnswer(BackupError):
+    """A challenge was not answered rightly; it may be answered again."""
+
+    code = "wrong-answer"
+    sentence = "the code is not the right one"
+    message_is_public = True
+
+    def __init__(self) -> None:
+        super().__init__("the code is not the right one, or not any more")
+
+
+class SignInExpired(BackupError):
+    """The user pool does not know the session of a challenge, or not any more."""
+
+    code = "sign-in-expired"
+    sentence = "this sign-in is over"
+    message_is_public = True
+
+    def __init__(self) -> None:
+        super().__init__("this sign-in is over: it took too long, or was never begun")
+
+
+class PasswordRefused(BackupError):
+    """The user pool does not take a new password; says what it wants, never the password."""
+
+    code = "password-refused"
+    sentence = "the user pool does not take this new password"
+    message_is_public = True
+
+
+class ChallengeUnsupported(Forbidden):
+    """The user pool asks for something that cannot be asked through this service."""
+
+    code = "challenge-unsupported"

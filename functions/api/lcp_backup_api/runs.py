@@ -1,19 +1,45 @@
 """Runs and schedules: how it went, how it goes, and when it goes next."""
 
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
 
 from lcp_backup.cron import CronExpression
-from lcp_backup.model import Run, RunKind, RunState
+from lcp_backup.jobs.schedules import rule_names
+from lcp_backup.model import Pause, Run, RunKind, RunState
 from lcp_backup_api.dependencies import TheBackend, TheNext, TheRunId, Viewer
 from lcp_backup_api.problems import documented
-from lcp_backup_api.schemas import Rule, RunList, Schedules
+from lcp_backup_api.schemas import RunList
 
 router = APIRouter(tags=["runs"])
 
-_FIRE_TIMES: Final = 5
+_FIRE_TIMES: Final = 10
+
+
+class Rule(BaseModel):
+    """One schedule."""
+
+    cron: str = Field(description="Unix cron, UTC.", examples=["15 0 * * *"])
+    words: str = Field(description="The same in words; UTC.", examples=["At 00:15"])
+    eventbridge: list[str] = Field(examples=[["cron(15 0 * * ? *)"]])
+    rules: list[str] = Field(
+        description="The names of its EventBridge rules; empty where no stack has made any.",
+        examples=[["lcp-backup-create-1"]],
+    )
+    next: list[datetime] = Field(description="The next ten times it fires; UTC.")
+
+
+class Schedules(BaseModel):
+    """What runs by itself, and when."""
+
+    create: Rule | None
+    restore: Rule | None
+    cleanup: Rule
+    verify: Rule | None
+    restores_paused: Pause | None
 
 
 @router.get(
@@ -56,18 +82,32 @@ def schedules(_caller: Viewer, backend: TheBackend) -> Schedules:
     settings = backend.settings
     restore = settings.backup_restore_schedule
     create = settings.backup_create_schedule if restore is None else None
+    verify = settings.backup_verify_schedule
 
-    def rule(cron: CronExpression) -> Rule:
+    def rule(kind: RunKind, cron: CronExpression) -> Rule:
+        stack = settings.stack_name
         return Rule(
             cron=cron.source,
+            words=_in_words(cron),
             eventbridge=list(cron.eventbridge()),
+            rules=rule_names(stack, kind, cron) if stack else [],
             next=cron.next_fire_times(backend.catalog.now(), _FIRE_TIMES),
         )
 
     return Schedules(
-        create=rule(create) if create else None,
-        restore=rule(restore) if restore else None,
-        cleanup=rule(settings.backup_cleanup_schedule),
-        verify=rule(verify) if (verify := settings.backup_verify_schedule) else None,
+        create=rule(RunKind.CREATE, create) if create else None,
+        restore=rule(RunKind.RESTORE, restore) if restore else None,
+        cleanup=rule(RunKind.CLEANUP, settings.backup_cleanup_schedule),
+        verify=rule(RunKind.VERIFY, verify) if verify else None,
         restores_paused=backend.catalog.pause.get(),
     )
+
+
+def _in_words(cron: CronExpression) -> str:
+    # Here, because no other call needs it.
+    import cron_descriptor  # type: ignore[import-untyped] # noqa: PLC0415 -- it ships no types
+
+    # Both would else follow the process's locale.
+    options = cron_descriptor.Options(locale_code="en_US", use_24hour_time_format=True)
+    words: str = cron_descriptor.get_description(cron.spelled_out, options)
+    return words

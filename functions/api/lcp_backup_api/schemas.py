@@ -14,11 +14,12 @@ from pydantic.alias_generators import to_camel
 from lcp_backup.archive.segment import MemberType
 from lcp_backup.catalog.pins import Pin as StoredPin
 from lcp_backup.database.listing import DumpContent, Extent
-from lcp_backup.model import Archive, BackupType, Manifest, Notice, Pause, Run, RunKind, RunState
+from lcp_backup.model import Archive, BackupType, Manifest, Notice, Run, RunKind, RunState
 from lcp_backup.verification import Verdict, Verification
 from lcp_backup.volume.listing import Listed
 from lcp_backup.volume.names import printable
 from lcp_backup.volume.paths import path_text
+from lcp_backup_api.outlook import Beside, Change, Estimate, whole_size
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ID = "acme-prd-202611230015"
@@ -84,6 +85,21 @@ class Pin(BaseModel):
         return cls(by=pin.by or "", reason=pin.reason or "", since=pin.since)
 
 
+class ShownChange(_Camel):
+    """How much more a backup has than the one before; negative where it has less."""
+
+    since: str = Field(description="The backup before, of the same site.", examples=[_ID])
+    files: int
+    file_bytes: int
+    tables: int
+    sql_bytes: int
+
+    @classmethod
+    def of(cls, change: Change) -> Self:
+        """As it was computed."""
+        return cls.model_validate(change, from_attributes=True)
+
+
 class Backup(_Camel):
     """A backup, or one that failed."""
 
@@ -93,6 +109,24 @@ class Backup(_Camel):
     started_at: datetime
     created_at: Annotated[datetime | None, Field(description="When it was published; UTC.")] = None
     size: Annotated[int | None, Field(description="Bytes of both archives.")] = None
+    whole_size: Annotated[
+        int | None, Field(description="Bytes that a restore brings back: SQL and files.")
+    ] = None
+    stored_whole: Annotated[
+        bool | None,
+        Field(description="Whether its own archives hold all of it; else it reads older ones too."),
+    ] = None
+    change: Annotated[
+        ShownChange | None,
+        Field(description="Against the backup before; null for the first and for uploaded ones."),
+    ] = None
+    kept_until: Annotated[
+        datetime | None,
+        Field(
+            description="When its retention ends: the next cleanup deletes it. LCP_BACKUP_KEEP may"
+            " let it go earlier. Null for one that is pinned, and for the newest: these stay."
+        ),
+    ] = None
     database: StoredArchive | None = None
     volume: StoredArchive | None = None
     warnings: int = 0
@@ -106,9 +140,7 @@ class Backup(_Camel):
     ] = None
 
     @classmethod
-    def of(
-        cls, manifest: Manifest, pin: StoredPin | None, verification: Verification | None
-    ) -> Self:
+    def of(cls, manifest: Manifest, beside: Beside) -> Self:
         """One that exists."""
         return cls(
             backup_id=manifest.id,
@@ -117,12 +149,18 @@ class Backup(_Camel):
             started_at=manifest.started_at,
             created_at=manifest.published_at,
             size=manifest.size,
+            whole_size=whole_size(manifest),
+            stored_whole=not manifest.sources,
+            change=ShownChange.of(beside.change) if beside.change else None,
+            kept_until=beside.kept_until,
             database=StoredArchive.of(manifest.database),
             volume=StoredArchive.of(manifest.volume),
             warnings=len(manifest.warnings) + manifest.warnings_left_out,
-            verification=ShownVerification.of(verification) if verification else None,
+            verification=(
+                ShownVerification.of(beside.verification) if beside.verification else None
+            ),
             run_id=manifest.run_id,
-            pinned=Pin.of(pin) if pin else None,
+            pinned=Pin.of(beside.pin) if beside.pin else None,
         )
 
     @classmethod
@@ -139,7 +177,9 @@ class Backup(_Camel):
         )
 
 
-class _Paged(BaseModel):
+class Paged(BaseModel):
+    """A page of a list."""
+
     next: str | None = Field(
         None,
         description="Ask again with it as `next` for what is older; null when that is all. A page"
@@ -148,10 +188,26 @@ class _Paged(BaseModel):
     )
 
 
-class BackupList(_Paged):
+class BackupList(Paged):
     """Backups, newest first."""
 
     backups: list[Backup]
+
+
+class RestoreEstimate(_Camel):
+    """How long a restore of the whole backup will take."""
+
+    seconds: float
+    basis: Literal["verification", "restores", "verifications"] = Field(
+        description="What tells: the verification of this very backup, or the rates of the last"
+        " restores or verifications."
+    )
+    run_id: str = Field(description="The last run that was measured.")
+
+    @classmethod
+    def of(cls, estimate: Estimate) -> Self:
+        """As it was computed."""
+        return cls.model_validate(estimate, from_attributes=True)
 
 
 class BackupDetail(Backup):
@@ -163,21 +219,23 @@ class BackupDetail(Backup):
     files: int
     notices: list[Notice]
     notices_left_out: int
+    restore_estimate: Annotated[
+        RestoreEstimate | None, Field(description="Null where nothing was restored yet.")
+    ] = None
 
     @classmethod
-    def of(
-        cls, manifest: Manifest, pin: StoredPin | None, verification: Verification | None
-    ) -> Self:
-        """From its manifest, its pin while it is pinned, and what its verification found out."""
+    def in_full(cls, manifest: Manifest, beside: Beside, estimate: Estimate | None) -> Self:
+        """All of one that exists."""
         facts = manifest.database_facts
         return cls(
-            **Backup.of(manifest, pin, verification).model_dump(),
+            **Backup.of(manifest, beside).model_dump(),
             database_name=facts.name,
             server=f"{facts.flavour} {facts.server_version}",
             tables=facts.tables,
             files=manifest.volume_facts.files,
             notices=list(manifest.warnings),
             notices_left_out=manifest.warnings_left_out,
+            restore_estimate=RestoreEstimate.of(estimate) if estimate else None,
         )
 
 
@@ -295,28 +353,10 @@ class Started(BaseModel):
     backup_id: Annotated[str | None, Field(examples=[_ID])] = None
 
 
-class RunList(_Paged):
+class RunList(Paged):
     """Runs, newest first."""
 
     runs: list[Run]
-
-
-class Rule(BaseModel):
-    """One schedule."""
-
-    cron: str = Field(description="Unix cron, UTC.", examples=["15 0 * * *"])
-    eventbridge: list[str] = Field(examples=[["cron(15 0 * * ? *)"]])
-    next: list[datetime] = Field(description="The next five times it fires; UTC.")
-
-
-class Schedules(BaseModel):
-    """What runs by itself, and when."""
-
-    create: Rule | None
-    restore: Rule | None
-    cleanup: Rule
-    verify: Rule | None
-    restores_paused: Pause | None
 
 
 class Health(BaseModel):

@@ -21,12 +21,11 @@ process counts for itself, and forgets who came long ago when many come: whoever
 or meets many processes, may guess more often. What protects the master token is its length.
 """
 
-import base64
 import hmac
 import re
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
 from hashlib import sha256
@@ -39,18 +38,28 @@ from pydantic import SecretStr
 
 from lcp_backup.errors import AwsError, Throttled
 from lcp_backup.setting_values import MASTER_TOKEN_LENGTH
-from lcp_backup_api.refusals import LoginRefused, NotAMember, Unauthenticated
+from lcp_backup_api.challenges import Challenge
+from lcp_backup_api.credentials import (
+    MAX_NAME,
+    Refused,
+    check_form,
+    is_text,
+    looks_like_jwt,
+    name_and_password,
+    parse,
+)
+from lcp_backup_api.guesses import Guesses
+from lcp_backup_api.refusals import (
+    LoginRefused,
+    NotAMember,
+    SignInExpired,
+    Unauthenticated,
+    WrongAnswer,
+)
 from lcp_backup_api.user_pool import UserPool
 
 MASTER_TOKEN_NAME = "project master token"  # noqa: S105 -- how its holder is named in logs
 
-_MAX_HEADER = 10_240
-"""Bytes; API Gateway passes no more in all headers together. More is refused unread.
-
-Source: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
-"""
-_MAX_NAME = 128  # characters; Cognito's UsernameType
-_MAX_PASSWORD = 256  # characters; Cognito's PasswordType
 _LEEWAY = timedelta(seconds=10)
 """How far Cognito's clock and this one may differ."""
 _LOGIN_KEPT = timedelta(seconds=60)
@@ -59,16 +68,10 @@ Cognito allows an account 120 logins a second in a region."""
 _LOGINS_KEPT = 256
 _MASTER_TOKEN_KEPT = timedelta(minutes=5)
 """How long a rotated master token may still be the old one."""
-_GUESSES = 20
-_GUESSES_COUNTED = timedelta(minutes=1)
-_GUESSERS_KEPT = 1024
-"""Addresses that are counted at once, so that memory stays bounded."""
 _KEYS_KEPT = timedelta(minutes=1)
 """How long an unknown key id is believed to be unknown: made-up ones must not reach Cognito."""
 
-_CREDENTIAL = re.compile(r"(?P<scheme>[A-Za-z]+) +(?P<value>[!-~]+) *")
 _JWT = re.compile(r"[A-Za-z0-9_-]{1,1024}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{1,1024}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}(@[A-Za-z0-9.-]{1,63})?")
 
 type How = Literal["basic", "access token", "master token"]
@@ -101,34 +104,12 @@ class Caller:
     how: How
 
 
-class _Refused(Exception):
-    """Why a credential is not taken, in words for the log, which hold nothing secret.
+@dataclass(frozen=True)
+class SignedIn:
+    """Somebody who was let in, and the access token that says so from now on."""
 
-    Never leaves this module.
-    """
-
-
-class _Guesses:
-    """Counts what was wrong, by whose it was; bounded. Not safe for several threads by itself."""
-
-    def __init__(self) -> None:
-        self._wrong: dict[str, tuple[datetime, int]] = {}
-
-    def are_too_many(self, source: str, now: datetime) -> bool:
-        """Whether a source has to wait."""
-        until, count = self._wrong.get(source, (now, 0))
-        return now < until and count >= _GUESSES
-
-    def add(self, source: str, now: datetime) -> None:
-        """One more that was wrong."""
-        until, count = self._wrong.get(source, (now, 0))
-        if now >= until:
-            # Put at the end: the first ones are those whose minute ends first.
-            self._wrong.pop(source, None)
-            until, count = now + _GUESSES_COUNTED, 0
-            if len(self._wrong) >= _GUESSERS_KEPT:
-                del self._wrong[next(iter(self._wrong))]
-        self._wrong[source] = (until, count + 1)
+    caller: Caller
+    token: str = field(repr=False)
 
 
 class Users:
@@ -152,8 +133,8 @@ class Users:
         self._clock = clock
         self._groups = groups
         self._lock = Lock()
-        self._wrong_tokens = _Guesses()
-        self._wrong_logins = _Guesses()
+        self._wrong_tokens = Guesses()
+        self._wrong_logins = Guesses()
         self._keys: dict[str, jwt.PyJWK] = {}
         self._keys_read_at: datetime | None = None
         self._master_token: tuple[datetime, SecretStr | None] | None = None
@@ -183,68 +164,101 @@ class Users:
         if value is not None:
             try:
                 return check(value, source or "")
-            except _Refused as refused:
+            except Refused as refused:
                 self._log.warning("a credential was refused", header=header, reason=str(refused))
             except (NotAMember, Throttled) as refused:
                 self._log.warning("a caller was refused", header=header, reason=str(refused))
                 raise
         raise Unauthenticated
 
-    def token_for(self, authorization: str) -> str:
-        """An access token for the name and password of a header that `identify` has just taken.
+    def sign_in(self, name: str, password: str, source: str | None) -> SignedIn | Challenge:
+        """Lets somebody in by name and password, or answers what the user pool asks beside them.
 
-        Raises LoginRefused, Throttled, AwsError.
+        Raises as `identify`, and ChallengeUnsupported; a refusal leaves one line in the log.
         """
-        return self._pool.log_in(*_name_and_password(_parse(authorization)[1]))
+        try:
+            outcome = self._checked(name, password, source or "", self._pool.begin)
+        except Refused as refused:
+            self._log.warning("a sign-in was refused", reason=str(refused))
+            raise Unauthenticated from None
+        return self._signed_in(outcome)
+
+    def answer_challenge(
+        self, asked: Challenge, answer: str, source: str | None
+    ) -> SignedIn | Challenge:
+        """As `sign_in`, for the answer to a challenge; of that, `name`, `session`, `user` count.
+
+        Raises WrongAnswer, PasswordRefused, SignInExpired, ChallengeUnsupported, Throttled,
+        NotAMember, AwsError. Wrong answers are counted together with wrong passwords.
+        """
+        self._check_guesses(source or "")
+        if not is_text(asked.session + asked.user + answer):
+            raise WrongAnswer
+        try:
+            outcome = self._pool.answer(asked.name, asked.session, asked.user, answer)
+        except (WrongAnswer, SignInExpired) as refused:
+            self._wrong_logins.add(source or "", self._clock())
+            self._log.warning("an answer was refused", challenge=asked.name, reason=refused.code)
+            raise
+        return self._signed_in(outcome)
+
+    def _signed_in(self, outcome: str | Challenge) -> SignedIn | Challenge:
+        if isinstance(outcome, Challenge):
+            return outcome
+        try:
+            return SignedIn(self._by_access_token(outcome), outcome)
+        except Refused as refused:
+            raise AwsError(f"the user pool gave out {refused}") from None
 
     def _by_dxpcloud_authorization(self, header: str, source: str) -> Caller:  # noqa: ARG002 -- no secret to guess here
-        scheme, value = _parse(header)
+        scheme, value = parse(header)
         if scheme != "bearer":
-            raise _Refused("the scheme is not Bearer")
+            raise Refused("the scheme is not Bearer")
         return self._by_access_token(value)
 
     def _by_authorization(self, header: str, source: str) -> Caller:
-        scheme, value = _parse(header)
+        scheme, value = parse(header)
         if scheme == "basic":
-            return self._by_password(*_name_and_password(value), source)
+            return self._by_password(*name_and_password(value), source)
         if scheme != "bearer":
-            raise _Refused("the scheme is neither Basic nor Bearer")
+            raise Refused("the scheme is neither Basic nor Bearer")
         try:
             # First: a user's token must be good also while Secrets Manager does not answer.
             return self._by_access_token(value)
-        except _Refused:
-            if not self._is_master_token(value, source, is_guess=not _looks_like_jwt(value)):
+        except Refused:
+            if not self._is_master_token(value, source, is_guess=not looks_like_jwt(value)):
                 raise
         return Caller(MASTER_TOKEN_NAME, Role.ADMIN, "master token")
 
     def _by_password(self, name: str, password: str, source: str) -> Caller:
-        # Refused before Cognito is asked: it would call them a wrong parameter, not a wrong login.
-        if not 0 < len(name) <= _MAX_NAME or not 0 < len(password) <= _MAX_PASSWORD:
-            raise _Refused("the name or the password is empty or too long")
-        if _CONTROL.search(name + password):
-            raise _Refused("the name or the password holds control characters")
         key = hmac.digest(self._login_key, f"{name}\0{password}".encode(), "sha256")
         now = self._clock()
         with self._lock:
             kept_until, caller = self._logins.get(key, (now, None))
-            too_many = self._wrong_logins.are_too_many(source, now)
         if caller is not None and now < kept_until:
             return caller
-        if too_many:
-            raise Throttled("too many wrong logins came from this address; try again in a minute")
-        try:
-            token = self._pool.log_in(name, password)
-        except LoginRefused as refused:
-            with self._lock:
-                self._wrong_logins.add(source, now)
-            shown = name if _NAME.fullmatch(name) else "(not shown)"
-            raise _Refused(f"login of {shown}: {refused}") from None
+        token = self._checked(name, password, source, self._pool.log_in)
         caller = self._caller(self._verified(token), "basic")
         with self._lock:
             if len(self._logins) >= _LOGINS_KEPT:
                 del self._logins[next(iter(self._logins))]
             self._logins[key] = (now + _LOGIN_KEPT, caller)
         return caller
+
+    def _checked[T](self, name: str, password: str, source: str, ask: Callable[[str, str], T]) -> T:
+        """What the pool says to a name and password; raises Refused, Throttled, AwsError."""
+        check_form(name, password)
+        self._check_guesses(source)
+        try:
+            return ask(name, password)
+        except LoginRefused as refused:
+            self._wrong_logins.add(source, self._clock())
+            shown = name if _NAME.fullmatch(name) else "(not shown)"
+            raise Refused(f"login of {shown}: {refused}") from None
+
+    def _check_guesses(self, source: str) -> None:
+        if self._wrong_logins.are_too_many(source, self._clock()):
+            raise Throttled("too many wrong logins came from this address; try again in a minute")
 
     def _by_access_token(self, token: str) -> Caller:
         return self._caller(self._verified(token), "access token")
@@ -253,13 +267,13 @@ class Users:
         name, groups = claims["username"], claims.get("cognito:groups", [])
         # In a text every substring of a name would be found.
         if not isinstance(name, str) or not isinstance(groups, list):
-            raise _Refused("a token whose claims are not those of an access token")
+            raise Refused("a token whose claims are not those of an access token")
         if self._groups.admins in groups:
             return Caller(name, Role.ADMIN, how)
         if self._groups.viewers in groups:
             return Caller(name, Role.VIEWER, how)
         raise NotAMember(
-            f"{name[:_MAX_NAME]} is in neither of the user pool's groups {self._groups.viewers!r}"
+            f"{name[:MAX_NAME]} is in neither of the user pool's groups {self._groups.viewers!r}"
             f" and {self._groups.admins!r}, and only their members may use this service"
         )
 
@@ -267,7 +281,7 @@ class Users:
         """The claims of an access token of the pool for its app client."""
         # The form first: what is parsed before the signature is checked stays small and flat.
         if not _JWT.fullmatch(token):
-            raise _Refused("no token of the user pool")
+            raise Refused("no token of the user pool")
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,
@@ -282,11 +296,11 @@ class Users:
                 },
             )
         except jwt.InvalidTokenError as error:
-            raise _Refused(f"a token that does not hold ({type(error).__name__})") from None
+            raise Refused(f"a token that does not hold ({type(error).__name__})") from None
         if claims["token_use"] != "access":  # noqa: S105 -- the kind of a token, no secret
-            raise _Refused("a token of the user pool that is no access token")
+            raise Refused("a token of the user pool that is no access token")
         if claims["client_id"] != self._pool.client_id:
-            raise _Refused("a token of another client of the user pool")
+            raise Refused("a token of another client of the user pool")
         return claims
 
     def _key(self, kid: str) -> jwt.PyJWK:
@@ -300,16 +314,14 @@ class Users:
                 self._keys_read_at = now
             key = self._keys.get(kid)
         if key is None:
-            raise _Refused("a token signed by a key that the user pool does not have")
+            raise Refused("a token signed by a key that the user pool does not have")
         return key
 
     def _is_master_token(self, token: str, source: str, *, is_guess: bool) -> bool:
         now = self._clock()
+        if is_guess and self._wrong_tokens.are_too_many(source, now):
+            raise Throttled("too many wrong tokens came from this address; try again in a minute")
         with self._lock:
-            if is_guess and self._wrong_tokens.are_too_many(source, now):
-                raise Throttled(
-                    "too many wrong tokens came from this address; try again in a minute"
-                )
             if self._master_token is None or now >= self._master_token[0]:
                 self._master_token = (now + _MASTER_TOKEN_KEPT, self._usable_master_token())
             wanted = self._master_token[1]
@@ -320,8 +332,7 @@ class Users:
         if hmac.compare_digest(*hashes):
             return True
         if is_guess:
-            with self._lock:
-                self._wrong_tokens.add(source, now)
+            self._wrong_tokens.add(source, now)
         return False
 
     def _usable_master_token(self) -> SecretStr | None:
@@ -337,38 +348,6 @@ class Users:
             f" {MASTER_TOKEN_LENGTH} characters; put a longer one into its secret"
         )
         return None
-
-
-def _looks_like_jwt(value: str) -> bool:
-    """Whether this is a user's token, perhaps an old one, and nobody's guess at the master token.
-
-    A client that goes on with an expired one must learn that, and not that it guesses too often.
-    """
-    try:
-        header = jwt.get_unverified_header(value)
-    except jwt.PyJWTError:
-        return False
-    return "alg" in header
-
-
-def _parse(header: str) -> tuple[str, str]:
-    """Scheme (lower case) and value of a credential (RFC 9110, 11.4)."""
-    if len(header) > _MAX_HEADER:
-        raise _Refused("the header is too long")
-    if (found := _CREDENTIAL.fullmatch(header)) is None:
-        raise _Refused("the header is malformed")
-    return found["scheme"].lower(), found["value"]
-
-
-def _name_and_password(value: str) -> tuple[str, str]:
-    """Source: RFC 7617, section 2, with the charset UTF-8 that the challenge names."""
-    try:
-        text = base64.b64decode(value, validate=True).decode()
-    except ValueError:
-        raise _Refused("the basic credential is no UTF-8 in base64") from None
-    # Without a colon the password is empty, and so refused.
-    name, _, password = text.partition(":")
-    return name, password
 
 
 def _usable(keys: list[dict[str, Any]]) -> dict[str, jwt.PyJWK]:

@@ -15,6 +15,7 @@ from lcp_backup.catalog.pins import Pins
 from lcp_backup.catalog.runs import TIME_DIGITS, Runs
 from lcp_backup.catalog.scripts import StoredScripts
 from lcp_backup.catalog.uploads import StoredUploads
+from lcp_backup.catalog.usage import StoredBytes
 from lcp_backup.catalog.work import StoredWork
 from lcp_backup.errors import NotFound
 from lcp_backup.model import Manifest, Run, RunKind, RunState
@@ -60,6 +61,7 @@ class Catalog:
         self.lease = StoredLease(store, keys, clock)
         self.scripts = StoredScripts(store)
         self.pause = StoredPause(store, keys, clock)
+        self.bytes = StoredBytes(store, keys)
 
     def page(
         self,

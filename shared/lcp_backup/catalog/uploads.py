@@ -89,6 +89,17 @@ class StoredUploads:
             expires=expires,
         )
 
+    @property
+    def hosts(self) -> str:
+        """Where the URLs of `presigned_part` lead, for a page that says where it may send: with a
+        star in the bucket's place, for that page is read by strangers."""
+        url = self._store.presigned_part("-", "-", 1, size=1, expires=timedelta(seconds=1))
+        scheme, _, rest = url.partition("://")
+        host = rest.partition("/")[0]
+        of_bucket = f"{self._store.bucket}."
+        starred = f"*.{host.removeprefix(of_bucket)}" if host.startswith(of_bucket) else host
+        return f"{scheme}://{starred}"
+
     def put_part(self, upload: Upload, kind: ArchiveKind, number: int, body: bytes) -> None:
         """Sends one part of a file; raises ObjectNotFound once it is complete."""
         key = self._keys.of_upload(upload.id, kind)

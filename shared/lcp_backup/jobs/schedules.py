@@ -140,6 +140,14 @@ def remove_schedules(rules: ScheduleRules, properties: Mapping[str, Any]) -> Non
             rules.remove(name)
 
 
+def rule_names(prefix: str, kind: RunKind, schedule: CronExpression) -> list[str]:
+    """What the rules of a schedule are called, in the order of its expressions.
+
+    Arguments: `prefix` is the stack's name.
+    """
+    return [f"{prefix}-{kind}-{number}" for number, _ in enumerate(schedule.eventbridge(), start=1)]
+
+
 def _possible_names(prefix: str) -> list[str]:
     # The names are few and known, so that nothing has to be listed: a listing by prefix would also
     # find the rules of a stack whose name begins with this one's.
@@ -158,10 +166,12 @@ def _rules(
         return []
     return [
         ScheduleRule(
-            name=f"{prefix}-{kind}-{number}",
+            name=name,
             expression=expression,
             function_arn=request.function_arn(kind),
             description=f"LCP Backup: {kind} at {schedule.source} (UTC)"[:512],
         )
-        for number, expression in enumerate(schedule.eventbridge(), start=1)
+        for name, expression in zip(
+            rule_names(prefix, kind, schedule), schedule.eventbridge(), strict=True
+        )
     ]

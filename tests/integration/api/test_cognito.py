@@ -1,7 +1,9 @@
 """Callers against a real user pool: logins checked and tokens signed by MiniStack's Cognito."""
 
 import base64
+import hmac
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +17,10 @@ from pydantic import SecretStr
 
 from lcp_backup.catalog import utc_now
 from lcp_backup.errors import AwsError
-from lcp_backup_api.refusals import NotAMember, Unauthenticated
+from lcp_backup_api.challenges import Challenge
+from lcp_backup_api.refusals import NotAMember, Unauthenticated, WrongAnswer
 from lcp_backup_api.user_pool import UserPool, cognito_client
-from lcp_backup_api.users import Caller, Role, Users
+from lcp_backup_api.users import Caller, Role, SignedIn, Users
 from local import emulator
 
 if TYPE_CHECKING:
@@ -176,6 +179,51 @@ def test_wrong_unknown_disabled_and_unfinished_users_get_one_answer(
             users.identify(header, None)
         answers.add(str(caught.value))
     assert len(answers) == 1
+
+
+def test_a_temporary_password_is_changed_and_the_new_one_is_good(
+    users: Users, pool: TestPool
+) -> None:
+    pool.add("temp@acme.com", "viewers", permanent=False)
+    asked = users.sign_in("temp@acme.com", PASSWORD, None)
+    assert isinstance(asked, Challenge)
+    assert asked.name == "NEW_PASSWORD_REQUIRED"
+    entry = users.answer_challenge(asked, "Another-Horse:9", None)
+    assert isinstance(entry, SignedIn)
+    assert entry.caller == Caller("temp@acme.com", Role.VIEWER, "access token")
+    assert users.identify(basic("temp@acme.com", "Another-Horse:9"), None).role is Role.VIEWER
+
+
+def test_a_user_with_an_app_for_codes_signs_in_by_one_and_not_by_a_wrong_one(
+    users: Users, pool: TestPool
+) -> None:
+    pool.add("totp@acme.com", "admins")
+    token = pool.tokens("totp@acme.com")["AccessToken"]
+    secret = pool.cognito.associate_software_token(AccessToken=token)["SecretCode"]
+    pool.cognito.verify_software_token(AccessToken=token, UserCode=code_of(secret))
+    pool.cognito.set_user_pool_mfa_config(
+        UserPoolId=pool.id,
+        SoftwareTokenMfaConfiguration={"Enabled": True},
+        MfaConfiguration="OPTIONAL",
+    )
+    asked = users.sign_in("totp@acme.com", PASSWORD, None)
+    assert isinstance(asked, Challenge)
+    assert asked.name == "SOFTWARE_TOKEN_MFA"
+    with pytest.raises(WrongAnswer):
+        users.answer_challenge(asked, f"{(int(code_of(secret)) + 500_000) % 10**6:06d}", None)
+    entry = users.answer_challenge(asked, code_of(secret), None)
+    assert isinstance(entry, SignedIn)
+    assert users.identify(f"Bearer {entry.token}", None).role is Role.ADMIN
+    # A basic credential has no place for a code.
+    with pytest.raises(Unauthenticated):
+        users.identify(basic("totp@acme.com"), None)
+
+
+def code_of(secret: str) -> str:
+    """What an app shows now (RFC 6238)."""
+    digest = hmac.digest(base64.b32decode(secret), int(time.time() // 30).to_bytes(8), "sha1")
+    start = digest[-1] & 15
+    return f"{(int.from_bytes(digest[start : start + 4]) & 0x7FFFFFFF) % 10**6:06d}"
 
 
 def test_a_pool_that_is_not_there_is_not_the_callers_fault(pool: TestPool) -> None:

@@ -229,7 +229,9 @@ def test_a_viewer_changes_nothing(
     assert started == []
 
 
-def test_every_call_but_health_asks_who_calls(call: Client, backend: Backend) -> None:
+def test_every_call_but_health_and_those_that_sign_in_asks_who_calls(
+    call: Client, backend: Backend
+) -> None:
     paths = create_app(backend).openapi()["paths"]
     open_to_all = {
         (method, path)
@@ -237,7 +239,12 @@ def test_every_call_but_health_asks_who_calls(call: Client, backend: Backend) ->
         for method in methods
         if call(method.upper(), path.replace("{kind}", "volume"), by=None).status != 401
     }
-    assert open_to_all == {("get", "/backup/health")}
+    assert open_to_all == {
+        ("get", "/backup/health"),
+        ("get", "/backup/login"),
+        ("post", "/backup/login"),
+        ("post", "/backup/login/challenge"),
+    }
 
 
 def test_a_refused_caller_is_challenged(call: Client) -> None:
@@ -302,17 +309,19 @@ def test_no_answer_may_be_kept_by_a_cache(call: Client) -> None:
     assert call("GET", "/backup/nothing-here").headers["cache-control"] == "no-store"
 
 
-def test_schedules_tell_the_next_five_times_and_whether_restores_are_paused(
+def test_schedules_tell_the_next_ten_times_their_words_and_whether_restores_are_paused(
     call: Client, with_settings: Callable[..., Client]
 ) -> None:
     told = call("GET", "/backup/schedules", by="bob").json()
     assert told["create"]["cron"] == "15 0 * * *"
     assert told["create"]["next"][0] == "2026-11-24T00:15:00Z"
-    assert len(told["create"]["next"]) == 5
+    assert len(told["create"]["next"]) == 10
+    assert (told["create"]["words"], told["create"]["rules"]) == ("At 00:15", [])
     assert told["restore"] is None
     assert told["verify"] is None
     weekly = with_settings(LCP_BACKUP_VERIFY_SCHEDULE="0 4 * * SUN")
-    assert weekly("GET", "/backup/schedules").json()["verify"]["cron"] == "0 4 * * SUN"
+    verify = weekly("GET", "/backup/schedules").json()["verify"]
+    assert (verify["cron"], verify["words"]) == ("0 4 * * SUN", "At 04:00, only on Sunday")
     assert told["restores_paused"] is None
     paused = call("PUT", "/backup/restore/pause", body={"reason": "DR is live"})
     assert paused.status == 200
@@ -324,7 +333,17 @@ def test_schedules_tell_the_next_five_times_and_whether_restores_are_paused(
         LCP_ENVIRONMENT_TYPE="production",
         LCP_BACKUP_RESTORE_SOURCE_BUCKET="other",
     )
-    assert dr("GET", "/backup/schedules").json()["create"] is None
+    told = dr("GET", "/backup/schedules").json()
+    assert (told["create"], told["restore"]["words"]) == (None, "Every hour")
+
+
+def test_schedules_name_the_rules_that_the_stack_made_of_them(
+    with_settings: Callable[..., Client],
+) -> None:
+    call = with_settings(LCP_STACK_NAME="backups", LCP_BACKUP_CREATE_SCHEDULE="0 2 1 * MON")
+    told = call("GET", "/backup/schedules").json()
+    assert told["create"]["rules"] == ["backups-create-1", "backups-create-2"]
+    assert told["cleanup"]["rules"] == ["backups-cleanup-1"]
 
 
 def a_verification(manifest: Manifest, verdict: Verdict, now: datetime) -> Verification:

@@ -103,3 +103,15 @@ def test_gateway_and_function_say_the_same() -> None:
         "ExposeHeaders": list(cors.EXPOSED_HEADERS),
         "MaxAge": cors.MAX_AGE,
     }
+
+
+def test_the_bucket_lets_the_apis_own_pages_send_parts_and_read_their_tags() -> None:
+    template: dict[str, Any] = load(str(TEMPLATE))
+    bucket = template["Resources"]["Bucket"]["Properties"]
+    [rule] = bucket["CorsConfiguration"]["CorsRules"]
+    own, of_domain, of_page = rule["AllowedOrigins"]
+    assert own == {"Fn::GetAtt": ["Api", "ApiEndpoint"]}
+    assert of_domain["Fn::If"][:2] == ["HasDomain", {"Fn::Sub": "https://${DomainName}"}]
+    assert of_page["Fn::If"][:2] == ["HasBrowserOrigin", {"Ref": "BrowserOrigin"}]
+    assert rule["AllowedMethods"] == ["GET", "PUT"]
+    assert rule["ExposedHeaders"] == ["ETag"]

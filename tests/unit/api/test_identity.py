@@ -139,6 +139,7 @@ def test_a_change_that_another_sites_page_sends_with_a_remembered_password_is_re
         ("POST", []),
         ("POST", [("sec-fetch-site", "none")]),
         ("POST", [("sec-fetch-site", "same-origin"), ("origin", HERE)]),
+        ("POST", [("sec-fetch-site", "same-origin"), ("origin", "http://api.example.com")]),
         ("POST", [("origin", "https://API.example.com")]),
         ("POST", [("origin", "https://console.example.com"), ("sec-fetch-site", "same-site")]),
         ("GET", [("origin", PAGE), ("sec-fetch-site", "cross-site")]),

@@ -20,9 +20,9 @@ from lcp_backup.telemetry import Telemetry
 from lcp_backup_api import problems
 from lcp_backup_api.application import create_app
 from lcp_backup_api.backend import Backend
-from lcp_backup_api.refusals import LoginRefused, Unauthenticated
+from lcp_backup_api.refusals import LoginRefused, SignInExpired, Unauthenticated, WrongAnswer
 from local.api import Answer
-from tests.support.api_calls import ELSEWHERE, ID, KINDS, ROUTES
+from tests.support.api_calls import ELSEWHERE, ID, KINDS, ROUTES, SIGN_IN
 from tests.support.api_client import REQUEST_ID, SETTINGS, Client, Lines, Names
 
 PRIVATE = [
@@ -45,8 +45,8 @@ def stuffed(kind: type[BackupError], text: str) -> BackupError:
     """Such an error, with all that must not get out in all that it takes."""
     if kind is SettingsError:
         return SettingsError("LCP_DATABASE_SERVICE", text, text)
-    if kind is Unauthenticated:
-        return Unauthenticated()
+    if kind in {Unauthenticated, WrongAnswer, SignInExpired}:
+        return kind()  # these say one thing, whatever happened
     run_id = "20261123T001500-download-0a1b2c3d"
     if kind is errors.DownloadNotReady:
         return errors.DownloadNotReady(run_id)
@@ -72,7 +72,7 @@ class Failing:
         raise self.error
 
 
-ASK_NO_STORE = {"/backup/whoami", "/backup/token"}
+ASK_NO_STORE = {"/backup/whoami", "/backup/environment"}
 """What only the user pool is asked for: it is what may fail there, as for every call."""
 
 
@@ -97,6 +97,8 @@ def test_only_these_classes_speak_for_themselves() -> None:
     assert speaking == {
         *("InvalidCron", "InvalidRequest", "NotFound", "UnknownFormat"),
         *("Unauthenticated", "Forbidden", "NotAMember", "FromAnotherSite", "Throttled"),
+        # Cognito's words for what a password must be, and the name of what it asks.
+        *("WrongAnswer", "SignInExpired", "PasswordRefused", "ChallengeUnsupported"),
         *("Conflict", "LeaseHeld", "LeaseLost", "OutOfTime", "RunIsOver"),
         *("StoredInPart", "StagedInPart"),
         "Pinned",
@@ -138,6 +140,24 @@ def test_no_route_tells_what_an_error_that_nobody_foresaw_says(
         assert (path, answer.status, leaks(told(answer))) == (path, 500, [])
         assert f"see the log, request id {REQUEST_ID}" in answer.json()["detail"]
     assert any(PRIVATE[0] in line.get("reason", "") for line in lines.written)
+
+
+def sign_ins(call: Client) -> Iterator[Answer]:
+    """A sign-in and an answer, by nobody yet."""
+    yield call("POST", SIGN_IN, by=None, body={"user": "ann", "password": "secret"})
+    answered = {"name": "SMS_MFA", "session": "s" * 20, "user": "ann", "answer": "314159"}
+    yield call("POST", f"{SIGN_IN}/challenge", by=None, body=answered)
+
+
+def test_no_sign_in_tells_what_an_error_of_any_class_knows_of_the_account(
+    backend: Backend,
+) -> None:
+    for kind in KINDS:
+        failing: Any = Failing()
+        for text in [BY_AWS] if kind.message_is_public else [BY_AWS, BY_A_SERVER]:
+            failing.error = stuffed(kind, text)
+            for answer in sign_ins(Client(replace(backend, users=failing))):
+                assert (leaks(told(answer)), answer.status >= 400) == ([], True), kind
 
 
 @pytest.mark.parametrize("kind", [AwsError, StorageError, LoginRefused, SettingsError])
@@ -228,7 +248,7 @@ def test_a_stranger_is_told_the_same_wherever_they_ask(call: Client, method: str
     assert b"backup_id" not in body
 
 
-def test_health_is_the_one_call_for_strangers(call: Client) -> None:
+def test_health_is_the_one_call_for_strangers_who_do_not_sign_in(call: Client) -> None:
     assert call("GET", "/backup/health", by=None).status == 200
     assert call("POST", "/backup/health", by=None).status == 401
     assert call("GET", "/backup/openapi.json", by="bob").status == 200

@@ -14,7 +14,14 @@ from botocore.stub import Stubber
 
 from lcp_backup.errors import AwsError, Throttled
 from lcp_backup_api import user_pool as edge
-from lcp_backup_api.refusals import LoginRefused
+from lcp_backup_api.challenges import Challenge
+from lcp_backup_api.refusals import (
+    ChallengeUnsupported,
+    LoginRefused,
+    PasswordRefused,
+    SignInExpired,
+    WrongAnswer,
+)
 from lcp_backup_api.user_pool import UserPool, cognito_client
 
 if TYPE_CHECKING:
@@ -135,6 +142,150 @@ def test_an_unreachable_pool_is_not_the_callers_fault(
     client.meta.events.register("before-send.cognito-idp.InitiateAuth", break_off)
     with pytest.raises(AwsError, match="interface endpoint"):
         pool.log_in("ann", PASSWORD)
+
+
+# --- challenges -----------------------------------------------------------------
+
+SESSION = "s" * 20
+TOKEN = {"AuthenticationResult": {"AccessToken": "a.b.c"}}
+
+
+def ask(cognito: Stubber, name: str, **parameters: str) -> None:
+    """The pool answers the next login by this challenge."""
+    told = {"ChallengeName": name, "Session": SESSION, "ChallengeParameters": parameters}
+    cognito.add_response("initiate_auth", told)
+
+
+@pytest.mark.parametrize(
+    ("asked", "parameters", "challenge"),
+    [
+        ("SOFTWARE_TOKEN_MFA", {"USER_ID_FOR_SRP": "7d1f"}, {"user": "7d1f"}),
+        ("SMS_MFA", {"CODE_DELIVERY_DESTINATION": "+*12"}, {"user": "ann", "sent_to": "+*12"}),
+        ("EMAIL_OTP", {"CODE_DELIVERY_DESTINATION": "a***"}, {"user": "ann", "sent_to": "a***"}),
+        (
+            "SELECT_MFA_TYPE",
+            {"MFAS_CAN_CHOOSE": '["SMS_MFA","SOFTWARE_TOKEN_MFA"]'},
+            {"user": "ann", "choices": ("SMS_MFA", "SOFTWARE_TOKEN_MFA")},
+        ),
+        ("NEW_PASSWORD_REQUIRED", {"requiredAttributes": "[]"}, {"user": "ann"}),
+    ],
+    ids=lambda it: it if isinstance(it, str) else "",
+)
+def test_what_the_pool_asks_beside_the_password_is_handed_on(
+    pool: UserPool,
+    cognito: Stubber,
+    asked: str,
+    parameters: dict[str, str],
+    challenge: dict[str, Any],
+) -> None:
+    ask(cognito, asked, **parameters)
+    found = pool.begin("ann", PASSWORD)
+    assert found == Challenge(asked, SESSION, **challenge)
+    assert SESSION not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("asked", "parameters", "told"),
+    [
+        ("DEVICE_SRP_AUTH", {}, "DEVICE_SRP_AUTH"),
+        ("CUSTOM_CHALLENGE", {}, "CUSTOM_CHALLENGE"),
+        ("MFA_SETUP", {"MFAS_CAN_SETUP": '["SMS_MFA"]'}, "no app"),
+        ("MFA_SETUP", {"MFAS_CAN_SETUP": '"EMAIL_OTP"'}, "no app"),
+        ("NEW_PASSWORD_REQUIRED", {"requiredAttributes": '["userAttributes.name"]'}, "Attributes"),
+    ],
+)
+def test_what_no_code_password_or_choice_answers_is_named(
+    pool: UserPool, cognito: Stubber, asked: str, parameters: dict[str, str], told: str
+) -> None:
+    ask(cognito, asked, **parameters)
+    with pytest.raises(ChallengeUnsupported, match=told):
+        pool.begin("ann", PASSWORD)
+
+
+@pytest.mark.parametrize(
+    ("name", "sent_as"),
+    [
+        ("NEW_PASSWORD_REQUIRED", "NEW_PASSWORD"),
+        ("SOFTWARE_TOKEN_MFA", "SOFTWARE_TOKEN_MFA_CODE"),
+        ("SMS_MFA", "SMS_MFA_CODE"),
+        ("EMAIL_OTP", "EMAIL_OTP_CODE"),
+        ("SELECT_MFA_TYPE", "ANSWER"),
+    ],
+)
+def test_an_answer_is_sent_as_cognito_calls_it(
+    pool: UserPool, cognito: Stubber, name: str, sent_as: str
+) -> None:
+    sent = {
+        "ClientId": "client",
+        "ChallengeName": name,
+        "Session": SESSION,
+        "ChallengeResponses": {"USERNAME": "ann", sent_as: "314159"},
+    }
+    cognito.add_response("respond_to_auth_challenge", TOKEN, sent)
+    assert pool.answer(name, SESSION, "ann", "314159") == "a.b.c"
+
+
+def test_a_user_without_a_second_factor_gets_the_secret_for_an_app_and_its_code_lets_them_in(
+    pool: UserPool, cognito: Stubber
+) -> None:
+    ask(cognito, "MFA_SETUP", MFAS_CAN_SETUP='["SMS_MFA","SOFTWARE_TOKEN_MFA"]')
+    begun = {"SecretCode": "JBSWY3DPEHPK3PXP", "Session": "t" * 20}
+    cognito.add_response("associate_software_token", begun, {"Session": SESSION})
+    found = pool.begin("ann", PASSWORD)
+    assert found == Challenge("MFA_SETUP", "t" * 20, "ann", secret="JBSWY3DPEHPK3PXP")
+    assert "JBSWY3DPEHPK3PXP" not in repr(found)
+
+    verified = {"Status": "SUCCESS", "Session": "u" * 20}
+    sent = {"Session": "t" * 20, "UserCode": "314159"}
+    cognito.add_response("verify_software_token", verified, sent)
+    cognito.add_response(
+        "respond_to_auth_challenge",
+        TOKEN,
+        {
+            "ClientId": "client",
+            "ChallengeName": "MFA_SETUP",
+            "Session": "u" * 20,
+            "ChallengeResponses": {"USERNAME": "ann"},
+        },
+    )
+    assert pool.answer("MFA_SETUP", "t" * 20, "ann", "314159") == "a.b.c"
+
+
+def test_an_answer_may_lead_to_the_next_challenge(pool: UserPool, cognito: Stubber) -> None:
+    told = {"ChallengeName": "SMS_MFA", "Session": "t" * 20, "ChallengeParameters": {}}
+    cognito.add_response("respond_to_auth_challenge", told)
+    assert pool.answer("SELECT_MFA_TYPE", SESSION, "ann", "SMS_MFA") == Challenge(
+        "SMS_MFA", "t" * 20, "ann"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "error", "told"),
+    [
+        ("CodeMismatchException", "Invalid code", WrongAnswer, "not the right one"),
+        ("InvalidPasswordException", "Password not long enough", PasswordRefused, "long enough"),
+        ("PasswordHistoryPolicyViolationException", "used before", PasswordRefused, "before"),
+        ("NotAuthorizedException", "Invalid session for the user.", SignInExpired, "over"),
+        ("ExpiredCodeException", "expired", SignInExpired, "over"),
+        ("InvalidParameterException", f"{PASSWORD} failed", SignInExpired, "over"),
+        ("TooManyRequestsException", "", Throttled, "too often"),
+        ("LimitExceededException", "", Throttled, "too often"),
+        ("InternalErrorException", PASSWORD, AwsError, "InternalErrorException"),
+    ],
+)
+def test_a_refused_answer_tells_whether_to_answer_again_or_to_begin_again(
+    pool: UserPool, cognito: Stubber, code: str, message: str, error: type[Exception], told: str
+) -> None:
+    cognito.add_client_error("respond_to_auth_challenge", code, message)
+    with pytest.raises(error, match=told) as caught:
+        pool.answer("NEW_PASSWORD_REQUIRED", SESSION, "ann", PASSWORD)
+    assert PASSWORD not in str(caught.value)
+
+
+def test_a_wrong_first_code_of_an_app_may_be_given_again(pool: UserPool, cognito: Stubber) -> None:
+    cognito.add_client_error("verify_software_token", "EnableSoftwareTokenMFAException", "Code")
+    with pytest.raises(WrongAnswer):
+        pool.answer("MFA_SETUP", SESSION, "ann", "000000")
 
 
 # --- keys ---------------------------------------------------------------------

@@ -77,7 +77,8 @@ def test_a_selection_is_asked_for_as_it_was_given(
     service.told_sha256["volume"] = None
     said = lcp("download", BACKUP, "--path", "a/b", "--path", "ü", "--dest", dest)
     assert "the service knows no SHA-256 of it" in said.out
-    assert names(dest) == [f"{BACKUP}-volume-selection.tgz"]
+    [name] = names(dest)
+    assert name.startswith(f"{BACKUP}-volume-selection-")
     assert service.asked[0] == f"GET /backup/download/volume/{BACKUP}?path=a%2Fb&path=%C3%BC"
     lcp("download", BACKUP, "--table", "User_", "--dest", dest)
     assert f"GET /backup/download/database/{BACKUP}?table=User_" in service.asked
@@ -85,8 +86,26 @@ def test_a_selection_is_asked_for_as_it_was_given(
     lcp("download", BACKUP, "--database", "--path", "d", "--dest", dest)
     kinds = [it.split("/")[3] for it in service.asked if "/download/" in it]
     assert kinds == ["database", "volume"]
-    # Nobody can tell whether a file without a SHA-256 is the same.
-    assert lcp("download", BACKUP, "--path", "c", "--dest", dest).code == 2
+
+
+@pytest.mark.usefixtures("volume")
+def test_each_selection_has_a_file_of_its_own_in_one_folder(
+    lcp: CommandLine, service: Service, dest: Path
+) -> None:
+    service.told_sha256["volume"] = None
+    for content, paths in ((b"of a", ["a"]), (b"of b and a", ["b", "a"])):
+        service.objects["volume"] = content
+        chosen = [it for path in paths for it in ("--path", path)]
+        assert lcp("download", BACKUP, *chosen, "--dest", dest).code == 0
+    assert {it.read_bytes() for it in dest.iterdir()} == {b"of a", b"of b and a"}
+    # The same in another order is the same, and is not fetched again.
+    service.sent.clear()
+    again = lcp("download", BACKUP, "--path", "a", "--path", "b", "--dest", dest)
+    assert (again.code, "is there already" in again.out, service.sent) == (0, True, [])
+    # One that has another size is not believed to be the same, and not written over.
+    service.objects["volume"] = b"another"
+    assert lcp("download", BACKUP, "--path", "a", "--dest", dest).code == 2
+    assert {it.read_bytes() for it in dest.iterdir()} == {b"of a", b"of b and a"}
 
 
 def test_a_line_that_is_cut_again_and_again_moves_no_byte_twice(

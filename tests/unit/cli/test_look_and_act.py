@@ -7,15 +7,18 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from lcp_backup_cli import VERSION, follow
+from lcp_backup_cli.app import app
+from lcp_backup_cli.program import SECTIONS
 from tests.support.command_line import CommandLine
 from tests.support.pretended_service import BACKUP, Service, a_backup, a_run
 
 _PACKAGE = Path(__file__).parents[3] / "cli" / "lcp_backup_cli"
 
 
-_MARKS = ["verified", "pinned"]
+_MARKS = ["verified", "kept", "until"]
 VERIFIED = {
     "verdict": "verified",
     "verifiedAt": "2026-11-23T03:00:00Z",
@@ -56,14 +59,45 @@ def test_every_command_has_an_example_in_its_help(lcp: CommandLine) -> None:
         assert f"Example:\n    lcp-backup {name}" in lcp(name, "--help").out
 
 
+def test_the_help_lists_every_command_once_in_the_order_of_somebodys_day(
+    stranger: CommandLine,
+) -> None:
+    listed = [name for names in SECTIONS.values() for name in names]
+    assert sorted(listed) == sorted(get_command(app).commands)  # type: ignore[attr-defined] # a group
+    told = stranger("--help").out
+    places = [told.index(f"\n  {name} ") for name in listed]
+    assert places == sorted(places)
+    assert all(f"\n{title}:\n" in told for title in SECTIONS)
+
+
+def test_the_version_is_told(stranger: CommandLine) -> None:
+    assert stranger("--version").out == f"lcp-backup {VERSION}\n"
+
+
+@pytest.mark.parametrize(
+    "wrong", [["list", "--limit", "x"], ["lst"], ["restore"], ["upload", "--database"], ["--x"]]
+)
+def test_a_command_line_that_is_not_understood_is_an_error_as_all_others(
+    stranger: CommandLine, wrong: list[str]
+) -> None:
+    said = stranger(*wrong)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("error: ")
+    assert "--help says what there is." in said.err
+    told = stranger(*wrong[:1], "--json", *wrong[1:])
+    assert told.code == 2
+    assert told.json()["error"]["code"] == "usage"
+
+
 def test_the_list_has_local_times_and_sizes_over_all_its_pages(
     lcp: CommandLine, service: Service
 ) -> None:
-    service.backups = [a_backup(f"acme-prd-20261123001{number}") for number in range(5)]
+    until = {"keptUntil": "2026-12-23T00:15:00Z"}
+    service.backups = [a_backup(f"acme-prd-20261123001{number}", **until) for number in range(5)]
     said = lcp("list", "--limit", "4")
     lines = said.out.splitlines()
     assert lines[0].split() == ["id", "type", "made", "database", "volume", "warnings", *_MARKS]
-    told = "acme-prd-202611230010 Auto 2026-11-23 01:15:05 CET 1.0 MB 1.0 MB 1 - -"
+    told = "acme-prd-202611230010 Auto 2026-11-23 01:15:05 CET 1.0 MB 1.0 MB 1 - 2026-12-23"
     assert " ".join(lines[1].split()) == told
     assert len(lines) == 5
     assert len(lcp("list", "--json").json()["backups"]) == 5
@@ -198,7 +232,7 @@ def test_scheduled_restores_are_paused_with_a_reason_and_start_again(
 def test_what_is_verified_and_pinned_is_shown(lcp: CommandLine, service: Service) -> None:
     pin = {"by": "ann", "reason": "the audit", "since": "2026-11-23T00:15:02Z"}
     service.backups = [a_backup(verification=VERIFIED, pinned=pin)]
-    assert lcp("list").out.splitlines()[1].split()[-2:] == ["2026-11-23", "yes"]
+    assert lcp("list").out.splitlines()[1].split()[-2:] == ["2026-11-23", "pinned"]
     shown = lcp("show", BACKUP).out
     assert "verified at 2026-11-23 04:00:00 CET, in 62 s" in shown
     assert "the audit" in shown
@@ -206,6 +240,43 @@ def test_what_is_verified_and_pinned_is_shown(lcp: CommandLine, service: Service
     service.backups = [a_backup(verification=bad)]
     assert " bad " in lcp("list").out
     assert "segment 7 is damaged" in lcp("show", BACKUP).out
+
+
+def test_what_changed_how_long_it_stays_and_a_restore_takes_is_shown(
+    lcp: CommandLine, service: Service
+) -> None:
+    change = {"since": "acme-prd-202611220015", "files": -2, "fileBytes": 3_000_000}
+    change |= {"tables": 0, "sqlBytes": -1500}
+    estimate = {"seconds": 425.0, "basis": "restores", "runId": "20261120T001502-restore-c3f44f3c"}
+    service.backups = [a_backup(change=change, restoreEstimate=estimate)]
+    shown = lcp("show", BACKUP).out
+    assert "2.0 MB stored of 23.0 MB; -2 files (+3.0 MB), -1.5 KB of SQL since acme-prd" in shown
+    assert "takes about 7 min 5 s, by the last restores" in shown
+    assert "there is a newer one" in shown
+    said = lcp("restore", BACKUP, "--yes", "prd")
+    assert "It takes about 7 min 5 s, by the last restores." in said.err
+    assert "It takes" not in lcp("restore", BACKUP, "--table", "User_", "--yes", "prd").err
+
+
+def test_usage_draws_what_each_day_stores_and_tells_the_cost_over_all_pages(
+    lcp: CommandLine, service: Service
+) -> None:
+    service.usage = [
+        {"created_at": f"2026-11-{day}T00:15:05Z", "stored_bytes": size, "whole_bytes": 5 * size}
+        for day, size in ((25, 4_000_000), (24, 1_000_000), (24, 1_000_000), (23, 0))
+    ]
+    said = lcp("usage")
+    rows = [line.split() for line in said.out.splitlines()[1:4]]
+    assert [row[:4] for row in rows] == [
+        ["2026-11-23", "1", "0", "B"],
+        ["2026-11-24", "2", "2.0", "MB"],
+        ["2026-11-25", "1", "4.0", "MB"],
+    ]
+    assert [len(row[4]) if row[4:] else 0 for row in rows] == [0, 16, 32]
+    assert "Live in the bucket: 2.1 GB (backups 2.1 GB, deleted ones" in said.out
+    assert "A month of that costs 0.05 USD" in said.out
+    told = lcp("usage", "--json").json()
+    assert (len(told["backups"]), told["live"]["total_bytes"]) == (4, 2_147_483_648)
 
 
 def test_a_backup_is_pinned_with_a_reason_and_let_go(lcp: CommandLine, service: Service) -> None:

@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import CommandLine
-from tests.support.pretended_service import BACKUP, PASSWORD, USER, Service, a_run
+from tests.support.pretended_service import (
+    BACKUP,
+    PASSWORD,
+    USER,
+    Service,
+    a_challenge,
+    a_run,
+)
 
 _PATIENCE = 60
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -30,6 +37,7 @@ class Screen:
         )
         os.close(slave)
         self.raw = ""
+        self._seen = 0
 
     @property
     def text(self) -> str:
@@ -41,6 +49,13 @@ class Screen:
         end = time.monotonic() + _PATIENCE
         while wanted not in self.text:
             assert self._read(end), f"{wanted!r} was not shown: {self.text}"
+
+    def then(self, wanted: str) -> None:
+        """Waits until this was shown, behind what was waited for before."""
+        end = time.monotonic() + _PATIENCE
+        while wanted not in self.text[self._seen :]:
+            assert self._read(end), f"{wanted!r} was not shown: {self.text}"
+        self._seen = self.text.index(wanted, self._seen) + len(wanted)
 
     def type(self, text: str) -> None:
         """As a person at the keyboard."""
@@ -91,6 +106,43 @@ def test_a_password_is_asked_for_and_shown_nowhere(
     assert screen.end() == 0
     assert PASSWORD not in screen.raw
     assert next(iter(service.tokens)) not in screen.raw
+
+
+def test_what_the_user_pool_asks_beside_the_password_is_asked_one_after_the_other(
+    stranger: CommandLine, service: Service, screens: list[Screen]
+) -> None:
+    service.challenges = [
+        a_challenge("NEW_PASSWORD_REQUIRED"),
+        a_challenge("MFA_SETUP", secret="JBSWY3DPEHPK3PXP"),
+        a_challenge("SELECT_MFA_TYPE", choices=["SMS_MFA", "SOFTWARE_TOKEN_MFA"]),
+        a_challenge("SMS_MFA", sent_to="+***12"),
+    ]
+    service.right_answers = {"another-Secret9", "271828", "SMS_MFA"}
+    stranger.env |= {"LCP_BACKUP_USER": USER, "LCP_BACKUP_PASSWORD": PASSWORD}
+    screen = Screen(stranger, "login", service.url)
+    screens.append(screen)
+    for question, typed in (
+        ("New password: ", "another-Secret9"),
+        ("The same again: ", "another-Secret8"),
+        ("These were two different ones.", ""),
+        ("New password: ", "another-Secret9"),
+        ("The same again: ", "another-Secret9"),
+        ("JBSWY3DPEHPK3PXP", ""),
+        ("Code that the app shows now: ", "000000"),
+        ("Once more:", ""),
+        ("Code that the app shows now: ", "271828"),
+        ("Second factor (SMS_MFA or SOFTWARE_TOKEN_MFA): ", "SMS_MFA"),
+        ("Code that was sent to +***12: ", "271828"),
+        ("You are", ""),
+    ):
+        screen.then(question)
+        if typed:
+            screen.type(typed)
+    assert screen.end() == 0
+    assert "another-Secret" not in screen.raw
+    assert [it["answer"] for it in service.answers] == [
+        *("another-Secret9", "000000", "271828", "SMS_MFA", "271828")
+    ]
 
 
 def test_a_restore_goes_on_only_when_the_environments_name_is_typed(

@@ -8,7 +8,15 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from tests.support.command_line import CommandLine, Said
-from tests.support.pretended_service import PASSWORD, USER, Fault, Service, a_token, problem
+from tests.support.pretended_service import (
+    PASSWORD,
+    USER,
+    Fault,
+    Service,
+    a_challenge,
+    a_token,
+    problem,
+)
 
 
 def log_in(cli: CommandLine, service: Service, *more: str) -> Said:
@@ -37,7 +45,7 @@ def test_a_token_from_stdin_needs_no_password(stranger: CommandLine, service: Se
     said = stranger("login", service.url, "--token-stdin", "--json", stdin=f"{token}\n")
     assert said.json()["name"] == USER
     assert token not in said.out + said.err
-    assert "POST /backup/token" not in service.asked
+    assert "POST /backup/login" not in service.asked
 
 
 def test_a_wrong_password_or_token_is_kept_nowhere(stranger: CommandLine, service: Service) -> None:
@@ -125,12 +133,22 @@ def test_what_cannot_be_a_token_is_told_without_it(
     assert service.asked == []
 
 
-def test_an_older_service_without_tokens_is_told_with_the_way_round(
+def test_who_is_asked_for_a_code_and_has_no_terminal_is_told_what_else_there_is(
     stranger: CommandLine, service: Service
 ) -> None:
-    service.faults = [Fault("POST /backup/token", 404, problem("no-such-path", 404))]
+    service.challenges = [a_challenge("SOFTWARE_TOKEN_MFA")]
     said = log_in(stranger, service)
-    assert (said.code, "gives out no tokens" in said.err) == (1, True)
+    assert (said.code, "--token-stdin" in said.err) == (2, True)
+    assert not stranger.profiles.exists()
+
+
+def test_a_challenge_that_the_service_refuses_ends_the_login_with_its_words(
+    stranger: CommandLine, service: Service
+) -> None:
+    told = problem("challenge-unsupported", 403, "the user pool asks ann for DEVICE_SRP_AUTH")
+    service.faults = [Fault("POST /backup/login", 403, told)]
+    said = log_in(stranger, service)
+    assert (said.code, "asks ann for DEVICE_SRP_AUTH" in said.err) == (4, True)
 
 
 @pytest.fixture
