@@ -1,5 +1,6 @@
 """Peak memory of the create and restore functions: it must not grow with what they carry."""
 
+import json
 import os
 import subprocess
 import sys
@@ -70,37 +71,26 @@ def peak_memory(work: Path, _rounds: int) -> list[Measured]:
     hundredth was changed. No round is taken twice: memory does not depend on how busy the machine
     is.
     """
-    objects = work / "objects"
-    objects.mkdir()
-    with subprocess.Popen(
-        [sys.executable, "-m", "bench.s3_files", objects], stdout=subprocess.PIPE, text=True
-    ) as s3:
-        try:
-            assert s3.stdout is not None
-            at = f"http://127.0.0.1:{s3.stdout.readline().strip()}"
-            with server(work) as endpoint:
-                env = _environment(at, endpoint)
-                with connect(endpoint, database=None) as connection:
-                    site.fill_database(connection, endpoint.name)
-                return [
-                    *_BYTES_GROW.judged(*_by_bytes(work, env)),
-                    *_FILES_GROW.judged(*_by_files(work, env)),
-                    *_SQL_GROWS.judged(*_by_database(work, endpoint, env)),
-                ]
-        finally:
-            s3.kill()
+    with environment(work) as (endpoint, env):
+        with connect(endpoint, database=None) as connection:
+            site.fill_database(connection, endpoint.name)
+        return [
+            *_BYTES_GROW.judged(*_by_bytes(work, env)),
+            *_FILES_GROW.judged(*_by_files(work, env)),
+            *_SQL_GROWS.judged(*_by_database(work, endpoint, env)),
+        ]
 
 
 def _by_bytes(work: Path, env: dict[str, str]) -> Iterator[dict[str, int]]:
     for files, size in _FOLDERS:
-        with _site(work, f"bytes-{size}", env) as probe:
+        with probed_site(work, f"bytes-{size}", env) as probe:
             make_folder(probe.folder, files=files, size=size)
             yield {it: probe.peak(it) for it in _FUNCTIONS}
 
 
 def _by_files(work: Path, env: dict[str, str]) -> Iterator[dict[str, int]]:
     for files, size in _FILES:
-        with _site(work, f"files-{files}", env) as probe:
+        with probed_site(work, f"files-{files}", env) as probe:
             make_documents(probe.folder, range(files), size=size)
             create = probe.peak("create")
             make_documents(probe.folder, range(0, files, 100), size=size, version=1)
@@ -112,33 +102,64 @@ def _by_database(
 ) -> Iterator[dict[str, int]]:
     for size in _DATABASES:
         fill(endpoint, size)
-        with _site(work, f"database-{size}", env) as probe:
+        with probed_site(work, f"database-{size}", env) as probe:
             make_folder(probe.folder, files=10, size=1_000_000)
             yield {it: probe.peak(it) for it in _FUNCTIONS}
 
 
-class _Probe(NamedTuple):
+class Took(NamedTuple):
+    """What one run of a function took."""
+
+    seconds: float
+    megabytes: int
+    """Of memory, at most."""
+    read_bytes: int
+    """Of archives."""
+
+
+class Probe(NamedTuple):
     """A site whose functions run in processes of their own."""
 
     folder: Path
     env: dict[str, str]
 
-    def peak(self, function: str) -> int:
-        """Megabytes that one function's process took at most."""
+    def run(self, function: str) -> Took:
+        """Runs one function, in a fresh process."""
         command = [sys.executable, "-m", "bench.memory_probe", function]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=self.env)
-        return int(done.stdout.splitlines()[-1])
+        return Took(**json.loads(done.stdout.splitlines()[-1]))
+
+    def peak(self, function: str) -> int:
+        """Megabytes that one function's process took at most."""
+        return self.run(function).megabytes
 
 
 @contextmanager
-def _site(work: Path, name: str, env: dict[str, str]) -> Iterator[_Probe]:
+def probed_site(work: Path, name: str, env: dict[str, str]) -> Iterator[Probe]:
     """A site with a catalog of its own; its folder is not made yet, and is removed at the end."""
     folder = work / name / "data"
-    yield _Probe(folder, {**env, "LCP_BACKUP_FOLDER": str(folder), "LCP_BACKUP_PREFIX": name})
+    yield Probe(folder, {**env, "LCP_BACKUP_FOLDER": str(folder), "LCP_BACKUP_PREFIX": name})
     remove(folder.parent)
 
 
-def _environment(s3: str, database: DatabaseEndpoint) -> dict[str, str]:
+@contextmanager
+def environment(work: Path) -> Iterator[tuple[DatabaseEndpoint, dict[str, str]]]:
+    """A MariaDB and an S3 over HTTP, and the variables by which functions find both."""
+    objects = work / "objects"
+    objects.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.s3_files", objects], stdout=subprocess.PIPE, text=True
+    ) as s3:
+        try:
+            assert s3.stdout is not None
+            at = f"http://127.0.0.1:{s3.stdout.readline().strip()}"
+            with server(work) as endpoint:
+                yield endpoint, _variables(at, endpoint)
+        finally:
+            s3.kill()
+
+
+def _variables(s3: str, database: DatabaseEndpoint) -> dict[str, str]:
     return {
         **os.environ,
         "AWS_ENDPOINT_URL_S3": s3,

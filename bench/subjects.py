@@ -4,7 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bench import database, delayed, increments, lists, memory, shared_volume, volume
+from bench import (
+    database,
+    delayed,
+    increments,
+    lists,
+    memory,
+    shared_volume,
+    verification,
+    volume,
+)
 from bench.lines import Line, Measured
 
 
@@ -24,5 +33,6 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
     "database": Subject(database.ARCHIVE_LINES, database.database_archive),
     "restore": Subject(database.RESTORE_LINES, database.database_restore),
     "memory": Subject(memory.LINES, memory.peak_memory),
+    "verification": Subject(verification.LINES, verification.verification),
     "lists": Subject(lists.LINES, lists.pages),
 }

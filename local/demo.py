@@ -178,6 +178,10 @@ def _verify(stack: Stack, admin: Api, backup_id: str, say: Callable[[str], None]
         f"proved by a restore that was dropped again: {found['rows']:,} rows in {found['tables']}"
         f" tables, {found['files']} files, {found['readBytes']:,} bytes in {found['seconds']:.1f} s"
     )
+    report = _ok(admin.call("GET", f"/backup/{backup_id}/report"))
+    say(f"rows and files agree ({report['store']}): {report['text']}")
+    if report["differences"] or report["documents"] != "volume":
+        raise SystemExit(f"rows and files do not agree: {report['text']}")
     with stack.database.connect() as connection, connection.cursor() as cursor:
         cursor.execute("SHOW DATABASES LIKE 'lcp%'")
         if left := cursor.fetchall():

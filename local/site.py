@@ -4,12 +4,14 @@ Its rows and files are of several segments, and so alike that both archives toge
 request: the plain `curl` commands of the API's description work on it as they stand.
 """
 
+import base64
 import hashlib
 import os
 import random
 import re
 import shutil
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +20,8 @@ from typing import Any
 import pymysql
 
 _MIB = 1024 * 1024
+_OTHERS = "exports"
+"""Files that are no documents."""
 _SCHEMA = """
 CREATE TABLE Group_ (
   groupId BIGINT NOT NULL PRIMARY KEY, uuid_ VARCHAR(75), groupKey VARCHAR(150),
@@ -28,11 +32,17 @@ CREATE TABLE User_ (
   createDate DATETIME(6), lockout TINYINT, KEY IX_740C4D0C (screenName)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 CREATE TABLE DLFileEntry (
-  fileEntryId BIGINT NOT NULL PRIMARY KEY, groupId BIGINT NOT NULL, title VARCHAR(255),
+  fileEntryId BIGINT NOT NULL PRIMARY KEY, groupId BIGINT NOT NULL, companyId BIGINT,
+  folderId BIGINT, name VARCHAR(255), title VARCHAR(255), version VARCHAR(75),
   size_ BIGINT, extraSettings LONGTEXT, modifiedDate DATETIME(6),
   titleLength INT AS (char_length(title)) STORED,
   KEY IX_4CB1B2B4 (groupId),
   CONSTRAINT FK_group FOREIGN KEY (groupId) REFERENCES Group_ (groupId)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
+CREATE TABLE DLFileVersion (
+  fileVersionId BIGINT NOT NULL PRIMARY KEY, fileEntryId BIGINT, version VARCHAR(75),
+  size_ BIGINT, checksum VARCHAR(75), storeUUID VARCHAR(255),
+  UNIQUE KEY IX_E2815081 (fileEntryId, version)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 CREATE TABLE JournalArticle (
   id_ BIGINT NOT NULL PRIMARY KEY, articleId VARCHAR(75), content LONGTEXT,
@@ -51,6 +61,41 @@ CREATE FUNCTION Shout(word VARCHAR(50)) RETURNS VARCHAR(60) DETERMINISTIC
   RETURN CONCAT(UPPER(word), '; -- no end of a statement');
 CREATE EVENT ForgetAudit ON SCHEDULE EVERY 1 YEAR STARTS '2030-01-01 00:00:00' DO DELETE FROM Audit_
 """
+
+
+COMPANY, FOLDER = 20097, 20123
+"""In whose store, and in which of Liferay's folders, all documents lie."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document of the site, of one version: rows in two tables, and a file."""
+
+    number: int
+    content: bytes
+
+    @property
+    def path(self) -> str:
+        """Of its file, relative to the data folder, as Liferay's FileSystemStore has it."""
+        return f"document_library/{COMPANY}/{FOLDER}/{self.number}/1.0"
+
+
+def documents() -> Iterator[Document]:
+    """The documents of the sample site: small ones, and two of several segments."""
+    chance = random.Random(20261123)
+    for number in range(1001, 1061):
+        yield Document(number, chance.randbytes(chance.randrange(1, 40_000)))
+    line = chance.randbytes(1024)
+    yield Document(1061, chance.randbytes(_MIB // 2) + line * 20_000)
+    yield Document(1062, "<root>Grüße 🎉</root>\n".encode() * 20_000)
+
+
+def fill_documents(folder: Path) -> None:
+    """Makes the files that rows of the sample database name."""
+    for document in documents():
+        file = folder / document.path
+        file.parent.mkdir(parents=True)
+        file.write_bytes(document.content)
 
 
 def fill_database(connection: "pymysql.Connection[Any]", name: str) -> None:
@@ -92,33 +137,38 @@ def fill_database(connection: "pymysql.Connection[Any]", name: str) -> None:
         for table, values in rows.items():
             marks = ", ".join(["%s"] * len(values[0]))
             cursor.executemany(f"INSERT INTO {table} VALUES ({marks})", values)
-        cursor.executemany(
-            "INSERT INTO DLFileEntry (fileEntryId, groupId, title, size_, extraSettings,"
-            " modifiedDate) VALUES (%s, %s, %s, %s, %s, %s)",
-            [(n, n % 199 + 1, f"Bericht {n}.pdf", n * 1000, None, when) for n in range(1, 2000)],
-        )
+        for document in documents():
+            n, size = document.number, len(document.content)
+            cursor.execute(
+                "INSERT INTO DLFileEntry (fileEntryId, groupId, companyId, folderId, name, title,"
+                " version, size_, extraSettings, modifiedDate)"
+                " VALUES (%s, %s, %s, %s, %s, %s, '1.0', %s, NULL, %s)",
+                (n, n % 199 + 1, COMPANY, FOLDER, str(n), f"Bericht {n}.pdf", size, when),
+            )
+            digest = hashlib.sha256(document.content).digest()
+            cursor.execute(
+                "INSERT INTO DLFileVersion VALUES (%s, %s, '1.0', %s, %s, NULL)",
+                (n + 5000, n, size, base64.b64encode(digest).decode()),
+            )
 
 
 def fill_folder(folder: Path) -> None:
-    """Makes the sample document library: odd names, modes, times, links and an empty folder."""
-    chance = random.Random(20261123)
-    library = folder / "document_library" / "20097" / "20123"
-    for number in range(60):
-        place = library / str(number % 7) / f"{number}.pdf"
-        place.mkdir(parents=True)
-        (place / "1.0").write_bytes(chance.randbytes(chance.randrange(1, 40_000)))
-    line = chance.randbytes(1024)
-    (library / "large.bin").write_bytes(chance.randbytes(_MIB // 2) + line * 20_000)
-    (library / "text.xml").write_text("<root>Grüße 🎉</root>\n" * 20_000)
-    (library / "Übersicht – 世界 🚀.txt").write_text("non-ASCII")
-    (library / ("long-" * 45 + "name.txt")).write_text("a name of 233 bytes")
-    (library / "empty-file").touch()
-    (library / "empty-folder").mkdir()
-    (library / "readable-by-all.sh").write_text("#!/bin/sh\n")
-    (library / "readable-by-all.sh").chmod(0o755)
-    (library / "private").write_text("mode 600")
-    (library / "private").chmod(0o600)
-    (library / "latest").symlink_to("large.bin")
+    """Makes the sample data folder: the documents, and beside them what else a folder may hold.
+
+    Odd names, modes, times, links and an empty folder.
+    """
+    fill_documents(folder)
+    (folder / "document_library" / str(COMPANY) / str(FOLDER) / "empty-folder").mkdir()
+    others = folder / _OTHERS
+    others.mkdir()
+    (others / "Übersicht – 世界 🚀.txt").write_text("non-ASCII")
+    (others / ("long-" * 45 + "name.txt")).write_text("a name of 233 bytes")
+    (others / "empty-file").touch()
+    (others / "readable-by-all.sh").write_text("#!/bin/sh\n")
+    (others / "readable-by-all.sh").chmod(0o755)
+    (others / "private").write_text("mode 600")
+    (others / "private").chmod(0o600)
+    (others / "latest").symlink_to("empty-file")
     for age, path in enumerate(sorted(folder.rglob("*"), reverse=True)):
         moment = 1_700_000_000_123_456_789 + age * 1_000_000_007
         os.utime(path, ns=(moment, moment), follow_symlinks=False)
@@ -211,5 +261,6 @@ def destroy(connection: "pymysql.Connection[Any]", name: str, folder: Path) -> N
         cursor.execute("DROP PROCEDURE CountFiles")
         cursor.execute("UPDATE User_ SET greeting = 'pwned'")
         cursor.execute("CREATE TABLE Ransom_ (note TEXT)")
-    shutil.rmtree(folder / "document_library")
+    for top in ("document_library", _OTHERS):
+        shutil.rmtree(folder / top)
     (folder / "README-ransom.txt").write_text("pay")

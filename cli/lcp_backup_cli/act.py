@@ -1,8 +1,9 @@
-"""Doing: create, restore, verify, pin, delete, pause, resume."""
+"""Doing: create, restore, verify, report, pin, delete, pause, resume."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from lcp_backup_cli.commands import Session, an_id, command
 from lcp_backup_cli.errors import CliError, Exit
 from lcp_backup_cli.follow import follow, outcome
 from lcp_backup_cli.look import BackupId
+from lcp_backup_cli.move import save_report
 
 Wait = Annotated[bool, typer.Option("--wait", help="Until the run has ended; fail if it fails.")]
 _PARTS_OF_AN_ID = 3
@@ -119,6 +121,38 @@ def verify(session: Session, backup_id: BackupId, wait: Wait = False) -> None:
     # Not resolved here: the latest that can be proved was made of a site, not uploaded.
     started = session.client.post(f"/backup/verify/{backup_id}")
     _go_on(session, started, wait=wait, totals={})
+    if wait:
+        _say_report(session, started["backup_id"])
+
+
+@command("lcp-backup report latest --wait --dest .")
+def report(
+    session: Session,
+    backup_id: BackupId,
+    *,
+    wait: Wait = False,
+    dest: Annotated[
+        Path | None,
+        typer.Option(help="Put the list of differences into this folder; with --wait."),
+    ] = None,
+) -> None:
+    """Compare the rows of a backup's documents with its files.
+
+    It finds rows whose file is missing or another one, and files that no row names. Nothing of the
+    site is touched. Every verification does so, too.
+    """
+    if dest is not None and not (wait and dest.is_dir()):
+        raise CliError(
+            f"{dest} is no folder" if wait else "without --wait there is no list yet",
+            "Choose another --dest." if wait else "Give --wait as well.",
+            exit_code=Exit.USAGE,
+        )
+    started = session.client.post(f"/backup/{_latest_or_id(backup_id)}/report")
+    _go_on(session, started, wait=wait, totals={})
+    if wait:
+        _say_report(session, started["backup_id"])
+    if dest is not None:
+        save_report(session, started["backup_id"], dest)
 
 
 @command("lcp-backup pin acme-prd-202611230015 'before the migration'")
@@ -196,6 +230,17 @@ def _go_on(
     run = follow(session, run_id, totals=totals)
     session.terminal.document(run)
     outcome(session, run)
+
+
+def _latest_or_id(text: str) -> str:
+    return text if text == "latest" else an_id(text)
+
+
+def _say_report(session: Session, backup_id: str) -> None:
+    if not session.terminal.as_json:
+        found = session.client.get(f"/backup/{an_id(backup_id)}")["report"]
+        if found is not None:
+            session.terminal.say(f"report: {found['text']}")
 
 
 def _known(session: Session, backup_id: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ _OTHERS = {
 }
 _NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _VOLUME_COMMAND = "lcp-backup pack $LIFERAY_HOME/data"
-_DUMP_COMMAND = "mysqldump --databases --add-drop-database lportal | gzip > database.sql.gz"
+_DUMP_COMMAND = "lcp-backup dump lportal"
 
 
 @dataclass(frozen=True)

@@ -82,8 +82,8 @@ def show(session: Session, backup_id: BackupId) -> None:
         ["", f"{backup['databaseName']} of {backup['server']}, {backup['tables']} tables"],
         ["volume", _archive(backup, "volume")],
         ["", f"{backup['files']} files"],
-        ["changed", _changed(backup)],
-        ["kept until", _kept_until(backup).replace("newer", "there is a newer one")],
+        ["stored", _stored(backup)],
+        ["kept until", _kept_until(backup).replace("newest", "there is a newer one")],
     ]
     for kind in ("database", "volume"):
         sha256 = _of(backup, kind, "sha256")
@@ -100,6 +100,8 @@ def show(session: Session, backup_id: BackupId) -> None:
         rows.append(["verification", f"{text}, in {verification['seconds']:.0f} s{wrong}"])
     if estimate := backup.get("restoreEstimate"):
         rows.append(["a restore", words.estimate(estimate)])
+    if report := backup.get("report"):
+        rows.append(["report", f"{report['text']}, at {words.local(report['madeAt'])}"])
     if pinned := backup.get("pinned"):
         rows.append(["pinned", f"by {pinned['by']} since {words.local(pinned['since'])}"])
         rows.append(["", pinned["reason"]])
@@ -142,13 +144,13 @@ def _kept_until(backup: dict[str, Any]) -> str:
     if backup.get("pinned"):
         return "pinned"
     until = words.moment(backup.get("keptUntil"))
-    return "newer" if until is None else f"{until:%Y-%m-%d}"
+    return "newest" if until is None else f"{until:%Y-%m-%d}"
 
 
-def _changed(backup: dict[str, Any]) -> str:
-    """Against the backup before."""
+def _stored(backup: dict[str, Any]) -> str:
+    """What its own archives take, and what changed since the backup before."""
     change = backup.get("change")
-    whole = f"{words.size(backup['size'])} stored of {words.size(backup['wholeSize'])}"
+    whole = f"{words.size(backup['size'])}, for {words.size(backup['wholeSize'])} of the site"
     if change is None:
         return whole
     files = f"{change['files']:+d} files ({words.difference(change['fileBytes'])})"

@@ -58,6 +58,20 @@ def download(
     session.terminal.document({"backup_id": wanted, "files": done})
 
 
+def save_report(session: Session, backup_id: str, dest: Path) -> None:
+    """Puts the last report on a backup into a folder; raises CliError."""
+
+    def ask() -> dict[str, Any]:
+        found: dict[str, Any] = session.client.get(f"/backup/{backup_id}/report")["download"]
+        return found
+
+    identity = {"backup_id": backup_id, "kind": "report"}
+    started = Download(ask, identity, dest, threads=1, moved=lambda _: None)
+    with closing(started) as it:
+        it.run()
+        session.terminal.say(f"{it.target}: {words.size(it.size)}.")
+
+
 def _one(
     session: Session,
     backup_id: str,

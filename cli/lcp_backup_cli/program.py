@@ -20,6 +20,7 @@ SECTIONS: Mapping[str, Sequence[str]] = {
         "create",
         "restore",
         "verify",
+        "report",
         "pin",
         "unpin",
         "delete",

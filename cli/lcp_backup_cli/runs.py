@@ -28,6 +28,7 @@ class Kind(StrEnum):
     UPLOAD = "upload"
     DOWNLOAD = "download"
     VERIFY = "verify"
+    REPORT = "report"
 
 
 class State(StrEnum):

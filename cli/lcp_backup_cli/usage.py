@@ -13,6 +13,7 @@ _WIDEST = 32
 """Characters of the longest bar."""
 _PAGE = 1000
 _MOST_DAYS = 31
+_CENT = 0.005
 _LIVE = {
     "backups_bytes": "backups",
     "retired_bytes": "deleted ones that others still read",
@@ -44,8 +45,9 @@ def usage(session: Session) -> None:
         f"Live in the bucket: {least}{words.size(live['total_bytes'])}"
         + (f" ({', '.join(parts)})." if parts else ".")
     )
+    cost = f"{month['usd']:.2f}" if month["usd"] >= _CENT else "less than 0.01"
     terminal.say(
-        f"A month of that costs {least}{month['usd']:.2f} USD in S3 Standard"
+        f"A month of that costs {least}{cost} USD in S3 Standard"
         f" ({month['usd_per_gb']} USD a GB in {month['region']}; deleted versions, requests and"
         " functions come on top)."
     )

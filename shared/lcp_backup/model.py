@@ -125,6 +125,8 @@ class VolumeFacts(Document):
 
 NOTICES: Final[Mapping[str, bool]] = {
     "client-mismatch": False,
+    "documents-differ": False,
+    "documents-elsewhere": True,
     "file-changed": False,
     "file-left-in-place": False,
     "file-unreadable": True,
@@ -140,6 +142,7 @@ NOTICES: Final[Mapping[str, bool]] = {
     "macos-files-left-out": False,
     "name-too-long": True,
     "primary-key-required": False,
+    "report-left-out": False,
     "reserved-name": True,
     "retention-cut": False,
     "row-larger-than-packet": True,
@@ -152,6 +155,7 @@ NOTICES: Final[Mapping[str, bool]] = {
     "volume-empty": True,
     "volume-not-compared": False,
     "volume-stored-whole": False,
+    "volume-not-whole": False,
 }
 """Every code of a notice, and whether it means loss: something of the site is not in the backup,
 nor will it be in the next one unless somebody does something. docs/operations.md says why."""
@@ -231,15 +235,16 @@ class RunKind(StrEnum):
     UPLOAD = "upload"
     DOWNLOAD = "download"
     VERIFY = "verify"
+    REPORT = "report"
 
     @property
     def takes_lease(self) -> bool:
         """Whether such a run needs the right to write.
 
         Cleanup touches only what nobody writes, a download writes what only it can make, and what a
-        verification loads is its own.
+        verification or a report loads is its own.
         """
-        return self not in {RunKind.CLEANUP, RunKind.DOWNLOAD, RunKind.VERIFY}
+        return self in {RunKind.CREATE, RunKind.RESTORE, RunKind.UPLOAD}
 
 
 class RunId(Document):

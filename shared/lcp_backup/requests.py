@@ -344,6 +344,25 @@ class VerifyRequest(_Request):
         return cls._read(event)
 
 
+class ReportRequest(_Request):
+    """Report whether rows and files of a backup (an id, or `latest`) agree."""
+
+    backup_id: str
+    report: Literal[True]
+    run_id: _RunId | None = None
+    """The queued run that this is; None makes one."""
+
+    @field_validator("backup_id")
+    @classmethod
+    def _is_an_id(cls, value: str) -> str:
+        return value if value == LATEST else _checked_backup_id(value)
+
+    @classmethod
+    def find(cls, event: dict[str, Any]) -> Self | None:
+        """From `{"report": true, "backup_id": ...}`; None for another event, or InvalidRequest."""
+        return cls._read(event) if "report" in event else None
+
+
 class CleanupRequest(_Request):
     """Delete what is past its time; `dry_run` only tells what would go."""
 

@@ -24,6 +24,7 @@ from lcp_backup.jobs.assemble import assemble
 from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.create import create_backup
 from lcp_backup.jobs.create_by_workers import work_on_create
+from lcp_backup.jobs.report import report_on_backup
 from lcp_backup.jobs.restore import restore_backup
 from lcp_backup.jobs.restore_by_workers import work_on_restore
 from lcp_backup.jobs.shared_run import SHARED_TERM
@@ -36,6 +37,7 @@ from lcp_backup.requests import (
     CreateStepRequest,
     DownloadRequest,
     PauseRequest,
+    ReportRequest,
     RestoreRequest,
     RestoreStepRequest,
     UploadRequest,
@@ -156,6 +158,19 @@ class Service:
         """Proves that a backup can be restored; `until` (UTC) is when it must have stopped."""
         return asdict(
             verify_backup(
+                request,
+                settings=self._settings,
+                catalog=self._catalog,
+                telemetry=self._telemetry,
+                locate=self._scratch_server,
+                timing=RunTiming(until),
+            )
+        )
+
+    def report(self, request: ReportRequest, until: datetime) -> dict[str, Any]:
+        """Compares rows and files of a backup; `until` (UTC) is when it must have stopped."""
+        return asdict(
+            report_on_backup(
                 request,
                 settings=self._settings,
                 catalog=self._catalog,

@@ -174,9 +174,12 @@ def do_one_of_everything(deployed: Deployed) -> None:
     sizes = {"database": {"size": 100}, "volume": {"size": 40_000_000}}
     given_up = deployed.admin.post("/backup/upload", sizes).json()
     assert deployed.admin.call("DELETE", f"/backup/upload/{given_up['upload_id']}").status == 204
-    for path in ("create", f"restore/{backup_id}", f"verify/{backup_id}"):
+    for path in ("create", f"restore/{backup_id}", f"verify/{backup_id}", f"{backup_id}/report"):
         started = deployed.admin.post(f"/backup/{path}")
         assert deployed.admin.wait_for(started.json()["run_id"])["state"] == "succeeded"
+    report = deployed.viewer.call("GET", f"/backup/{backup_id}/report").json()
+    assert report["documents"] == "volume"
+    assert curl(report["download"]["url"]).body.count(b"\n") == 1 + report["listed"]
     for kind in ("database", "volume"):
         url = f"{deployed.viewer.url}/backup/download/{kind}/{backup_id}"
         user = deployed.viewer.user

@@ -87,7 +87,7 @@ def test_a_site_comes_back_exactly_that_workers_backed_up_of_which_each_failed_o
 ) -> None:
     stack = deployed.stack
     before = deployed.fingerprint()
-    event = {"time": "2026-11-20T06:00:00Z", "workers": 3}
+    event = {"time": "2026-11-20T06:30:00Z", "workers": 3}
     with refused(deployed, "rest"):
         begun = stack.invoke("create", event)
         run_id = begun["run_id"]

@@ -20,10 +20,16 @@ from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.composition import Environment
 from lcp_backup.model import Manifest
-from lcp_backup.requests import CleanupRequest, CreateRequest, RestoreRequest, VerifyRequest
+from lcp_backup.requests import (
+    CleanupRequest,
+    CreateRequest,
+    ReportRequest,
+    RestoreRequest,
+    VerifyRequest,
+)
 from lcp_backup.service import Service, deadline
 from lcp_backup.settings import Settings
-from lcp_backup.verification import Verification
+from lcp_backup.verification import Report, Verification
 from local import emulator, site
 from tests.support.servers import DatabaseServer
 
@@ -126,6 +132,17 @@ class JobSite:
     def verify(self, backup_id: str = BACKUP_ID, **more: object) -> dict[str, Any]:
         request = VerifyRequest.read({"backup_id": backup_id, **more})
         return self.service().verify(request, deadline(_QUARTER_HOUR))
+
+    def report(self, backup_id: str = BACKUP_ID) -> dict[str, Any]:
+        request = ReportRequest.find({"backup_id": backup_id, "report": True})
+        assert request is not None
+        return self.service().report(request, deadline(_QUARTER_HOUR))
+
+    def reported(self) -> tuple[Report, list[dict[str, Any]]]:
+        """The report that lies beside the manifest, and the differences that it lists."""
+        body = self.store.get(f"acme/prd/backups/{BACKUP_ID}/report.jsonl").body
+        first, *lines = body.splitlines()
+        return Report.read(first), [json.loads(line) for line in lines]
 
     def verification(self) -> Verification | None:
         """What was found out about the backup."""

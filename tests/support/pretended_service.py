@@ -49,6 +49,7 @@ def a_backup(backup_id: str = BACKUP, **changed: Any) -> dict[str, Any]:
         "notices": [{"code": "changed-while-read", "subject": "a/b", "detail": ""}],
         "noticesLeftOut": 0,
         "verification": None,
+        "report": None,
         "pinned": None,
         "wholeSize": 23_000_000,
         "storedWhole": True,
@@ -298,6 +299,11 @@ class _Handler(BaseHTTPRequestHandler):
                 kind = path.split("/")[2]
                 run = f"20261123T001502-{kind}-c3f44f3c"
                 return 202, {"run_id": run, "state": "queued", "backup_id": BACKUP}
+            case "POST", [_, "report"]:
+                run = "20261123T001502-report-c3f44f3c"
+                return 202, {"run_id": run, "state": "queued", "backup_id": BACKUP}
+            case "GET", [_, "report"]:
+                return 200, {"download": self._download("report", query)}
             case "PUT", ["restore", "pause"]:
                 return 200, {"by": USER, "since": "2026-11-23T00:15:02Z", **json.loads(body)}
             case "DELETE", _:

@@ -3,17 +3,21 @@
 `python volume_swap_killed.py <empty folder> <mode>` prints how many kills it tried; it fails with a
 sentence when one of them left anything but exactly the old or the new tree. A mode is one of
 beside, inside, fresh (no live folder), selection and selection-inside; with `-kept` behind it the
-previous content is kept, which then must be there exactly when the new tree is.
+previous content is kept, which then must be there exactly when the new tree is. With `begun-` in
+front of it a restore leaves half of the tree, and the next one goes on from there; one that comes
+after a kill must bring the new tree, too.
 """
 
 import os
 import signal
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lcp_backup.volume import mounts, staging, swap
+from lcp_backup.volume.begun import Wanted
 
 OLD = {"document_library/1": "old 1", "same": "old", "only old": "x", ".hidden": "h"}
 NEW = {"document_library/1": "new 1", "document_library/2": "n", "same": "new", "fresh": "y"}
@@ -22,6 +26,8 @@ SELECTED = ("document_library/1", "fresh", "new folder/below")
 NEW_SELECTED = {"document_library/1": "new 1", "fresh": "y", "new folder/below/1": "z"}
 KEPT_SELECTED = {"document_library/1": "old 1"}
 LABEL = "label"
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+WANTED = Wanted("the new tree", NOW)
 STEPS = ("rename", "mkdir", "unlink", "rmdir", "open")
 
 
@@ -70,7 +76,24 @@ def in_child(work: Callable[[], object], step: int) -> bool:
     return status == 0
 
 
+def restore_in_two(folder: Path) -> None:
+    half = dict(list(NEW.items())[:2])
+    staged = staging.stage(folder, WANTED)
+    if staged.begun is None:
+        write_tree(staged.new, half)
+        staged.leave(WANTED, NOW, 1)
+        staged = staging.stage(folder, WANTED)
+        if staged.begun is None or tree(staged.new) != half:
+            sys.exit("what was left is not gone on with")
+    write_tree(staged.new, NEW)
+    staged.swap()
+    staged.discard()
+
+
 def restore(folder: Path, mode: str) -> None:
+    if mode.startswith("begun"):
+        restore_in_two(folder)
+        return
     with staging.stage(folder) as staged:
         is_selection = mode.startswith("selection")
         write_tree(staged.new, NEW_SELECTED if is_selection else NEW)
@@ -133,6 +156,13 @@ def main(work: Path, mode: str) -> None:
             )
             if found is None and before is not None:
                 sys.exit(f"{mode}, killed at {step}: the folder is gone")
+            if mode.startswith("begun") and not again:
+                folder = set_up(work, mode, number)
+                number += 1
+                in_child(lambda folder=folder: restore(folder, mode), step)  # type: ignore[misc]
+                restore(folder, mode)
+                if judge(folder, mode, f"{mode}, killed at {step}") != NEW:
+                    sys.exit(f"{mode}, killed at {step}: the new tree did not come")
             kills += 1
             again += 1
         seen.append(found)

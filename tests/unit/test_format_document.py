@@ -15,7 +15,7 @@ from lcp_backup.catalog.retired import Retired
 from lcp_backup.catalog.unfinished import Unfinished
 from lcp_backup.document import Document
 from lcp_backup.model import Lease, Manifest, Pause, Run, Upload
-from lcp_backup.verification import Verification
+from lcp_backup.verification import Report, Verification
 from lcp_backup.volume.pack import pack
 from tests.support.buffers import Buffer
 from tests.support.by_hand import by_hand
@@ -48,6 +48,7 @@ USE `lportal`;
     [
         ("Manifest", Manifest),
         ("Verification", Verification),
+        ("Report", Report),
         ("Retired backup", Retired),
         ("Unfinished volume", Unfinished),
         ("Pin", Pin),

@@ -46,6 +46,7 @@ class Backend:
             RunKind.UPLOAD: ("LCP_UPLOAD_FUNCTION", self.settings.upload_function),
             RunKind.DOWNLOAD: ("LCP_ASSEMBLE_FUNCTION", self.settings.assemble_function),
             RunKind.VERIFY: ("LCP_VERIFY_FUNCTION", self.settings.verify_function),
+            RunKind.REPORT: ("LCP_VERIFY_FUNCTION", self.settings.verify_function),
         }[kind]
         if name is None:
             raise SettingsError(variable, None, "name the function to start")

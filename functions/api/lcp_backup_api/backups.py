@@ -76,8 +76,12 @@ def show_backup(_caller: Viewer, backend: TheBackend, backup_id: TheBackupId) ->
     [shown] = outlook.beside(
         catalog, [manifest], older, backend.settings.backup_retention_days
     ).values()
+    report = catalog.reports.find(manifest)
     return BackupDetail.in_full(
-        manifest, shown, outlook.estimate(catalog, manifest, shown.verification)
+        manifest,
+        shown,
+        outlook.estimate(catalog, manifest, shown.verification),
+        report[0] if report else None,
     )
 
 

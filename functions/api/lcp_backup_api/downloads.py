@@ -36,7 +36,7 @@ base64, with its headers.
 
 Source: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 """
-_URL_LIVES: Final = 15 * 60
+URL_LIVES: Final = 15 * 60
 _URL_LIVES_AT_MOST: Final = 60 * 60
 """Seconds; a URL dies with the role session that signed it, so longer would be a promise broken."""
 
@@ -120,7 +120,7 @@ def download(
     path: Paths = [],  # noqa: B006 -- FastAPI copies it
     table: Tables = [],  # noqa: B006
     accept: Annotated[str, Header()] = "*/*",
-    expires: Expires = _URL_LIVES,
+    expires: Expires = URL_LIVES,
 ) -> Response:
     """A plain `.tgz` of exactly this backup.
 

@@ -8,17 +8,17 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, Field, StringConstraints
 
 from lcp_backup.archive.segment import MemberType
 from lcp_backup.catalog.pins import Pin as StoredPin
 from lcp_backup.database.listing import DumpContent, Extent
 from lcp_backup.model import Archive, BackupType, Manifest, Notice, Run, RunKind, RunState
-from lcp_backup.verification import Verdict, Verification
+from lcp_backup.verification import Report
 from lcp_backup.volume.listing import Listed
 from lcp_backup.volume.names import printable
 from lcp_backup.volume.paths import path_text
+from lcp_backup_api.findings import Camel, ShownReport, ShownVerification
 from lcp_backup_api.outlook import Beside, Change, Estimate, whole_size
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,11 +26,7 @@ _ID = "acme-prd-202611230015"
 _SHA256 = "Of the .tgz; null when segments of older backups were copied into it."
 
 
-class _Camel(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
-
-
-class StoredArchive(_Camel):
+class StoredArchive(Camel):
     """One archive of a backup."""
 
     size: int = Field(description="Bytes of the .tgz.")
@@ -41,35 +37,6 @@ class StoredArchive(_Camel):
     def of(cls, archive: Archive) -> Self:
         """As the manifest lists it."""
         return cls(size=archive.size, raw_size=archive.raw_size, sha256=archive.sha256)
-
-
-class ShownVerification(_Camel):
-    """What the last verification of a backup found out."""
-
-    verdict: Verdict
-    verified_at: Annotated[datetime, Field(description="When it ended; UTC.")]
-    seconds: float
-    tables: int
-    rows: int
-    files: int
-    read_bytes: Annotated[int, Field(description="Stored bytes that were read, of all archives.")]
-    run_id: str
-    error: Annotated[str | None, Field(description="What is wrong, or was in the way.")]
-
-    @classmethod
-    def of(cls, verification: Verification) -> Self:
-        """As it lies beside the manifest."""
-        return cls(
-            verdict=verification.verdict,
-            verified_at=verification.finished_at,
-            seconds=verification.seconds,
-            tables=verification.tables,
-            rows=verification.rows,
-            files=verification.files,
-            read_bytes=verification.read_bytes,
-            run_id=verification.run_id,
-            error=verification.error.message if verification.error else None,
-        )
 
 
 class Pin(BaseModel):
@@ -85,7 +52,7 @@ class Pin(BaseModel):
         return cls(by=pin.by or "", reason=pin.reason or "", since=pin.since)
 
 
-class ShownChange(_Camel):
+class ShownChange(Camel):
     """How much more a backup has than the one before; negative where it has less."""
 
     since: str = Field(description="The backup before, of the same site.", examples=[_ID])
@@ -100,7 +67,7 @@ class ShownChange(_Camel):
         return cls.model_validate(change, from_attributes=True)
 
 
-class Backup(_Camel):
+class Backup(Camel):
     """A backup, or one that failed."""
 
     backup_id: str | None = Field(examples=[_ID])
@@ -194,7 +161,7 @@ class BackupList(Paged):
     backups: list[Backup]
 
 
-class RestoreEstimate(_Camel):
+class RestoreEstimate(Camel):
     """How long a restore of the whole backup will take."""
 
     seconds: float
@@ -217,6 +184,9 @@ class BackupDetail(Backup):
     server: str
     tables: int
     files: int
+    report: Annotated[
+        ShownReport | None, Field(description="The last one; null while there is none.")
+    ] = None
     notices: list[Notice]
     notices_left_out: int
     restore_estimate: Annotated[
@@ -224,7 +194,13 @@ class BackupDetail(Backup):
     ] = None
 
     @classmethod
-    def in_full(cls, manifest: Manifest, beside: Beside, estimate: Estimate | None) -> Self:
+    def in_full(
+        cls,
+        manifest: Manifest,
+        beside: Beside,
+        estimate: Estimate | None,
+        report: Report | None = None,
+    ) -> Self:
         """All of one that exists."""
         facts = manifest.database_facts
         return cls(
@@ -233,6 +209,7 @@ class BackupDetail(Backup):
             server=f"{facts.flavour} {facts.server_version}",
             tables=facts.tables,
             files=manifest.volume_facts.files,
+            report=ShownReport.of(report) if report else None,
             notices=list(manifest.warnings),
             notices_left_out=manifest.warnings_left_out,
             restore_estimate=RestoreEstimate.of(estimate) if estimate else None,
@@ -343,6 +320,21 @@ class Download(BaseModel):
     size: int
     sha256: str | None = Field(description=_SHA256)
     file_name: str = Field(examples=[f"{_ID}-database.tgz"])
+
+
+class ReportDetail(ShownReport):
+    """A report, and where the list of its differences can be had."""
+
+    listed: int = Field(description="How many of the differences are listed.")
+    download: Download = Field(
+        description="JSON lines: the report itself, then the differences. At most 10,000 of a kind"
+        " are listed."
+    )
+
+    @classmethod
+    def at(cls, report: Report, download: Download) -> Self:
+        """As it lies beside the manifest, and where."""
+        return cls(**ShownReport.of(report).model_dump(), listed=report.listed, download=download)
 
 
 class Started(BaseModel):

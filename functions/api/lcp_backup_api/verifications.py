@@ -1,19 +1,28 @@
-"""Verifications: started by hand."""
+"""Verifications and reports: started by hand, and what the last report says."""
 
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
+from lcp_backup.errors import NotFound
 from lcp_backup.jobs.queued_run import queued
 from lcp_backup.model import BackupId, RunKind
 from lcp_backup.requests import LATEST
 from lcp_backup_api.audit import audited
-from lcp_backup_api.dependencies import Admin, TheBackend
+from lcp_backup_api.backend import Backend
+from lcp_backup_api.dependencies import Admin, TheBackend, TheBackupId, Viewer
+from lcp_backup_api.downloads import URL_LIVES, Expires
 from lcp_backup_api.problems import documented
-from lcp_backup_api.schemas import Started
+from lcp_backup_api.schemas import Download, ReportDetail, Started
+from lcp_backup_api.users import Caller
 
 router = APIRouter(tags=["verifications"])
+
+type TheIdOrLatest = Annotated[
+    str, Path(description="An id, or `latest`.", examples=[LATEST], max_length=160)
+]
 
 
 @router.post(
@@ -26,28 +35,87 @@ router = APIRouter(tags=["verifications"])
 def verify_backup(
     caller: Admin,
     backend: TheBackend,
-    backup_id: Annotated[
-        str, Path(description="An id, or `latest`.", examples=[LATEST], max_length=160)
-    ],
+    backup_id: TheIdOrLatest,
     request: Request,
     answer: Response,
 ) -> Started:
     """Restores it into a schema of its own, which is dropped again; the site is not touched."""
+    started = _start(RunKind.VERIFY, backup_id, backend, request, caller)
+    answer.headers["Location"] = f"/backup/runs/{started.run_id}"
+    return started
+
+
+@router.post(
+    "/backup/{backup_id}/report",
+    summary="Compare the rows of a backup with its files",
+    status_code=HTTPStatus.ACCEPTED,
+    responses=documented(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND),
+    response_model=Started,
+)
+def report_on_backup(
+    caller: Admin,
+    backend: TheBackend,
+    backup_id: TheIdOrLatest,
+    request: Request,
+    answer: Response,
+) -> Started:
+    """Finds documents whose file is missing and files that no row names; the site is not touched.
+
+    Every verification does so, too.
+    """
+    started = _start(RunKind.REPORT, backup_id, backend, request, caller)
+    answer.headers["Location"] = f"/backup/runs/{started.run_id}"
+    return started
+
+
+@router.get(
+    "/backup/{backup_id}/report",
+    summary="Look at the last report on a backup, and download it",
+    responses=documented(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND),
+    response_model=ReportDetail,
+)
+def show_report(
+    caller: Viewer,
+    backend: TheBackend,
+    backup_id: TheBackupId,
+    request: Request,
+    expires: Expires = URL_LIVES,
+) -> ReportDetail:
     catalog = backend.catalog
-    with audited(backend.log, request, caller, "verify", backup_id=backup_id) as subject:
+    with audited(backend.log, request, caller, "download report", backup_id=backup_id):
+        found = catalog.reports.find(catalog.backups.get(backup_id))
+        if found is None:
+            raise NotFound(
+                f"there is no report on backup {backup_id} yet: ask for one, or for a verification"
+            )
+        report, size = found
+        lives = timedelta(seconds=expires)
+        download = Download(
+            url=catalog.reports.url(backup_id, lives),
+            expires_at=catalog.now() + lives,
+            size=size,
+            sha256=None,
+            file_name=f"{backup_id}-report.jsonl",
+        )
+    return ReportDetail.at(report, download)
+
+
+def _start(
+    kind: RunKind, backup_id: str, backend: Backend, request: Request, caller: Caller
+) -> Started:
+    catalog = backend.catalog
+    with audited(backend.log, request, caller, str(kind), backup_id=backup_id) as subject:
         if backup_id == LATEST:
             known = catalog.backups.latest(uploaded=False)
         else:
             known = catalog.backups.get(str(BackupId.parse(backup_id)))
         run = catalog.runs.queue(
-            catalog.runs.new_id(RunKind.VERIFY),
-            RunKind.VERIFY,
-            known.id,
-            backup_run_id=known.run_id,
+            catalog.runs.new_id(kind), kind, known.id, backup_run_id=known.run_id
         )
         subject["run_id"] = run.id
         with queued(catalog, run.id, backend.log):
             event: dict[str, object] = {"backup_id": known.id, "run_id": run.id}
-            backend.start(backend.function_for(RunKind.VERIFY), event)
-    answer.headers["Location"] = f"/backup/runs/{run.id}"
+            if kind is RunKind.REPORT:
+                event["report"] = True
+            backend.start(backend.function_for(kind), event)
     return Started(run_id=run.id, state=run.state, backup_id=known.id)

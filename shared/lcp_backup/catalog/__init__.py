@@ -12,6 +12,7 @@ from lcp_backup.catalog.keys import Keys
 from lcp_backup.catalog.lease import StoredLease
 from lcp_backup.catalog.pause import StoredPause
 from lcp_backup.catalog.pins import Pins
+from lcp_backup.catalog.reports import Reports
 from lcp_backup.catalog.runs import TIME_DIGITS, Runs
 from lcp_backup.catalog.scripts import StoredScripts
 from lcp_backup.catalog.uploads import StoredUploads
@@ -54,6 +55,7 @@ class Catalog:
         """Where this catalog lies, for messages."""
         self.backups = Backups(store, keys, clock, lock)
         self.pins = Pins(store, keys, clock)
+        self.reports = Reports(store, keys)
         self.runs = Runs(store, keys, clock)
         self.work = StoredWork(store, keys)
         self.uploads = StoredUploads(store, keys)

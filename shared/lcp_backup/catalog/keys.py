@@ -1,7 +1,7 @@
 """What lies in the bucket; no other module knows a key.
 
 <prefix>/backups/<id>/database.tgz  volume.tgz  database.index  volume.index  manifest.json
-<prefix>/backups/<id>/verification.json
+<prefix>/backups/<id>/verification.json  report.jsonl
 <prefix>/retired/<id>.json
 <prefix>/unfinished/<id>.json
 <prefix>/pins/<id>.json
@@ -16,6 +16,7 @@ from lcp_backup.model import ArchiveKind
 
 MANIFEST = "manifest.json"
 VERIFICATION = "verification.json"
+REPORT = "report.jsonl"
 
 
 def archive_name(kind: ArchiveKind) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from lcp_backup.database.options import ENGINES
-from lcp_backup.database.tokens import NotTakenError, Token, TokenKind, unquote
+from lcp_backup.database.tokens import NotTakenError, Token, TokenKind, called, unquote
 
 _STATEMENTS: Final = frozenset(
     {"(", "ANALYZE", "CALL", "CLOSE", "COMMIT", "CREATE", "DECLARE", "DELETE", "DO", "DROP",
@@ -154,6 +154,8 @@ class _Body:
         if before != ".":
             if word in _NOWHERE or (word == "LOCK" and after != "IN"):
                 raise NotTakenError(f"its body says {word}, which reaches out of the site")
+            if called(token, after) == "LOAD_FILE":
+                raise NotTakenError("its body calls LOAD_FILE, which reaches out of the site")
             if (
                 word in _NOT_SET
                 and self._is_set(at)

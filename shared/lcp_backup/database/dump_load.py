@@ -76,6 +76,8 @@ class DumpLoad:
         progress: told the raw bytes of every piece once it is loaded.
         check: called before every statement, from several threads; raises to stop.
         only: the tables of a selection, which must have no foreign keys to others.
+        foreign_keys: False leaves those out that can be set aside; then `only` asks nothing of
+            them.
         plan_rows: how the rows of a table, with the columns that a statement lists, travel as data;
             called with a session of the loader. None: they travel as statements.
     """
@@ -88,9 +90,11 @@ class DumpLoad:
         progress: Callable[[int], None],
         check: Callable[[], None],
         only: Collection[str] | None,
+        foreign_keys: bool,
         plan_rows: PlanRows | None,
     ) -> None:
         self._plan_rows = plan_rows
+        self._foreign_keys = foreign_keys
         self._plans: dict[tuple[str, tuple[str, ...] | None], RowPlan | None] = {}
         self._dump = dump
         self._policy = policy
@@ -214,6 +218,8 @@ class DumpLoad:
             rows = self._dump.row_bytes(ruling.name)
             worth = rows is None or rows >= _WORTH_SETTING_ASIDE
             definition = taken_apart(ruling.sql, set_indexes_aside=worth)
+        if not self._foreign_keys:
+            definition = replace(definition, foreign_keys=(), references=())
         if self._only is not None:
             for other in definition.references:
                 if other not in self._only:

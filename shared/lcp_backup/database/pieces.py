@@ -98,7 +98,8 @@ class IndexedDump:
         segments: the archive's index.
         read: gives segments' raw bytes.
         by_dump_program: False for what a user uploaded.
-        tables: only these tables, with their triggers; None means the whole dump.
+        tables: only these tables; None means the whole dump.
+        triggers: whether those of the tables come along.
 
     Raises NotFound, which names the table that is not in the dump.
     """
@@ -110,6 +111,7 @@ class IndexedDump:
         *,
         by_dump_program: bool,
         tables: Collection[str] | None = None,
+        triggers: bool = True,
     ) -> None:
         self.by_dump_program = by_dump_program
         self._read = read
@@ -120,7 +122,7 @@ class IndexedDump:
                 size = self._row_bytes.get(segment.table, 0) + segment.raw_size
                 self._row_bytes[segment.table] = size
         if tables is not None:
-            self._keep_only(frozenset(tables))
+            self._keep_only(frozenset(tables), triggers=triggers)
 
     def row_bytes(self, table: str) -> int | None:
         """Raw bytes of a table's row statements, from the index."""
@@ -141,12 +143,13 @@ class IndexedDump:
                 1,
             )
 
-    def _keep_only(self, tables: frozenset[str]) -> None:
+    def _keep_only(self, tables: frozenset[str], *, triggers: bool) -> None:
         check_tables((segment for _, segment in self._segments), tables)
         self._segments = [
             (number, segment)
             for number, segment in self._segments
-            if segment.section is Section.HEAD or is_of(segment, tables)
+            if segment.section is Section.HEAD
+            or (is_of(segment, tables) and (triggers or segment.section is not Section.TRIGGERS))
         ]
 
     def _apart(self) -> bool:

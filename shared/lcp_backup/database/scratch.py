@@ -47,6 +47,8 @@ PREFIX: Final = "lcp_verify_"
 """How the names of all scratch schemas begin."""
 _TOKEN_BYTES: Final = 4
 
+type Look = Callable[[Connection, str], None]
+
 
 @dataclass(frozen=True)
 class Proved:
@@ -72,11 +74,13 @@ def prove(
     dumped_name: str,
     connections: int,
     statements: tuple[str, ...] = (),
+    foreign_keys: bool = True,
+    look: Look | None = None,
     told: Callable[[str], None],
     progress: Callable[[int], None],
     check: Callable[[], None],
 ) -> Proved:
-    """Loads a whole dump, counts what arrived, and drops it, also when it fails.
+    """Loads a dump, counts what arrived, and drops it, also when it fails.
 
     The first half of a restore, with the same policy and a loader of its own. What an earlier load
     of the same owner left that was killed is dropped first.
@@ -87,7 +91,9 @@ def prove(
         dumped_name: the schema the dump was made of.
         statements: asked as the loader, each has to answer one row of one true value. They see
             tables, but no views or routines.
-        told: what kind of server it is, as soon as that is known.
+        foreign_keys: False for some of a dump's tables, which may point to others.
+        look: told a connection and the scratch schema, as soon as everything is loaded.
+        told: what kind of server it is, right before the load begins.
         connections, progress, check: as of `staged_schema.stage`.
 
     Raises LoadFailed (names the statement or the table that is wrong), ServerGaveUp,
@@ -104,7 +110,9 @@ def prove(
 
         def inspect(loader: DatabaseEndpoint, staging: str, loaded: Loaded) -> None:
             nonlocal asked
-            _count_rows(control, staging, loaded, check)
+            if look is not None:
+                look(control, staging)
+            _count_rows(loader, staging, loaded, check)
             asked = _ask(loader, staging, statements, check)
 
         work = StagedLoad(
@@ -119,6 +127,7 @@ def prove(
             scripts=(),
             server=kind,
             inspect=inspect,
+            foreign_keys=foreign_keys,
         )
         try:
             loaded = attempt_load(work.attempt, dump, connections)
@@ -187,46 +196,6 @@ def _drop(control: Connection, endpoint: DatabaseEndpoint) -> None:
         return
 
 
-def _count_rows(
-    control: Connection, staging: str, loaded: Loaded, check: Callable[[], None]
-) -> None:
-    """Raises LoadFailed, which names the first table that has not as many rows as were sent."""
-    for table, sent in loaded.rows_of.items():
-        check()
-        ((there,),) = execute(
-            control,
-            f"SELECT COUNT(*) FROM {quote(staging)}.{quote(table)}",  # noqa: S608 -- quoted names
-        )
-        if there != sent:
-            reason = f"{sent} rows were loaded into {table!r} and {there} are there"
-            raise LoadFailed(reason, public=reason)
-
-
-def _ask(
-    loader: DatabaseEndpoint,
-    staging: str,
-    statements: tuple[str, ...],
-    check: Callable[[], None],
-) -> int:
-    """How many statements were asked, all true; raises LoadFailed for the first that is not."""
-    if not statements:
-        return 0
-
-    @contextmanager
-    def connected() -> Iterator[_Asking]:
-        with closing(connect(loader, database=staging)) as connection:
-            prepare(connection)
-            yield _Asking(connection)
-
-    # A pool of one: a statement that takes too long is then ended inside the server.
-    with ConnectionPool(1, connected, partial(accounts.kill, loader), check) as pool:
-        for number, statement in enumerate(statements, 1):
-            what = f"statement {number} of LCP_BACKUP_VERIFY_SQL"
-            pool.put(partial(_Asking.ask, what=what, statement=statement))
-        pool.drain()
-    return len(statements)
-
-
 @dataclass(frozen=True)
 class _Asking:
     """The loader's connection, over which statements are asked."""
@@ -237,6 +206,13 @@ class _Asking:
     def thread_id(self) -> int:
         """The server's number for the connection."""
         return int(self.connection.thread_id())  # type: ignore[no-untyped-call]  # stub
+
+    def count(self, *, table: str, sent: int) -> None:
+        """Raises LoadFailed when not as many rows are there as were sent."""
+        ((there,),) = execute(self.connection, f"SELECT COUNT(*) FROM {quote(table)}")  # noqa: S608 -- a quoted name
+        if there != sent:
+            reason = f"{sent} rows were loaded into {table!r} and {there} are there"
+            raise LoadFailed(reason, public=reason)
 
     def ask(self, *, what: str, statement: str) -> None:
         """Raises LoadFailed when the answer is not one true value."""
@@ -252,3 +228,44 @@ class _Asking:
         if not (len(values) == 1 and isinstance(values[0], int | Decimal) and values[0]):
             reason = f"{what} did not answer one true value"
             raise LoadFailed(f"{reason}: {statement}", public=reason)
+
+
+def _count_rows(
+    loader: DatabaseEndpoint, staging: str, loaded: Loaded, check: Callable[[], None]
+) -> None:
+    """Raises LoadFailed, which names the first table that has not as many rows as were sent."""
+    with _asking(loader, staging, check) as pool:
+        for table, sent in loaded.rows_of.items():
+            pool.put(partial(_Asking.count, table=table, sent=sent))
+        pool.drain()
+
+
+def _ask(
+    loader: DatabaseEndpoint,
+    staging: str,
+    statements: tuple[str, ...],
+    check: Callable[[], None],
+) -> int:
+    """How many statements were asked, all true; raises LoadFailed for the first that is not."""
+    with _asking(loader, staging, check) as pool:
+        for number, statement in enumerate(statements, 1):
+            what = f"statement {number} of LCP_BACKUP_VERIFY_SQL"
+            pool.put(partial(_Asking.ask, what=what, statement=statement))
+        pool.drain()
+    return len(statements)
+
+
+@contextmanager
+def _asking(
+    loader: DatabaseEndpoint, staging: str, check: Callable[[], None]
+) -> Iterator[ConnectionPool[_Asking]]:
+    """A pool of one: a statement that takes too long is ended inside the server."""
+
+    @contextmanager
+    def connected() -> Iterator[_Asking]:
+        with closing(connect(loader, database=staging)) as connection:
+            prepare(connection)
+            yield _Asking(connection)
+
+    with ConnectionPool(1, connected, partial(accounts.kill, loader), check) as pool:
+        yield pool

@@ -21,7 +21,7 @@ from lcp_backup.database.rulings import Ruling, StatementKind
 from lcp_backup.database.session import Session
 from lcp_backup.database.sql import execute, prepare
 from lcp_backup.database.statements import Statement, StatementSplitter
-from lcp_backup.database.tokens import NotTakenError, Reading
+from lcp_backup.database.tokens import NotTakenError, Reading, called
 from lcp_backup.errors import ArchiveRefused
 
 _STATEMENTS: Final = ("DELETE", "INSERT", "REPLACE", "TRUNCATE", "UPDATE")
@@ -116,8 +116,8 @@ def _judged(statement: Statement, where: str, server: Server) -> bytes:
         if reader.tokens[0].word not in _STATEMENTS:
             raise NotTakenError(f"a script may say {', '.join(_STATEMENTS)} and nothing else")
         for token, following in zip(reader.tokens, reader.tokens[1:], strict=False):
-            if token.word in DENIED_FUNCTIONS and following.word == "(":
-                raise NotTakenError(f"a script calls no {token.word}")
+            if (function := called(token, following.word)) in DENIED_FUNCTIONS:
+                raise NotTakenError(f"a script calls no {function}")
         # No schema is its own: what it names without one is what is staged.
         check_body(reader.tokens, 0, "", is_view=False)
     except NotTakenError as error:

@@ -248,6 +248,8 @@ class StagedLoad:
     check: Callable[[], None]
     inspect: Inspect | None = None
     """Looks at what was loaded before anything is done with it; raises what it finds wrong."""
+    foreign_keys: bool = True
+    """As of `DumpLoad`."""
 
     def attempt(self, connections: int | None) -> Loaded:
         """Loads all of it and tries its stored code; as `DumpLoad.load`."""
@@ -265,6 +267,7 @@ class StagedLoad:
                     progress=self.progress,
                     check=self.check,
                     only=self.only,
+                    foreign_keys=self.foreign_keys,
                     plan_rows=self._plan_rows(asking, staging),
                 )
                 loaded = work.load(

@@ -200,6 +200,17 @@ def _unreadable(text: bytes, at: int) -> NotTakenError:
     return NotTakenError(f"the byte 0x{text[at]:02x} stands outside of literals")
 
 
+def called(token: Token, after: str) -> str:
+    """The function that a name calls, in upper case; empty where no parenthesis follows.
+
+    Servers find their own functions also by a quoted name. Arguments: `after` is the word of the
+    token behind.
+    """
+    if after != "(" or token.kind not in {TokenKind.WORD, TokenKind.NAME}:
+        return ""
+    return unquote(token.raw).upper()
+
+
 def unquote(raw: bytes) -> str:
     """A name as it is, without its quotes."""
     quote = raw[:1]

@@ -248,7 +248,8 @@ def open_increment(
     as it should be (`volume-stored-whole`, `source-missing`).
 
     Args:
-        whole: whether the new archive is to hold everything, so that nothing is referred to.
+        whole: whether the new archive is to hold everything, so that nothing is referred to. What
+            goes on from an unfinished volume refers to that all the same, and a notice tells it.
         unusable: sources that turned out to be; what lies in them is read from the folder and
             stored again. None: so is whatever would be carried over.
         carries: False reads what would be carried over from the folder, too.
@@ -271,7 +272,12 @@ def open_increment(
             found = archives_found(catalog, base)
             for backup_id in unusable or ():
                 found.pop(backup_id, None)
-            chosen = plan(base, found, carry_all=whole)
+            # (All that runs before this one stored would be copied by each: no run would be long
+            # enough for that and for something new, in the end.)
+            goes_on = whole and isinstance(base, Unfinished)
+            if goes_on:
+                notices = (*notices, _not_whole(base.id))
+            chosen = plan(base, found, carry_all=whole and not goes_on)
             if unusable is None:
                 chosen = Plan(chosen.kept, (), (*chosen.missing, *chosen.carried))
             if not carries:
@@ -337,6 +343,14 @@ def archives_found(catalog: Catalog, manifest: BaseVolume) -> dict[str, Found]:
     with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="source") as pool:
         answers = zip(ids, pool.map(look, ids), strict=True)
         return {backup_id: found for backup_id, found in answers if found is not None}
+
+
+def _not_whole(subject: str) -> Notice:
+    detail = (
+        "the volume goes on from what a run before stored, and refers to that, although the mode is"
+        " FULL; the next backup is whole"
+    )
+    return Notice(code="volume-not-whole", subject=subject, detail=detail)
 
 
 def _missing(backup_id: str) -> Notice:

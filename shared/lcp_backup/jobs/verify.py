@@ -5,41 +5,42 @@ and written nowhere. It takes no lease, so no backup waits for it, and it gives 
 """
 
 import os
-import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import partial
 from typing import Final
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.database import scratch
-from lcp_backup.database.endpoint import DatabaseEndpoint
+from lcp_backup.database.endpoint import Connection, DatabaseEndpoint
 from lcp_backup.database.pieces import IndexedDump
 from lcp_backup.errors import (
     ArchiveError,
-    LeaseHeld,
     LoadFailed,
     NotFound,
     ServerGaveUp,
     UnknownFormat,
+    VolumeError,
 )
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
+from lcp_backup.jobs.consistency import ConsistencyReport, check_is_there, notices_of
 from lcp_backup.jobs.failure import describe
+from lcp_backup.jobs.giving_way import GivesWay
 from lcp_backup.jobs.queued_run import check_is_meant, queued, succeeded_before
 from lcp_backup.jobs.side_by_side import Check, side_by_side
-from lcp_backup.jobs.stored_backup import StoredBackup
+from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import BackupType, Manifest, Notice, RunError, RunKind
 from lcp_backup.requests import LATEST, VerifyRequest
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
-from lcp_backup.verification import Verdict, Verification
+from lcp_backup.verification import Report, Verdict, Verification
 from lcp_backup.volume import proof
 from lcp_backup.volume.live import LiveMembers
 
-LOOKS_FOR_RESTORES_EVERY: Final = timedelta(seconds=15)
-_CONNECTIONS: Final = (os.process_cpu_count() or 1) + 1
+CONNECTIONS: Final = (os.process_cpu_count() or 1) + 1
 """As of a restore."""
 
 
@@ -78,7 +79,7 @@ def verify_backup(
     deleted meanwhile.
     """
     with queued(catalog, request.run_id, telemetry.log):
-        manifest = _chosen(request, catalog)
+        manifest = chosen(request.backup_id, request.run_id, catalog)
         if succeeded_before(catalog, request.run_id):
             telemetry.log.info("verified already, by this run", run_id=request.run_id)
             return VerifyResult(manifest.id, str(request.run_id), Verdict.VERIFIED)
@@ -119,12 +120,42 @@ def verify_backup(
     )
 
 
-def _chosen(request: VerifyRequest, catalog: Catalog) -> Manifest:
-    if request.backup_id == LATEST:
+def chosen(backup_id: str, run_id: str | None, catalog: Catalog) -> Manifest:
+    """The backup that a run is asked for; raises NotFound, also when another has its id now."""
+    if backup_id == LATEST:
         return catalog.backups.latest(uploaded=False)
-    manifest = catalog.backups.get(request.backup_id)
-    check_is_meant(manifest, catalog, request.run_id)
+    manifest = catalog.backups.get(backup_id)
+    check_is_meant(manifest, catalog, run_id)
     return manifest
+
+
+def left_behind(proved: scratch.Proved) -> tuple[Notice, ...]:
+    """What an operator has to drop by hand."""
+    return tuple(
+        Notice(
+            code="left-behind",
+            subject=schema,
+            detail="this schema of the run could not be dropped: drop it by hand",
+        )
+        for schema in proved.left_behind
+    )
+
+
+class _Timed:
+    """How long a part of a run takes, by its clock; of one that did not end nothing is known."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._began = now()
+        self.seconds = 0.0
+
+    def begin(self) -> None:
+        """Begins, or begins anew."""
+        self._began = self._now()
+
+    def end(self) -> None:
+        """Keeps how long it was."""
+        self.seconds = (self._now() - self._began).total_seconds()
 
 
 @dataclass
@@ -137,35 +168,37 @@ class _Verifying:
     catalog: Catalog
     locate: Callable[[], DatabaseEndpoint]
     backup: StoredBackup = field(init=False)
+    consistency: ConsistencyReport = field(init=False)
     server: str | None = None
-    _looks_next: datetime = field(init=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    load: _Timed = field(init=False)
+    reading: _Timed = field(init=False)
 
     def __post_init__(self) -> None:
         self.backup = StoredBackup(self.catalog, self.manifest)
-        self._looks_next = self.catalog.now()
+        self.load, self.reading = _Timed(self.catalog.now), _Timed(self.catalog.now)
+        self.consistency = ConsistencyReport(self.backup, self.catalog, self.run.id)
 
     def verify(self) -> Verification:
         """Answers the proof, which is kept; raises what was in its way, and keeps that too."""
         self.run.step("loading the database into a schema of its own, and reading the volume")
         try:
-            proved, read = side_by_side(self._prove_database, self._read_volume, self._check)
+            with self.backup.volume() as volume:
+                proved, read = side_by_side(
+                    partial(self._prove_database, volume),
+                    partial(self._read_volume, volume),
+                    GivesWay(self.run, self.catalog),
+                )
+            report = self.consistency.keep() if self.consistency.report else None
         except BaseException as error:
             reason = describe(error, self.run.id)
             self._keep(self._verification(self._verdict_of(error), error=reason))
             raise
-        self.run.add_notices(
-            tuple(
-                Notice(
-                    code="left-behind",
-                    subject=schema,
-                    detail="this schema of the verification could not be dropped: drop it by hand",
-                )
-                for schema in proved.left_behind
-            )
-        )
+        self.run.add_notices(left_behind(proved))
+        if report is not None:
+            self.run.add_notices(notices_of(report))
         verification = self._verification(
             Verdict.VERIFIED,
+            report=report,
             tables=proved.tables,
             rows=proved.rows,
             tables_counted=proved.tables_counted,
@@ -176,7 +209,7 @@ class _Verifying:
         self._keep(verification)
         return verification
 
-    def _prove_database(self, check: Check) -> scratch.Proved:
+    def _prove_database(self, volume: StoredVolume, check: Check) -> scratch.Proved:
         manifest = self.manifest
         dump = IndexedDump(
             self.backup.database_segments(),
@@ -186,48 +219,42 @@ class _Verifying:
 
         def told(server: str) -> None:
             self.server = server
+            self.load.begin()
+
+        def look(connection: Connection, schema: str) -> None:
+            self.load.end()
+            try:
+                self.consistency.look(check, volume, connection, schema)
+            except VolumeError as error:
+                # Without room to sort there is no report. It is no reason not to prove the rest.
+                notice = Notice(code="report-left-out", subject=manifest.id, detail=error.public)
+                self.run.add_notices((notice,))
 
         return scratch.prove(
             self.locate(),
             dump,
             whose=self.catalog.location,
             dumped_name=manifest.database_facts.name,
-            connections=self.settings.backup_restore_connections or _CONNECTIONS,
+            connections=self.settings.backup_restore_connections or CONNECTIONS,
             statements=self.settings.backup_verify_sql,
+            look=look,
             told=told,
             progress=self.run.progress_of("database"),
             check=check,
         )
 
-    def _read_volume(self, check: Check) -> proof.Read:
+    def _read_volume(self, volume: StoredVolume, check: Check) -> proof.Read:
         progress = self.run.progress_of("volume")
-        with self.backup.volume() as volume:
-            live = LiveMembers(volume.members())
-            with closing(volume.read(live)) as read:
-                found = proof.read_all(volume.members, live, read, progress=progress, check=check)
-            with closing(volume.read_rest(live)) as rest:
-                for _, raw in rest:
-                    check()
-                    progress(len(raw))
+        self.reading.begin()
+        live = LiveMembers(volume.members())
+        with closing(volume.read(live)) as read:
+            found = proof.read_all(volume.members, live, read, progress=progress, check=check)
+        with closing(volume.read_rest(live)) as rest:
+            for _, raw in rest:
+                check()
+                progress(len(raw))
+        self.reading.end()
         return found
-
-    def _check(self) -> None:
-        """Raises what ends the run; LeaseHeld when a restore began, which needs the server."""
-        self.run.check()
-        with self._lock:
-            now = self.catalog.now()
-            if now < self._looks_next:
-                return
-            self._looks_next = now + LOOKS_FOR_RESTORES_EVERY
-        holder = self.catalog.lease.holder()
-        if holder is not None and holder.kind is RunKind.RESTORE:
-            raise LeaseHeld(
-                f"restore run {holder.run_id} is under way and needs the database server: this"
-                " verification gives way to it; ask for it anew, or wait for the next one",
-                kind=holder.kind,
-                run_id=holder.run_id,
-                backup_id=holder.backup_id,
-            )
 
     def _verdict_of(self, error: BaseException) -> Verdict:
         """Whether an error tells that the backup is bad, or only that it could not be tried."""
@@ -244,7 +271,12 @@ class _Verifying:
     # --- what was found out -----------------------------------------------------
 
     def _verification(
-        self, verdict: Verdict, *, error: RunError | None = None, **figures: int
+        self,
+        verdict: Verdict,
+        *,
+        error: RunError | None = None,
+        report: Report | None = None,
+        **figures: int,
     ) -> Verification:
         return Verification.model_validate(
             {
@@ -256,6 +288,9 @@ class _Verifying:
                 "finished_at": self.catalog.now(),
                 "server": self.server,
                 "read_bytes": self.backup.read_bytes,
+                "load_seconds": self.load.seconds,
+                "read_seconds": self.reading.seconds,
+                "report": report,
                 "error": error,
                 **figures,
             }
@@ -263,7 +298,7 @@ class _Verifying:
 
     def _keep(self, verification: Verification) -> None:
         """Raises NotFound when the backup is gone: nothing may be kept below its id then."""
-        self._check_is_there()
+        check_is_there(self.catalog, self.manifest)
         backups = self.catalog.backups
         if verification.verdict is Verdict.COULD_NOT_VERIFY:
             before = backups.verification(self.manifest)
@@ -271,15 +306,7 @@ class _Verifying:
                 return
         backups.keep_verification(verification)
         try:
-            self._check_is_there()
+            check_is_there(self.catalog, self.manifest)
         except NotFound:
             backups.forget_verification(self.manifest.id)
             raise
-
-    def _check_is_there(self) -> None:
-        found = self.catalog.backups.find(self.manifest.id)
-        if found is None or found.run_id != self.manifest.run_id:
-            raise NotFound(
-                f"backup {self.manifest.id} was deleted while it was verified: nothing is known of"
-                " it"
-            )

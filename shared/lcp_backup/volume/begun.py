@@ -8,6 +8,9 @@ The marker says of what it is a part. What lies there whole is known by name, si
 restore sets the mtime last; and by its ctime, which nobody can set back: what was changed after the
 marker was written is written again. So the marker may stay while the next restore goes on, and one
 that is killed costs only its own work. A swap begins with taking it away.
+
+That holds for folders and links as well: they stand between the files of an archive, and to read
+all of them would be to read all of it.
 """
 
 import json
@@ -28,6 +31,7 @@ from lcp_backup.volume.notices import Notices
 from lcp_backup.volume.places import Places, read_marker, write_marker
 from lcp_backup.volume.removal import remove
 from lcp_backup.volume.scan import scan
+from lcp_backup.volume.writing import FOLDER_MODE
 
 LASTS: Final = timedelta(days=1)
 """How long a folder that was begun may be gone on with."""
@@ -100,7 +104,7 @@ class BegunTree:
         """Bytes of the files that lie there whole."""
 
     def missing(self, members: Iterable[IndexedMember]) -> Iterator[IndexedMember]:
-        """The members that have to be unpacked: files that do not lie there whole, and all others.
+        """The members that have to be unpacked: those that do not lie there whole.
 
         What lies there and is no member is removed.
 
@@ -140,15 +144,19 @@ class BegunTree:
             _remove(found)
             return False
         status = found.status
-        if found.found is not Found.FILE or member.type != "file":
+        if (
+            found.found.value != member.type
+            or status.st_mtime_ns != member.mtime_ns
+            or status.st_ctime_ns > self._begun.ctime_ns
+        ):
             return False
-        is_whole = (
-            (status.st_size, status.st_mtime_ns) == (member.size, member.mtime_ns)
-            and status.st_ctime_ns <= self._begun.ctime_ns
-            and status.st_nlink == 1
-        )
-        self.whole_size += is_whole * member.size
-        return is_whole
+        if found.found is Found.FOLDER:
+            return status.st_mode & 0o7777 == member.mode & FOLDER_MODE
+        if found.found is Found.FILE:
+            if (status.st_size, status.st_nlink) != (member.size, 1):
+                return False
+            self.whole_size += member.size
+        return True
 
 
 class Reached:
@@ -190,7 +198,10 @@ def _remove(found: Entry) -> None:
         raise NotAsLeft(f"{found.name}: is a folder that the backup does not hold")
     try:
         with found.folder as folder:
+            before = os.fstat(folder)
             os.unlink(found.base, dir_fd=folder)
+            # It may be whole but for that.
+            os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
     except OSError as error:
         raise NotAsLeft(f"{found.name}: {error.strerror}") from error
 

@@ -13,13 +13,13 @@ IN_A_ROW: Final = 12
 FIRST_TRIAL: Final = 256
 """Answers that threads got before it is asked again whether they are needed."""
 OF_A_TRIAL: Final = 3
-"""Answers in a row that have to be slow in each trial."""
+"""Answers in a row that have to be slow in each trial; and the last ones before the first."""
 
 _SHARE: Final = 2
 """A file system is only slow if its calls take at least so many times as long as idle ones."""
 _IDLE_CALLS: Final = 4
 _FIRST_PAUSE: Final = 32
-_LONGEST_PAUSE: Final = 4096
+_LONGEST_PAUSE: Final = 1024
 
 
 def idle_calls(count: int) -> int:
@@ -41,10 +41,10 @@ class Pace:
     On a local disk the threads would only wait for each other: the interpreter's lock is given back
     and taken again in every call. So a walk begins with the caller's own thread.
 
-    A slow answer counts if calls that ask nobody are quick at that moment: otherwise it is the
-    machine that is busy, and more threads would only make it busier. And slow once is not slow for
-    good: after FIRST_TRIAL answers that threads got, and then twice as many each time, the caller's
-    thread has to find it slow once more.
+    The last slow answers count only if calls that ask nobody are quick at that moment: otherwise it
+    is the machine that is busy, and more threads would only make it busier. And slow once is not
+    slow for good: after FIRST_TRIAL answers that threads got, and then twice as many each time, the
+    caller's thread has to find it slow once more.
 
     Args:
         threads: how many there may be; with one, nothing is ever slow.
@@ -78,11 +78,10 @@ class Pace:
         if self.slow:
             return
         if nanoseconds <= calls * self._slow_call_ns:
-            self._in_a_row = self._paused = 0
+            self._in_a_row = 0
         elif self._paused:
             self._paused = max(0, self._paused - answers)
-        elif self._is_busy(nanoseconds / calls):
-            # Not asked each time, because on a busy machine that takes long, too.
+        elif self._is_near(answers) and _is_busy(nanoseconds / calls):
             self._in_a_row = 0
             self._paused = self._pause
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
@@ -97,6 +96,13 @@ class Pace:
             self._until_trial *= 2
             self._in_a_row = max(0, self._needed - OF_A_TRIAL)
 
-    @staticmethod
-    def _is_busy(nanoseconds_a_call: float) -> bool:
-        return idle_calls(_IDLE_CALLS) * _SHARE > nanoseconds_a_call * _IDLE_CALLS
+    def _is_near(self, answers: int) -> bool:
+        """Whether one of the last answers is due before it counts as slow.
+
+        Only then it is asked whether the machine is busy: on one that is, that takes long.
+        """
+        return self._in_a_row + answers > self._needed - OF_A_TRIAL
+
+
+def _is_busy(nanoseconds_a_call: float) -> bool:
+    return idle_calls(_IDLE_CALLS) * _SHARE > nanoseconds_a_call * _IDLE_CALLS

@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from lcp_backup.errors import ArchiveRefused
 from lcp_backup.volume.members import Attributes
@@ -11,6 +12,8 @@ from lcp_backup.volume.names import quoted
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITABLE = 0o600
+FOLDER_MODE: Final = 0o3777
+"""What a folder gets of its mode: no set-user-id, which means nothing there."""
 _NOT_IN_ARCHIVE = 0o755
 """The mode of a folder that has no member of its own: as `mkdir` would have made it."""
 
@@ -82,7 +85,7 @@ class Writing:
     def settle_folder(self, descriptor: int, attributes: Attributes | None) -> None:
         """Gives a folder what it shall have; None: it was made and is not in the archive."""
         if attributes is not None:
-            self._settle(descriptor, attributes, attributes.mode & 0o3777)
+            self._settle(descriptor, attributes, attributes.mode & FOLDER_MODE)
         else:
             self.give_folder(descriptor)
             os.fchmod(descriptor, _NOT_IN_ARCHIVE)

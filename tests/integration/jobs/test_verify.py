@@ -10,6 +10,7 @@ import pytest
 from lcp_backup.aws import clients
 from lcp_backup.database import accounts, scratch
 from lcp_backup.database.endpoint import Flavour
+from lcp_backup.database.loaded import Loaded
 from lcp_backup.errors import (
     ArchiveDamaged,
     BackupError,
@@ -103,9 +104,9 @@ def before_counting(patch: pytest.MonkeyPatch, act: Callable[[Any, str], None]) 
     """Does something when a dump was loaded and is about to be counted."""
     real = scratch._count_rows
 
-    def count(control: Any, staging: str, *rest: Any) -> None:
-        act(control, staging)
-        real(control, staging, *rest)
+    def count(loader: Any, staging: str, *rest: Any) -> None:
+        act(loader, staging)
+        real(loader, staging, *rest)
 
     patch.setattr(scratch, "_count_rows", count)
 
@@ -129,7 +130,11 @@ def test_a_backup_is_proved_and_nothing_of_it_stays(
     assert found.rows > found.tables > 3
     assert 0 < found.tables_counted <= found.tables
     assert found.files == found.files_compared == manifest.volume_facts.files == 2
+    assert found.report is not None
+    assert found.report.documents == "elsewhere", "the site's folder has no documents"
     assert found.statements == 2
+    assert 0 < found.restore_seconds == max(found.load_seconds, found.read_seconds)
+    assert found.restore_seconds < found.seconds
     assert found.read_bytes > manifest.size - 10_000
     assert live.differences(site.fingerprint()) == []
 
@@ -196,7 +201,7 @@ def test_rows_that_are_not_there_are_missed_and_their_table_named(
     site: BackedUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    def lose(_control: Any, staging: str) -> None:
+    def lose(_loader: Any, staging: str) -> None:
         site.server.execute(f"DELETE FROM `{staging}`.User_ LIMIT 1")
 
     before_counting(monkeypatch, lose)
@@ -232,6 +237,23 @@ def test_a_statement_does_not_outlast_the_run(site: BackedUp) -> None:
     assert not running()
 
 
+def test_a_count_does_not_outlast_the_run(site: BackedUp) -> None:
+    def running() -> bool:
+        rows = site.server.execute("SHOW FULL PROCESSLIST")
+        return any("COUNT" in str(row[7]) and row[4] != "Killed" for row in rows)
+
+    def check() -> None:
+        if running():
+            raise OutOfTime("the time is over")
+
+    with site.connect() as other, other.cursor() as cursor:
+        cursor.execute(f"LOCK TABLES {site.name}.User_ WRITE")
+        loaded = Loaded(("User_",), 1, 1, (), rows_of={"User_": 1})
+        with pytest.raises(OutOfTime):
+            scratch._count_rows(site.server.endpoint(site.name), site.name, loaded, check)
+        assert not running()
+
+
 @ON_MARIADB
 def test_statements_see_nothing_but_what_was_restored(site: BackedUp) -> None:
     site.env["LCP_BACKUP_VERIFY_SQL"] = f"SELECT COUNT(*) FROM {site.name}.User_"
@@ -257,8 +279,10 @@ def test_a_server_that_goes_away_says_nothing_of_the_backup(
     site: BackedUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    def hang_up(control: Any, _staging: str) -> None:
-        site.server.execute(f"KILL {control.thread_id()}")
+    def hang_up(_loader: Any, _staging: str) -> None:
+        rows = site.server.execute("SHOW PROCESSLIST")
+        for thread_id in (row[0] for row in rows if row[1] == "lcp"):
+            site.server.execute(f"KILL {thread_id}")
 
     with monkeypatch.context() as patch:
         before_counting(patch, hang_up)
@@ -319,7 +343,7 @@ def test_what_a_killed_one_left_goes_with_the_next(
 
 @ON_MARIADB
 def test_it_gives_way_to_a_restore(site: BackedUp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lcp_backup.jobs.verify.LOOKS_FOR_RESTORES_EVERY", LEASE_TERM * 0)
+    monkeypatch.setattr("lcp_backup.jobs.giving_way.LOOKS_FOR_RESTORES_EVERY", LEASE_TERM * 0)
     restore = "20261120T010000-restore-0a1b2c3d"
 
     def begin(*_: Any) -> None:
@@ -336,7 +360,7 @@ def test_a_backup_that_is_deleted_meanwhile_is_told_and_leaves_nothing(
     site: BackedUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before_counting(monkeypatch, lambda *_: site.catalog.backups.unpublish(BACKUP_ID))
-    with pytest.raises(NotFound, match=f"{BACKUP_ID} was deleted while it was verified"):
+    with pytest.raises(NotFound, match=f"{BACKUP_ID} was deleted while it was read"):
         site.verify()
     assert list(site.store.entries("acme/prd/backups/")) == []
     *_, stored = sorted(it.key for it in site.store.entries("acme/prd/runs/"))

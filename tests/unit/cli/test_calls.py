@@ -1,12 +1,16 @@
 """How calls fail, and when they are made again."""
 
+import errno
 import re
 import socket
+import ssl
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
-from lcp_backup_cli import client
+from lcp_backup_cli import client, network
 from lcp_backup_cli.errors import EXIT_BY_CODE, Exit
 from tests.support.command_line import CommandLine
 from tests.support.pretended_service import Fault, Service, problem
@@ -17,7 +21,8 @@ _DOCS = Path(__file__).parents[3] / "docs"
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls are made again without a wait, unless the service asks for one."""
-    monkeypatch.setattr(client, "backoff", lambda _attempt: 0.0)
+    for module in (client, network):
+        monkeypatch.setattr(module, "backoff", lambda _attempt: 0.0)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +96,55 @@ def test_where_nothing_listens_is_told_with_the_name_of_the_host(
     stranger.logged_in(f"http://{host}", next(iter(service.tokens)))
     said = stranger("list")
     assert (said.code, f"{host} cannot be reached" in said.err) == (8, True)
+
+
+def of_a_certificate() -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError("certificate verify failed")
+    error.verify_message = "self-signed certificate"
+    return error
+
+
+@pytest.mark.parametrize(
+    ("cause", "told", "attempts"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "no host of this", 1),
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), "names cannot be looked up", 2),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), "nothing listens there", 2),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), "no network leads there", 2),
+        (of_a_certificate(), "not trusted (self-signed certificate)", 1),
+        (ssl.SSLError("WRONG_VERSION_NUMBER"), "is it https?", 1),
+    ],
+    ids=lambda it: it if isinstance(it, str) else "",
+)
+def test_a_wrong_address_is_told_in_words_and_not_tried_for_long(
+    lcp: CommandLine, monkeypatch: pytest.MonkeyPatch, cause: OSError, told: str, attempts: int
+) -> None:
+    tried = []
+
+    def broken(*_: object, **__: object) -> httpx.Response:
+        tried.append(1)
+        raise httpx.ConnectError(str(cause)) from cause
+
+    monkeypatch.setattr(httpx.Client, "request", broken)
+    said = lcp("list")
+    assert (said.code, told in said.err, len(tried)) == (8, True, attempts), said.err
+    assert "Errno" not in said.err
+
+
+def test_a_line_that_is_lost_later_is_waited_for_patiently(
+    lcp: CommandLine, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, lost = httpx.Client.request, [0]
+
+    def now_and_then(self: httpx.Client, method: str, url: str, **more: Any) -> httpx.Response:
+        if service.asked and lost[0] < 4:
+            lost[0] += 1
+            raise httpx.ConnectError("lost") from socket.gaierror(socket.EAI_NONAME, "lost")
+        return real(self, method, url, **more)
+
+    monkeypatch.setattr(httpx.Client, "request", now_and_then)
+    assert lcp("show", "latest").code == 0
+    assert lost == [4]
 
 
 def test_debug_shows_calls_and_a_traceback_and_never_a_credential(

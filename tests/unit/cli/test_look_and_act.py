@@ -250,7 +250,7 @@ def test_what_changed_how_long_it_stays_and_a_restore_takes_is_shown(
     estimate = {"seconds": 425.0, "basis": "restores", "runId": "20261120T001502-restore-c3f44f3c"}
     service.backups = [a_backup(change=change, restoreEstimate=estimate)]
     shown = lcp("show", BACKUP).out
-    assert "2.0 MB stored of 23.0 MB; -2 files (+3.0 MB), -1.5 KB of SQL since acme-prd" in shown
+    assert "2.0 MB, for 23.0 MB of the site; -2 files (+3.0 MB), -1.5 KB of SQL since acme" in shown
     assert "takes about 7 min 5 s, by the last restores" in shown
     assert "there is a newer one" in shown
     said = lcp("restore", BACKUP, "--yes", "prd")
@@ -294,6 +294,27 @@ def test_a_backup_that_is_bad_fails_its_verification(lcp: CommandLine, service: 
     assert service.asked[0] == "POST /backup/verify/latest"
 
 
+def test_a_report_is_told_in_a_sentence_and_its_list_put_into_a_folder(
+    lcp: CommandLine, service: Service, tmp_path: Path
+) -> None:
+    told = {"text": "2 rows name files, 1 is missing", "madeAt": "2026-11-23T03:00:00Z"}
+    service.backups = [a_backup(report=told)]
+    run = a_run("report")
+    service.runs = {run["id"]: [run]}
+    service.objects["report"] = b'{"format":1}\n{"kind":"missing"}\n'
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    said = lcp("report", "latest", "--wait", "--dest", str(lists))
+    assert (said.code, "report: 2 rows name files, 1 is missing" in said.out) == (0, True)
+    assert service.asked[0] == "POST /backup/latest/report"
+    (list_,) = lists.iterdir()
+    assert list_.read_bytes() == service.objects["report"]
+    assert "2 rows name files, 1 is missing, at 2026-11-23 04:00:00 CET" in lcp("show", BACKUP).out
+    assert lcp("report", BACKUP, "--dest", str(lists)).code == 2
+    assert lcp("report", BACKUP, "--wait", "--dest", str(list_)).code == 2
+    assert lcp("report", BACKUP, "--wait", "--json").json() == run
+
+
 def test_what_a_backup_holds_is_listed_over_all_pages(lcp: CommandLine, service: Service) -> None:
     file = {"kind": "file", "size": 4096, "mtime": "2026-11-20T09:15:00Z"}
     service.contents["files"] = [
@@ -330,7 +351,7 @@ def test_the_way_out_of_a_missing_backup_is_a_command_and_no_http_call(lcp: Comm
 @pytest.mark.parametrize("typed", ["a/b", "../list", "", "latest/pin", "a b", "%2e%2e"])
 @pytest.mark.parametrize(
     "command",
-    [["show"], ["ls"], ["tables"], ["pin"], ["unpin"], ["delete", "--yes"], ["run"]],
+    [["show"], ["ls"], ["tables"], ["report"], ["pin"], ["unpin"], ["delete", "--yes"], ["run"]],
     ids=" ".join,
 )
 def test_what_is_no_id_is_no_part_of_an_address(

@@ -25,6 +25,7 @@ VERBS = (
     "UNINSTALL PLUGIN x", "UNLOCK TABLES", "USE mysql", "XA START 'x'",
     "SELECT 1 INTO OUTFILE '/tmp/x'", "SELECT 1 INTO DUMPFILE '/tmp/x'",
     "SET @x = LOAD_FILE('/etc/passwd')", "DO LOAD_FILE('/etc/passwd')",
+    "DO `load_file` ('/etc/passwd')",
     "CREATE TEMPORARY TABLE x (a int) ENGINE=FEDERATED CONNECTION='x'",
     "CREATE TEMPORARY TABLE x (a int) ENGINE=MERGE UNION=(mysql.user)",
     "DELETE FROM canary.victim", "INSERT INTO canary.victim VALUES (1)", "CALL canary.p()",

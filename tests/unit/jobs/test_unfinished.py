@@ -139,6 +139,21 @@ def test_a_library_of_any_size_is_backed_up_by_some_runs(site: Site, read: list[
     assert site.restores(manifest.id)
 
 
+def test_each_run_comes_further_when_whole_archives_are_wanted_and_then_the_next_is_whole(
+    site: Site,
+) -> None:
+    for _ in range(3):
+        assert isinstance(site.begin(5, whole=True), StoredInPart)
+    manifest = site.volumes.back_up(whole=True)
+    assert len(manifest.sources) == 3
+    assert [notice.code for notice in manifest.warnings] == ["volume-not-whole"]
+    assert site.restores(manifest.id)
+    manifest = site.volumes.back_up(whole=True)
+    assert manifest.sources == ()
+    assert manifest.warnings == ()
+    assert site.restores(manifest.id)
+
+
 def test_the_backup_is_that_of_the_last_run(site: Site) -> None:
     site.begin(10)
     site.write("003", 77)

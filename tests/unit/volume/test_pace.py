@@ -75,7 +75,7 @@ def test_a_busy_machine_makes_idle_calls_slow_too_and_is_no_slow_file_system(
         pace.took(LATE, 1)
         assert not pace.slow
     # Finding that out costs a busy machine next to nothing.
-    assert machine.asked < 50
+    assert machine.asked < 150
 
 
 def test_a_network_is_found_slow_on_a_busy_machine_as_well(machine: Machine) -> None:
@@ -89,7 +89,8 @@ def test_a_network_is_found_slow_on_a_busy_machine_as_well(machine: Machine) -> 
 def test_a_network_is_found_slow_once_the_machine_is_not_busy_any_more(machine: Machine) -> None:
     machine.idle_call_ns = LATE
     pace = Pace(2)
-    pace.took(LATE, 1)
+    for _ in range(IN_A_ROW):
+        pace.took(LATE, 1)
     machine.idle_call_ns = 1_000
     for _ in range(100):
         pace.took(LATE, 1)

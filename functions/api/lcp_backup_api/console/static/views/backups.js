@@ -2,9 +2,9 @@
 
 import { button, choice, field, fill, h } from "../dom.js";
 import { createButton } from "../acts.js";
-import { bytes, duration, number } from "../format.js";
+import { bytes, duration, local, number } from "../format.js";
 import { live, pages, partOf } from "../live.js";
-import { badge, clocks, heading, table, verdictBadge, when } from "../pieces.js";
+import { badge, heading, table, verdictBadge, when } from "../pieces.js";
 import { href } from "../router.js";
 import { t } from "../texts.js";
 
@@ -101,7 +101,7 @@ function rowsOf(backups) {
   const columns = [
     { name: t("backup.id"), head: true, of: idOf },
     { name: t("backup.type"), of: (it) => (it.type ? t(`type.${it.type}`) : "–") },
-    { name: t("backup.made"), of: (it) => [when(it.createdAt ?? it.startedAt), h("small", {}, clocks(it.createdAt ?? it.startedAt))] },
+    { name: t("backup.made"), of: (it) => [when(it.createdAt ?? it.startedAt), h("small", { class: "whole" }, local(it.createdAt ?? it.startedAt))] },
     { name: t("backup.took"), right: true, of: (it) => (it.createdAt ? duration((Date.parse(it.createdAt) - Date.parse(it.startedAt)) / 1000) : "–") },
     { name: t("backup.stored"), right: true, of: (it) => (it.size === null ? "–" : bytes(it.size)) },
     { name: t("backup.whole"), right: true, of: (it) => (it.wholeSize ? bytes(it.wholeSize) : "–") },
@@ -115,7 +115,7 @@ function rowsOf(backups) {
 
 function idOf({ backupId, status, runId, error }) {
   const to = status === "failed" ? href("runs", runId) : href("backups", backupId);
-  return [h("a", { href: to, "data-key": runId }, backupId ?? runId), error && h("small", { class: "bad" }, error)];
+  return [h("a", { class: "whole", href: to, "data-key": runId }, backupId ?? runId), error && h("small", { class: "bad" }, error)];
 }
 
 /** What a backup changed, in a few words. */

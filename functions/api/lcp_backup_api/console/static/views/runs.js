@@ -1,9 +1,9 @@
 // Runs: what is under way on top, then what was, newest first.
 
 import { button, choice, field, fill, h } from "../dom.js";
-import { between, bytes, duration } from "../format.js";
+import { between, bytes, duration, local } from "../format.js";
 import { live, pages, partOf } from "../live.js";
-import { clocks, heading, section, stateBadge, table, when } from "../pieces.js";
+import { heading, section, stateBadge, table, when } from "../pieces.js";
 import { href } from "../router.js";
 import { t } from "../texts.js";
 
@@ -60,7 +60,7 @@ function rowsOf(runs) {
   const columns = [
     { name: t("run.kind"), head: true, of: (it) => h("a", { href: href("runs", it.id), "data-key": it.id }, t(`kind.${it.kind}`)) },
     { name: t("run.state"), of: (it) => stateBadge(it.state) },
-    { name: t("run.began"), of: (it) => [when(it.started_at), h("small", {}, clocks(it.started_at))] },
+    { name: t("run.began"), of: (it) => [when(it.started_at), h("small", { class: "whole" }, local(it.started_at))] },
     { name: t("run.took"), right: true, of: (it) => duration(between(it.started_at, it.finished_at)) },
     { name: t("run.backup"), of: (it) => (it.backup_id ? h("a", { href: href("backups", it.backup_id) }, it.backup_id) : "–") },
     { name: t("run.what"), of: whatOf },

@@ -1,0 +1,1 @@
+"""Where Liferay keeps the files of its documents, and whether rows and files agree."""
