@@ -287,7 +287,7 @@ def test_a_key_is_given_to_the_roles_that_need_it_each_right_by_one_policy(
     assert {(p.function, p.action, p.resource) for p in allowed} == {
         *((function, "kms:Decrypt", own) for function in (*readers, *MACHINES)),
         *((function, "kms:GenerateDataKey", own) for function in readers - {"Watch"}),
-        *((function, "kms:Decrypt", source) for function in ("Restore", "Watch")),
+        *((function, "kms:Decrypt", source) for function in ("Restore", "RestoreWorker", "Watch")),
     }
     assert len({arn for _, arn in roles.attached()}) == 3
     deployed.stack.delete(stack_name="keyed")
