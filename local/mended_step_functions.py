@@ -30,6 +30,7 @@ def mend() -> None:
     """Mends all; call it once, before MiniStack starts."""
     keep_error_classes()
     limit_data()
+    limit_workers()
     end_for_good()
     time_out_executions()
     enforce_roles()
@@ -74,6 +75,19 @@ def _limited(apply: Callable[..., Any], *, of_result: bool) -> Callable[..., Any
         return made
 
     return apply_limited
+
+
+def limit_workers() -> None:
+    """MaxConcurrencyPath bounds how many items of a Map are done at once; MiniStack ignores it."""
+    run_map = sfn._run_distributed_map
+
+    def run_bounded(state: dict[str, Any], raw: Any, data: Any, *more: Any) -> Any:
+        if "MaxConcurrencyPath" in state:
+            most = sfn._resolve_path_or_ctx(state["MaxConcurrencyPath"], data, more[-1])
+            state = {**state, "MaxConcurrency": most}
+        return run_map(state, raw, data, *more)
+
+    sfn._run_distributed_map = run_bounded
 
 
 def end_for_good() -> None:

@@ -4,13 +4,18 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from lcp_backup.requests import PauseRequest, RestoreRequest
+from lcp_backup.requests import PauseRequest, RestoreRequest, RestoreStepRequest
 from lcp_backup.service import deadline, service
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Runs the job, or pauses the scheduled ones; raises what it raises, for Lambda to count."""
+    """Runs the job or a step of it, or pauses the scheduled ones; raises what it raises.
+
+    So Lambda counts a failure, and the state machine knows by its name what to do.
+    """
+    until = deadline(context.get_remaining_time_in_millis())
+    if "step" in event:
+        return service().restore_step(RestoreStepRequest.read(event), until)
     if pause := PauseRequest.find(event):
         return service().pause_restores(pause)
-    request = RestoreRequest.read(event)
-    return service().restore(request, deadline(context.get_remaining_time_in_millis()))
+    return service().restore(RestoreRequest.read(event), until)

@@ -151,6 +151,8 @@ class RestoreRequest(_Request):
     """Whether the scripts of LCP_BACKUP_RESTORE_SCRIPTS are run before the swap."""
     run_id: _RunId | None = None
     """The queued run that this is; None makes one."""
+    workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] | None = None
+    """How many functions are to unpack the volume, as far as the stack allows; None: as needed."""
     only_if_new: bool = False
     """Whether a backup that was the last one restored is left alone; so it is when a rule fires."""
 
@@ -234,6 +236,26 @@ class RestoreRequest(_Request):
         if "backup_id" not in event:
             # A restore replaces the live data: it must never start by an empty event's default.
             raise InvalidRequest('a restore needs {"backup_id": "<id>"} or {"backup_id": "latest"}')
+        return cls._read(event)
+
+
+type RestoreStep = Literal["unpack", "attributes", "swap", "abort"]
+"""What the state machine of a restore asks its workers for, in this order."""
+
+
+class RestoreStepRequest(_Request):
+    """Do one step of a restore that several functions work on."""
+
+    run_id: _RunId
+    step: RestoreStep
+    portion: int = 0
+    """To unpack: which portion."""
+    error: dict[str, str] = Field(default_factory=dict)
+    """To abort: what Step Functions says of the failure, its `Error` and `Cause`."""
+
+    @classmethod
+    def read(cls, event: dict[str, Any]) -> Self:
+        """From `{"run_id": ..., "step": ...}`; raises InvalidRequest."""
         return cls._read(event)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from lcp_backup.jobs.create import create_backup
 from lcp_backup.jobs.create_by_workers import work_on_create
 from lcp_backup.jobs.report import report_on_backup
 from lcp_backup.jobs.restore import restore_backup
+from lcp_backup.jobs.restore_by_workers import work_on_restore
 from lcp_backup.jobs.shared_run import SHARED_TERM
 from lcp_backup.jobs.take_in import take_in
 from lcp_backup.jobs.verify import verify_backup
@@ -38,6 +39,7 @@ from lcp_backup.requests import (
     PauseRequest,
     ReportRequest,
     RestoreRequest,
+    RestoreStepRequest,
     UploadRequest,
     VerifyRequest,
 )
@@ -78,7 +80,7 @@ class Service:
                 locate=lambda: self._endpoint(for_reading=True),
                 programs=settings.program_folders(),
                 timing=RunTiming(until),
-                start_workers=self._start_workers,
+                start_workers=partial(self._start, self._settings.create_machine),
             )
         )
 
@@ -94,13 +96,6 @@ class Service:
             timing=RunTiming(until, lease_term=SHARED_TERM),
         )
 
-    def _start_workers(self, run_id: str) -> None:
-        """An execution has the run's name: there can be only one."""
-        machine = self._settings.create_machine
-        if machine is None:
-            raise ValueError("no state machine is set")
-        MachineStarter(clients.machines()).start(machine, run_id, {"run_id": run_id})
-
     def restore(self, request: RestoreRequest, until: datetime) -> dict[str, Any]:
         """Brings a backup back; `until` (UTC) is when the run must have stopped."""
         return asdict(
@@ -113,8 +108,28 @@ class Service:
                 locate=lambda: self._endpoint(for_reading=False),
                 accounts=self._accounts,
                 timing=RunTiming(until),
+                start_workers=partial(self._start, self._settings.restore_machine),
             )
         )
+
+    def restore_step(self, request: RestoreStepRequest, until: datetime) -> dict[str, Any]:
+        """Does a step of a restore that several functions work on, as `restore`."""
+        return work_on_restore(
+            request,
+            settings=self._settings,
+            catalog=self._catalog,
+            source=self._source,
+            telemetry=self._telemetry,
+            locate=lambda: self._endpoint(for_reading=False),
+            accounts=self._accounts,
+            timing=RunTiming(until, lease_term=SHARED_TERM),
+        )
+
+    def _start(self, machine: str | None, run_id: str, event: dict[str, Any] | None = None) -> None:
+        """An execution has the run's name: there can be only one."""
+        if machine is None:
+            raise ValueError("no state machine is set")
+        MachineStarter(clients.machines()).start(machine, run_id, event or {"run_id": run_id})
 
     def upload(self, request: UploadRequest, until: datetime) -> dict[str, Any]:
         """Takes an upload in; `until` (UTC) is when the run must have stopped."""

@@ -202,6 +202,8 @@ class SettingFields(BaseModel):
     upload_function: str | None = Field(None, alias="LCP_UPLOAD_FUNCTION")
     assemble_function: str | None = Field(None, alias="LCP_ASSEMBLE_FUNCTION")
     verify_function: str | None = Field(None, alias="LCP_VERIFY_FUNCTION")
+    restore_machine: str | None = Field(None, alias="LCP_RESTORE_MACHINE")
+    """ARN of the state machine that a restore by several workers runs on; None: there is none."""
     create_machine: str | None = Field(None, alias="LCP_CREATE_MACHINE")
     """ARN of the state machine that a create by several workers runs on; None: there is none."""
     user_pool_id: Annotated[str | None, BeforeValidator(values.user_pool_id)] = Field(

@@ -43,11 +43,12 @@ NOT_SEEN_HERE = {
     ("Api", "s3:PutObject", "*/retired/*"): "of volumes of 64 MiB; see test_http_assembled.py",
     ("Cleanup", "s3:DeleteObject", "*/downloads/*"): "they stay for a day; see test_cleanup.py",
     ("Cleanup", "s3:DeleteObject", "*/runs/*"): "records stay for 90 days; see test_cleanup.py",
-    ("CreateMachine", "states:*", "*:execution:*"): "the emulator's Map starts items, and no more",
+    ("*Machine", "states:*", "*:execution:*"): "the emulator's Map starts items, and no more",
     ("Watch", "s3:GetObject", "*/runs/*"): "read when proof is due, or in disaster recovery",
     ("Watch", "s3:GetObject", "*/restore-paused.json"): "read in disaster recovery, as above",
     ("Upload", "s3:AbortMultipartUpload", "*"): "what was refused late; see test_take_in.py",
     ("Assemble", "s3:ListBucket", "*"): "S3 says 404 only to who may list; this emulator to all",
+    ("RestoreWorker", "s3:ListBucket", "*"): "as above",
     ("Assemble", "s3:AbortMultipartUpload", "*"): "what failed half-way; see test_assemble.py",
 }
 """What a role allows (of which function, or of all) and this emulator has no use for, and why."""
@@ -163,6 +164,8 @@ def do_one_of_everything(deployed: Deployed) -> None:
         assert stack.invoke("verify", {"backup_id": "latest"})["verdict"] == "verified"
     stack.invoke("create", {"time": "2020-01-01T00:00:00Z"})
     shared = stack.invoke("create", {"time": "2026-11-21T04:30:00Z", "workers": 2})
+    assert deployed.admin.wait_for(shared["run_id"])["state"] == "succeeded"
+    shared = stack.invoke("restore", {"backup_id": "latest", "only": "volume", "workers": 2})
     assert deployed.admin.wait_for(shared["run_id"])["state"] == "succeeded"
     stack.invoke("cleanup", {})
     assert deployed.admin.call("PUT", "/backup/restore/pause").status == 200
@@ -284,7 +287,7 @@ def test_a_key_is_given_to_the_roles_that_need_it_each_right_by_one_policy(
     assert {(p.function, p.action, p.resource) for p in allowed} == {
         *((function, "kms:Decrypt", own) for function in (*readers, *MACHINES)),
         *((function, "kms:GenerateDataKey", own) for function in readers - {"Watch"}),
-        *((function, "kms:Decrypt", source) for function in ("Restore", "Watch")),
+        *((function, "kms:Decrypt", source) for function in ("Restore", "RestoreWorker", "Watch")),
     }
     assert len({arn for _, arn in roles.attached()}) == 3
     deployed.stack.delete(stack_name="keyed")

@@ -210,6 +210,17 @@ def test_a_state_passes_on_256_kib_and_no_retry_or_catch_helps_beyond(
     assert found.get("error") == (None if status == "SUCCEEDED" else "States.DataLimitExceeded")
 
 
+def test_as_many_items_are_done_at_once_as_the_input_says(emulated: Emulated) -> None:
+    emulated.s3.put_object(Bucket=BUCKET, Key="items.json", Body=b"[{}, {}, {}]")
+    machine = mapped({"StartAt": "Done", "States": {"Done": {"Type": "Pass", "End": True}}})
+    machine["States"]["All"]["MaxConcurrencyPath"] = "$.most"
+    execution = emulated.start(machine, {"most": 2})
+    assert emulated.ended(execution)["status"] == "SUCCEEDED"
+    states = emulated.client("stepfunctions")
+    (run,) = states.list_map_runs(executionArn=execution)["mapRuns"]
+    assert states.describe_map_run(mapRunArn=run["mapRunArn"])["maxConcurrency"] == 2
+
+
 def test_an_execution_ends_when_its_time_is_over_and_its_workers_do_too(
     emulated: Emulated,
 ) -> None:

@@ -7,10 +7,11 @@ FUNCTIONS = (
     "Create",
     "CreateWorker",
     "Restore",
+    "RestoreWorker",
     "Schedules",
     "Upload",
     "Verify",
     "Watch",
 )
 
-MACHINES = ("CreateMachine",)
+MACHINES = ("CreateMachine", "RestoreMachine")

@@ -110,12 +110,12 @@ BACKUP = "backups/acme-prd-202611230015/"
         (
             "s3:GetObject",
             f"{BACKUP}volume.tgz",
-            {"Api", "Assemble", "Create", "CreateWorker", "Restore", "Verify"},
+            {"Api", "Assemble", "Create", "CreateWorker", "Restore", "RestoreWorker", "Verify"},
         ),
         (
             "s3:GetObject",
             f"{BACKUP}volume.index",
-            {"Api", "Assemble", "Create", "CreateWorker", "Restore", "Verify"},
+            {"Api", "Assemble", "Create", "CreateWorker", "Restore", "RestoreWorker", "Verify"},
         ),
         (
             "s3:PutObject",
@@ -130,7 +130,11 @@ BACKUP = "backups/acme-prd-202611230015/"
         ("s3:GetObject", "downloads/d.tgz", {"Api", "Assemble"}),
         ("s3:PutObject", "downloads/d.tgz", {"Assemble"}),
         ("s3:DeleteObject", "downloads/d.tgz", {"Cleanup"}),
-        ("s3:PutObject", "lease.json", {"Create", "CreateWorker", "Restore", "Upload"}),
+        (
+            "s3:PutObject",
+            "lease.json",
+            {"Create", "CreateWorker", "Restore", "RestoreWorker", "Upload"},
+        ),
         ("s3:DeleteObject", "lease.json", set()),
         ("s3:PutObject", "restore-paused.json", {"Api", "Restore"}),
         ("s3:DeleteObject", "restore-paused.json", {"Api", "Restore"}),
@@ -146,7 +150,7 @@ BACKUP = "backups/acme-prd-202611230015/"
         (
             "s3:PutObject",
             "runs/20261123T001500-restore-0a1b2c3d.json",
-            {"Api", "Cleanup", "Restore"},
+            {"Api", "Cleanup", "Restore", "RestoreWorker"},
         ),
         (
             "s3:PutObject",
@@ -221,7 +225,7 @@ OWN_KEY, SOURCE_KEY = "${KmsKeyArn}", "${BackupRestoreSourceKmsKeyArn}"
     [
         ("kms:Decrypt", OWN_KEY, set(FUNCTIONS) - {"Schedules"}),
         ("kms:GenerateDataKey", OWN_KEY, set(FUNCTIONS) - {"Schedules", "Watch"}),
-        ("kms:Decrypt", SOURCE_KEY, {"Restore", "Watch"}),
+        ("kms:Decrypt", SOURCE_KEY, {"Restore", "RestoreWorker", "Watch"}),
         ("kms:GenerateDataKey", SOURCE_KEY, set()),
     ],
 )

@@ -35,6 +35,10 @@ class RunTiming:
     lease_term: timedelta = LEASE_TERM
     heartbeat: timedelta = HEARTBEAT
 
+    def seconds_left(self, now: datetime) -> float | None:
+        """How long it may still last; None: as long as it likes."""
+        return None if self.deadline is None else (self.deadline - now).total_seconds()
+
 
 class ActiveRun:
     """This process's work on a run, used as a context: the run is kept alive while the block runs.

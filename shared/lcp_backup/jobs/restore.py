@@ -1,48 +1,21 @@
 """Restore: a backup is loaded beside the live site, checked to its end, and then swapped in."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.database.endpoint import DatabaseEndpoint
-from lcp_backup.database.local_infile import ROWS_TRAVEL_AS_STATEMENTS
-from lcp_backup.database.staged_schema import Accounts, Loaded
+from lcp_backup.database.staged_schema import Accounts
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.queued_run import check_is_meant, queued, succeeded_before
+from lcp_backup.jobs.restore_fan_out import ALONE, StartWorkers, hand_out, workers_for
+from lcp_backup.jobs.restored import RestoreResult, swapped, tell_completed
 from lcp_backup.jobs.staged_site import stage_site
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.jobs.stored_run import NewRun
-from lcp_backup.model import Manifest, Notice, RunKind
+from lcp_backup.model import Manifest, RunKind
 from lcp_backup.requests import LATEST, RestoreRequest
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
-
-_MOST_DEFINERS: Final = 1000
-
-
-@dataclass(frozen=True)
-class RestoreResult:
-    """What a restore answers; `restored` is False when it was paused or had been done before."""
-
-    backup_id: str | None
-    restored: bool
-    run_id: str | None = None
-    rows: int = 0
-    """Rows that were loaded."""
-    read_bytes: int = 0
-    """Bytes of the archives that were read."""
-    kept: list[str] = field(default_factory=list)
-    """Where what was live before is kept, when that was asked for."""
-    statements_left_out: list[str] = field(default_factory=list)
-    """Heads of statements that need rights which RDS does not give."""
-    definers: list[str] = field(default_factory=list)
-    """Who owned each view, trigger, routine and event in the dump, such as `view names:
-    root@localhost`. They belong to the locked owner account now, or to LCP_SITE_USER_NAME."""
-    scripts: list[str] = field(default_factory=list)
-    """The scripts that were run, each with how many rows it changed."""
-    events_disabled: list[str] = field(default_factory=list)
-    """Events of an uploaded backup: they come back disabled."""
 
 
 def restore_backup(
@@ -55,6 +28,7 @@ def restore_backup(
     locate: Callable[[], DatabaseEndpoint],
     accounts: Callable[[], Accounts],
     timing: RunTiming,
+    start_workers: StartWorkers,
 ) -> RestoreResult:
     """Brings database and volume back as they were in a backup, or the selection that is asked for.
 
@@ -69,8 +43,9 @@ def restore_backup(
     very backup that it was queued for, or none.
 
     Arguments: `catalog` keeps the run and the lease; `source` holds the backups and is only read;
-    `locate` finds the database, `accounts` the accounts that an operator made for restores.
-    Raises NotFound, InvalidRequest, LeaseHeld, OutOfTime,
+    `locate` finds the database, `accounts` the accounts that an operator made for restores;
+    `start_workers` has the run gone on with by workers, where one invocation would not come to an
+    end. Raises NotFound, InvalidRequest, LeaseHeld, OutOfTime,
     ArchiveDamaged, ArchiveRefused, DatabaseError, VolumeError, StorageError, AwsError and their
     kinds.
     """
@@ -95,11 +70,25 @@ def restore_backup(
             run_id=request.run_id,
             backup_run_id=manifest.run_id,
         )
+        workers = workers_for(
+            request, settings, manifest, seconds=timing.seconds_left(catalog.now())
+        )
         active = ActiveRun(stored, telemetry, timing)
         with announced(active, telemetry, metric="RestoreFailure", failed="Restore Failed") as run:
             run.add_notices(settings.notices)
             backup = StoredBackup(source, manifest)
-            with stage_site(
+            if workers > ALONE:
+                hand_out(
+                    run,
+                    request,
+                    backup,
+                    settings,
+                    workers=workers,
+                    catalog=catalog,
+                    start=start_workers,
+                )
+                return RestoreResult(manifest.id, restored=False, run_id=run.id)
+            site = stage_site(
                 run,
                 request,
                 backup,
@@ -107,18 +96,9 @@ def restore_backup(
                 catalog=catalog,
                 live=locate(),
                 accounts=accounts(),
-            ) as staged:
-                loaded = staged.swap()
-            run.add_notices(staged.notices)
-            result = _result(run, backup, loaded, staged.kept)
-            _record(run, request, loaded, result)
-    telemetry.count(
-        RestoreSuccess=1, RestoreSeconds=(catalog.now() - run.started_at).total_seconds()
-    )
-    telemetry.announce(
-        "Restore Completed",
-        {"backupId": manifest.id, "runId": run.id, "whole": request.is_whole},
-    )
+            )
+            result = swapped(run, request, backup, site)
+    tell_completed(run, telemetry, whole=request.is_whole)
     return result
 
 
@@ -133,63 +113,3 @@ def _chosen(
     manifest = source.backups.get(request.backup_id)
     check_is_meant(manifest, catalog, request.run_id)
     return manifest
-
-
-def _notices(loaded: Loaded | None) -> tuple[Notice, ...]:
-    """What a reader of the run should know of the database that was loaded."""
-    if loaded is None:
-        return ()
-    found = [
-        Notice(
-            code="left-behind",
-            subject=schema,
-            detail="this schema of the restore could not be dropped: drop it by hand",
-        )
-        for schema in loaded.left_behind
-    ]
-    if not loaded.rows_as_data:
-        found.append(
-            Notice(
-                code="rows-as-statements",
-                subject="local_infile",
-                detail=ROWS_TRAVEL_AS_STATEMENTS,
-            )
-        )
-    return tuple(found)
-
-
-def _result(
-    run: ActiveRun, backup: StoredBackup, loaded: Loaded | None, kept: tuple[str, ...]
-) -> RestoreResult:
-    """What a restore answers that was done."""
-    return RestoreResult(
-        backup.manifest.id,
-        restored=True,
-        run_id=run.id,
-        rows=loaded.rows if loaded else 0,
-        read_bytes=backup.read_bytes,
-        kept=list(kept),
-        statements_left_out=list(loaded.left_out) if loaded else [],
-        definers=list(loaded.definers[:_MOST_DEFINERS]) if loaded else [],
-        events_disabled=list(loaded.disabled) if loaded else [],
-        scripts=list(loaded.scripts) if loaded else [],
-    )
-
-
-def _record(
-    run: ActiveRun, request: RestoreRequest, loaded: Loaded | None, result: RestoreResult
-) -> None:
-    """What the run's record and its log say of it."""
-    if loaded is not None:
-        run.detail("rows were loaded", rows=loaded.rows, as_data=loaded.rows_as_data)
-    run.add_notices(_notices(loaded))
-    run.set_result(
-        whole=request.is_whole,
-        rows=result.rows,
-        read_bytes=result.read_bytes,
-        kept=result.kept,
-        statements_left_out=result.statements_left_out,
-        definers=result.definers,
-        events_disabled=result.events_disabled,
-        scripts=result.scripts,
-    )

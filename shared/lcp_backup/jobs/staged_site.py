@@ -16,9 +16,9 @@ from lcp_backup.errors import InvalidRequest, RestoredInPart
 from lcp_backup.intake.scripts import take_scripts
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.side_by_side import Check, side_by_side
-from lcp_backup.jobs.staged_volume import VolumeStaging
+from lcp_backup.jobs.staged_volume import AlreadyStaged, VolumeStaging
 from lcp_backup.jobs.stored_backup import StoredBackup
-from lcp_backup.model import BackupType, Notice
+from lcp_backup.model import BackupType, Manifest, Notice
 from lcp_backup.requests import RestoreRequest
 from lcp_backup.settings import Settings
 from lcp_backup.volume import swap
@@ -116,6 +116,7 @@ def stage_site(
     catalog: Catalog,
     live: DatabaseEndpoint,
     accounts: Accounts,
+    unpacked: swap.StagedVolume | None = None,
 ) -> StagedSite:
     """Loads and unpacks what is asked for beside the live site, and checks it to its end.
 
@@ -125,11 +126,24 @@ def stage_site(
     is live in place.
 
     Arguments: `run` has the lease; `catalog` holds the scripts that are asked for; `live` is the
-    site's database; `accounts` are those that an operator made for restores. Raises InvalidRequest,
+    site's database; `accounts` are those that an operator made for restores; `unpacked` is the
+    volume where it is staged already, and is discarded with the rest. Raises InvalidRequest,
     LeaseLost, OutOfTime, StagedInPart, ArchiveDamaged, ArchiveRefused, DatabaseError, VolumeError,
     StorageError and their kinds.
     """
-    return _Staging(run, request, backup, settings, catalog, live, accounts).stage()
+    return _Staging(run, request, backup, settings, catalog, live, accounts, unpacked).stage()
+
+
+def check_restorable(request: RestoreRequest, manifest: Manifest, settings: Settings) -> None:
+    """Makes sure of what can be told before anything is touched.
+
+    Raises InvalidRequest; VolumeError when the file system is not mounted.
+    """
+    if request.wants_volume:
+        check_mounted(settings.backup_folder, settings.file_system_mount_path)
+    manifest.left_out.check_tables(request.tables)
+    request.check_can_keep(restores_overwrite=settings.restores_overwrite)
+    request.check_can_run_scripts(restores_overwrite=settings.restores_overwrite)
 
 
 @dataclass
@@ -143,21 +157,23 @@ class _Staging:
     catalog: Catalog
     live: DatabaseEndpoint
     accounts: Accounts
+    unpacked: swap.StagedVolume | None
     kept: list[str] = field(default_factory=list)
 
     def stage(self) -> StagedSite:
         request = self.request
-        if request.wants_volume:
-            check_mounted(self.settings.backup_folder, self.settings.file_system_mount_path)
         self._say_where()
-        self.backup.manifest.left_out.check_tables(request.tables)
-        request.check_can_keep(restores_overwrite=self.settings.restores_overwrite)
-        request.check_can_run_scripts(restores_overwrite=self.settings.restores_overwrite)
-        self.run.step("finishing or undoing what an earlier restore left")
-        # (Of the database, `stage` and `overwrite` do the same first.)
-        files = VolumeStaging(self.run, request, self.backup, self.settings)
-        files.recover()
-        self.run.step("loading the database and unpacking the volume beside the live site")
+        check_restorable(request, self.backup.manifest, self.settings)
+        files: VolumeStaging | AlreadyStaged
+        if self.unpacked is not None:
+            files = AlreadyStaged(self.unpacked)
+            self.run.step("loading the database beside the live one")
+        else:
+            files = VolumeStaging(self.run, request, self.backup, self.settings)
+            self.run.step("finishing or undoing what an earlier restore left")
+            # (Of the database, `stage` and `overwrite` do the same first.)
+            files.recover()
+            self.run.step("loading the database and unpacking the volume beside the live site")
         with ExitStack() as undo:
             undo.enter_context(files)
             swap_database, volume = side_by_side(

@@ -33,6 +33,31 @@ LEAST_UNPACKED: Final = WHOLE_BELOW
 _GOES_ON: Final = "the next restore of this backup goes on from there, within a day"
 
 
+def volume_folder(request: RestoreRequest, settings: Settings) -> Path:
+    """The folder that a volume is restored into; raises InvalidRequest."""
+    folder = Path(settings.backup_folder)
+    if request.into_folder is None:
+        return folder
+    return staging.check_below(Path(request.into_folder), folder)
+
+
+class AlreadyStaged:
+    """A volume that workers have unpacked, as VolumeStaging."""
+
+    def __init__(self, staged: swap.StagedVolume) -> None:
+        self._staged = staged
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._staged.discard()
+
+    def stage(self, check: Check) -> swap.StagedVolume:  # noqa: ARG002 -- as of VolumeStaging
+        """What is staged."""
+        return self._staged
+
+
 class VolumeStaging:
     """One restore's volume, as a context: at its end, what was staged and is not live is discarded.
 
@@ -81,9 +106,8 @@ class VolumeStaging:
         """Unpacks what is asked for; None when nothing of the volume is."""
         if not self._request.wants_volume:
             return None
-        folder = Path(self._settings.backup_folder)
+        folder = volume_folder(self._request, self._settings)
         if self._request.into_folder is not None:
-            folder = staging.check_below(Path(self._request.into_folder), folder)
             staging.check_empty(folder, self._wanted)
         with self._backup.volume() as volume:
             staged = self._staged = staging.stage(folder, self._wanted)

@@ -114,7 +114,11 @@ class StoredVolume:
 
     def read(self, live: LiveMembers) -> Generator[tuple[Segment, bytes]]:
         """The segments that hold any of these members, each with its raw bytes; to be closed."""
-        return self._backup.read_volume(self.segments(live), self.archive_of)
+        return self.read_these(self.segments(live))
+
+    def read_these(self, segments: Iterable[Segment]) -> Generator[tuple[Segment, bytes]]:
+        """Segments of these archives, each with its raw bytes; to be closed."""
+        return self._backup.read_volume(segments, self.archive_of)
 
     def read_rest(self, live: LiveMembers) -> Generator[tuple[Segment, bytes]]:
         """The backup's own segments that hold none of these members, as `read`.
@@ -122,7 +126,7 @@ class StoredVolume:
         The end of the tar file is one, and what was carried over and then turned out to be deleted.
         """
         rest = (it for it in self._reader().segments() if not it.source and it not in live)
-        return self._backup.read_volume(rest, self.archive_of)
+        return self.read_these(rest)
 
     def archive_of(self, segment: Segment) -> OpenArchive:
         """The archive that a segment lies in."""

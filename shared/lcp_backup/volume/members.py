@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
+from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.archive.tar import MemberKind
 from lcp_backup.archive.untar import Member, TarReader
 from lcp_backup.errors import ArchiveRefused
@@ -72,12 +73,12 @@ def hand_over(member: Member, reader: TarReader, into: Members) -> None:
     Raises ArchiveRefused, which names a member that has a place outside the folder, leads there,
     has a name that no file system holds, or is neither file, folder nor link.
     """
-    components = _components(member.name)
+    components = components_of(member.name)
     if not components:
         if member.kind is not MemberKind.FOLDER:
             raise ArchiveRefused(f"the archive's member {quoted(member.name)} has no name")
         return  # `tar -c .` has the folder itself, whose mode and owner the live one decides
-    attributes = _attributes(member)
+    attributes = attributes_of(member)
     if member.kind is MemberKind.FILE:
         into.add_file(components, member.size, reader.content(), attributes)
     elif member.kind is MemberKind.FOLDER:
@@ -87,7 +88,7 @@ def hand_over(member: Member, reader: TarReader, into: Members) -> None:
         check_link(name, member.target, MOST_NAME)
         into.add_link(components, member.target, attributes)
     elif member.kind is MemberKind.SECOND_NAME:
-        into.add_name(components, _components(member.target))
+        into.add_name(components, components_of(member.target))
     else:
         raise ArchiveRefused(
             f"the archive's member {quoted(member.name)} is {member.found}, which is not taken"
@@ -107,7 +108,7 @@ def check_link(name: str, target: str, most: int) -> None:
         )
 
 
-def _components(name: str) -> list[str]:
+def components_of(name: str) -> list[str]:
     """The components of a member's name; raises ArchiveRefused for one that cannot be restored."""
     size = len(os.fsencode(name.removeprefix("./").rstrip("/")))
     if size > MOST_NAME:
@@ -133,7 +134,8 @@ def _components(name: str) -> list[str]:
     return components
 
 
-def _attributes(member: Member) -> Attributes:
+def attributes_of(member: Member | IndexedMember) -> Attributes:
+    """What a member carries; raises ArchiveRefused for an owner that cannot be."""
     if not (0 <= member.uid <= _MAX_ID and 0 <= member.gid <= _MAX_ID):
         raise ArchiveRefused(f"the archive's member {quoted(member.name)} has an impossible owner")
     most = _MOST_SECONDS * 1_000_000_000

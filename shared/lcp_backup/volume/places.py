@@ -54,6 +54,16 @@ class Places:
     def keep(self) -> Path:
         return self.staging / "keep"
 
+    @property
+    def run(self) -> Path:
+        """Whose it is, where several processes unpack."""
+        return self.staging / "run"
+
+    @property
+    def aside(self) -> Path:
+        """What of the new tree is not whole yet, where several processes unpack."""
+        return self.staging / "parts"
+
     def kept(self, label: str) -> Path:
         """Where the previous content is kept."""
         if self.inside:

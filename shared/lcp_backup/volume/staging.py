@@ -10,7 +10,13 @@ from lcp_backup.volume.access import SET_IMMUTABLE, is_immutable
 from lcp_backup.volume.begun import Wanted, find_begun
 from lcp_backup.volume.moves import exists, live_names
 from lcp_backup.volume.names import is_own, quoted
-from lcp_backup.volume.places import Places, errors_about, made_places, resolved
+from lcp_backup.volume.places import (
+    Places,
+    errors_about,
+    made_places,
+    read_marker,
+    resolved,
+)
 from lcp_backup.volume.removal import remove
 from lcp_backup.volume.swap import StagedVolume, recover
 
@@ -50,6 +56,19 @@ def stage(folder: Path, wanted: Wanted | None = None) -> StagedVolume:
                 os.chown(places.new, live.st_uid, live.st_gid)
             places.new.chmod(live.st_mode & 0o7777)
         return StagedVolume(places, notices)
+
+
+def taken_up(folder: Path, run_id: str) -> StagedVolume:
+    """The place that another process of this run staged and left to it; raises VolumeError."""
+    folder = resolved(folder)
+    with errors_about(folder, "restored"):
+        for places in Places.left(folder):
+            if read_marker(places.run) == run_id:
+                return StagedVolume(places)
+    raise VolumeError(
+        f"what run {run_id} unpacked beside the folder {str(folder)!r} is gone; the live folder is"
+        " as it was"
+    )
 
 
 def check_empty(folder: Path, wanted: Wanted | None = None) -> None:

@@ -108,6 +108,16 @@ class StagedVolume:
         return self._places.new
 
     @property
+    def aside(self) -> Path:
+        """A place of the same file system for what is not whole yet; goes with the rest."""
+        return self._places.aside
+
+    def leave_to(self, run_id: str) -> None:
+        """Has other processes of this run find it; raises VolumeError."""
+        with errors_about(self._places.folder, "restored"):
+            write_marker(self._places.run, run_id)
+
+    @property
     def notices(self) -> tuple[Notice, ...]:
         """What could not be removed, moved away or kept so far.
 

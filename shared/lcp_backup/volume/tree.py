@@ -67,6 +67,7 @@ class Tree(Members):
         owner: uid and gid of everything; None: the members' own.
         threads: how many write at once.
         check: called while something is waited for; what it raises ends that.
+        writing: how members are made, where that is not as usual.
     """
 
     def __init__(
@@ -76,9 +77,10 @@ class Tree(Members):
         *,
         threads: int,
         check: Callable[[], None],
+        writing: Writing | None = None,
     ) -> None:
         self._check = check
-        self._writing = Writing(owner)
+        self._writing = writing or Writing(owner)
         self._folders = TreeFolders(os.open(root, OPEN_FOLDER))
         self._crew = Crew(threads, self._do)
         self._most_jobs = threads * _JOBS_OF_THREAD

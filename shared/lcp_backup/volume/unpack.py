@@ -68,12 +68,13 @@ def fill_staged(
             fill(tree)
             tree.finish()
     except OSError as error:
-        raise _unwritable(staged.folder, error) from error
+        raise unwritable(staged.folder, error) from error
     staged.carry_over_links(selected or (), check=check)
     staged.check_replaceable(selected)
 
 
-def _unwritable(folder: Path, error: OSError) -> VolumeError:
+def unwritable(folder: Path, error: OSError) -> VolumeError:
+    """What is raised when the file system does not let itself be written beside this folder."""
     if error.errno in _FULL:
         reason = f"the file system that holds it is full ({error.strerror})"
     else:

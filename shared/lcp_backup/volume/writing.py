@@ -78,6 +78,10 @@ class Writing:
             lambda: os.link(itself, _last(way), dst_dir_fd=folder, follow_symlinks=True),
         )
 
+    def settle_file(self, descriptor: int, attributes: Attributes) -> None:
+        """Gives a file what it shall have."""
+        self._settle(descriptor, attributes, attributes.mode & 0o777)
+
     def settle_folder(self, descriptor: int, attributes: Attributes | None) -> None:
         """Gives a folder what it shall have; None: it was made and is not in the archive."""
         if attributes is not None:

@@ -10,7 +10,8 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.errors import DatabaseUnreachable, NotFound, RunIsOver
 from lcp_backup.jobs.active_run import RunTiming
 from lcp_backup.jobs.create import CreateResult, create_backup
-from lcp_backup.jobs.restore import RestoreResult, restore_backup
+from lcp_backup.jobs.restore import restore_backup
+from lcp_backup.jobs.restored import RestoreResult
 from lcp_backup.model import BackupType, Manifest, Run, RunKind, RunState
 from lcp_backup.requests import CreateRequest, RestoreRequest
 from lcp_backup.settings import Settings
@@ -47,6 +48,7 @@ def restore(catalog: Catalog, telemetry: Telemetry) -> Restore:
             locate=_begin,
             accounts=_begin,
             timing=IDLE,
+            start_workers=lambda *_: _begin(),
         )
 
     return restored

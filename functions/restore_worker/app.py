@@ -1,0 +1,14 @@
+"""Restore worker: unpacks a portion of a volume, for a restore that several functions work on."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from lcp_backup.requests import RestoreStepRequest
+from lcp_backup.service import deadline, service
+
+
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Does the step; raises what it raises, by whose name the state machine knows what to do."""
+    request = RestoreStepRequest.read(event)
+    return service().restore_step(request, deadline(context.get_remaining_time_in_millis()))

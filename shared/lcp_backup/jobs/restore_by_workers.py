@@ -1,0 +1,298 @@
+"""A restore that several functions work on, each step of it an invocation of its own.
+
+    unpack (by many) --> attributes --> swap
+
+The restore function has staged an empty volume (jobs/restore_fan_out.py). The state machine
+(functions/restore_worker/restore.asl.json) says what comes next, and when a step is tried again.
+All that one step leaves to another lies below the run's id, or in the staged volume; the run has
+one lease and one record. Whatever fails before the swap, `abort` ends the run, with the reason of
+the worker that failed last, and discards what was staged.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, Literal
+
+from lcp_backup.catalog import Catalog
+from lcp_backup.catalog.work import ERROR, REQUEST, RunWork
+from lcp_backup.database.endpoint import DatabaseEndpoint
+from lcp_backup.database.staged_schema import Accounts
+from lcp_backup.document import Document, read_document
+from lcp_backup.errors import BackupError, Conflict, LeaseLost, NotFound, RunIsOver, StorageError
+from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
+from lcp_backup.jobs.at_work import AtWork, close_to_workers
+from lcp_backup.jobs.failure import DIED
+from lcp_backup.jobs.restore_fan_out import SharedRestore, wanted_members
+from lcp_backup.jobs.restored import swapped, tell_completed
+from lcp_backup.jobs.shared_run import SharedRun
+from lcp_backup.jobs.staged_site import stage_site
+from lcp_backup.jobs.staged_volume import volume_folder
+from lcp_backup.jobs.stored_backup import StoredBackup
+from lcp_backup.model import Run, RunError, RunState
+from lcp_backup.requests import RestoreStepRequest
+from lcp_backup.settings import Settings
+from lcp_backup.telemetry import Telemetry
+from lcp_backup.volume import staging, swap
+from lcp_backup.volume.shared_tree import SharedTree
+from lcp_backup.volume.swap import StagedVolume
+from lcp_backup.volume.unpack import unwritable
+
+_SWAP: Final = "swap"
+"""Is there once an invocation has begun to load the database and to swap."""
+_CLOSING_TIME: Final = timedelta(seconds=60)
+"""How long before its deadline a worker ends a stretch, at most: half of its time otherwise."""
+_SILENCE: Final = timedelta(seconds=60)
+"""After which the function that swaps is dead, which writes the record every 15 seconds."""
+
+
+class _Unpacked(Document):
+    """How far a portion is."""
+
+    format: Literal[1] = 1
+    next: int | None
+    """The segment to go on with; None: it is done."""
+    read_bytes: int
+
+
+def work_on_restore(
+    request: RestoreStepRequest,
+    *,
+    settings: Settings,
+    catalog: Catalog,
+    source: Catalog,
+    telemetry: Telemetry,
+    locate: Callable[[], DatabaseEndpoint],
+    accounts: Callable[[], Accounts],
+    timing: RunTiming,
+    pause: Callable[[float], None] = time.sleep,
+) -> dict[str, Any]:
+    """Does one step, and answers what the state machine needs to know for the next.
+
+    To unpack may be asked for twice, also while the first is still at work on it.
+
+    Arguments are as of `restore_backup`. Raises what a restore raises, which the run's record will
+    tell if the state machine gives up; RunIsOver for a step that comes late.
+    """
+    work = catalog.work.of(request.run_id)
+    if request.step == "abort":
+        _Ending(request, work, settings, catalog, telemetry, timing, pause).abort()
+        return {}
+    stored = SharedRun(catalog, request.run_id)
+    active = ActiveRun(stored, telemetry, timing)
+    if request.step == "swap":
+        with announced(active, telemetry, metric="RestoreFailure", failed="Restore Failed") as run:
+            stored.settle()
+            step = _Step(run, work, settings, catalog=catalog, source=source)
+            shared = step.swap(locate, accounts)
+        tell_completed(run, telemetry, whole=shared.request.is_whole)
+        _forget(work)
+        return {}
+    with active as run:
+        step = _Step(run, work, settings, catalog=catalog, source=source)
+        if request.step == "unpack":
+            answer = {"done": step.unpack(request.portion)}
+        else:
+            step.settle(pause)
+            answer = {}
+        run.hand_over()
+    return answer
+
+
+class _Step:
+    """What a step works with."""
+
+    def __init__(
+        self,
+        run: ActiveRun,
+        work: RunWork,
+        settings: Settings,
+        *,
+        catalog: Catalog,
+        source: Catalog,
+    ) -> None:
+        self._run = run
+        self._work = work
+        self._settings = settings
+        self._catalog = catalog
+        self._shared = _asked_for(work)
+        manifest = source.backups.get(self._shared.backup_id)
+        if manifest.run_id != self._shared.backup_run_id:
+            raise NotFound(
+                f"the backup {manifest.id} that is being restored was deleted, and another one was"
+                " made since"
+            )
+        self._backup = StoredBackup(source, manifest)
+        self._folder = volume_folder(self._shared.request, settings)
+
+    def unpack(self, number: int) -> bool:
+        """Goes on with a portion; whether it is done."""
+        name = f"unpack-{number}"
+        found = self._work.find(name)
+        portion = self._shared.portions[number]
+        so_far = _Unpacked(next=portion.first, read_bytes=0)
+        if found is not None:
+            so_far = read_document(_Unpacked, found, name)
+        if so_far.next is None:
+            return True
+        with AtWork(self._work, self._catalog.now, self._run.check) as at_work:
+            with self._tree(at_work.check) as (_, tree):
+                following = tree.unpack(portion._replace(first=so_far.next), self._end_of_stretch())
+            read_bytes = so_far.read_bytes + self._backup.read_bytes
+            unpacked = _Unpacked(next=following, read_bytes=read_bytes)
+            self._work.put(name, unpacked.model_dump_json().encode())
+        return following is None
+
+    def settle(self, pause: Callable[[float], None]) -> None:
+        """Makes the staged volume whole, once nobody writes into it any more."""
+        run = self._run
+        run.step("giving folders their times and modes")
+        close_to_workers(self._work, self._catalog.now, run.check, pause)
+        with self._tree(run.check) as (staged, tree):
+            tree.settle()
+        staged.carry_over_links(check=run.check)
+        staged.check_replaceable()
+        run.add_notices(staged.notices)
+
+    def swap(
+        self, locate: Callable[[], DatabaseEndpoint], accounts: Callable[[], Accounts]
+    ) -> SharedRestore:
+        """Loads the database, and makes both the live site; a failure leaves nothing staged."""
+        if not self._work.put_new(_SWAP, b""):
+            raise Conflict(f"run {self._run.id} is swapped by another invocation already")
+        backup, shared = self._backup, self._shared
+        with self._staged() as unpacked:
+            backup.read_bytes += sum(self._read_by_workers())
+            site = stage_site(
+                self._run,
+                shared.request,
+                backup,
+                self._settings,
+                catalog=self._catalog,
+                live=locate(),
+                accounts=accounts(),
+                unpacked=unpacked,
+            )
+            swapped(self._run, shared.request, backup, site)
+        return shared
+
+    def _read_by_workers(self) -> Iterator[int]:
+        for number in range(len(self._shared.portions)):
+            found = self._work.get(f"unpack-{number}")
+            yield read_document(_Unpacked, found, "a portion").read_bytes
+
+    def _staged(self) -> StagedVolume:
+        return staging.taken_up(self._folder, self._run.id)
+
+    @contextmanager
+    def _tree(self, check: Callable[[], None]) -> Iterator[tuple[StagedVolume, SharedTree]]:
+        staged = self._staged()
+        with self._backup.volume() as volume:
+            try:
+                yield (
+                    staged,
+                    SharedTree(
+                        volume,
+                        lambda: wanted_members(volume, self._settings),
+                        self._shared.most,
+                        staged.new,
+                        staged.aside,
+                        threads=self._settings.backup_volume_threads,
+                        progress=self._run.progress_of("volume"),
+                        check=check,
+                    ),
+                )
+            except OSError as error:
+                raise unwritable(self._folder, error) from error
+
+    def _end_of_stretch(self) -> Callable[[], bool]:
+        """Tells when a step that goes on in a next invocation has to end."""
+        deadline, now = self._run.deadline, self._run.now()
+        if deadline is None:
+            return lambda: False
+        over = deadline - min(_CLOSING_TIME, (deadline - now) / 2)
+        return lambda: self._run.now() >= over
+
+
+@dataclass
+class _Ending:
+    """How a restore ends that its workers did not bring to an end."""
+
+    request: RestoreStepRequest
+    work: RunWork
+    settings: Settings
+    catalog: Catalog
+    telemetry: Telemetry
+    timing: RunTiming
+    pause: Callable[[float], None]
+
+    def abort(self) -> None:
+        """Ends the run as failed, with nothing staged; does nothing for one that has ended."""
+        stored = SharedRun(self.catalog, self.work.run_id)
+        reason = self._reason()
+        try:
+            self._wait_for_silence()
+            with ActiveRun(stored, self.telemetry, self.timing) as run:
+                stored.settle()
+                close_to_workers(self.work, self.catalog.now, run.check, self.pause)
+                folder = volume_folder(_asked_for(self.work).request, self.settings)
+                run.add_notices(swap.recover(folder))
+                stored.end_as(reason)
+        except RunIsOver:
+            _forget(self.work)
+            return
+        except LeaseLost:
+            # The run that has written since has cleared what was staged before it staged its own.
+            self._end_without_lease(reason)
+        _forget(self.work)
+        self.telemetry.count(RestoreFailure=1)
+        self.telemetry.announce(
+            "Restore Failed",
+            {
+                "backupId": stored.record.backup_id,
+                "error": reason.code,
+                "reason": reason.message,
+            },
+        )
+
+    def _wait_for_silence(self) -> None:
+        """While the function that swaps is alive, nobody else ends its run; raises RunIsOver."""
+        while self.work.find(_SWAP) is not None:
+            run = self.catalog.runs.get(self.work.run_id)
+            if run.state.ended or self.catalog.now() >= run.updated_at + _SILENCE:
+                return
+            self.pause(5.0)
+
+    def _reason(self) -> RunError:
+        """Why it failed: in the words of the worker that failed last, or else of AWS."""
+        left = self.work.find(ERROR)
+        if left is not None:
+            return RunError.model_validate_json(left)
+        told = self.request.error.get("Error", "no reason")
+        return RunError(
+            code=DIED,
+            message=f"a worker of run {self.work.run_id} ended without a word ({told[:100]}):"
+            " killed, out of memory or out of time",
+        )
+
+    def _end_without_lease(self, reason: RunError) -> None:
+        def end(run: Run) -> Run:
+            if run.state.ended:
+                return run
+            now = self.catalog.now()
+            fields = {"state": RunState.FAILED, "finished_at": now, "error": reason}
+            return run.model_copy(update={**fields, "updated_at": now})
+
+        with suppress(BackupError):
+            self.catalog.runs.change(self.work.run_id, end)
+
+
+def _asked_for(work: RunWork) -> SharedRestore:
+    return read_document(SharedRestore, work.get(REQUEST), f"request of run {work.run_id}")
+
+
+def _forget(work: RunWork) -> None:
+    with suppress(StorageError):  # cleanup finds it
+        work.delete()
