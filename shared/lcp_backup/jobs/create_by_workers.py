@@ -17,15 +17,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from lcp_backup.catalog import Catalog
-from lcp_backup.catalog.work import ERROR, ITEMS, REQUEST, RunWork
+from lcp_backup.catalog.work import ITEMS, REQUEST, RunWork
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.errors import (
-    BackupError,
     Conflict,
     DumpFailed,
     LeaseLost,
@@ -35,14 +33,18 @@ from lcp_backup.errors import (
     TableChangedDuringDump,
 )
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
-from lcp_backup.jobs.failure import DIED
 from lcp_backup.jobs.fan_out import SharedCreate
 from lcp_backup.jobs.joined_volume import join_volume
 from lcp_backup.jobs.new_backup import announce, new_manifest, publish
 from lcp_backup.jobs.new_database import DumpedDatabase, store_database
-from lcp_backup.jobs.shared_run import SharedRun
+from lcp_backup.jobs.shared_run import (
+    SharedRun,
+    end_of_stretch,
+    end_without_lease,
+    why_it_failed,
+)
 from lcp_backup.jobs.shared_volume import SharedVolume
-from lcp_backup.model import ArchiveKind, BackupId, Manifest, Run, RunError, RunState
+from lcp_backup.model import ArchiveKind, BackupId, Manifest
 from lcp_backup.requests import CreateStepRequest
 from lcp_backup.setting_values import VolumeMode
 from lcp_backup.settings import Settings
@@ -56,9 +58,6 @@ _DATABASE: Final = "database"
 _AGAIN: Final = "again"
 """The plan that was given up when all was begun anew."""
 _POLL_SECONDS: Final = 1.0
-_CLOSING_TIME: Final = timedelta(seconds=60)
-"""How long before its deadline a worker ends a stretch, at most: half of its time otherwise. What
-waits in memory is then sent, some 100 MB."""
 
 
 def work_on_create(
@@ -179,7 +178,7 @@ class _Step:
         return dict(self._work.place(ITEMS))
 
     def _wait_for_snapshot(self) -> bool:
-        over = self._end_of_stretch()
+        over = end_of_stretch(self._run)
         while self._work.find(_SNAPSHOT) is None:
             self._run.check()
             if over():
@@ -223,7 +222,7 @@ class _Step:
             threads=self._settings.backup_volume_threads,
             progress=self._run.progress_of("volume"),
             check=self._run.check,
-            is_over=self._end_of_stretch(),
+            is_over=end_of_stretch(self._run),
         )
 
     def _begin_again(self) -> dict[str, Any]:
@@ -269,14 +268,6 @@ class _Step:
         )
         return publish(run, manifest, catalog, telemetry)
 
-    def _end_of_stretch(self) -> Callable[[], bool]:
-        """Tells when a step that goes on in a next invocation has to end."""
-        deadline, now = self._run.deadline, self._run.now()
-        if deadline is None:
-            return lambda: False
-        over = deadline - min(_CLOSING_TIME, (deadline - now) / 2)
-        return lambda: self._run.now() >= over
-
 
 class _Ending:
     """How a create ends that its workers did not bring to an end."""
@@ -297,7 +288,7 @@ class _Ending:
 
     def abort(self) -> None:
         """Ends the run as failed, and leaves nothing open; does nothing for one that has ended."""
-        reason = self._reason()
+        reason = why_it_failed(self._work, self._error)
         try:
             stored = SharedRun(self._catalog, self._work.run_id)
             with ActiveRun(stored, self._telemetry, self._timing) as run:
@@ -332,18 +323,6 @@ class _Ending:
         _forget(self._work)
         return True
 
-    def _reason(self) -> RunError:
-        """Why it failed: in the words of the worker that failed last, or else of AWS."""
-        left = self._work.find(ERROR)
-        if left is not None:
-            return RunError.model_validate_json(left)
-        return RunError(
-            code=DIED,
-            message=f"a worker of run {self._work.run_id} ended without a word"
-            f" ({self._error.get('Error', 'no reason')[:100]}): killed, out of memory or out of"
-            " time; nothing was published",
-        )
-
 
 def clear_failed_create(catalog: Catalog, work: RunWork, *, is_alone: bool) -> None:
     """Ends what workers of a run have open, and deletes what they left.
@@ -359,20 +338,6 @@ def clear_failed_create(catalog: Catalog, work: RunWork, *, is_alone: bool) -> N
             if is_alone:
                 catalog.backups.clear_unpublished(shared.backup_id)
         work.delete()
-
-
-def end_without_lease(catalog: Catalog, run_id: str, reason: RunError) -> None:
-    """Ends the record of a run whose lease another one has."""
-
-    def end(run: Run) -> Run:
-        if run.state.ended:
-            return run
-        now = catalog.now()
-        fields = {"state": RunState.FAILED, "finished_at": now, "updated_at": now, "error": reason}
-        return run.model_copy(update=fields)
-
-    with suppress(BackupError):
-        catalog.runs.change(run_id, end)
 
 
 def _forget(work: RunWork) -> None:

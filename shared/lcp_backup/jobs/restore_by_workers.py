@@ -17,21 +17,24 @@ from datetime import timedelta
 from typing import Any, Final, Literal
 
 from lcp_backup.catalog import Catalog
-from lcp_backup.catalog.work import ERROR, REQUEST, RunWork
+from lcp_backup.catalog.work import REQUEST, RunWork
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.staged_schema import Accounts
 from lcp_backup.document import Document, read_document
-from lcp_backup.errors import BackupError, Conflict, LeaseLost, NotFound, RunIsOver, StorageError
+from lcp_backup.errors import Conflict, LeaseLost, NotFound, RunIsOver, StorageError
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.at_work import AtWork, close_to_workers
-from lcp_backup.jobs.failure import DIED
 from lcp_backup.jobs.restore_fan_out import SharedRestore, wanted_members
 from lcp_backup.jobs.restored import swapped, tell_completed
-from lcp_backup.jobs.shared_run import SharedRun
+from lcp_backup.jobs.shared_run import (
+    SharedRun,
+    end_of_stretch,
+    end_without_lease,
+    why_it_failed,
+)
 from lcp_backup.jobs.staged_site import stage_site
 from lcp_backup.jobs.staged_volume import volume_folder
 from lcp_backup.jobs.stored_backup import StoredBackup
-from lcp_backup.model import Run, RunError, RunState
 from lcp_backup.requests import RestoreStepRequest
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
@@ -42,8 +45,6 @@ from lcp_backup.volume.unpack import unwritable
 
 _SWAP: Final = "swap"
 """Is there once an invocation has begun to load the database and to swap."""
-_CLOSING_TIME: Final = timedelta(seconds=60)
-"""How long before its deadline a worker ends a stretch, at most: half of its time otherwise."""
 _SILENCE: Final = timedelta(seconds=60)
 """After which the function that swaps is dead, which writes the record every 15 seconds."""
 
@@ -139,7 +140,9 @@ class _Step:
             return True
         with AtWork(self._work, self._catalog.now, self._run.check) as at_work:
             with self._tree(at_work.check) as (_, tree):
-                following = tree.unpack(portion._replace(first=so_far.next), self._end_of_stretch())
+                following = tree.unpack(
+                    portion._replace(first=so_far.next), end_of_stretch(self._run)
+                )
             read_bytes = so_far.read_bytes + self._backup.read_bytes
             unpacked = _Unpacked(next=following, read_bytes=read_bytes)
             self._work.put(name, unpacked.model_dump_json().encode())
@@ -207,14 +210,6 @@ class _Step:
             except OSError as error:
                 raise unwritable(self._folder, error) from error
 
-    def _end_of_stretch(self) -> Callable[[], bool]:
-        """Tells when a step that goes on in a next invocation has to end."""
-        deadline, now = self._run.deadline, self._run.now()
-        if deadline is None:
-            return lambda: False
-        over = deadline - min(_CLOSING_TIME, (deadline - now) / 2)
-        return lambda: self._run.now() >= over
-
 
 @dataclass
 class _Ending:
@@ -231,7 +226,7 @@ class _Ending:
     def abort(self) -> None:
         """Ends the run as failed, with nothing staged; does nothing for one that has ended."""
         stored = SharedRun(self.catalog, self.work.run_id)
-        reason = self._reason()
+        reason = why_it_failed(self.work, self.request.error)
         try:
             self._wait_for_silence()
             with ActiveRun(stored, self.telemetry, self.timing) as run:
@@ -245,7 +240,7 @@ class _Ending:
             return
         except LeaseLost:
             # The run that has written since has cleared what was staged before it staged its own.
-            self._end_without_lease(reason)
+            end_without_lease(self.catalog, self.work.run_id, reason)
         _forget(self.work)
         self.telemetry.count(RestoreFailure=1)
         self.telemetry.announce(
@@ -264,29 +259,6 @@ class _Ending:
             if run.state.ended or self.catalog.now() >= run.updated_at + _SILENCE:
                 return
             self.pause(5.0)
-
-    def _reason(self) -> RunError:
-        """Why it failed: in the words of the worker that failed last, or else of AWS."""
-        left = self.work.find(ERROR)
-        if left is not None:
-            return RunError.model_validate_json(left)
-        told = self.request.error.get("Error", "no reason")
-        return RunError(
-            code=DIED,
-            message=f"a worker of run {self.work.run_id} ended without a word ({told[:100]}):"
-            " killed, out of memory or out of time",
-        )
-
-    def _end_without_lease(self, reason: RunError) -> None:
-        def end(run: Run) -> Run:
-            if run.state.ended:
-                return run
-            now = self.catalog.now()
-            fields = {"state": RunState.FAILED, "finished_at": now, "error": reason}
-            return run.model_copy(update={**fields, "updated_at": now})
-
-        with suppress(BackupError):
-            self.catalog.runs.change(self.work.run_id, end)
 
 
 def _asked_for(work: RunWork) -> SharedRestore:

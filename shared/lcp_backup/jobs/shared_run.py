@@ -1,21 +1,26 @@
 """A run that several processes work on side by side: one lease, one record, one end."""
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.lease import HeldLease
-from lcp_backup.catalog.work import ERROR
+from lcp_backup.catalog.work import ERROR, RunWork
 from lcp_backup.errors import BackupError, LeaseLost, StorageError
 from lcp_backup.jobs import queued_run
-from lcp_backup.jobs.failure import describe
+from lcp_backup.jobs.active_run import ActiveRun
+from lcp_backup.jobs.failure import DIED, describe
 from lcp_backup.jobs.stored_run import StoredRun
 from lcp_backup.model import Notice, Run, RunError, RunState
 
 SHARED_TERM: Final = timedelta(minutes=5)
 """How long the lease of such a run stands when nobody renews it: between two of its processes there
 may be none at work, while a state machine waits for functions to start or tries one again."""
+_CLOSING_TIME: Final = timedelta(seconds=60)
+"""How long before its deadline a process ends a stretch, at most: half of its time otherwise. What
+waits in memory is then sent, some 100 MB."""
 
 
 class SharedRun(StoredRun):
@@ -125,3 +130,41 @@ class SharedRun(StoredRun):
         # (Where that fails, the state machine's own word has to do.)
         with suppress(StorageError):
             self.catalog.work.of(self._record.id).put(ERROR, reason)
+
+
+def end_of_stretch(run: ActiveRun) -> Callable[[], bool]:
+    """Tells when a step that goes on in a next invocation has to end this one."""
+    deadline, now = run.deadline, run.now()
+    if deadline is None:
+        return lambda: False
+    over = deadline - min(_CLOSING_TIME, (deadline - now) / 2)
+    return lambda: run.now() >= over
+
+
+def why_it_failed(work: RunWork, told: Mapping[str, str]) -> RunError:
+    """In the words of the process that failed last, or else of the state machine.
+
+    Arguments: `told` is the error that the state machine caught. Raises StorageError.
+    """
+    left = work.find(ERROR)
+    if left is not None:
+        return RunError.model_validate_json(left)
+    return RunError(
+        code=DIED,
+        message=f"a worker of run {work.run_id} ended without a word"
+        f" ({told.get('Error', 'no reason')[:100]}): killed, out of memory or out of time",
+    )
+
+
+def end_without_lease(catalog: Catalog, run_id: str, reason: RunError) -> None:
+    """Ends the record of a run whose lease another one has; what goes wrong is left to cleanup."""
+
+    def end(run: Run) -> Run:
+        if run.state.ended:
+            return run
+        now = catalog.now()
+        fields = {"state": RunState.FAILED, "finished_at": now, "updated_at": now, "error": reason}
+        return run.model_copy(update=fields)
+
+    with suppress(BackupError):
+        catalog.runs.change(run_id, end)

@@ -195,7 +195,7 @@ def test_workers_bring_back_the_very_folder_under_one_run(
 def test_a_worker_whose_time_ends_goes_on_in_a_next_invocation(
     site: Site, there: dict[str, Member], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restore_by_workers._Step, "_end_of_stretch", lambda _: lambda: True)
+    monkeypatch.setattr(restore_by_workers, "end_of_stretch", lambda _: lambda: True)
     site.restore(workers=2)
     assert site.execute() > 2
     assert snapshot(site.folder) == there
