@@ -36,6 +36,17 @@ export function verifyButton(backupId) {
   return runButton(t("action.verify"), () => send("POST", `verify/${backupId}`));
 }
 
+/** Compares a backup's rows with its files. */
+export function reportButton(backupId) {
+  return runButton(t("action.report"), () => send("POST", `${backupId}/report`));
+}
+
+/** Downloads the list of what a backup's last report found. */
+export function reportListButton(backupId) {
+  const { told, act } = outcomeOf(async () => fetchFile((await get(`${backupId}/report`)).download));
+  return h("div", { class: "act" }, button(t("report.list"), act, { kind: "link" }), told);
+}
+
 /** Pins a backup with a reason, or lets it go again; `changed` is called after that. */
 export function pinButton({ backupId, pinned }, changed) {
   if (pinned) {
@@ -126,7 +137,10 @@ async function download(kind, backupId, query, waiting) {
   if (new URLSearchParams(Object.entries(query)).toString().length > LONGEST_QUERY) {
     throw { title: t("download.tooMany"), detail: t("download.tooManyDetail"), action: t("download.tooManyAction") };
   }
-  const found = await get(`download/${kind}/${backupId}`, { query, waiting, tries: ASSEMBLED_TRIES });
+  fetchFile(await get(`download/${kind}/${backupId}`, { query, waiting, tries: ASSEMBLED_TRIES }));
+}
+
+function fetchFile(found) {
   // S3 sends it as a file, so the page stays where it is.
   h("a", { href: found.url, download: found.file_name, rel: "noreferrer" }).click();
   announce(t("download.begun", { name: found.file_name }));

@@ -45,6 +45,7 @@ const TEXTS = {
   "action.resume": "Let scheduled restores start again",
   "action.unpin": "Unpin",
   "action.verify": "Verify",
+  "action.report": "Compare rows and files",
 
   "problem.unexpected": "Something went wrong in this page",
   "problem.title": "The service answered {status}",
@@ -264,6 +265,10 @@ const TEXTS = {
   "verification.rows": "Rows",
   "verification.files": "Files",
   "verification.read": "Read",
+
+  "report.title": "Rows and files",
+  "report.none": "Nobody has compared the rows of its documents with its files yet. A verification does so, too.",
+  "report.list": "Download the list",
 
   "notice.title": "{n} warnings",
   "notice.title.one": "One warning",

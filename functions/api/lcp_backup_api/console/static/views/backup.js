@@ -1,7 +1,7 @@
 // One backup: what it is, what it warns of, what is in it, and what can be done with it.
 
 import { get } from "../api.js";
-import { adminButton, deleteButton, downloadButton, pinButton, verifyButton } from "../acts.js";
+import { adminButton, deleteButton, downloadButton, pinButton, reportButton, reportListButton, verifyButton } from "../acts.js";
 import { button, h } from "../dom.js";
 import { bytes, duration, number } from "../format.js";
 import { live } from "../live.js";
@@ -30,7 +30,7 @@ function shown(backup, refresh) {
     h("p", { class: "badges" }, badge("", t(`type.${backup.type}`)), verdictBadge(backup.verification), backup.pinned && badge("pin", t("backup.pinned"))),
     actions(backup, refresh),
     pinNote(backup.pinned),
-    h("div", { class: "cards" }, aboutCard(backup), proofCard(backup)),
+    h("div", { class: "cards" }, aboutCard(backup), proofCard(backup), reportCard(backup)),
     warnings(backup),
   ];
 }
@@ -44,6 +44,7 @@ function actions(backup, refresh) {
     downloadButton(t("action.downloadDatabase"), "database", id),
     downloadButton(t("action.downloadVolume"), "volume", id),
     verifyButton(id),
+    reportButton(id),
     pinButton(backup, refresh),
     deleteButton(backup),
   );
@@ -105,6 +106,21 @@ function proofCard({ verification, restoreEstimate }) {
       : h("p", {}, t("verification.none")),
     restoreEstimate &&
       h("p", {}, t("restore.estimate", { time: duration(restoreEstimate.seconds), basis: t(`restore.basis.${restoreEstimate.basis}`) })),
+  );
+}
+
+function reportCard({ backupId, report }) {
+  return h(
+    "section",
+    { class: "card" },
+    h("h2", {}, t("report.title")),
+    report
+      ? [
+          h("p", { class: report.differences ? "notice bad" : "" }, report.text),
+          h("p", { class: "quiet" }, when(report.madeAt)),
+          report.differences > 0 && reportListButton(backupId),
+        ]
+      : h("p", {}, t("report.none")),
   );
 }
 
