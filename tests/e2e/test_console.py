@@ -114,9 +114,15 @@ def test_an_admin_backs_up_finds_downloads_and_restores(
 
     browse(console, tmp_path)
 
+    page.goto(f"{console.url}#/backups/{made}")
+    page.get_by_role("button", name="Compare rows and files").click()
+    expect(page.get_by_text("It succeeded", exact=False)).to_be_visible()
+
     deployed.destroy()
     page.goto(f"{console.url}#/backups/{made}")
     console.settled()
+    card = page.locator(".card").filter(has=page.get_by_role("heading", name="Rows and files"))
+    expect(card).to_contain_text("rows")
     page.get_by_role("button", name="Restore…").click()
     dialog = page.get_by_role("dialog")
     console.looked_at("restore")
@@ -194,7 +200,8 @@ def test_an_upload_goes_on_after_a_killed_tab_and_a_wrong_file_never_travels(
     volume.set_input_files(tmp_path / "v.tar")
     page.get_by_role("button", name="Go on sending").click()
     expect(page.get_by_text("are a backup now", exact=False)).to_be_visible()
-    assert len(sent) == 1
+    # (It may have arrived when its tab was closed.)
+    assert all("partNumber=3" in it for it in sent)
     made = page.locator(".notice.good a").inner_text()
     assert deployed.admin.call("DELETE", f"/backup/{made}").status == 204
     console.close()
@@ -207,7 +214,7 @@ def test_a_viewer_sees_what_they_may_not_do_and_why(
     page = console.page
     page.goto(f"{console.url}#/backups/{hostile}")
     console.settled()
-    for name in ("Restore…", "Verify", "Pin…", "Delete…"):
+    for name in ("Restore…", "Verify", "Compare rows and files", "Pin…", "Delete…"):
         greyed = page.get_by_role("button", name=name, exact=True)
         expect(greyed).to_have_attribute("aria-disabled", "true")
         expect(greyed).to_have_accessible_description(re.compile("You are a viewer"))

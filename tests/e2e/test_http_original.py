@@ -170,7 +170,7 @@ def test_schedules_say_when_each_fires_next(deployed: Deployed) -> None:
     schedules = deployed.viewer.call("GET", "/backup/schedules").json()
     assert schedules["create"]["cron"] == NEVER
     assert schedules["cleanup"]["cron"] == "0 1 * * *"
-    assert len(schedules["cleanup"]["next"]) == 5
+    assert len(schedules["cleanup"]["next"]) == 10
 
 
 def test_health_needs_no_credential(deployed: Deployed) -> None:

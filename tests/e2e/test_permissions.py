@@ -164,8 +164,10 @@ def do_one_of_everything(deployed: Deployed) -> None:
         assert stack.invoke("verify", {"backup_id": "latest"})["verdict"] == "verified"
     stack.invoke("create", {"time": "2020-01-01T00:00:00Z"})
     shared = stack.invoke("create", {"time": "2026-11-21T04:30:00Z", "workers": 2})
-    assert deployed.admin.wait_for(shared["run_id"])["state"] == "succeeded"
-    shared = stack.invoke("restore", {"backup_id": "latest", "only": "volume", "workers": 2})
+    made = deployed.admin.wait_for(shared["run_id"])
+    assert made["state"] == "succeeded"
+    by_workers = {"backup_id": made["backup_id"], "only": "volume", "workers": 2}
+    shared = stack.invoke("restore", by_workers)
     assert deployed.admin.wait_for(shared["run_id"])["state"] == "succeeded"
     stack.invoke("cleanup", {})
     assert deployed.admin.call("PUT", "/backup/restore/pause").status == 200

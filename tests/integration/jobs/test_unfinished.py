@@ -9,7 +9,7 @@ import pytest
 from lcp_backup.errors import OutOfTime, StoredInPart
 from lcp_backup.jobs import create, unfinished
 from lcp_backup.model import Run, RunKind
-from lcp_backup.volume import pack
+from lcp_backup.volume import packing
 from tests.support.job_site import BACKUP_ID, JobSite
 from tests.support.volumes import refer_to_every_size
 
@@ -22,7 +22,7 @@ def site(mariadb_site: JobSite, monkeypatch: pytest.MonkeyPatch) -> JobSite:
     monkeypatch.setattr(create, "LEAST_READ", 10_000_000)
     monkeypatch.setattr(unfinished, "CLOSING_TIME", timedelta(hours=1))
     # (What was written just before a run is read again by the next; here that is everything.)
-    monkeypatch.setattr(pack, "SETTLED_NS", -3_600_000_000_000)
+    monkeypatch.setattr(packing, "SETTLED_NS", -3_600_000_000_000)
     for number in range(3):
         file = mariadb_site.folder / "document_library" / f"{number}.bin"
         file.write_bytes(bytes([number]) * 12_000_000)
