@@ -1,13 +1,13 @@
 """A whole create whose time ends, as the function runs it, and those that go on from it."""
 
-import time
+import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from lcp_backup.errors import OutOfTime, StoredInPart
-from lcp_backup.jobs import create, unfinished
+from lcp_backup.jobs import create, new_database, unfinished
 from lcp_backup.model import Run, RunKind
 from lcp_backup.volume import packing
 from tests.support.job_site import BACKUP_ID, JobSite
@@ -66,13 +66,21 @@ def test_a_volume_that_is_stored_is_kept_when_only_the_database_takes_too_long(
 ) -> None:
     monkeypatch.setattr(unfinished, "CLOSING_TIME", -timedelta(hours=1))
 
-    def end(capture: Any, _: object) -> None:
-        while not capture.stored:
-            time.sleep(0.01)
+    volume_is_stored = threading.Event()
+    pack = create._Capture._pack
+
+    def stored(capture: Any, *rest: Any) -> Any:
+        volume = pack(capture, *rest)
+        volume_is_stored.set()
+        return volume
+
+    def end(*_: object) -> None:
+        assert volume_is_stored.wait(60)
         raise OutOfTime("over")
 
     with monkeypatch.context() as once:
-        once.setattr(create._Capture, "_read_back_or_describe", end)
+        once.setattr(create._Capture, "_pack", stored)
+        once.setattr(new_database, "read_back_or_describe", end)
         with pytest.raises(StoredInPart, match="before the database was dumped"):
             site.create()
     made = site.create()
