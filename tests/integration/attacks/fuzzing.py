@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.integration.attacks.grammar import DUMPS, Hostile
 
-MOST_DUMPS: Final = 150
+MOST_DUMPS: Final = 100
 """Of 20 statements each."""
 ENOUGH: Final = 25
 """Findings after which a test need not look for more."""

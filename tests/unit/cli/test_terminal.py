@@ -63,8 +63,9 @@ class Screen:
 
     def end(self) -> int:
         """Waits for the end; answers the exit code."""
-        while self._read(time.monotonic() + _PATIENCE):
-            pass
+        end = time.monotonic() + _PATIENCE
+        while self._read(end):
+            assert time.monotonic() < end, f"it goes on: {self.text[-1000:]}"
         return self.process.wait(_PATIENCE)
 
     def close(self) -> None:
