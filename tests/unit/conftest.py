@@ -1,11 +1,13 @@
 """Fixtures that build on each other: credentials, a mocked S3, a bucket, a catalog."""
 
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from moto import mock_aws
+from moto.core.botocore_stubber import BotocoreStubber
 
 from lcp_backup.aws.bus import EventBus
 from lcp_backup.aws.s3 import ObjectStore
@@ -30,6 +32,14 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    # Of two that write one object at once, moto closes the body of the other, and fails.
+    answer, one_at_a_time = BotocoreStubber.process_request, threading.RLock()
+
+    def answered(stubber: BotocoreStubber, request: Any) -> Any:
+        with one_at_a_time:
+            return answer(stubber, request)
+
+    monkeypatch.setattr(BotocoreStubber, "process_request", answered)
     with mock_aws():
         yield
 
