@@ -29,7 +29,7 @@ def test_every_answer_is_one_that_the_description_knows(deployed: Deployed, tmp_
             # for a minute: test_sign_in.py.
             *("--exclude-path-regex", "^/backup/login"),
             *("--checks", ",".join(_CHECKS), "--phases", "examples,coverage,fuzzing"),
-            *("--max-examples", "5", "--generation-deterministic", "--no-shrink"),
+            *("--max-examples", "3", "--generation-deterministic", "--no-shrink"),
             *("--continue-on-failure", "--workers", "2"),
             *("--request-timeout", "30", "--suppress-health-check", "all", "--warnings", "off"),
         ],

@@ -30,8 +30,9 @@ def browser() -> Iterator[Browser]:
     """Debian's Chromium; Playwright's own download is not used."""
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
-        # Tests run as root, for whom Chromium has no sandbox.
-        with playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as found:
+        # Tests run as root, for whom Chromium has no sandbox; and where no graphics card is.
+        arguments = ["--no-sandbox", "--disable-gpu"]
+        with playwright.chromium.launch(executable_path=CHROMIUM, args=arguments) as found:
             yield found
 
 
