@@ -49,6 +49,12 @@ NOT_SEEN_HERE = {
     ("Upload", "s3:AbortMultipartUpload", "*"): "what was refused late; see test_take_in.py",
     ("Assemble", "s3:ListBucket", "*"): "S3 says 404 only to who may list; this emulator to all",
     ("RestoreWorker", "s3:ListBucket", "*"): "as above",
+    ("CreateWorker", "s3:AbortMultipartUpload", "*"): "of creates that fail; see test_workers.py",
+    (
+        "Create",
+        "s3:GetObject",
+        "*/request",
+    ): "where the answer to its write was lost; aws/test_s3.py",
     ("Assemble", "s3:AbortMultipartUpload", "*"): "what failed half-way; see test_assemble.py",
 }
 """What a role allows (of which function, or of all) and this emulator has no use for, and why."""
