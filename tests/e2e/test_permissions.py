@@ -54,7 +54,7 @@ NOT_SEEN_HERE = {
         "Create",
         "s3:GetObject",
         "*/request",
-    ): "where the answer to its write was lost; aws/test_s3.py",
+    ): "if the answer to its write was lost; test_s3.py",
     ("Assemble", "s3:AbortMultipartUpload", "*"): "what failed half-way; see test_assemble.py",
 }
 """What a role allows (of which function, or of all) and this emulator has no use for, and why."""
@@ -185,6 +185,8 @@ def do_one_of_everything(deployed: Deployed) -> None:
     for path in ("create", f"restore/{backup_id}", f"verify/{backup_id}", f"{backup_id}/report"):
         started = deployed.admin.post(f"/backup/{path}")
         assert deployed.admin.wait_for(started.json()["run_id"])["state"] == "succeeded"
+    for listing in ("files", "tables"):
+        assert deployed.viewer.call("GET", f"/backup/{backup_id}/{listing}").status == 200
     report = deployed.viewer.call("GET", f"/backup/{backup_id}/report").json()
     assert report["documents"] == "volume"
     assert curl(report["download"]["url"]).body.count(b"\n") == 1 + report["listed"]
