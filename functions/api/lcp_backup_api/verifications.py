@@ -40,9 +40,7 @@ def verify_backup(
     answer: Response,
 ) -> Started:
     """Restores it into a schema of its own, which is dropped again; the site is not touched."""
-    started = _start(RunKind.VERIFY, backup_id, backend, request, caller)
-    answer.headers["Location"] = f"/backup/runs/{started.run_id}"
-    return started
+    return _start(RunKind.VERIFY, backup_id, backend, request=request, caller=caller, answer=answer)
 
 
 @router.post(
@@ -63,9 +61,7 @@ def report_on_backup(
 
     Every verification does so, too.
     """
-    started = _start(RunKind.REPORT, backup_id, backend, request, caller)
-    answer.headers["Location"] = f"/backup/runs/{started.run_id}"
-    return started
+    return _start(RunKind.REPORT, backup_id, backend, request=request, caller=caller, answer=answer)
 
 
 @router.get(
@@ -101,7 +97,13 @@ def show_report(
 
 
 def _start(
-    kind: RunKind, backup_id: str, backend: Backend, request: Request, caller: Caller
+    kind: RunKind,
+    backup_id: str,
+    backend: Backend,
+    *,
+    request: Request,
+    caller: Caller,
+    answer: Response,
 ) -> Started:
     catalog = backend.catalog
     with audited(backend.log, request, caller, str(kind), backup_id=backup_id) as subject:
@@ -118,4 +120,5 @@ def _start(
             if kind is RunKind.REPORT:
                 event["report"] = True
             backend.start(backend.function_for(kind), event)
+    answer.headers["Location"] = f"/backup/runs/{run.id}"
     return Started(run_id=run.id, state=run.state, backup_id=known.id)
