@@ -279,3 +279,18 @@ def test_a_disk_that_is_full_leaves_nothing(site: Site, monkeypatch: pytest.Monk
         with pytest.raises(OutOfTime, match="^over$"):
             site.restore(3)
     assert site.left == []
+
+
+def test_a_run_whose_time_ends_after_the_swap_has_succeeded_and_the_next_one_clears_up(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def over(_: ActiveRun) -> None:
+        raise OutOfTime("over")
+
+    with monkeypatch.context() as late:
+        site.restore(before_the_swap=lambda: late.setattr(ActiveRun, "check", over))
+    assert snapshot(site.live) == site.wanted
+    assert site.left != []
+    site.restore()
+    assert snapshot(site.live) == site.wanted
+    assert site.left == []
