@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from bench.database import fill, server
 from bench.folder import make_documents, make_folder, remove
 from bench.lines import Line, Measured, once
+from bench.s3_files import served
 from lcp_backup.database.endpoint import DatabaseEndpoint, connect
 from local import site
 
@@ -147,16 +148,8 @@ def environment(work: Path) -> Iterator[tuple[DatabaseEndpoint, dict[str, str]]]
     """A MariaDB and an S3 over HTTP, and the variables by which functions find both."""
     objects = work / "objects"
     objects.mkdir()
-    with subprocess.Popen(
-        [sys.executable, "-m", "bench.s3_files", objects], stdout=subprocess.PIPE, text=True
-    ) as s3:
-        try:
-            assert s3.stdout is not None
-            at = f"http://127.0.0.1:{s3.stdout.readline().strip()}"
-            with server(work) as endpoint:
-                yield endpoint, _variables(at, endpoint)
-        finally:
-            s3.kill()
+    with served(objects) as s3, server(work) as endpoint:
+        yield endpoint, _variables(s3, endpoint)
 
 
 def _variables(s3: str, database: DatabaseEndpoint) -> dict[str, str]:

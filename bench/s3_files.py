@@ -6,7 +6,10 @@ which is fine for tests and useless for gigabytes. One bucket, no security, noth
 
 import hashlib
 import re
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
@@ -114,6 +117,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(206 if span else 200)
         self.send_header("ETag", path.with_suffix(".etag").read_text())
         self.send_header("Content-Length", str(last - first + 1))
+        self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+        if span:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
         self.end_headers()
         if self.command == "HEAD":
             return
@@ -152,6 +158,18 @@ class _Handler(BaseHTTPRequestHandler):
                 for key in keys
             )
         return f"<R><IsTruncated>false</IsTruncated>{inner}</R>"
+
+
+@contextmanager
+def served(objects: Path) -> Iterator[str]:
+    """One in a process of its own, whose bucket lies in this folder; answers its URL."""
+    command = [sys.executable, "-m", "bench.s3_files", str(objects)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as s3:
+        try:
+            assert s3.stdout is not None
+            yield f"http://127.0.0.1:{s3.stdout.readline().strip()}"
+        finally:
+            s3.kill()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from bench import (
     lists,
     memory,
     shared_volume,
+    transfers,
     verification,
     volume,
 )
@@ -34,5 +35,6 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
     "restore": Subject(database.RESTORE_LINES, database.database_restore),
     "memory": Subject(memory.LINES, memory.peak_memory),
     "verification": Subject(verification.LINES, verification.verification),
+    "transfers": Subject(transfers.LINES, transfers.transfers),
     "lists": Subject(lists.LINES, lists.pages),
 }
