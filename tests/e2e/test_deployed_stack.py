@@ -133,7 +133,8 @@ def test_schedules_become_rules_that_fire_and_one_of_restores_takes_the_place_of
                 break
             time.sleep(1)
         assert new[0]["type"] == "Auto"
-        assert new[0]["warnings"] == []
+        # Another test may have restored the site before.
+        assert {it["code"] for it in new[0]["warnings"]} <= {"volume-not-compared"}
         deployed.change(
             {
                 **base,

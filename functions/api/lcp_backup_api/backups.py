@@ -1,5 +1,6 @@
 """Backups: listed, looked at, made, deleted."""
 
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Final, Literal
 
@@ -11,6 +12,7 @@ from lcp_backup.jobs.retirement import delete_backup as delete
 from lcp_backup.model import BackupId, Manifest, Run, RunKind, RunState
 from lcp_backup_api import outlook
 from lcp_backup_api.audit import audited
+from lcp_backup_api.backend import Backend
 from lcp_backup_api.dependencies import Admin, TheBackend, TheBackupId, TheNext, Viewer
 from lcp_backup_api.problems import documented
 from lcp_backup_api.schemas import Backup, BackupDetail, BackupList, Started
@@ -115,20 +117,33 @@ def delete_backup(
 def create_backup(
     caller: Admin, backend: TheBackend, request: Request, answer: Response
 ) -> Started:
+    """When the minute has a backup already, the new one begins with the next minute."""
     catalog = backend.catalog
     with audited(backend.log, request, caller, "create") as subject:
         catalog.lease.check_is_free()
-        now = catalog.now()
-        settings = backend.settings
-        wanted = BackupId.of(settings.project_id, settings.environment_id, now)
-        backup_id = str(catalog.backups.id_for(wanted))
+        asked, backup_id = _free_minute(backend)
         run = catalog.runs.queue(catalog.runs.new_id(RunKind.CREATE), RunKind.CREATE, backup_id)
         subject["run_id"] = run.id
         with queued(catalog, run.id, backend.log):
-            event: dict[str, object] = {"time": now.isoformat(), "run_id": run.id}
+            event: dict[str, object] = {"time": asked.isoformat(), "run_id": run.id}
             backend.start(backend.function_for(RunKind.CREATE), event)
     answer.headers["Location"] = f"/backup/runs/{run.id}"
     return Started(run_id=run.id, state=run.state, backup_id=backup_id)
+
+
+def _free_minute(backend: Backend) -> tuple[datetime, str]:
+    """When a backup that is asked for now may begin, and the id that it gets.
+
+    A minute has one backup. When this one's was made before it was asked for another, that waits
+    for the next minute: to answer what is there would be a success without the latest changes.
+    """
+    asked, settings = backend.catalog.now(), backend.settings
+    while True:
+        wanted = BackupId.of(settings.project_id, settings.environment_id, asked)
+        backup_id = str(backend.catalog.backups.id_for(wanted))
+        if backend.catalog.backups.find(backup_id) is None:
+            return asked, backup_id
+        asked = wanted.slot + timedelta(minutes=1)
 
 
 def _manifests(records: list[Manifest | Run]) -> list[Manifest]:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, TypedDict
 
@@ -45,6 +45,7 @@ from lcp_backup.volume.measure import Measured, measure
 from lcp_backup.volume.mounts import check_mounted
 
 _POLL_SECONDS = 3.0
+_MINUTE: Final = timedelta(minutes=1)
 
 
 class _Failure(TypedDict):
@@ -90,20 +91,25 @@ def create_backup(
     """Makes the backup of the request's slot, or answers the one that exists.
 
     Two deliveries of one event have one slot: the second waits for the first while that lives, and
-    makes the backup itself when the first has died. Nothing is published unless both archives are
-    whole; whatever is raised, no multipart stays open and the live data is not touched. What was
-    stored of a large volume when the time ended is kept, and the next create goes on from there.
+    makes the backup itself when the first has died. A run that somebody asked for answers no backup
+    that had begun before, which would lack what was changed since, and waits for its minute.
+
+    Nothing is published unless both archives are whole; whatever is raised, no multipart stays open
+    and the live data is not touched. What was stored of a large volume when the time ended is kept,
+    and the next create goes on from there.
 
     What is too much for one invocation is left to several, and the answer then says so.
 
     Arguments: `locate` finds the database, anew for every run; `programs` are the folders to look
     for dump programs in, the first one first; `start_workers` starts the state machine for a run;
-    `pause` takes seconds. Raises LeaseHeld, StoredInPart, OutOfTime, DatabaseError, VolumeError,
-    StorageError, AwsError and their kinds; InvalidRequest for workers that there are not.
+    `pause` takes seconds. Raises LeaseHeld, Conflict, StoredInPart, OutOfTime, DatabaseError,
+    VolumeError, StorageError, AwsError and their kinds; InvalidRequest for workers that there are
+    not.
     """
     with queued(catalog, request.run_id, telemetry.log):
         succeeded_before(catalog, request.run_id)  # then the backup is found, unless it was deleted
         wanted = BackupId.of(settings.project_id, settings.environment_id, request.time)
+        _wait_for_the_minute(request, catalog, pause)
 
         def capture(run: ActiveRun) -> Manifest:
             run.add_notices(settings.notices)
@@ -186,6 +192,15 @@ def _under_way(backup_id: str, run_id: str) -> CreateResult:
     )
 
 
+def _wait_for_the_minute(
+    request: CreateRequest, catalog: Catalog, pause: Callable[[float], None]
+) -> None:
+    """A run that was asked for in a minute that has its backup is queued for the next one."""
+    latest = catalog.now() + _MINUTE
+    while request.run_id is not None and catalog.now() < request.time <= latest:
+        pause(min(_POLL_SECONDS, (request.time - catalog.now()).total_seconds()))
+
+
 def _wait_for_other_delivery(
     request: CreateRequest,
     catalog: Catalog,
@@ -199,6 +214,11 @@ def _wait_for_other_delivery(
     """
     while True:
         if (manifest := catalog.backups.find(backup_id)) is not None:
+            if request.run_id not in {None, manifest.run_id} and manifest.started_at < request.time:
+                raise Conflict(
+                    f"backup {backup_id} of the same minute had begun before this one was asked"
+                    " for, so it may lack what has changed since; ask again in a minute"
+                )
             return _result(manifest, created=False)
         if catalog.lease.backup_in_use() != backup_id:
             return None

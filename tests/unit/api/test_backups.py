@@ -161,6 +161,19 @@ def test_a_create_is_queued_and_started(
     assert call("GET", f"/backup/runs/{run_id}").json()["state"] == "queued"
 
 
+def test_a_minute_that_has_its_backup_is_no_reason_to_answer_what_was_made_before(
+    call: Client,
+    catalog: Catalog,
+    clock: SettableClock,
+    started: list[tuple[str, dict[str, object]]],
+) -> None:
+    publish(catalog, clock())
+    asked = call("POST", "/backup/create").json()
+    assert asked["backup_id"] == "acme-prd-202611230016"
+    [(_, event)] = started
+    assert event["time"] == "2026-11-23T00:16:00+00:00"
+
+
 def test_a_create_in_the_minute_of_an_upload_names_the_backup_that_it_will_make(
     call: Client, catalog: Catalog, clock: SettableClock
 ) -> None:

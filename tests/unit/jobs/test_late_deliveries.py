@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import pytest
 
 from lcp_backup.catalog import Catalog
-from lcp_backup.errors import DatabaseUnreachable, NotFound, RunIsOver
+from lcp_backup.errors import Conflict, DatabaseUnreachable, NotFound, RunIsOver
 from lcp_backup.jobs.active_run import RunTiming
 from lcp_backup.jobs.create import CreateResult, create_backup
 from lcp_backup.jobs.restore import restore_backup
@@ -33,7 +33,7 @@ def _begin() -> NoReturn:
 
 
 type Restore = Callable[..., RestoreResult]
-type Create = Callable[[str | None], CreateResult]
+type Create = Callable[..., CreateResult]
 
 
 @pytest.fixture
@@ -56,15 +56,16 @@ def restore(catalog: Catalog, telemetry: Telemetry) -> Restore:
 
 @pytest.fixture
 def create(catalog: Catalog, telemetry: Telemetry, clock: SettableClock) -> Create:
-    def created(run_id: str | None) -> CreateResult:
+    def created(run_id: str | None, *, later: timedelta = timedelta(0)) -> CreateResult:
         return create_backup(
-            CreateRequest(time=clock(), run_id=run_id),
+            CreateRequest(time=clock() + later, run_id=run_id),
             settings=SETTINGS,
             catalog=catalog,
             telemetry=telemetry,
             locate=_begin,
             programs=[],
             timing=IDLE,
+            pause=lambda seconds: clock.pass_by(timedelta(seconds=seconds)),
         )
 
     return created
@@ -267,3 +268,27 @@ def test_a_queued_restore_of_the_latest_of_another_environment_is_of_whatever_th
     run = catalog.runs.queue(catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, "latest")
     with pytest.raises(_BegunError):
         restore(run.id)
+
+
+def test_a_backup_that_had_begun_before_is_no_answer_to_who_asks_for_one(
+    create: Create, catalog: Catalog, clock: SettableClock
+) -> None:
+    """It lacks what was changed since; a schedule that fires twice means the same backup."""
+    known = made(catalog, clock, "first")
+    clock.pass_by(timedelta(seconds=1))
+    run = catalog.runs.queue(catalog.runs.new_id(RunKind.CREATE), RunKind.CREATE, known.id)
+    with pytest.raises(Conflict, match="ask again in a minute"):
+        create(run.id)
+    assert catalog.runs.get(run.id).state is RunState.FAILED
+    assert create(None).backup_id == known.id
+
+
+def test_a_create_that_is_queued_for_the_next_minute_waits_for_it(
+    create: Create, catalog: Catalog, clock: SettableClock
+) -> None:
+    made(catalog, clock, "first")
+    run = catalog.runs.queue(catalog.runs.new_id(RunKind.CREATE), RunKind.CREATE, None)
+    began = clock()
+    with pytest.raises(_BegunError):
+        create(run.id, later=timedelta(seconds=30))
+    assert clock() - began == timedelta(seconds=30)
