@@ -10,6 +10,7 @@ from bench import (
     increments,
     lists,
     memory,
+    scale_held,
     shared_volume,
     transfers,
     verification,
@@ -35,6 +36,7 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
     "restore": Subject(database.RESTORE_LINES, database.database_restore),
     "memory": Subject(memory.LINES, memory.peak_memory),
     "verification": Subject(verification.LINES, verification.verification),
+    "scale": Subject(scale_held.LINES, scale_held.predictions),
     "transfers": Subject(transfers.LINES, transfers.transfers),
     "lists": Subject(lists.LINES, lists.pages),
 }

@@ -16,6 +16,12 @@ from lcp_backup_cli.look import BackupId
 from lcp_backup_cli.move import save_report
 
 Wait = Annotated[bool, typer.Option("--wait", help="Until the run has ended; fail if it fails.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, max=64, help="How many functions are at work on the volume, at most."
+    ),
+]
 _PARTS_OF_AN_ID = 3
 
 
@@ -27,10 +33,10 @@ class Half(StrEnum):
 
 
 @command("lcp-backup create --wait")
-def create(session: Session, wait: Wait = False) -> None:
+def create(session: Session, *, workers: Workers = None, wait: Wait = False) -> None:
     """Make a backup now."""
     last = next(session.client.pages("/backup/list", "backups", 1, {}), None) if wait else None
-    started = session.client.post("/backup/create")
+    started = session.client.post("/backup/create", {"workers": workers} if workers else None)
     # How much it will be is guessed by the last one; of the volume only what changed is stored.
     totals = {"database": last["database"]["rawSize"]} if last else {}
     _go_on(session, started, wait=wait, totals=totals)
@@ -60,6 +66,7 @@ def restore(
     keep_previous: Annotated[
         bool, typer.Option("--keep-previous", help="Keep what is replaced beside the new.")
     ] = False,
+    workers: Workers = None,
     yes: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The environment's name, instead of typing it."),
@@ -86,6 +93,7 @@ def restore(
         "into_database": into_database,
         "into_folder": into_folder,
         "keep_previous": keep_previous or None,
+        "workers": workers,
     }
     body = {name: value for name, value in body.items() if value is not None}
     known = _known(session, wanted)

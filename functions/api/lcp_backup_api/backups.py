@@ -4,22 +4,36 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Body, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from lcp_backup.errors import Conflict
 from lcp_backup.jobs.queued_run import queued
 from lcp_backup.jobs.retirement import delete_backup as delete
 from lcp_backup.model import BackupId, Manifest, Run, RunKind, RunState
+from lcp_backup.requests import MAX_WORKERS
 from lcp_backup_api import outlook
 from lcp_backup_api.audit import audited
 from lcp_backup_api.backend import Backend
 from lcp_backup_api.dependencies import Admin, TheBackend, TheBackupId, TheNext, Viewer
 from lcp_backup_api.problems import documented
 from lcp_backup_api.schemas import Backup, BackupDetail, BackupList, Started
+from lcp_backup_api.workers import check_workers
 
 router = APIRouter(tags=["backups"])
 
 _LOOKED_BACK: Final = 8
+
+
+class CreateBody(BaseModel):
+    """How a backup is made."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{}]})
+
+    workers: Annotated[
+        int | None,
+        Field(ge=1, le=MAX_WORKERS, description="Functions that pack the volume, at most."),
+    ] = None
 
 
 @router.get(
@@ -111,21 +125,27 @@ def delete_backup(
     "/backup/create",
     summary="Make a backup now",
     status_code=HTTPStatus.ACCEPTED,
-    responses=documented(HTTPStatus.CONFLICT),
+    responses=documented(HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT),
     response_model=Started,
 )
 def create_backup(
-    caller: Admin, backend: TheBackend, request: Request, answer: Response
+    caller: Admin,
+    backend: TheBackend,
+    request: Request,
+    answer: Response,
+    body: Annotated[CreateBody | None, Body()] = None,
 ) -> Started:
     """When the minute has a backup already, the new one begins with the next minute."""
     catalog = backend.catalog
     with audited(backend.log, request, caller, "create") as subject:
+        fields = (body or CreateBody()).model_dump(exclude_defaults=True)
+        check_workers(backend.settings, fields.get("workers"))
         catalog.lease.check_is_free()
         asked, backup_id = _free_minute(backend)
         run = catalog.runs.queue(catalog.runs.new_id(RunKind.CREATE), RunKind.CREATE, backup_id)
         subject["run_id"] = run.id
         with queued(catalog, run.id, backend.log):
-            event: dict[str, object] = {"time": asked.isoformat(), "run_id": run.id}
+            event: dict[str, object] = {"time": asked.isoformat(), "run_id": run.id, **fields}
             backend.start(backend.function_for(RunKind.CREATE), event)
     answer.headers["Location"] = f"/backup/runs/{run.id}"
     return Started(run_id=run.id, state=run.state, backup_id=backup_id)

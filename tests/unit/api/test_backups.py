@@ -433,6 +433,25 @@ def test_a_restore_of_a_selection_is_handed_on_as_it_was_asked_for(
     assert started == [("restore-function", event)]
 
 
+def test_several_workers_may_be_asked_for_where_there_are_any(
+    with_settings: Callable[..., Client],
+    catalog: Catalog,
+    clock: SettableClock,
+    started: list[tuple[str, dict[str, object]]],
+) -> None:
+    call = with_settings(LCP_BACKUP_WORKERS="4")
+    assert call("POST", "/backup/create", body={"workers": 3}).status == 202
+    publish(catalog, clock())
+    assert call("POST", f"/backup/restore/{ID}", body={"workers": 3}).status == 202
+    assert [event["workers"] for _, event in started] == [3, 3]
+    alone = with_settings(LCP_BACKUP_WORKERS="1")
+    for path in ("create", f"restore/{ID}"):
+        answer = alone("POST", f"/backup/{path}", body={"workers": 2})
+        assert (answer.status, "Workers=1" in answer.json()["detail"]) == (400, True)
+        assert alone("POST", f"/backup/{path}", body={"workers": 1}).status == 202
+    assert call("POST", "/backup/create", body={"workers": 0}).status == 400
+
+
 @pytest.mark.parametrize("named", ["latest", ID])
 def test_a_queued_restore_knows_which_backup_of_that_id_is_meant(
     call: Client, catalog: Catalog, clock: SettableClock, named: str

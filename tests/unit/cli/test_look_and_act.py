@@ -174,6 +174,8 @@ def test_a_create_answers_its_run_or_waits_for_it(lcp: CommandLine, service: Ser
     service.runs = {run["id"]: [run]}
     assert f"lcp-backup run {run['id']} --follow" in lcp("create").out
     assert lcp("create", "--json").json()["run_id"] == run["id"]
+    assert lcp("create", "--workers", "3").code == 0
+    assert service.bodies == [{"workers": 3}]
     assert lcp("create", "--wait", "--json").json()["state"] == "succeeded"
 
 
@@ -196,12 +198,11 @@ def test_a_restore_of_parts_says_so_and_asks_for_no_more(
 ) -> None:
     said = lcp(
         *("restore", BACKUP, "--table", "User_", "--table", "Group_", "--into-database", "old"),
-        *("--keep-previous", "--yes", "prd"),
+        *("--keep-previous", "--yes", "prd", "--workers", "3"),
     )
     assert "this will load the tables User_, Group_ into the schema old, and keep" in said.err
-    assert service.bodies == [
-        {"tables": ["User_", "Group_"], "into_database": "old", "keep_previous": True}
-    ]
+    asked = {"tables": ["User_", "Group_"], "into_database": "old", "keep_previous": True}
+    assert service.bodies == [asked | {"workers": 3}]
 
 
 def test_a_backup_of_the_source_can_be_restored_though_it_is_not_listed_here(

@@ -1,0 +1,94 @@
+"""The model of docs/scale.md against runs by workers on the embedded stack: the template, deployed.
+
+What a place is like is taken from two small sites; what a larger one takes is then predicted.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from bench.folder import make_folder, remove
+from bench.lines import Line, Measured, once
+from bench.rounds import seconds
+from bench.scale import AWS, Place, Site, create, restore
+from local.api import Api
+from local.stack import Stack, stop
+
+CREATE: Final = Line("create by 2 workers of 0.6 GB, off the model by a factor of", at_most=1.25)
+RESTORE: Final = Line("restore by 2 workers of 0.6 GB, off the model by a factor of", at_most=1.25)
+LINES: Final = (CREATE, RESTORE)
+
+_WORKERS: Final = 2
+_SIZES: Final = (100.0, 300.0, 600.0)
+"""MB: two to learn from, and one to predict."""
+_FILE: Final = 200_000
+"""Bytes."""
+
+
+class _Took(NamedTuple):
+    size: float
+    """MB."""
+    create: float
+    restore: float
+    """Seconds."""
+
+
+def predictions(work: Path, _rounds: int) -> list[Measured]:
+    """How far the model is off, for a create and a restore; with each size run once."""
+    state = work / "state"
+    try:
+        stack = Stack.start(state)
+        stack.build()
+        stack.deploy({"LCP_BACKUP_CREATE_SCHEDULE": "0 0 1 1 *", "LCP_PROJECT_ID": "acme"})
+        stack.add_users()
+        first, second, third = (_tried(stack, number) for number in range(len(_SIZES)))
+    finally:
+        stop(state)
+    place = _learnt(first, second)
+    site = Site("", third.size, 0)
+    return [
+        _held(CREATE, third.create, create(site, place, workers=_WORKERS).seconds),
+        _held(RESTORE, third.restore, restore(site, place, workers=_WORKERS).seconds),
+    ]
+
+
+def _tried(stack: Stack, number: int) -> _Took:
+    admin = Api(stack.describe()["api_url"], stack.users["admin"])
+    size = _SIZES[number]
+    folder = stack.folder / "document_library" / "bench"
+    remove(folder)
+    make_folder(folder, files=int(size * 1e6) // _FILE, size=int(size * 1e6))
+    time = f"2026-11-20T0{number}:00:00Z"
+
+    def ended(function: str, event: dict[str, object]) -> str:
+        begun = stack.invoke(function, {**event, "workers": _WORKERS})
+        assert admin.wait_for(begun["run_id"])["state"] == "succeeded"
+        return str(begun["backup_id"])
+
+    made: list[str] = []
+    took = seconds(lambda: made.append(ended("create", {"time": time})))
+    return _Took(size, took, seconds(lambda: ended("restore", {"backup_id": made[0]})))
+
+
+def _learnt(one: _Took, other: _Took) -> Place:
+    """The rate and the fixed time that explain two runs."""
+
+    def line(of: Callable[[_Took], float]) -> tuple[float, float]:
+        slope = (of(other) - of(one)) / (other.size - one.size)
+        return 1 / slope / _WORKERS, of(one) - slope * one.size
+
+    pack, create_fixed = line(lambda it: it.create)
+    unpack, restore_fixed = line(lambda it: it.restore)
+    return replace(
+        AWS,
+        pack=pack,
+        unpack=unpack,
+        create_fixed=create_fixed,
+        restore_fixed=restore_fixed,
+    )
+
+
+def _held(line: Line, measured: float, predicted: float) -> Measured:
+    factor = max(measured / predicted, predicted / measured)
+    return once(line, factor, f"measured: {measured:.1f} s; predicted: {predicted:.1f} s")

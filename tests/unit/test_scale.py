@@ -1,0 +1,43 @@
+"""The model of large sites: what it says where the answer is known, and that its page quotes it."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.scale import AWS, GB, Site, create, restore, table
+
+PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
+
+
+def test_the_page_has_the_table_that_the_model_prints() -> None:
+    assert table() in PAGE.read_text()
+
+
+def test_twice_the_workers_halve_what_they_share_and_nothing_else() -> None:
+    site = Site("", 1000 * GB, 0)
+    one, two = (create(site, AWS, workers=workers) for workers in (4, 8))
+    assert one.phases[0] == two.phases[0]
+    assert one.phases[-1].seconds == pytest.approx(2 * two.phases[-1].seconds)
+    assert one.usd == pytest.approx(two.usd, rel=0.01)
+
+
+def test_a_restore_by_many_waits_for_the_file_system() -> None:
+    found = restore(Site("", 1000 * GB, 0), AWS, workers=64)
+    assert found.bound == "unpack: the file system's writes"
+    assert found.seconds > 1000 * GB / AWS.writes
+
+
+@pytest.mark.parametrize(
+    ("site", "why"),
+    [
+        (Site("", 10_000 * GB, 0), "plan, one function looks at every name"),
+        (Site("", 0, 300 * GB), "dump, one connection at one core"),
+    ],
+)
+def test_what_one_invocation_must_do_and_cannot_is_said(site: Site, why: str) -> None:
+    assert create(site, AWS, workers=64).bound == f"does not fit: {why}"
+
+
+def test_a_dump_that_lasts_longer_than_packing_is_what_a_create_waits_for() -> None:
+    both = Site("", 10 * GB, 50 * GB)
+    assert create(both, AWS, workers=8).bound == "dump: one connection at one core"
