@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from bench import (
     database,
     delayed,
+    first_view,
     increments,
     lists,
     memory,
@@ -37,6 +38,7 @@ SUBJECTS: Final[Mapping[str, Subject]] = {
     "memory": Subject(memory.LINES, memory.peak_memory),
     "verification": Subject(verification.LINES, verification.verification),
     "scale": Subject(scale_held.LINES, scale_held.predictions),
+    "console": Subject(first_view.LINES, first_view.first_view),
     "transfers": Subject(transfers.LINES, transfers.transfers),
     "lists": Subject(lists.LINES, lists.pages),
 }

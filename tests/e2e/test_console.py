@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.browser import Console
 from tests.support.deployed import Deployed
+from tests.support.tars import Tar
 
 MOST = 150_000
 """Bytes of the page and all its files, as they travel."""
@@ -161,6 +162,7 @@ def test_an_upload_goes_on_after_a_killed_tab_and_a_wrong_file_never_travels(
     console = open_console(deployed, chromium)
     page = console.page
     console.go("Upload")
+    both_dropped_at_once(page)
     database, volume = page.locator("input[type=file]").all()
     database.set_input_files(tmp_path / "w.tgz")
     expect(page.get_by_text("A zip.")).to_be_visible()
@@ -207,6 +209,31 @@ def test_an_upload_goes_on_after_a_killed_tab_and_a_wrong_file_never_travels(
     console.close()
 
 
+def both_dropped_at_once(page: Page) -> None:
+    """On one side: each goes where it belongs, whatever its name; a drop that misses does nothing.
+
+    Old tar files (without `ustar`) and dumps with a byte order mark are taken for what they are.
+    """
+    tar = bytearray(Tar().add("document_library/a", b"x").raw())
+    tar[257:265] = bytes(8)
+    tar[148:156] = b"%06o\0 " % (sum(tar[:148]) + sum(tar[156:512]) + 8 * ord(" "))
+    dump = b"\xef\xbb\xbf-- MariaDB dump 10.19\n"
+    files = [("dump.sql", list(dump)), ("files", list(tar))]
+    drop = """(files) => {
+      const dropped = new DataTransfer();
+      for (const [name, bytes] of files) dropped.items.add(new File([new Uint8Array(bytes)], name));
+      return dropped;
+    }"""
+    dropped = {"dataTransfer": page.evaluate_handle(drop, files)}
+    page.locator("h1").dispatch_event("drop", dropped)
+    expect(page.locator(".zone .badge")).to_have_count(0)
+    page.locator(".zone").nth(1).dispatch_event("drop", dropped)
+    for zone, name in zip(page.locator(".zone").all(), ("dump.sql", "files"), strict=True):
+        expect(zone).to_contain_text(name)
+        expect(zone.locator(".badge.good")).to_be_visible()
+    expect(page.get_by_role("button", name="Send both")).to_be_enabled()
+
+
 def test_a_viewer_sees_what_they_may_not_do_and_why(
     deployed: Deployed, chromium: Browser, hostile: str
 ) -> None:
@@ -222,9 +249,33 @@ def test_a_viewer_sees_what_they_may_not_do_and_why(
     assert page.get_by_role("dialog").count() == 0
     expect(page.get_by_role("button", name="Download database")).to_be_enabled()
     console.looked_at("backup-viewer")
+    printed_as_a_page(page)
     console.go("Upload")
     expect(page.get_by_text("You are a viewer", exact=False)).to_be_visible()
     console.close()
+
+
+def printed_as_a_page(page: Page) -> None:
+    """What is said of the backup in dark ink, without what only a screen is good for."""
+    page.emulate_media(media="print", color_scheme="dark")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    expect(page.get_by_role("heading", name="Rows and files")).to_be_visible()
+    for left_out in ("header", ".actions"):
+        expect(page.locator(left_out).first).to_be_hidden()
+    colours = "(it) => [getComputedStyle(it).color, getComputedStyle(it).backgroundColor]"
+    for card in page.locator(".card").all():
+        ink, paper = card.evaluate(colours)
+        assert brightness(ink) < 0.4
+        assert brightness(paper) > 0.8
+    assert len(page.pdf()) > 10_000
+    page.emulate_media(media="screen", color_scheme="light")
+
+
+def brightness(colour: str) -> float:
+    """0 to 1, of `rgb(...)`; what lets the paper through is as bright as that."""
+    parts = [float(it) for it in re.findall(r"[\d.]+", colour)]
+    is_clear = len(parts) > 3 and parts[3] == 0
+    return 1.0 if is_clear else sum(parts[:3]) / 765
 
 
 def test_what_goes_wrong_is_told_where_it_happened_and_nothing_typed_is_lost(

@@ -11,7 +11,7 @@ from lcp_backup.errors import Conflict
 from lcp_backup.jobs.queued_run import queued
 from lcp_backup.jobs.retirement import delete_backup as delete
 from lcp_backup.model import BackupId, Manifest, Run, RunKind, RunState
-from lcp_backup.requests import MAX_WORKERS
+from lcp_backup.setting_values import MAX_WORKERS
 from lcp_backup_api import outlook
 from lcp_backup_api.audit import audited
 from lcp_backup_api.backend import Backend

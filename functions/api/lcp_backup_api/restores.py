@@ -10,7 +10,8 @@ from lcp_backup.errors import InvalidRequest
 from lcp_backup.invalid import first_problem
 from lcp_backup.jobs.queued_run import queued
 from lcp_backup.model import ArchiveKind, BackupId, Pause, RunKind
-from lcp_backup.requests import LATEST, MAX_WORKERS, MOST_SELECTED, RestoreRequest
+from lcp_backup.requests import LATEST, MOST_SELECTED, RestoreRequest
+from lcp_backup.setting_values import MAX_WORKERS
 from lcp_backup_api.audit import audited
 from lcp_backup_api.dependencies import Admin, TheBackend
 from lcp_backup_api.problems import documented

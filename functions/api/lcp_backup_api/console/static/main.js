@@ -31,6 +31,8 @@ let signedInAs = null;
 
 async function begin() {
   askAgainWhenRefused();
+  // A file that misses its zone would replace this page by itself.
+  for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
   onSession(render);
   let problem = null;
   try {

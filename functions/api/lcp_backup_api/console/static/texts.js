@@ -382,6 +382,7 @@ const TEXTS = {
   "upload.found.sql": "SQL, as a dump begins.",
   "upload.found.sqlTar": "An archive with a dump.",
   "upload.found.tar": "An archive of files.",
+  "upload.found.unreadable": "It cannot be read: it is a folder, or it was moved since.",
   "upload.found.empty": "The file is empty.",
   "upload.found.damaged": "It begins like a gzip and is none.",
   "upload.found.zip": "A zip.",

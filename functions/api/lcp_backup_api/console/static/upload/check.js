@@ -3,12 +3,19 @@
 
 const LOOKED_AT = 1 << 20;
 const BLOCK = 512;
+const SQL = /^(\/\*|--|#|(SET|CREATE|DROP|USE|INSERT|REPLACE|LOCK|ALTER|START|BEGIN|DELIMITER|FLUSH|CHANGE)\b)/i;
 
 /** What a file is: `half` (`database`, `volume` or null) and `found`, the key of a text that says
  * what was found. */
 export async function checked(file) {
-  if (file.size === 0) return refused("empty");
-  const start = await bytesOf(file.slice(0, LOOKED_AT));
+  let start;
+  try {
+    // (A folder that is dropped has no bytes, or 4096 that cannot be read.)
+    start = await bytesOf(file.slice(0, LOOKED_AT));
+  } catch {
+    return refused("unreadable");
+  }
+  if (start.length === 0) return refused("empty");
   return judged(isGzip(start) ? await inflated(file) : start);
 }
 
@@ -50,13 +57,18 @@ function judged(start) {
   if (start[0] === 0x50 && start[1] === 0x4b) return refused("zip");
   if (isTar(start)) return tar(start);
   if (start[0] === 0xff || start[0] === 0xfe || start.slice(0, 64).includes(0)) return refused(start[0] >= 0xfe ? "utf16" : "unknown");
-  const text = new TextDecoder("latin1").decode(start.slice(0, 65536)).trimStart();
+  // (The decoder leaves a byte order mark out.)
+  const text = new TextDecoder().decode(start.slice(0, 65536)).trimStart();
   if (text.startsWith("<")) return refused("page");
-  return /^(\/\*|--|#|SET|CREATE|DROP|USE|INSERT|LOCK)/i.test(text) ? { half: "database", found: "sql" } : refused("unknown");
+  return SQL.test(text) ? { half: "database", found: "sql" } : refused("unknown");
 }
 
 function isTar(start) {
-  return start.length >= BLOCK && name(start, 257, 5) === "ustar";
+  if (start.length < BLOCK) return false;
+  // By the sum of its header (POSIX, ustar): old tar files have no other sign.
+  let sum = 8 * 0x20;
+  for (let at = 0; at < BLOCK; at += 1) if (at < 148 || at >= 156) sum += start[at];
+  return Number.parseInt(name(start, 148, 8).trim(), 8) === sum;
 }
 
 /** The first names of a tar file decide: a dump alone, or folders and documents. */
