@@ -1,16 +1,19 @@
 """A volume that several functions restore, on the deployed stack, by its state machine."""
 
-import json
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
 from tests.support.deployed import Deployed
+from tests.support.shared_work import (
+    left,
+    refused,
+    short_budgets,
+    wait_for_failed_execution,
+    wait_until,
+)
 
 BUDGET = 24
 """Seconds that Lambda gives a worker: 20 to stop in, and of the others half for a stretch."""
@@ -29,48 +32,6 @@ def files(deployed: Deployed) -> Iterator[None]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.1)
-    pytest.fail("it did not happen within a minute")
-
-
-def left(deployed: Deployed, run_id: str) -> list[str]:
-    """What the functions of a run have left to each other."""
-    return [key.partition(f"{run_id}/")[2] for key in deployed.keys(f"runs/{run_id}/")]
-
-
-@contextmanager
-def short_budgets(deployed: Deployed) -> Iterator[None]:
-    """Workers have to go on in a next invocation."""
-    functions: Any = deployed.stack.client("lambda")
-    name = deployed.described["workers"][WORKER]
-    before = functions.get_function_configuration(FunctionName=name)["Timeout"]
-    functions.update_function_configuration(FunctionName=name, Timeout=BUDGET)
-    try:
-        yield
-    finally:
-        functions.update_function_configuration(FunctionName=name, Timeout=before)
-
-
-@contextmanager
-def refused(deployed: Deployed) -> Iterator[None]:
-    """The workers may not say how far they are."""
-    name = deployed.described["workers"][WORKER]
-    functions, iam = deployed.stack.client("lambda"), deployed.stack.client("iam")
-    role = functions.get_function_configuration(FunctionName=name)["Role"].rpartition("/")[2]
-    place = f"{deployed.described['bucket']}/{deployed.described['prefix']}/runs/*/unpack-*"
-    statement = {"Effect": "Deny", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{place}"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    iam.put_role_policy(RoleName=role, PolicyName="refused", PolicyDocument=document)
-    try:
-        yield
-    finally:
-        iam.delete_role_policy(RoleName=role, PolicyName="refused")
-
-
 @pytest.mark.usefixtures("files")
 def test_a_site_comes_back_exactly_whose_volume_workers_unpack_of_which_each_failed_once(
     deployed: Deployed,
@@ -79,8 +40,8 @@ def test_a_site_comes_back_exactly_whose_volume_workers_unpack_of_which_each_fai
     before = deployed.fingerprint()
     backup_id = stack.invoke("create", {"time": "2026-11-20T08:00:00Z"})["backup_id"]
     deployed.destroy()
-    with short_budgets(deployed):
-        with refused(deployed):
+    with short_budgets(deployed, WORKER, BUDGET):
+        with refused(deployed, WORKER, "unpack-*"):
             begun = stack.invoke("restore", {"backup_id": backup_id, "workers": 3})
             run_id = begun["run_id"]
             assert (begun["backup_id"], begun["restored"]) == (backup_id, False)
@@ -102,15 +63,7 @@ def test_a_backup_that_workers_find_damaged_leaves_the_site_as_it_is(deployed: D
     run_id = stack.invoke("restore", {"backup_id": backup_id, "workers": 2})["run_id"]
     ended = deployed.admin.wait_for(run_id)
     assert (ended["state"], ended["error"]["code"]) == ("failed", "archive-damaged")
-    machines = stack.client("stepfunctions")
-    (execution,) = [
-        it["executionArn"]
-        for it in machines.list_executions(
-            stateMachineArn=deployed.described["machines"]["RestoreMachineArn"]
-        )["executions"]
-        if it["name"] == run_id
-    ]
-    wait_until(lambda: machines.describe_execution(executionArn=execution)["status"] == "FAILED")
+    wait_for_failed_execution(deployed, "RestoreMachineArn", run_id)
     assert before.differences(deployed.fingerprint()) == []
     assert left(deployed, run_id) == []
     assert deployed.admin.call("DELETE", f"/backup/{backup_id}").status == 204

@@ -1,0 +1,63 @@
+"""Runs of several functions on the deployed stack: what they leave, and how they are failed."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.support.deployed import Deployed
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Returns once it is so; fails the test after three minutes."""
+    for _ in range(900):
+        if condition():
+            return
+        time.sleep(0.2)
+    pytest.fail("it did not happen within three minutes")
+
+
+def left(deployed: Deployed, run_id: str) -> list[str]:
+    """What the functions of a run have left to each other."""
+    return [key.partition(f"{run_id}/")[2] for key in deployed.keys(f"runs/{run_id}/")]
+
+
+def wait_for_failed_execution(deployed: Deployed, machine: str, run_id: str) -> None:
+    """The run's execution on this machine ends as failed."""
+    machines = deployed.stack.client("stepfunctions")
+    arn = deployed.described["machines"][machine]
+    executions = machines.list_executions(stateMachineArn=arn)["executions"]
+    (execution,) = [it["executionArn"] for it in executions if it["name"] == run_id]
+    wait_until(lambda: machines.describe_execution(executionArn=execution)["status"] == "FAILED")
+
+
+@contextmanager
+def refused(deployed: Deployed, worker: str, what: str) -> Iterator[None]:
+    """The workers may not write `what` (a pattern) of what they leave to each other."""
+    functions, iam = deployed.stack.client("lambda"), deployed.stack.client("iam")
+    name = deployed.described["workers"][worker]
+    role = functions.get_function_configuration(FunctionName=name)["Role"].rpartition("/")[2]
+    place = f"{deployed.described['bucket']}/{deployed.described['prefix']}/runs/*/{what}"
+    statement = {"Effect": "Deny", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{place}"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_role_policy(RoleName=role, PolicyName="refused", PolicyDocument=document)
+    try:
+        yield
+    finally:
+        iam.delete_role_policy(RoleName=role, PolicyName="refused")
+
+
+@contextmanager
+def short_budgets(deployed: Deployed, worker: str, seconds: int) -> Iterator[None]:
+    """Workers have to go on in a next invocation."""
+    functions: Any = deployed.stack.client("lambda")
+    name = deployed.described["workers"][worker]
+    before = functions.get_function_configuration(FunctionName=name)["Timeout"]
+    functions.update_function_configuration(FunctionName=name, Timeout=seconds)
+    try:
+        yield
+    finally:
+        functions.update_function_configuration(FunctionName=name, Timeout=before)
