@@ -1,5 +1,6 @@
 """Volumes that cost what changed, against restic: the same folders, the same disk, in turns."""
 
+import os
 import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -143,6 +144,8 @@ def _chain(site: _Site, restic: Restic, rounds: int) -> list[Measured]:
         lambda: site.stored.restore(newest, site.target()),
         lambda: site.stored.restore(full, site.target()),
         lambda: restic.restore(site.target()),
+        # What one has written shall not keep the disk busy for the next.
+        before=os.sync,
     )
     lies_in = f"it lies in {len(newest.sources) + 1} archives"
     return [

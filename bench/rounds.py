@@ -28,13 +28,20 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def in_turns(rounds: int, *works: Callable[[], object]) -> list[tuple[float, ...]]:
-    """Seconds of each of the works, by round.
+def in_turns(
+    rounds: int, *works: Callable[[], object], before: Callable[[], object] = lambda: None
+) -> list[tuple[float, ...]]:
+    """Seconds of each of the works, by round; without those of `before`, called before each work.
 
     Every round does each of them once, so that a busy machine slows all alike: what is compared
     ran within the same minute.
     """
-    taken = [tuple(seconds(work) for work in works) for _ in range(rounds)]
+
+    def timed(work: Callable[[], object]) -> float:
+        before()
+        return seconds(work)
+
+    taken = [tuple(timed(work) for work in works) for _ in range(rounds)]
     return list(zip(*taken, strict=True))
 
 
