@@ -172,6 +172,8 @@ def test_a_minute_that_has_its_backup_is_no_reason_to_answer_what_was_made_befor
     assert asked["backup_id"] == "acme-prd-202611230016"
     [(_, event)] = started
     assert event["time"] == "2026-11-23T00:16:00+00:00"
+    said = call("GET", f"/backup/runs/{asked['run_id']}").json()["step"]
+    assert said == "waiting for 00:16 UTC: this minute has its backup already"
 
 
 def test_a_create_in_the_minute_of_an_upload_names_the_backup_that_it_will_make(
