@@ -6,6 +6,7 @@ tests/integration/test_mended_emulator.py sees whether each still bites. JSONPat
 
 import contextvars
 import json
+import queue
 import re
 import threading
 from collections.abc import Callable
@@ -22,8 +23,22 @@ _TERMINAL: Final = {"States.DataLimitExceeded", "States.Runtime"}
 _TRACEBACK: Final = "Traceback (most recent call last):\n"
 _ERROR: Final = re.compile(r"^([A-Za-z_][\w.]*)(?::|$)", re.MULTILINE)
 
+_KNOWN: Final = ("arn:aws:states:::lambda:invoke", "arn:aws:states:::ecs:runTask")
+"""Of what is asked of other services, what its role is asked for: ECS in mended_ecs.py."""
+
 _machine: Final = contextvars.ContextVar("machine", default="")
 """The ARN of the state machine on whose behalf this thread works."""
+_execution: Final = contextvars.ContextVar("execution", default="")
+"""The ARN of the execution on whose behalf this thread works."""
+_failed_beside: Final = contextvars.ContextVar[tuple[threading.Event, ...]]("beside", default=())
+"""Each is set once another branch has failed of a Parallel in which this thread is a branch."""
+
+
+def is_over() -> bool:
+    """Whether what this thread does is in vain: its execution or its Parallel has ended."""
+    whole = sfn._executions.get(_execution.get())
+    ended = whole is not None and whole["status"] != "RUNNING"
+    return ended or any(event.is_set() for event in _failed_beside.get())
 
 
 def mend() -> None:
@@ -32,6 +47,7 @@ def mend() -> None:
     limit_data()
     limit_workers()
     end_for_good()
+    end_all_branches()
     time_out_executions()
     enforce_roles()
 
@@ -106,14 +122,57 @@ def end_for_good() -> None:
             fail(execution, error, cause)
 
     def run_task_of_running(state: Any, data: Any, execution: Any, ctx: dict[str, Any]) -> Any:
-        whole = sfn._executions.get(ctx["Execution"]["Id"])
-        if whole is not None and whole["status"] != "RUNNING":
+        _execution.set(ctx["Execution"]["Id"])
+        if is_over():
             raise sfn._ExecutionError("States.Runtime", "the execution has ended")
         return run_task(state, data, execution, ctx)
 
     sfn._error_matches = matches_catchable
     sfn._fail_execution = fail_running
     sfn._execute_task = run_task_of_running
+
+
+def end_all_branches() -> None:
+    """A branch that fails ends its Parallel at once; MiniStack waits for all others first.
+
+    What these have begun goes on, as on AWS, and nothing more of them is begun.
+    """
+
+    def run_branches(
+        state: dict[str, Any], data: Any, execution: Any, ctx: dict[str, Any]
+    ) -> tuple[Any, Any]:
+        effective = sfn._apply_parameters(state, sfn._apply_input_path(state, data, ctx), ctx)
+        failed = threading.Event()
+        _failed_beside.set((*_failed_beside.get(), failed))
+        ended: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+
+        def run(number: int, branch: dict[str, Any]) -> None:
+            try:
+                made = sfn._run_sub_machine(
+                    branch["States"], branch["StartAt"], effective, execution, ctx
+                )
+                ended.put((number, made))
+            except sfn._ExecutionError as error:
+                ended.put((number, error))
+            except Exception as error:  # noqa: BLE001 -- as MiniStack does: it fails the branch
+                ended.put((number, sfn._ExecutionError("States.BranchFailed", str(error))))
+
+        for number, branch in enumerate(state["Branches"]):
+            context = contextvars.copy_context()
+            threading.Thread(target=context.run, args=(run, number, branch), daemon=True).start()
+        _failed_beside.set(_failed_beside.get()[:-1])
+        results = [None] * len(state["Branches"])
+        for _ in state["Branches"]:
+            number, made = ended.get()
+            if isinstance(made, sfn._ExecutionError):
+                failed.set()
+                raise made
+            results[number] = made
+        result = sfn._apply_result_selector(state, results)
+        output = sfn._apply_output_path(state, sfn._apply_result_path(state, data, result), ctx)
+        return output, sfn._next_or_end(state)
+
+    sfn._run_parallel_branches = run_branches
 
 
 def time_out_executions() -> None:
@@ -160,7 +219,7 @@ def enforce_roles() -> None:
         run(arn)
 
     def invoke_known(resource: str, data: Any) -> Any:
-        if _machine.get() and not resource.startswith("arn:aws:states:::lambda:invoke"):
+        if _machine.get() and not resource.startswith(_KNOWN):
             raise sfn._ExecutionError(
                 "States.Runtime", f"local/mended_step_functions.py knows no rights for {resource}"
             )
@@ -170,21 +229,21 @@ def enforce_roles() -> None:
         arn = function
         if not arn.startswith("arn:"):
             arn = f"arn:aws:lambda:{get_region()}:{get_account_id()}:function:{function}"
-        _require("lambda:InvokeFunction", arn, "Lambda.AWSLambdaException")
+        require("lambda:InvokeFunction", arn, "Lambda.AWSLambdaException")
         return call(function, event)
 
     def read_allowed(reader: dict[str, Any], data: Any, ctx: dict[str, Any]) -> Any:
         asked = sfn._resolve_params_obj(reader["Parameters"], data, ctx)
         bucket = f"arn:aws:s3:::{asked['Bucket']}"
         if reader["Resource"].endswith(":s3:listObjectsV2"):
-            _require("s3:ListBucket", bucket, "States.ItemReaderFailed")
+            require("s3:ListBucket", bucket, "States.ItemReaderFailed")
         else:
-            _require("s3:GetObject", f"{bucket}/{asked['Key']}", "States.ItemReaderFailed")
+            require("s3:GetObject", f"{bucket}/{asked['Key']}", "States.ItemReaderFailed")
         return read_items(reader, data, ctx)
 
     def run_map_allowed(*call: Any) -> Any:
         # Its items are executions of the machine itself.
-        _require("states:StartExecution", _machine.get(), "StepFunctions.AccessDeniedException")
+        require("states:StartExecution", _machine.get(), "StepFunctions.AccessDeniedException")
         return run_map(*call)
 
     sfn._run_execution, sfn._run_distributed_map = run_as_machine, run_map_allowed
@@ -192,14 +251,24 @@ def enforce_roles() -> None:
     sfn._read_map_items = read_allowed
 
 
-def _require(action: str, resource: str, error: str) -> None:
+def require(action: str, resource: str, error: str, **keys: str) -> None:
+    """Raises `error` unless the machine's role allows this.
+
+    Arguments: `keys` are condition keys with `_` for `:`, such as `iam_passedtoservice`.
+    """
     machine = sfn._state_machines.get(_machine.get())
     if machine is None:  # something else than an execution asks, such as TestState
         return
     account, role = get_account_id(), machine["roleArn"].rpartition("/")[2]
     principal = f"arn:aws:sts::{account}:assumed-role/{role}/states"
     context = iam_evaluator.EvalContext(
-        principal, "AssumedRole", account, action, resource, get_region()
+        principal,
+        "AssumedRole",
+        account,
+        action,
+        resource,
+        get_region(),
+        service_context={name.replace("_", ":"): value for name, value in keys.items()},
     )
     policies = iam_evaluator._gather_role_policies(role, account)
     if iam_evaluator.evaluate(context, policies).decision != "Allow":

@@ -4,8 +4,8 @@ The first argument is a file: it gets a line of JSON for every new combination o
 and resource that policies allowed. The account's own user is above them and does not appear.
 
 It also says what AWS says of a write: whether it makes an object, and on what condition. What else
-of S3 and of Step Functions differs from AWS's is mended beside, in mended_s3.py and
-mended_step_functions.py.
+of S3, Step Functions and ECS differs from AWS's is mended beside, in mended_s3.py,
+mended_step_functions.py and mended_ecs.py.
 """
 
 import json
@@ -119,10 +119,11 @@ if __name__ == "__main__":
     iam_evaluator.evaluate = recording(iam_evaluator.evaluate, Path(sys.argv.pop(1)))
     # A script finds what lies beside it, and `local` lies one folder further up.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
-    from local import mended_s3, mended_step_functions
+    from local import mended_ecs, mended_s3, mended_step_functions
 
     mended_s3.mend()
     mended_step_functions.mend()
+    mended_ecs.mend()
     from ministack.app import main
 
     main()

@@ -61,6 +61,7 @@ EXIT_BY_CODE = {
     "database-unreachable": Exit.SITE,
     "database-account-refused": Exit.SITE,
     "dump-failed": Exit.SITE,
+    "database-too-large": Exit.SITE,
     "table-changed-during-dump": Exit.SITE,
     "flavour-mismatch": Exit.SITE,
     "load-failed": Exit.SITE,

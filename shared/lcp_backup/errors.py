@@ -327,6 +327,14 @@ class DumpFailed(DatabaseError):
     sentence = "the dump failed or is not whole, so nothing was published"
 
 
+class DatabaseTooLarge(DatabaseError):
+    """The database is more than one function can dump in its time, and there is no dump task."""
+
+    code = "database-too-large"
+    sentence = "the database is too large to be dumped by one function"
+    message_is_public = True
+
+
 class TableChangedDuringDump(DumpFailed):
     """DDL ran while the dump was reading (MySQL error 1412); the whole dump may be tried again."""
 

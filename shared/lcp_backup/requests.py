@@ -104,8 +104,9 @@ class CreateRequest(_Request):
         return cls._read(event)
 
 
-type CreateStep = Literal["plan", "snapshot", "dump", "pack", "again", "publish", "abort"]
-"""What the state machine of a create asks its workers for, in this order."""
+type CreateStep = Literal["plan", "snapshot", "dump", "dumped", "pack", "again", "publish", "abort"]
+"""What the state machine of a create asks its workers for, in this order; `dumped` only where the
+dump is a task's."""
 
 
 class CreateStepRequest(_Request):
@@ -118,7 +119,8 @@ class CreateStepRequest(_Request):
     share: int = 0
     """To pack: which share."""
     error: dict[str, str] = Field(default_factory=dict)
-    """To abort: what Step Functions says of the failure, its `Error` and `Cause`."""
+    """To abort, and after a dump's task: what Step Functions says of a failure, its `Error` and
+    `Cause`."""
 
     @classmethod
     def read(cls, event: dict[str, Any]) -> Self:

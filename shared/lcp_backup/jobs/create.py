@@ -22,7 +22,13 @@ from lcp_backup.errors import (
 )
 from lcp_backup.exclusion import PathPatterns
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
-from lcp_backup.jobs.fan_out import ALONE, hand_out, is_made_by_workers, workers_for
+from lcp_backup.jobs.fan_out import (
+    ALONE,
+    check_dump_fits,
+    hand_out,
+    is_made_by_workers,
+    workers_for,
+)
 from lcp_backup.jobs.new_backup import announce, new_manifest, publish
 from lcp_backup.jobs.new_database import DumpedDatabase, store_database
 from lcp_backup.jobs.new_volume import NewVolume, store_volume
@@ -113,6 +119,7 @@ def create_backup(
 
         def capture(run: ActiveRun) -> Manifest:
             run.add_notices(settings.notices)
+            check_dump_fits(settings, catalog, timing)
             check_mounted(settings.backup_folder, settings.file_system_mount_path)
             return _Capture(
                 run=run,
@@ -144,6 +151,7 @@ def create_backup(
                     return _result(_publish(active, capture, catalog, telemetry), created=True)
                 active = ActiveRun(stored, telemetry, replace(timing, lease_term=SHARED_TERM))
                 with announced(active, telemetry, **_FAILURE) as run:
+                    check_dump_fits(settings, catalog, timing)
                     hand_out(
                         run,
                         request,

@@ -33,6 +33,14 @@ from lcp_backup.errors import (
     TableChangedDuringDump,
 )
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
+from lcp_backup.jobs.dump_end import (
+    DATABASE,
+    DUMPING,
+    SNAPSHOT,
+    check_dumped,
+    dump_has_to_begin,
+    telling_why,
+)
 from lcp_backup.jobs.fan_out import SharedCreate
 from lcp_backup.jobs.joined_volume import join_volume
 from lcp_backup.jobs.new_backup import announce, new_manifest, publish
@@ -51,10 +59,6 @@ from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume.mounts import check_mounted
 
-_SNAPSHOT: Final = "snapshot"
-"""Is there once the dump's snapshot stands."""
-_DATABASE: Final = "database"
-"""What became of the dump."""
 _AGAIN: Final = "again"
 """The plan that was given up when all was begun anew."""
 _POLL_SECONDS: Final = 1.0
@@ -81,6 +85,9 @@ def work_on_create(
     work = catalog.work.of(request.run_id)
     if request.step == "abort":
         _Ending(request, work, catalog, telemetry, timing).abort()
+        return {}
+    if request.step == "dumped":
+        check_dumped(work, request.error, telemetry.log)
         return {}
     stored = SharedRun(catalog, request.run_id)
     if stored.record.state.ended and request.step == "publish" and stored.record.error is None:
@@ -109,7 +116,7 @@ class _Snapshot(threading.Event):
 
     def set(self) -> None:
         super().set()
-        self._work.put(_SNAPSHOT, b"")
+        self._work.put(SNAPSHOT, b"")
 
 
 class _Step:
@@ -146,7 +153,8 @@ class _Step:
             case "snapshot":
                 return {"done": self._wait_for_snapshot()}
             case "dump":
-                return self._dump(locate, programs)
+                with telling_why(self._run.id, self._work):
+                    return self._dump(locate, programs)
             case "pack":
                 return {"done": self._pack(request)}
             case _:
@@ -179,8 +187,10 @@ class _Step:
 
     def _wait_for_snapshot(self) -> bool:
         over = end_of_stretch(self._run)
-        while self._work.find(_SNAPSHOT) is None:
+        has_to_begin = dump_has_to_begin(self._work, self._run.now)
+        while self._work.find(SNAPSHOT) is None:
             self._run.check()
+            has_to_begin()
             if over():
                 return False
             self._pause(_POLL_SECONDS)
@@ -189,11 +199,12 @@ class _Step:
     def _dump(
         self, locate: Callable[[], DatabaseEndpoint], programs: Sequence[Path]
     ) -> dict[str, Any]:
-        if self._work.find(_DATABASE) is not None:
+        if self._work.find(DATABASE) is not None:
             return {}
-        if self._work.find(_SNAPSHOT) is not None:
+        if self._work.find(SNAPSHOT) is not None:
             # Workers have begun to pack: a new snapshot would be younger than their files.
-            raise DumpFailed("the dump's function died, or its answer was lost")
+            raise DumpFailed("who dumped died, or the answer was lost")
+        self._work.put(DUMPING, b"")
         self._catalog.backups.clear_archive(self._shared.backup_id, ArchiveKind.DATABASE)
         database = store_database(
             self._run,
@@ -205,7 +216,7 @@ class _Step:
             snapshot=_Snapshot(self._work),
             check=self._run.check,
         )
-        self._work.put(_DATABASE, database.model_dump_json().encode())
+        self._work.put(DATABASE, database.model_dump_json().encode())
         return {}
 
     def _pack(self, request: CreateStepRequest) -> bool:
@@ -249,7 +260,7 @@ class _Step:
             run.set_result(bytes=found.size, warnings=len(found.warnings), losses=found.losses)
             return found
         run.step("joining what the workers packed")
-        database = DumpedDatabase.model_validate_json(self._work.get(_DATABASE))
+        database = DumpedDatabase.model_validate_json(self._work.get(DATABASE))
         volume = join_volume(
             self._volume,
             leave_out=settings.left_out_paths,

@@ -1,6 +1,8 @@
 """Who makes a backup: the one function that was asked, or several, by the state machine."""
 
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
 from typing import Final
 
 from pydantic import AwareDatetime
@@ -9,7 +11,7 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.unfinished import Unfinished
 from lcp_backup.catalog.work import REQUEST
 from lcp_backup.document import Document
-from lcp_backup.errors import InvalidRequest
+from lcp_backup.errors import DatabaseTooLarge, InvalidRequest, NotFound, UnknownFormat
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.increment import bases
 from lcp_backup.jobs.shared_volume import LEAST_SHARE
@@ -20,6 +22,11 @@ from lcp_backup.settings import Settings
 
 ALONE: Final = 1
 """Workers of a create that one invocation does."""
+_GB: Final = 1e9
+_SURE_RATE: Final = 70e6
+"""Bytes of SQL a second that a dump is planned with (docs/limits.md)."""
+_BEST_RATE: Final = 150e6
+"""What no dump comes near: 92 MB were measured, all from one connection (docs/limits.md)."""
 
 
 class SharedCreate(Document):
@@ -39,7 +46,8 @@ def workers_for(
     """How many functions are to pack the volume of a new backup.
 
     As many as were asked for, or all that there may be where one would not come to an end: where
-    the last create did not, or where the last backup took longer than this function has time.
+    the last create did not, where the last backup took longer than this function has time, or where
+    it had more SQL than one function is sure to dump and the stack has a task for that.
 
     Raises InvalidRequest when several are asked for and the stack has no state machine.
     """
@@ -56,11 +64,46 @@ def workers_for(
     last = next((it for it in bases(catalog) if isinstance(it, Manifest | Unfinished)), None)
     if isinstance(last, Unfinished):
         return most
-    if isinstance(last, Manifest):
-        took = (last.published_at - last.started_at) * last.volume.writers
-        if catalog.now() + took >= timing.deadline - CLOSING_TIME:
+    time = timing.deadline - CLOSING_TIME - catalog.now()
+    if isinstance(last, Manifest) and _took(last) * last.volume.writers >= time:
+        return most
+    if settings.dump_task_subnet_ids is not None:
+        before = _last(catalog)
+        if before is not None and _takes(before, _SURE_RATE) >= time:
             return most
     return ALONE
+
+
+def check_dump_fits(settings: Settings, catalog: Catalog, timing: RunTiming) -> None:
+    """Raises DatabaseTooLarge where one function has to dump what none can, by the last backup."""
+    if settings.dump_task_subnet_ids or timing.deadline is None:
+        return
+    last = _last(catalog)
+    if last is None:
+        return
+    time = timing.deadline - catalog.now()
+    if min(_takes(last, _BEST_RATE), _took(last)) >= time:
+        size, most = last.database.raw_size / _GB, _BEST_RATE * time.total_seconds() / _GB
+        raise DatabaseTooLarge(
+            f"the database had {size:.0f} GB of SQL in the last backup, {last.id}, and one function"
+            f" dumps {most:.0f} GB at the very most: deploy with DumpTaskSubnetIds, so that a task"
+            " does it"
+        )
+
+
+def _last(catalog: Catalog) -> Manifest | None:
+    """The newest backup of this database; None too where a later version made it."""
+    with suppress(NotFound, UnknownFormat):
+        return catalog.backups.latest(uploaded=False)
+    return None
+
+
+def _took(last: Manifest) -> timedelta:
+    return last.published_at - last.started_at
+
+
+def _takes(last: Manifest, rate: float) -> timedelta:
+    return timedelta(seconds=last.database.raw_size / rate)
 
 
 def hand_out(

@@ -18,6 +18,7 @@ from lcp_backup.archive.write import OnlyFile
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import (
+    DatabaseTooLarge,
     DumpFailed,
     InvalidRequest,
     LeaseLost,
@@ -380,6 +381,163 @@ def test_what_ended_in_part_or_took_too_long_is_made_by_workers_from_then_on(
     assert workers(functions) == 8
     assert workers(functions, workers=1) == 1
     assert workers(functions, workers=64) == 8
+
+
+def last_backup(functions: Functions, *, gigabytes: int, took: timedelta) -> None:
+    """Makes the last backup one of so much SQL."""
+    manifest = functions.volumes.back_up()
+    functions.clock.pass_by(timedelta(days=1))
+    database = manifest.database.model_copy(update={"raw_size": gigabytes * 10**9})
+    update = {"started_at": manifest.published_at - took, "database": database}
+    body = manifest.model_copy(update=update).model_dump_json().encode()
+    functions.s3.objects[f"a/p/backups/{manifest.id}/manifest.json"]["Body"] = body
+
+
+TASK = {"LCP_DUMP_TASK_SUBNET_IDS": "subnet-1"}
+
+
+@pytest.mark.parametrize(("gigabytes", "by"), [(50, 1), (60, 8)])
+def test_what_one_function_may_fail_to_dump_is_left_to_the_task_where_there_is_one(
+    functions: Functions, gigabytes: int, by: int
+) -> None:
+    last_backup(functions, gigabytes=gigabytes, took=timedelta(minutes=10))
+    assert workers(functions) == 1
+    functions.settings = functions.settings.model_copy(
+        update={"dump_task_subnet_ids": TASK["LCP_DUMP_TASK_SUBNET_IDS"]}
+    )
+    assert workers(functions) == by
+
+
+@pytest.mark.parametrize("asked", [{}, {"workers": 1}, {"workers": 4}])
+def test_what_no_function_can_dump_is_refused_before_it_begins_with_the_figures(
+    functions: Functions, asked: dict[str, int], announced: list[tuple[str, dict[str, Any]]]
+) -> None:
+    last_backup(functions, gigabytes=300, took=timedelta(hours=1))
+    with pytest.raises(DatabaseTooLarge, match=r"300 GB of SQL .* 135 GB at the very most"):
+        functions.create(**asked)
+    assert [event["error"] for _, event in announced] == ["database-too-large"]
+    assert functions.started == []
+    assert functions.catalog.lease.holder() is None
+
+
+def test_what_a_function_did_dump_is_not_refused_however_large_it_is(functions: Functions) -> None:
+    last_backup(functions, gigabytes=300, took=timedelta(minutes=10))
+    assert functions.create(workers=2).is_under_way
+
+
+def test_with_a_task_no_dump_is_too_large(
+    clock: SettableClock, telemetry: Telemetry, tmp_path: Path
+) -> None:
+    functions = Functions(clock, telemetry, tmp_path, **TASK)
+    last_backup(functions, gigabytes=300, took=timedelta(hours=1))
+    assert functions.create().is_under_way
+
+
+# --- a dump that a task did: of it the machine knows no more than that it ended ------------------
+
+
+def test_a_task_that_dumped_lets_the_run_go_on_whatever_its_end_was(functions: Functions) -> None:
+    functions.create(workers=2)
+    functions.items()
+    functions.step("dump")
+    assert functions.step("dumped", error={"Error": "", "Cause": ""}) == {}
+    assert functions.step("dumped", error={"Error": "States.TaskFailed", "Cause": "{}"}) == {}
+
+
+@pytest.mark.parametrize("kind", [TableChangedDuringDump, DumpFailed])
+def test_a_task_that_failed_does_so_by_its_own_words_and_its_own_kind(
+    functions: Functions, kind: type[DumpFailed]
+) -> None:
+    functions.create(workers=2)
+    functions.items()
+    functions.dump_fails = lambda: (_ for _ in ()).throw(kind("of the log alone", public="told"))
+    with pytest.raises(kind):
+        functions.step("dump")
+    with pytest.raises(DumpFailed, match="told") as raised:
+        functions.step("dumped", error={"Error": "States.TaskFailed", "Cause": "{}"})
+    assert type(raised.value) is kind
+    functions.step("abort", error={"Error": kind.__name__})
+    assert (functions.record.error.code, "told" in functions.record.error.message) == (
+        kind.code,
+        True,
+    )
+
+
+def test_a_new_attempt_is_not_judged_by_what_the_task_before_it_left(functions: Functions) -> None:
+    functions.create(workers=2)
+    functions.items()
+    functions.dump_fails = lambda: (_ for _ in ()).throw(TableChangedDuringDump("altered"))
+    with pytest.raises(TableChangedDuringDump):
+        functions.step("dump")
+    functions.step("again")
+    functions.dump_fails = lambda: None
+    functions.pack()
+    assert functions.step("dumped", error={}) == {}
+
+
+STOPPED = {"StopCode": "TaskFailedToStart", "StoppedReason": "", "Containers": []}
+PULL = "CannotPullContainerError: pull image manifest of public.ecr.aws/lambda/python:3.13: timeout"
+CAPACITY = "Capacity is unavailable at this time. Please try again later"
+KILLED = {"StoppedReason": "OutOfMemoryError", "Containers": [{"ExitCode": 137}]}
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "words"),
+    [
+        ("States.TaskFailed", {**STOPPED, "StoppedReason": PULL}, "a NAT gateway"),
+        ("States.TaskFailed", {**STOPPED, "StoppedReason": CAPACITY}, "no capacity for it now"),
+        ("ECS.AmazonECSException", CAPACITY, "no capacity for it now"),
+        ("States.TaskFailed", STOPPED, "did not start"),
+        ("ECS.AccessDeniedException", "User: arn:aws:sts::1:x is not", "did not start"),
+        ("States.TaskFailed", KILLED, "was killed: stopped by hand, or out of memory"),
+        ("States.Timeout", "", "did not come to an end in its time"),
+        ("States.TaskFailed", {"Containers": [{"ExitCode": 1}]}, "ended without a word"),
+        ("", "", "ended without a word"),
+    ],
+)
+def test_a_task_that_left_no_word_is_told_of_by_what_ecs_did(
+    functions: Functions, error: str, cause: object, words: str
+) -> None:
+    functions.create(workers=2)
+    functions.items()
+    told = {"Error": error, "Cause": cause if isinstance(cause, str) else json.dumps(cause)}
+    with pytest.raises(DumpFailed) as raised:
+        functions.step("dumped", error=told)
+    assert words in raised.value.public
+    functions.step("abort", error={"Error": "DumpFailed"})
+    assert functions.record.error.code == "dump-failed"
+    assert words in functions.record.error.message
+    assert "arn:" not in functions.record.error.message
+
+
+def test_a_dump_that_nobody_begins_ends_the_run_within_minutes(functions: Functions) -> None:
+    functions.create(workers=2)
+    functions.items()
+    for _ in range(2):
+        assert functions.step("snapshot") == {"done": False}
+        functions.clock.pass_by(timedelta(minutes=3))
+    with pytest.raises(DumpFailed, match="10 minutes"):
+        functions.step("snapshot")
+    functions.step("abort", error={"Error": "DumpFailed"})
+    assert "did not start within 10 minutes" in functions.record.error.message
+
+
+def test_a_dump_that_has_begun_may_take_long_to_have_its_snapshot(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    functions.create(workers=2)
+    functions.items()
+    assert functions.step("snapshot") == {"done": False}
+
+    def dies(*_: Any, **__: Any) -> DumpedDatabase:
+        raise Killed
+
+    monkeypatch.setattr(create_by_workers, "store_database", dies)
+    with pytest.raises(Killed):
+        functions.step("dump")
+    for _ in range(4):
+        functions.clock.pass_by(timedelta(minutes=3))
+        assert functions.step("snapshot") == {"done": False}
 
 
 def workers(functions: Functions, **request: object) -> int:

@@ -1,0 +1,125 @@
+"""How the dump of a create by workers goes and ends, where a task of its own may do it.
+
+A function's errors reach the state machine by their class. Of a task it learns no more than an exit
+code, so the dump leaves here what became of it, and a step after the task tells the machine.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from aws_lambda_powertools import Logger
+
+from lcp_backup.catalog.work import ERROR, RunWork
+from lcp_backup.errors import DumpFailed, StorageError, TableChangedDuringDump
+from lcp_backup.jobs.failure import describe, log_failure
+from lcp_backup.model import RunError
+
+SNAPSHOT: Final = "snapshot"
+"""Is there once the dump's snapshot stands."""
+DATABASE: Final = "database"
+"""What became of the dump."""
+DUMPING: Final = "dumping"
+"""Is there once the dump was begun."""
+_WAITING: Final = "waiting"
+"""Since when the dump's snapshot is waited for."""
+_DUMP_ERROR: Final = "dump-error"
+"""How the dump failed, in its own words."""
+_STARTS_WITHIN: Final = timedelta(minutes=10)
+"""Fargate takes about a minute to start a task, and gives up some minutes later."""
+
+_KILLED: Final = 137
+"""The exit code of a process that was killed: 128 and the signal's number."""
+_NOT_STARTED: Final = "the task that dumps the database did not start"
+
+
+@contextmanager
+def telling_why(run_id: str, work: RunWork) -> Iterator[None]:
+    """Whatever ends the block, the reason is left for `check_dumped`."""
+    try:
+        yield
+    except BaseException as error:
+        # (Where that fails, the words of ECS have to do.)
+        with suppress(StorageError):
+            work.put(_DUMP_ERROR, describe(error, run_id).model_dump_json().encode())
+        raise
+
+
+def dump_has_to_begin(work: RunWork, now: Callable[[], datetime]) -> Callable[[], None]:
+    """A check for who waits for the snapshot; raises DumpFailed when nobody begins to dump.
+
+    A task may hang before it is started. The run then ends within minutes, and not by the timeout
+    of its machine, which lets a dump take hours.
+    """
+    found = work.find(_WAITING)
+    since = now() if found is None else datetime.fromisoformat(found.decode())
+    if found is None:
+        work.put(_WAITING, since.isoformat().encode())
+
+    def check() -> None:
+        if now() - since > _STARTS_WITHIN and work.find(DUMPING) is None:
+            minutes = _STARTS_WITHIN // timedelta(minutes=1)
+            raise DumpFailed(
+                f"nobody began to dump within {minutes} minutes",
+                public=f"{_NOT_STARTED} within {minutes} minutes: AWS has no capacity for it, or"
+                " the subnets of DumpTaskSubnetIds have no way to AWS's services",
+            )
+
+    return check
+
+
+def check_dumped(work: RunWork, told: Mapping[str, str], log: Logger) -> None:
+    """Returns when the dump is whole; raises TableChangedDuringDump or DumpFailed otherwise.
+
+    Arguments: `told` is the error that the state machine caught, if any. Where the dump left no
+    reason of its own, one is left for the run's record that says what ECS did. Raises StorageError.
+    """
+    if work.find(DATABASE) is not None:
+        return
+    left = work.find(_DUMP_ERROR)
+    if left is not None:
+        reason = RunError.model_validate_json(left)
+        kind = TableChangedDuringDump if _is_altered(reason) else DumpFailed
+        raise kind(reason.message, public=reason.message)
+    name, cause = told.get("Error", ""), told.get("Cause", "")
+    error = DumpFailed(f"{name or 'no error'}: {cause[:2000]}", public=_in_words(name, cause))
+    log_failure(log, "the dump's task failed", work.run_id, error)
+    work.put(ERROR, describe(error, work.run_id).model_dump_json().encode())
+    raise error
+
+
+def _is_altered(reason: RunError) -> bool:
+    return reason.code == TableChangedDuringDump.code
+
+
+def _in_words(error: str, cause: str) -> str:
+    """What happened to a task that left no word, by what Step Functions says of it."""
+    task = _task(cause)
+    stopped = str(task.get("StoppedReason", "")) or cause
+    if "CannotPullContainer" in stopped:
+        return (
+            f"{_NOT_STARTED}: its image could not be had. The subnets of DumpTaskSubnetIds need a"
+            " way to public.ecr.aws, such as a NAT gateway"
+        )
+    if "apacity is unavailable" in stopped:
+        return (
+            f"{_NOT_STARTED}: AWS has no capacity for it now. Try again later, or give"
+            " DumpTaskSubnetIds subnets of more zones"
+        )
+    if error == "States.Timeout":
+        return "the task that dumps the database did not come to an end in its time"
+    if (error and error != "States.TaskFailed") or task.get("StopCode") == "TaskFailedToStart":
+        return _NOT_STARTED
+    if any(it.get("ExitCode") == _KILLED for it in task.get("Containers", [])):
+        return "the task that dumps the database was killed: stopped by hand, or out of memory"
+    return "the task that dumps the database ended without a word"
+
+
+def _task(cause: str) -> dict[str, Any]:
+    try:
+        found = json.loads(cause)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
