@@ -2,7 +2,7 @@
 
 MiniStack wants a container engine, which there need not be here: a task is a process of this
 machine. Its image, network and volumes are ignored, so what it runs has to be here too. As with
-Step Functions, tests/integration/test_mended_emulator_tasks.py sees whether each mend still bites.
+Step Functions, tests/integration/test_mended_emulator.py sees whether each mend still bites.
 """
 
 import json
@@ -139,10 +139,15 @@ def give_tasks_their_role() -> None:
             environment.pop(f"AWS_CONTAINER_{name}", None)
         role = definition.get("taskRoleArn")
         if role:
-            known = {"FunctionArn": task, "Role": role, "FunctionName": task.rpartition("/")[2]}
+            # (It gives credentials to functions alone.)
+            name = task.rpartition("/")[2]
+            arn = f"arn:aws:lambda:{get_region()}:{get_account_id()}:function:{name}"
+            known = {"FunctionArn": arn, "Role": role, "FunctionName": name}
             environment.update(lambda_runtime.execution_credentials(known))
         region = get_region()
         environment.update(AWS_REGION=region, AWS_DEFAULT_REGION=region)
+        # (It names the host that a container of docker's would see.)
+        environment["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}"
         return token
 
     ecs._register_metadata = register_with_role

@@ -81,6 +81,7 @@ EVERY_PARAMETER: Final = {
     "BackupObjectLock": "GOVERNANCE",
     "SubnetIds": "subnet-0123456789abcdef0,subnet-0123456789abcdef1",
     "SecurityGroupIds": "sg-0123456789abcdef0,sg-0123456789abcdef1",
+    "DumpTaskSubnetIds": "subnet-0123456789abcdef0,subnet-0123456789abcdef1",
     "AlarmEmail": "ops@example.com",
     "LogRetention": "30",
     "UserPoolId": f"{REGION}_AbCdEfGhI",

@@ -236,6 +236,200 @@ def test_an_execution_ends_when_its_time_is_over_and_its_workers_do_too(
     assert emulated.ended(execution)["status"] == "TIMED_OUT", "and no worker's error changes that"
 
 
+def test_a_branch_that_fails_ends_its_parallel_at_once_and_nothing_more_of_it_is_begun(
+    emulated: Emulated,
+) -> None:
+    wait, told = {"Type": "Wait", "Seconds": 4, "Next": "Told"}, {**INVOKE, "End": True}
+    slow = {"StartAt": "Wait", "States": {"Wait": wait, "Told": told}}
+    refuse = {"FunctionName": FUNCTION, "Payload": {"refuse": True}}
+    fails = {"StartAt": "Told", "States": {"Told": {**told, "Parameters": refuse}}}
+    catch = [{"ErrorEquals": ["Refused"], "Next": "Caught"}]
+    both = {"Type": "Parallel", "Branches": [slow, fails], "Catch": catch, "End": True}
+    begun = time.monotonic()
+    execution = emulated.start(
+        {"StartAt": "Both", "States": {"Both": both, "Caught": CAUGHT}}, {"size": 0}
+    )
+    assert emulated.ended(execution)["output"] == '"caught"'
+    assert time.monotonic() - begun < 4
+    time.sleep(5)
+    history = emulated.client("stepfunctions").get_execution_history(executionArn=execution)
+    assert [it for it in history["events"] if it["type"] == "TaskSucceeded"] == []
+
+
+def test_a_parallel_passes_on_what_its_branches_made_in_their_order(emulated: Emulated) -> None:
+    def branch(seconds: int, made: str) -> dict[str, Any]:
+        wait = {"Type": "Wait", "Seconds": seconds, "Next": "Made"}
+        return {
+            "StartAt": "Wait",
+            "States": {"Wait": wait, "Made": {"Type": "Pass", "Result": made, "End": True}},
+        }
+
+    both = {"Type": "Parallel", "Branches": [branch(1, "first"), branch(0, "second")], "End": True}
+    found = emulated.run({"StartAt": "Both", "States": {"Both": both}}, {})
+    assert json.loads(found["output"]) == ["first", "second"]
+
+
+# --- ECS -----------------------------------------------------------------------------------------
+
+TASK_RIGHTS = {
+    "ecs:RunTask",
+    "ecs:DescribeTasks",
+    "iam:PassRole",
+    "events:PutTargets",
+    "events:PutRule",
+    "events:DescribeRule",
+}
+LISTS = """
+import boto3, os
+print(boto3.client("s3").list_objects_v2(Bucket=os.environ["BUCKET"])["Name"])
+"""
+
+
+def a_task(emulated: Emulated, code: str, *, role: str) -> str:
+    """A definition of a task of this role that runs this code; answers its ARN."""
+    family = f"t-{uuid4().hex[:8]}"
+    emulated.client("logs").create_log_group(logGroupName=family)
+    options = {"awslogs-group": family, "awslogs-region": emulator.REGION}
+    log = {"logDriver": "awslogs", "options": {**options, "awslogs-stream-prefix": "of"}}
+    container = {"name": "it", "image": "none", "entryPoint": ["python3", "-c"], "command": [code]}
+    made = emulated.client("ecs").register_task_definition(
+        family=family,
+        requiresCompatibilities=["FARGATE"],
+        networkMode="awsvpc",
+        cpu="256",
+        memory="512",
+        taskRoleArn=f"{ROLE}/{role}",
+        executionRoleArn=f"{ROLE}/{role}",
+        containerDefinitions=[{**container, "logConfiguration": log}],
+    )
+    arn: str = made["taskDefinition"]["taskDefinitionArn"]
+    return arn
+
+
+def running(definition: str) -> dict[str, Any]:
+    """A machine that runs a task and waits for its end."""
+    overrides = [{"Name": "it", "Environment": [{"Name": "BUCKET", "Value.$": "$.bucket"}]}]
+    state = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::ecs:runTask.sync",
+        "Parameters": {
+            "Cluster": "tasks",
+            "TaskDefinition": definition,
+            "LaunchType": "FARGATE",
+            "Overrides": {"ContainerOverrides": overrides},
+        },
+        "End": True,
+    }
+    return {"StartAt": "Run", "States": {"Run": state}}
+
+
+def test_a_task_is_a_process_with_its_overrides_and_the_rights_of_its_role(
+    emulated: Emulated,
+) -> None:
+    definition = a_task(emulated, LISTS, role=emulated.role("s3:ListBucket"))
+    machine = emulated.role(*TASK_RIGHTS)
+    found = emulated.run(running(definition), {"bucket": BUCKET}, role=machine)
+    assert found["status"] == "SUCCEEDED", found
+    assert [it["ExitCode"] for it in json.loads(found["output"])["Containers"]] == [0]
+    group = definition.rpartition("/")[2].partition(":")[0]
+    for _ in range(50):
+        lines = emulated.client("logs").filter_log_events(logGroupName=group)["events"]
+        if lines:
+            break
+        time.sleep(0.1)
+    assert [line["message"] for line in lines] == [BUCKET]
+
+
+def test_a_task_that_ends_with_another_code_than_0_fails_its_state(emulated: Emulated) -> None:
+    definition = a_task(emulated, LISTS, role=emulated.role())
+    machine = emulated.role(*TASK_RIGHTS)
+    found = emulated.run(running(definition), {"bucket": BUCKET}, role=machine)
+    assert (found["status"], found["error"]) == ("FAILED", "States.TaskFailed")
+    task = json.loads(found["cause"])
+    assert task["StopCode"] == "EssentialContainerExited"
+    assert [it["ExitCode"] for it in task["Containers"]] == [1]
+
+
+@pytest.mark.parametrize("missing", [None, *sorted(TASK_RIGHTS)], ids=str)
+def test_a_machine_runs_a_task_by_what_its_role_allows_and_nothing_else(
+    emulated: Emulated, missing: str | None
+) -> None:
+    definition = a_task(emulated, "", role=emulated.role())
+    role = emulated.role(*TASK_RIGHTS - {missing})
+    found = emulated.run(running(definition), {"bucket": BUCKET}, role=role)
+    assert found["status"] == ("FAILED" if missing else "SUCCEEDED"), found
+    assert missing is None or missing in found["cause"]
+
+
+@pytest.mark.parametrize(
+    ("service", "status"),
+    [("ecs-tasks.amazonaws.com", "SUCCEEDED"), ("lambda.amazonaws.com", "FAILED")],
+)
+def test_a_role_is_passed_to_the_service_that_its_right_names(
+    emulated: Emulated, service: str, status: str
+) -> None:
+    definition = a_task(emulated, "", role=emulated.role())
+    role = emulated.role(*TASK_RIGHTS - {"iam:PassRole"})
+    condition = {"StringEquals": {"iam:PassedToService": service}}
+    statement = {"Effect": "Allow", "Action": "iam:PassRole", "Resource": "*"}
+    document = {"Version": "2012-10-17", "Statement": [{**statement, "Condition": condition}]}
+    emulated.client("iam").put_role_policy(
+        RoleName=role, PolicyName="pass", PolicyDocument=json.dumps(document)
+    )
+    found = emulated.run(running(definition), {"bucket": BUCKET}, role=role)
+    assert found["status"] == status, found
+
+
+def test_a_task_is_stopped_with_its_execution(emulated: Emulated) -> None:
+    definition = a_task(emulated, "import time; time.sleep(60)", role=emulated.role())
+    machine = emulated.role(*TASK_RIGHTS, "ecs:StopTask")
+    execution = emulated.start(running(definition), {"bucket": BUCKET}, role=machine)
+    ecs = emulated.client("ecs")
+    family = definition.rpartition("/")[2].partition(":")[0]
+
+    def task(status: str) -> dict[str, Any]:
+        for _ in range(100):
+            arns = ecs.list_tasks(cluster="tasks", family=family, desiredStatus=status)["taskArns"]
+            if arns:
+                (found,) = ecs.describe_tasks(cluster="tasks", tasks=arns)["tasks"]
+                if found["lastStatus"] == status:
+                    return dict(found)
+            time.sleep(0.1)
+        raise AssertionError(f"no task of {family} is {status}")
+
+    task("RUNNING")
+    emulated.client("stepfunctions").stop_execution(executionArn=execution)
+    stopped = task("STOPPED")
+    assert [it["exitCode"] for it in stopped["containers"]] == [143]
+
+
+def test_a_layer_is_had_by_a_right_for_this_layer_alone(emulated: Emulated) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("python/here.py", "")
+    publish = emulated.client("lambda").publish_layer_version
+    arns = [
+        publish(LayerName=name, Content={"ZipFile": packed.getvalue()})["LayerVersionArn"]
+        for name in ("mine", "theirs")
+    ]
+    role = emulated.role()
+    statement = {"Effect": "Allow", "Action": "lambda:GetLayerVersion", "Resource": arns[0]}
+    emulated.client("iam").put_role_policy(
+        RoleName=role,
+        PolicyName="layer",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+    )
+    get = 'import boto3; boto3.client("lambda").get_layer_version_by_arn(Arn="{}")'
+    machine = emulated.role(*TASK_RIGHTS)
+    found = [
+        emulated.run(
+            running(a_task(emulated, get.format(arn), role=role)), {"bucket": BUCKET}, role=machine
+        )["status"]
+        for arn in arns
+    ]
+    assert found == ["SUCCEEDED", "FAILED"]
+
+
 # --- S3 ------------------------------------------------------------------------------------------
 
 
