@@ -7,11 +7,9 @@ tried with its role.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,8 +20,8 @@ from botocore.exceptions import ClientError
 
 from local import emulator
 from local.api import curl
-from local.emulator import ALLOWED
 from tests.support.deployed import Deployed
+from tests.support.permissions import Roles, excuses
 from tests.support.roles import FUNCTIONS, MACHINES
 
 NOT_SEEN_HERE = {
@@ -60,101 +58,35 @@ NOT_SEEN_HERE = {
 """What a role allows (of which function, or of all) and this emulator has no use for, and why."""
 
 
-@dataclass(frozen=True)
-class Permission:
-    """One action on one resource (a pattern) that a statement allows."""
-
-    function: str
-    statement: str
-    action: str
-    resource: str
-
-    def covers(self, action: str, resource: str) -> bool:
-        return fnmatchcase(action.lower(), self.action.lower()) and fnmatchcase(
-            resource, self.resource
-        )
-
-
-class Roles:
+def roles_of(deployed: Deployed, described: dict[str, Any]) -> Roles:
     """The roles of the functions and state machines of a deployed stack."""
-
-    def __init__(self, deployed: Deployed, described: dict[str, Any]) -> None:
-        self._iam = deployed.stack.client("iam")
-        lambda_ = deployed.stack.client("lambda")
-        self.names: dict[str, str] = {}
-        for function in FUNCTIONS:
-            name = (
-                described["workers"][f"{function}FunctionName"]
-                if function.endswith("Worker")
-                else described["functions"][function.lower()]
-            )
-            arn = lambda_.get_function_configuration(FunctionName=name)["Role"]
-            self.names[arn.rpartition("/")[2]] = function
-        machines = deployed.stack.client("stepfunctions")
-        for machine in MACHINES:
-            arn = described["machines"][f"{machine}Arn"]
-            role = machines.describe_state_machine(stateMachineArn=arn)["roleArn"]
-            self.names[role.rpartition("/")[2]] = machine
-
-    def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Function and statement, of every inline policy and every one that is attached."""
-        for role, function in self.names.items():
-            for name in self._iam.list_role_policies(RoleName=role)["PolicyNames"]:
-                document = self._iam.get_role_policy(RoleName=role, PolicyName=name)
-                for statement in document["PolicyDocument"]["Statement"]:
-                    yield function, statement
-        for function, arn in self.attached():
-            version = self._iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-            document = self._iam.get_policy_version(PolicyArn=arn, VersionId=version)
-            for statement in document["PolicyVersion"]["Document"]["Statement"]:
-                yield function, statement
-
-    def attached(self) -> set[tuple[str, str]]:
-        """Function and ARN of a managed policy."""
-        return {
-            (function, policy["PolicyArn"])
-            for role, function in self.names.items()
-            for policy in self._iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
-        }
-
-    def permissions(self) -> set[Permission]:
-        """All that is allowed, one action and one resource each."""
-        return {
-            Permission(function, statement.get("Sid", "?"), action, resource)
-            for function, statement in self.documents()
-            if statement["Effect"] == "Allow"
-            for action in as_list(statement["Action"])
-            for resource in as_list(statement["Resource"])
-        }
-
-
-def as_list(value: Any) -> list[str]:
-    return value if isinstance(value, list) else [value]
-
-
-def excuses(known: tuple[str, str, str], permission: Permission) -> bool:
-    """Whether an entry of NOT_SEEN_HERE speaks of this permission."""
-    has = (permission.function, permission.action, permission.resource)
-    return all(fnmatchcase(field, pattern) for field, pattern in zip(has, known, strict=True))
+    lambda_ = deployed.stack.client("lambda")
+    names: dict[str, str] = {}
+    for function in FUNCTIONS:
+        name = (
+            described["workers"][f"{function}FunctionName"]
+            if function.endswith("Worker")
+            else described["functions"][function.lower()]
+        )
+        arn = lambda_.get_function_configuration(FunctionName=name)["Role"]
+        names[arn.rpartition("/")[2]] = function
+    machines = deployed.stack.client("stepfunctions")
+    for machine in MACHINES:
+        arn = described["machines"][f"{machine}Arn"]
+        role = machines.describe_state_machine(stateMachineArn=arn)["roleArn"]
+        names[role.rpartition("/")[2]] = machine
+    return Roles(deployed, names)
 
 
 @pytest.fixture(scope="module")
 def roles(deployed: Deployed) -> Roles:
-    return Roles(deployed, deployed.described)
+    return roles_of(deployed, deployed.described)
 
 
 @pytest.fixture(scope="module")
-def asked(deployed: Deployed, roles: Roles) -> set[tuple[str, str, str]]:
-    """Function, action and resource that IAM allowed, after one of everything was done."""
+def used(deployed: Deployed) -> None:
+    """One of everything was done."""
     do_one_of_everything(deployed)
-    lines = (deployed.stack.state / ALLOWED).read_text().splitlines()
-    found = set()
-    for line in lines:
-        decision = json.loads(line)
-        role = re.search(r":assumed-role/([^/]+)/", decision["principal"])
-        if role and role[1] in roles.names:
-            found.add((roles.names[role[1]], decision["action"], decision["resource"]))
-    return found
 
 
 def do_one_of_everything(deployed: Deployed) -> None:
@@ -253,17 +185,12 @@ def test_without_a_key_no_role_has_a_managed_policy_and_none_has_a_wildcard(role
     assert wide == set()
 
 
-def test_whatever_a_role_allows_its_function_needs(
-    roles: Roles, asked: set[tuple[str, str, str]]
-) -> None:
+@pytest.mark.usefixtures("used")
+def test_whatever_a_role_allows_its_function_needs(roles: Roles) -> None:
     unused = {
         permission
-        for permission in roles.permissions()
-        if not any(
-            function == permission.function and permission.covers(action, resource)
-            for function, action, resource in asked
-        )
-        and not any(excuses(known, permission) for known in NOT_SEEN_HERE)
+        for permission in roles.unused()
+        if not any(excuses(known, permission) for known in NOT_SEEN_HERE)
     }
     assert unused == set()
 
@@ -291,7 +218,7 @@ def test_a_key_is_given_to_the_roles_that_need_it_each_right_by_one_policy(
         "LCP_BACKUP_RESTORE_SOURCE_KMS_KEY_ARN": source,
     }
     deployed.change(keys, stack_name="keyed")
-    roles = Roles(deployed, deployed.stack.describe(stack_name="keyed"))
+    roles = roles_of(deployed, deployed.stack.describe(stack_name="keyed"))
     allowed = {p for p in roles.permissions() if p.action.startswith("kms:")}
     readers = set(FUNCTIONS) - {"Schedules"}
     assert {(p.function, p.action, p.resource) for p in allowed} == {

@@ -519,6 +519,8 @@ def test_with_one_worker_the_stack_has_no_state_machine_and_nothing_that_belongs
     assert of_workers == {
         name for name in template["Resources"] if re.search("Worker|Machine", name)
     }
+    # (A stack with a task has workers.)
+    of_workers |= of_the_task(template)
     types = {resource["Type"]: name for name, resource in template["Resources"].items()}
     assert types["AWS::Serverless::StateMachine"] in of_workers
     # And nothing else names them but behind the same condition.
@@ -536,3 +538,104 @@ def without_workers(value: Any) -> Any:
         case list():
             return [without_workers(inner) for inner in value]
     return value
+
+
+# --- the dump as a task ---------------------------------------------------------------------------
+
+
+def of_the_task(template: dict[str, Any]) -> set[str]:
+    return {
+        name
+        for name, resource in template["Resources"].items()
+        if resource.get("Condition") == "HasDumpTask"
+    }
+
+
+def test_without_its_subnets_the_stack_has_no_task_and_nothing_that_belongs_to_one(
+    template: dict[str, Any],
+) -> None:
+    has_subnets = {"Fn::Not": [{"Fn::Equals": [{"Ref": "DumpTaskSubnetIds"}, ""]}]}
+    assert template["Conditions"]["HasDumpTask"] == {
+        "Fn::And": [{"Condition": "HasWorkers"}, has_subnets]
+    }
+    assert template["Parameters"]["DumpTaskSubnetIds"]["Default"] == ""
+    resources = template["Resources"]
+    found = of_the_task(template)
+    assert found == {name for name in resources if name.startswith("Dump")}
+    assert {name for name in resources if resources[name]["Type"].startswith("AWS::ECS")} <= found
+    rest = without_task({name: it for name, it in resources.items() if name not in found})
+    named = r"'Ref': 'Dump(?!TaskSubnetIds)|GetAtt': \['Dump|\$\{Dump|ecs:(?!runTask')|PassRole"
+    assert not re.search(named, str(rest))
+    definition = rest["CreateMachine"]["Properties"]["DefinitionSubstitutions"]
+    assert text(definition["RunTask"]).endswith(":ecs:runTask")  # without .sync
+
+
+def without_task(value: Any) -> Any:
+    """The template as it is where there is no task."""
+    match value:
+        case {"Fn::If": ["HasDumpTask", _, otherwise]}:
+            return otherwise
+        case dict():
+            return {key: without_task(inner) for key, inner in value.items()}
+        case list():
+            return [without_task(inner) for inner in value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("rule", "needed"),
+    [("DumpTaskNeedsSecurityGroups", "SecurityGroupIds"), ("DumpTaskNeedsWorkers", "Workers")],
+)
+def test_a_task_needs_security_groups_and_workers(
+    template: dict[str, Any], rule: str, needed: str
+) -> None:
+    found = template["Rules"][rule]
+    assert found["RuleCondition"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": "DumpTaskSubnetIds"}, ""]}]
+    }
+    (asserted,) = found["Assertions"]
+    without = {"SecurityGroupIds": "", "Workers": "1"}[needed]
+    assert asserted["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": needed}, without]}]}
+
+
+def test_the_tasks_definition_holds_no_secret_and_runs_on_the_stacks_processor(
+    template: dict[str, Any],
+) -> None:
+    task = template["Resources"]["DumpTask"]["Properties"]
+    (container,) = task["ContainerDefinitions"]
+    given = {it["Name"]: it["Value"] for it in container["Environment"]}
+    assert given == {
+        "WORKER": {"Ref": "CreateWorkerFunction"},
+        "TMPDIR": "/work",
+        "AWS_ENDPOINT_URL": {"Ref": "EndpointUrl"},
+    }
+    assert "Secrets" not in container
+    assert not any(parameter in str(task) for parameter in SECRETS)
+    assert task["RuntimePlatform"]["CpuArchitecture"] == {"Fn::If": ["OnArm", "ARM64", "X86_64"]}
+    compile(container["Command"][0], "the command of DumpTask", "exec")
+
+
+def test_the_task_may_do_no_more_than_the_worker_whose_step_it_does(
+    template: dict[str, Any],
+) -> None:
+    """But read what that is: its variables and its layers."""
+    worker = list(allowed(template, "CreateWorker"))
+    more = {
+        (action, resource)
+        for action, resource in allowed(template, "DumpTask")
+        if not any(action == a and fnmatchcase(resource, r) for a, r in worker)
+    }
+    assert more == {
+        ("lambda:GetFunctionConfiguration", "CreateWorkerFunction.Arn"),
+        ("lambda:GetLayerVersion", "${ServiceLayer}"),
+        ("lambda:GetLayerVersion", "${MysqlClientLayer}"),
+    }
+
+
+def allowed(template: dict[str, Any], role: str) -> Iterator[tuple[str, str]]:
+    """Action and resource, of all that a role allows."""
+    for statement in statements(template, role):
+        if statement["Effect"] == "Allow":
+            for action in as_list(statement["Action"]):
+                for resource in as_list(statement["Resource"]):
+                    yield action, text(resource)

@@ -1,0 +1,177 @@
+"""A backup whose database a task on Fargate dumps, on the deployed stack; here it is a process."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.support.deployed import NEVER, Deployed
+from tests.support.permissions import Roles, excuses
+from tests.support.shared_work import left, wait_for_failed_execution, wait_until
+
+OWN = {"LCP_BACKUP_CREATE_SCHEDULE": NEVER, "LCP_PROJECT_ID": "acme"}
+TASK = {
+    "LCP_SUBNET_IDS": "subnet-0123456789abcdef0",
+    "LCP_SECURITY_GROUP_IDS": "sg-0123456789abcdef0",
+    "LCP_DUMP_TASK_SUBNET_IDS": "subnet-0123456789abcdef0,subnet-0123456789abcdef1",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def task(deployed: Deployed) -> Iterator[None]:
+    """The stack has one while these tests run."""
+    deployed.change(OWN | TASK)
+    yield
+    deployed.change(OWN)
+    ecs = deployed.stack.client("ecs")
+    assert ecs.list_tasks(cluster="default", desiredStatus="RUNNING")["taskArns"] == []
+
+
+def resources(deployed: Deployed) -> dict[str, str]:
+    """Logical and physical id of all that the stack has."""
+    pages = deployed.stack.client("cloudformation").get_paginator("list_stack_resources")
+    return {
+        it["LogicalResourceId"]: it["PhysicalResourceId"]
+        for page in pages.paginate(StackName=deployed.described["stack_name"])
+        for it in page["StackResourceSummaries"]
+    }
+
+
+def tasks_of(deployed: Deployed, run_id: str) -> list[dict[str, Any]]:
+    """The tasks that were run for a run."""
+    ecs = deployed.stack.client("ecs")
+    cluster = resources(deployed)["DumpCluster"]
+    arns = [
+        arn
+        for status in ("RUNNING", "STOPPED")
+        for arn in ecs.list_tasks(cluster=cluster, desiredStatus=status)["taskArns"]
+    ]
+    found = ecs.describe_tasks(cluster=cluster, tasks=arns)["tasks"] if arns else []
+    return [it for it in found if run_id in str(it["overrides"])]
+
+
+@contextmanager
+def denied(deployed: Deployed, role: str, action: str, resource: str) -> Iterator[None]:
+    """This role of the stack may not do that."""
+    iam, name = deployed.stack.client("iam"), resources(deployed)[role]
+    statement = {"Effect": "Deny", "Action": action, "Resource": resource}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_role_policy(RoleName=name, PolicyName="denied", PolicyDocument=document)
+    try:
+        yield
+    finally:
+        iam.delete_role_policy(RoleName=name, PolicyName="denied")
+
+
+def assert_nothing_is_left(deployed: Deployed, backup_id: str, run_id: str) -> None:
+    wait_for_failed_execution(deployed, "CreateMachineArn", run_id)
+    assert left(deployed, run_id) == []
+    assert [key for key in deployed.keys("backups/") if backup_id in key] == []
+    open_ones = deployed.s3.list_multipart_uploads(Bucket=deployed.described["bucket"])
+    assert [it for it in open_ones.get("Uploads", []) if backup_id in it["Key"]] == []
+
+
+def test_a_site_comes_back_exactly_whose_database_a_task_dumped(deployed: Deployed) -> None:
+    stack = deployed.stack
+    before = deployed.fingerprint()
+    begun = stack.invoke("create", {"time": "2026-11-20T08:40:00Z", "workers": 2})
+    ended = deployed.admin.wait_for(begun["run_id"])
+    assert ended["error"] is None
+    assert ended["state"] == "succeeded"
+    (task,) = tasks_of(deployed, begun["run_id"])
+    assert [it["exitCode"] for it in task["containers"]] == [0]
+    wait_until(lambda: left(deployed, begun["run_id"]) == [])
+    deployed.destroy()
+    assert stack.invoke("restore", {"backup_id": begun["backup_id"]})["restored"] is True
+    assert before.differences(deployed.fingerprint()) == []
+
+
+def test_no_secret_stands_in_the_tasks_definition(deployed: Deployed) -> None:
+    ecs = deployed.stack.client("ecs")
+    task = resources(deployed)["DumpTask"]
+    described = str(ecs.describe_task_definition(taskDefinition=task)["taskDefinition"])
+    assert deployed.stack.token not in described
+    assert deployed.stack.database.password not in described
+    assert "secretsmanager" not in described
+
+
+def test_a_task_that_fails_ends_the_run_in_its_words_and_nothing_stays_open(
+    deployed: Deployed,
+) -> None:
+    bucket, prefix = deployed.described["bucket"], deployed.described["prefix"]
+    place = f"arn:aws:s3:::{bucket}/{prefix}/backups/*"
+    with denied(deployed, "DumpTaskRole", "s3:PutObject", place):
+        begun = deployed.stack.invoke("create", {"time": "2026-11-20T09:10:00Z", "workers": 2})
+        ended = deployed.admin.wait_for(begun["run_id"])
+    assert (ended["state"], ended["error"]["code"]) == ("failed", "storage-failed")
+    (task,) = tasks_of(deployed, begun["run_id"])
+    assert [it["exitCode"] for it in task["containers"]] == [1]
+    assert_nothing_is_left(deployed, begun["backup_id"], begun["run_id"])
+    logs = deployed.stack.client("logs")
+    group = resources(deployed)["DumpTaskLogGroup"]
+    wait_until(lambda: begun["run_id"] in str(logs.filter_log_events(logGroupName=group)["events"]))
+
+
+def test_a_task_that_does_not_start_ends_the_run_and_the_record_says_so(
+    deployed: Deployed,
+) -> None:
+    with denied(deployed, "CreateMachineRole", "ecs:RunTask", "*"):
+        begun = deployed.stack.invoke("create", {"time": "2026-11-20T09:20:00Z", "workers": 2})
+        ended = deployed.admin.wait_for(begun["run_id"])
+    assert (ended["state"], ended["error"]["code"]) == ("failed", "dump-failed")
+    assert "the task that dumps the database did not start" in ended["error"]["message"]
+    assert tasks_of(deployed, begun["run_id"]) == []
+    assert_nothing_is_left(deployed, begun["backup_id"], begun["run_id"])
+
+
+def test_a_task_is_stopped_with_its_execution(deployed: Deployed) -> None:
+    """Whose run then has to be ended by cleanup, or here by its worker."""
+    stack = deployed.stack
+    machines, ecs = stack.client("stepfunctions"), stack.client("ecs")
+    with stack.database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"LOCK TABLES `{stack.database.name}`.`User_` WRITE")
+        begun = stack.invoke("create", {"time": "2026-11-20T09:30:00Z", "workers": 2})
+        run_id = begun["run_id"]
+        wait_until(lambda: "dumping" in left(deployed, run_id))
+        (task,) = tasks_of(deployed, run_id)
+        assert task["lastStatus"] == "RUNNING"
+        arn = deployed.described["machines"]["CreateMachineArn"]
+        machines.stop_execution(
+            executionArn=f"{arn.replace(':stateMachine:', ':execution:')}:{run_id}"
+        )
+        wait_until(lambda: tasks_of(deployed, run_id)[0]["lastStatus"] == "STOPPED")
+    worker = deployed.described["workers"]["CreateWorkerFunctionName"]
+    payload = json.dumps({"run_id": run_id, "step": "abort", "error": {"Error": "Stopped"}})
+    stack.client("lambda").invoke(FunctionName=worker, Payload=payload)
+    ended = deployed.admin.wait_for(run_id)
+    assert (ended["state"], ended["error"]["code"]) == ("failed", "dump-failed")
+    assert "was stopped" in ended["error"]["message"]
+    cluster = resources(deployed)["DumpCluster"]
+    assert ecs.list_tasks(cluster=cluster, desiredStatus="RUNNING")["taskArns"] == []
+
+
+NOT_SEEN_HERE = {
+    ("DumpTaskExecution", "logs:*", "*"): "ECS itself writes the logs, by this role",
+    ("DumpTask", "rds:DescribeDB*", "*"): "the database here has a host name; see aws/test_rds.py",
+    ("DumpTask", "s3:AbortMultipartUpload", "*"): "of dumps that fail half-way; see test_faults.py",
+    ("DumpTask", "s3:ListBucket", "*"): "S3 says 404 only to who may list; this emulator to all",
+    ("CreateMachine", "states:*", "*:execution:*"): "the emulator's Map starts items, and no more",
+}
+"""As in test_permissions.py."""
+
+
+def test_whatever_the_roles_of_a_task_allow_it_needs(deployed: Deployed) -> None:
+    """What they do not allow and it needs fails the tests above."""
+    of = ("DumpTask", "DumpTaskExecution", "CreateMachine")
+    there = resources(deployed)
+    roles = Roles(deployed, {there[f"{whose}Role"]: whose for whose in of})
+    assert {p.function for p in roles.permissions()} == set(of)
+    assert not any(p.resource == "*" or "*" in p.action for p in roles.permissions())
+    unused = {
+        permission
+        for permission in roles.unused()
+        if not any(excuses(known, permission) for known in NOT_SEEN_HERE)
+    }
+    assert unused == set()
