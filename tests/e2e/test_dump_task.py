@@ -126,6 +126,31 @@ def test_a_task_that_does_not_start_ends_the_run_and_the_record_says_so(
     assert_nothing_is_left(deployed, begun["backup_id"], begun["run_id"])
 
 
+def test_a_table_that_was_altered_while_a_task_dumped_has_all_captured_once_more(
+    deployed: Deployed,
+) -> None:
+    """The task is not started here, and its word is put in its place."""
+    reason = {"code": "table-changed-during-dump", "message": "a table was altered"}
+    with denied(deployed, "CreateMachineRole", "ecs:RunTask", "*"):
+        begun = deployed.stack.invoke("create", {"time": "2026-11-20T09:25:00Z", "workers": 2})
+        key = f"{deployed.described['prefix']}/runs/{begun['run_id']}/dump-error"
+        bucket = deployed.described["bucket"]
+        deployed.s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(reason).encode())
+        ended = deployed.admin.wait_for(begun["run_id"])
+    assert "did not start" in ended["error"]["message"]
+    machines = deployed.stack.client("stepfunctions")
+    history = machines.get_execution_history(
+        executionArn=execution_of(deployed, begun["run_id"]), maxResults=1000
+    )
+    entered = [it.get("stateEnteredEventDetails", {}).get("name") for it in history["events"]]
+    assert (entered.count("Again"), entered.count("Plan")) == (1, 2)
+
+
+def execution_of(deployed: Deployed, run_id: str) -> str:
+    arn: str = deployed.described["machines"]["CreateMachineArn"]
+    return f"{arn.replace(':stateMachine:', ':execution:')}:{run_id}"
+
+
 def test_a_task_is_stopped_with_its_execution(deployed: Deployed) -> None:
     """Whose run then has to be ended by cleanup, or here by its worker."""
     stack = deployed.stack
@@ -137,10 +162,7 @@ def test_a_task_is_stopped_with_its_execution(deployed: Deployed) -> None:
         wait_until(lambda: "dumping" in left(deployed, run_id))
         (task,) = tasks_of(deployed, run_id)
         assert task["lastStatus"] == "RUNNING"
-        arn = deployed.described["machines"]["CreateMachineArn"]
-        machines.stop_execution(
-            executionArn=f"{arn.replace(':stateMachine:', ':execution:')}:{run_id}"
-        )
+        machines.stop_execution(executionArn=execution_of(deployed, run_id))
         wait_until(lambda: tasks_of(deployed, run_id)[0]["lastStatus"] == "STOPPED")
     worker = deployed.described["workers"]["CreateWorkerFunctionName"]
     payload = json.dumps({"run_id": run_id, "step": "abort", "error": {"Error": "Stopped"}})

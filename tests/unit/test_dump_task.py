@@ -1,8 +1,10 @@
 """The process that dumps for a create by workers: what it asks the service for, and its ends."""
 
+import json
 import os
 import signal
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,3 +52,12 @@ def test_a_task_that_is_stopped_ends_its_dump_and_clears_up(
     monkeypatch.setattr(dump_task, "service", lambda: service)
     with pytest.raises(DumpFailed, match="stopped"):
         dump_task.main([RUN])
+
+
+def test_the_state_machine_waits_for_longer_than_a_dump_may_take() -> None:
+    """Or it would end with a timeout what was about to end with a reason."""
+    folder = Path(__file__).parents[2] / "functions" / "create_worker"
+    machine = json.loads((folder / "create.asl.json").read_text())
+    (dumps, _) = machine["States"]["Capture"]["Branches"]
+    longest = dump_task.LONGEST.total_seconds()
+    assert longest < dumps["States"]["DumpTask"]["TimeoutSeconds"] < machine["TimeoutSeconds"]
