@@ -108,6 +108,8 @@ def test_only_these_classes_speak_for_themselves() -> None:
         *("DownloadFailed", "DownloadNotReady"),
         # A backup's id, and what is wrong with the index.
         "BackupDamaged",
+        # A backup's id, and how much SQL it had.
+        "DatabaseTooLarge",
     }
 
 
