@@ -1,10 +1,13 @@
 // The API, called with the session's token; what is safe to ask again is asked again.
 
+import { heardAt } from "./clock.js";
 import { session } from "./session.js";
 import { t } from "./texts.js";
 
 const TRIES = 5;
 const LONGEST_PAUSE = 15;
+/** Seconds: API Gateway itself gives up after thirty. */
+const LONGEST_WAIT = 40;
 const AGAIN = new Set([429, 502, 503, 504]);
 
 /** What the API answered instead of what was asked for, or that it did not answer. */
@@ -24,17 +27,19 @@ export class Problem extends Error {
 
 let signInAgain = null;
 
-/** What to do when the token is refused: a function that resolves once there is a new one. */
+/** What to do when the token is refused: a function that resolves once there is a new one. It is
+ * told whether it was refused to somebody, or to the page that only kept itself current. */
 export function onRefusal(ask) {
   signInAgain = ask;
 }
 
-/** What GET answers. `waiting` is told the seconds and the problem before it is asked again. */
+/** What GET answers. `waiting` is told the seconds and the problem before it is asked again;
+ * `byItself` says that nobody asked for it just now. */
 export async function get(path, options = {}) {
-  const { query = {}, signal = null, waiting = null, tries = TRIES, isOpen = false } = options;
+  const { query = {}, signal = null, waiting = null, tries = TRIES, isOpen = false, byItself = false } = options;
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await call("GET", path, { query, signal, isOpen });
+      return await call("GET", path, { query, signal, isOpen, byItself });
     } catch (error) {
       const again = error instanceof Problem && (error.status === 0 || AGAIN.has(error.status));
       if (!again || attempt >= tries) throw error;
@@ -53,19 +58,26 @@ export function send(method, path, body = undefined, { query = {}, isOpen = fals
 /** Resolves after so many seconds; rejects as soon as the view is left. */
 export function after(seconds, signal) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, seconds * 1000);
-    signal?.addEventListener("abort", () => {
+    const leave = () => {
       clearTimeout(timer);
       reject(signal.reason);
-    });
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", leave);
+      resolve();
+    }, seconds * 1000);
+    signal?.addEventListener("abort", leave, { once: true });
   });
 }
 
-async function call(method, path, { body, query = {}, signal = null, isOpen = false }) {
+async function call(method, path, { body, query = {}, signal = null, isOpen = false, byItself = false }) {
   const answer = await fetched(method, path, { body, query, signal, isOpen });
   if (answer.status === 401 && !isOpen && signInAgain) {
     // What was typed stays where it is meanwhile.
-    await signInAgain();
+    const who = session()?.name;
+    await signInAgain(byItself);
+    // What one person asked for is not done in the name of another.
+    if (session()?.name !== who) throw other();
     const again = await fetched(method, path, { body, query, signal, isOpen });
     return read(again);
   }
@@ -84,8 +96,11 @@ async function fetched(method, path, { body, query, signal, isOpen }) {
   if (!isOpen && session()) headers.Authorization = `Bearer ${session().token}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const sent = body === undefined ? undefined : JSON.stringify(body);
+  const limits = [signal, AbortSignal.timeout(LONGEST_WAIT * 1000)].filter(Boolean);
   try {
-    return await fetch(url, { method, headers, body: sent, signal, credentials: "omit" });
+    const answer = await fetch(url, { method, headers, body: sent, signal: AbortSignal.any(limits), credentials: "omit" });
+    heardAt(answer.headers.get("date"));
+    return answer;
   } catch (error) {
     if (signal?.aborted) throw error;
     throw away();
@@ -100,6 +115,8 @@ async function read(answer) {
   try {
     document = text === "" ? null : JSON.parse(text);
   } catch {
+    // Of something between, such as a proxy's page; a yes of it is not the service's.
+    if (answer.ok) throw notTheService();
     // Of the gateway itself, or of something between: its status is all there is.
   }
   if (answer.ok) return document;
@@ -117,6 +134,26 @@ function problem(answer, said) {
     runId: said.run_id,
     backupId: said.backup_id,
     pause: Number.isNaN(pause) ? null : pause,
+  });
+}
+
+function other() {
+  return new Problem({
+    status: 401,
+    code: "somebody-else",
+    title: t("signIn.other"),
+    detail: t("signIn.otherDetail"),
+    action: t("signIn.otherAction"),
+  });
+}
+
+function notTheService() {
+  return new Problem({
+    status: 0,
+    code: "not-the-service",
+    title: t("problem.other"),
+    detail: t("problem.otherDetail"),
+    action: t("problem.otherAction"),
   });
 }
 

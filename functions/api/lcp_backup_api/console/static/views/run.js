@@ -2,7 +2,7 @@
 
 import { get } from "../api.js";
 import { announce, h } from "../dom.js";
-import { between, bytes, duration, number } from "../format.js";
+import { between, bytes, clock, duration, number, slotOf } from "../format.js";
 import { live } from "../live.js";
 import { clocks, facts, heading, section, stateBadge, table, when } from "../pieces.js";
 import { href } from "../router.js";
@@ -33,10 +33,15 @@ export function runView(context) {
     "div",
     {},
     h("p", { class: "back" }, h("a", { href: href("runs") }, t("nav.runs"))),
-    heading(t("run.title", { kind: t(`kind.${id.split("-")[1]}`) })),
+    heading(t("run.title", { kind: kindIn(id) })),
     h("p", { class: "quiet" }, h("code", {}, id)),
-    live(context, load, show, { every: EVERY }),
+    live(context, load, show, { every: EVERY, isOver: ({ run }) => over(run) }),
   );
+}
+
+function kindIn(id) {
+  const kind = id.split("-")[1];
+  return kind ? t(`kind.${kind}`) : t("run.noKind");
 }
 
 function over({ state }) {
@@ -81,11 +86,17 @@ function working(run, sizes, rates) {
   return h(
     "section",
     { class: "working" },
-    h("p", { class: "large" }, run.step || t("run.waiting")),
+    h("p", { class: "large" }, notYet(run) || run.step || t("run.waiting")),
     h("p", { class: "quiet" }, t("run.since", { time: duration(between(run.started_at)) })),
     Object.entries(run.progress).map(([half, done]) => bar(half, done, sizes[half], rates[half]?.rate)),
     h("p", { class: "quiet" }, t("run.leave")),
   );
+}
+
+/** That a backup begins with the next minute, because this one has its backup already. */
+function notYet({ state, kind, backup_id: id }) {
+  const slot = state === "queued" && kind === "create" ? slotOf(id) : null;
+  return slot && between(slot) < 0 ? t("run.nextMinute", { time: clock(slot) }) : null;
 }
 
 function bar(half, done, total, rate) {
