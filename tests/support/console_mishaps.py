@@ -35,6 +35,25 @@ def what_cannot_be_sent_is_told(page: Page, volume: Path) -> None:
     expect(page.get_by_text("drop it here", exact=False)).to_have_count(2)
 
 
+HELD: dict[str, Any] = {
+    "id": "r-create-1",
+    "kind": "create",
+    "state": "failed",
+    "started_at": "2026-11-24T01:00:01Z",
+    "finished_at": "2026-11-24T01:00:02Z",
+    "backup_id": None,
+    "progress": {},
+    "step": "",
+    "result": {},
+    "warnings": [],
+    "error": {
+        "code": "lease-held",
+        "message": "restore run 20261124T010000-restore-0a1b2c3d holds the right to write",
+    },
+}
+"""Of two runs that were asked for in the same moment, the one that came too late."""
+
+
 def what_is_left_meanwhile_is_told(page: Page, backup_id: str) -> None:
     """The outcome of a dialog that was left; and that a backup is gone."""
     held: list[Route] = []
@@ -47,8 +66,12 @@ def what_is_left_meanwhile_is_told(page: Page, backup_id: str) -> None:
     expect(page.get_by_role("dialog")).to_have_count(0)
     held.pop().fulfill(status=409, json={"title": "Another run is writing", "run_id": "r-create-1"})
     expect(page.get_by_role("dialog")).to_contain_text("Another run is writing")
+    page.route("**/backup/runs/r-create-1", lambda route: route.fulfill(json=HELD))
     page.get_by_role("link", name="Look at the run").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.get_by_text("This run did nothing", exact=False)).to_be_visible()
+    holder = page.get_by_role("link", name="Look at the run")
+    expect(holder).to_have_attribute("href", "#/runs/20261124T010000-restore-0a1b2c3d")
     page.unroute("**/pin")
     page.go_back()
 

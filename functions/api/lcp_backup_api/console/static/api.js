@@ -8,6 +8,7 @@ const TRIES = 5;
 const LONGEST_PAUSE = 15;
 /** Seconds: API Gateway itself gives up after thirty. */
 const LONGEST_WAIT = 40;
+const ACTIONS = new Set(["not-found", "pinned", "lease-held", "throttled"]);
 const AGAIN = new Set([429, 502, 503, 504]);
 
 /** What the API answered instead of what was asked for, or that it did not answer. */
@@ -124,13 +125,15 @@ async function read(answer) {
 }
 
 function problem(answer, said) {
+  const code = said.type?.split(":").at(-1) ?? `http-${answer.status}`;
   const pause = Number.parseInt(answer.headers.get("retry-after") ?? "", 10);
   return new Problem({
     status: answer.status,
-    code: said.type?.split(":").at(-1) ?? `http-${answer.status}`,
+    code,
     title: said.title ?? t("problem.title", { status: answer.status }),
     detail: said.detail ?? said.message ?? t("problem.noDetail"),
-    action: said.action ?? t(AGAIN.has(answer.status) ? "problem.later" : "problem.noAction"),
+    // The service's own words are for programs: they name calls, where a page has buttons.
+    action: ACTIONS.has(code) ? t(`problem.do.${code}`) : said.action ?? t(AGAIN.has(answer.status) ? "problem.later" : "problem.noAction"),
     runId: said.run_id,
     backupId: said.backup_id,
     pause: Number.isNaN(pause) ? null : pause,

@@ -80,7 +80,7 @@ function failed(runs, kind, since) {
 
 function verification(backups) {
   const proven = lastVerified(backups);
-  if (!proven) return backups.length > 0 ? [finding("warn", "unproven", {}, link("backup", "backups", backups[0].backupId))] : [];
+  if (!proven) return backups.length > 0 ? [finding("warn", "unproven", { n: backups.length }, link("backup", "backups", backups[0].backupId))] : [];
   const { verdict: said, error } = proven.verification;
   if (said === "verified") return [];
   const level = said === "bad" ? "bad" : "warn";

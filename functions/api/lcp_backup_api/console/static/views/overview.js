@@ -114,7 +114,7 @@ function lastCard({ backups, about }) {
 
 function proofCard({ backups }) {
   const proven = lastVerified(backups);
-  if (!proven) return card(t("overview.lastProof"), h("p", { class: "large" }, t("overview.noProof")), h("p", {}, t("overview.noProofAbout")));
+  if (!proven) return card(t("overview.lastProof"), h("p", { class: "large" }, backups.length > 0 ? t("overview.noProof", { n: backups.length }) : t("overview.noBackup")), h("p", {}, t("overview.noProofAbout")));
   const { verifiedAt, seconds, tables, rows, files } = proven.verification;
   return card(
     t("overview.lastProof"),

@@ -129,12 +129,16 @@ function spoken(run, sizes) {
 function outcome(run) {
   const took = duration(between(run.started_at, run.finished_at));
   if (run.state === "failed") {
+    // Two asked in the same moment: the other one's run was first.
+    const isHeld = run.error.code === "lease-held";
+    const holder = isHeld && run.error.message.match(/\b\d{8}T\d{6}-[a-z]+-[0-9a-f]{8}\b/)?.[0];
     return h(
       "div",
       { class: "notice bad" },
       h("p", {}, h("strong", {}, t("run.failed", { time: took }))),
       h("p", { class: "reason" }, run.error.message),
-      h("p", {}, t("run.code"), " ", h("code", {}, run.error.code), ". ", t(`run.todo.${run.kind}`)),
+      h("p", {}, t("run.code"), " ", h("code", {}, run.error.code), ". ", t(isHeld ? "run.todo.held" : `run.todo.${run.kind}`)),
+      holder && h("p", {}, h("a", { href: href("runs", holder) }, t("problem.run"))),
     );
   }
   return h(
