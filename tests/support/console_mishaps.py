@@ -18,7 +18,7 @@ def what_cannot_be_sent_is_told(page: Page, volume: Path) -> None:
 
     page.route(re.compile(r"partNumber=3\b"), change)
     page.get_by_role("button", name="Send both").click()
-    expect(page.get_by_role("alert")).to_contain_text("A file is not any more what it was")
+    expect(page.get_by_role("alert")).to_contain_text("A file has changed since you chose it")
     page.unroute(re.compile(r"partNumber=3\b"))
 
     def refuse(route: Route) -> None:
@@ -69,7 +69,7 @@ def what_is_left_meanwhile_is_told(page: Page, backup_id: str) -> None:
     page.route("**/backup/runs/r-create-1", lambda route: route.fulfill(json=HELD))
     page.get_by_role("link", name="Look at the run").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
-    expect(page.get_by_text("This run did nothing", exact=False)).to_be_visible()
+    expect(page.get_by_text("This run changed nothing", exact=False)).to_be_visible()
     holder = page.get_by_role("link", name="Look at the run")
     expect(holder).to_have_attribute("href", "#/runs/20261124T010000-restore-0a1b2c3d")
     page.unroute("**/pin")
@@ -80,7 +80,7 @@ def what_is_left_meanwhile_is_told(page: Page, backup_id: str) -> None:
     page.get_by_role("button", name="Pin…").click()
     page.get_by_label("Reason").fill("typed by hand")
     page.get_by_role("button", name="Pin it").click()
-    expect(page.get_by_role("dialog")).to_contain_text("Something else answered")
+    expect(page.get_by_role("dialog")).to_contain_text("Something other than the service")
     page.keyboard.press("Escape")
     page.unroute("**/pin")
 
