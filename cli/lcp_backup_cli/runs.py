@@ -101,7 +101,7 @@ def show_run(
         ("ended", words.local(run["finished_at"])),
         *((f"bytes, {kind}", words.size(done)) for kind, done in run["progress"].items()),
         *((name, _text(value)) for name, value in run["result"].items()),
-        *(("warning", f"{it['code']}: {it['subject']} {it['detail']}") for it in run["warnings"]),
+        *(("warning", words.notice(it)) for it in run["warnings"]),
     ]
     if error := run["error"]:
         rows.append(("error", f"{error['message']} ({error['code']})"))

@@ -68,7 +68,7 @@ def whoami(session: Session) -> None:
     )
     session.terminal.say(f"{who['name']} ({who['role']}) at {client.access.url}")
     session.terminal.say(
-        f"by the {who['by']} of {source}"
+        f"by the {words.credential(who['by'])} of {source}"
         + (f", which works until {words.local(_iso(until))}" if until else "")
     )
     if others := [name for name in session.profiles.names() if f"profile {name}" != source]:
