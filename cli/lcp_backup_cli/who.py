@@ -38,7 +38,11 @@ def login(
     if token_stdin:
         token = sys.stdin.readline().strip()
         if not token:
-            raise CliError("stdin held no token", exit_code=Exit.USAGE)
+            raise CliError(
+                "stdin held no token",
+                "Send it: lcp-backup login URL --token-stdin < FILE",
+                exit_code=Exit.USAGE,
+            )
     else:
         token = _token(session, url, user)
     name = session.profile or "default"

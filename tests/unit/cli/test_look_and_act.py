@@ -203,6 +203,14 @@ def test_a_restore_shows_what_it_replaces_and_needs_the_environments_name(
     assert service.bodies == [{}]
 
 
+def test_a_restore_says_that_the_latest_backup_is_one_that_somebody_uploaded(
+    lcp: CommandLine, service: Service
+) -> None:
+    assert f"The backup {BACKUP} was made" in lcp("restore", "latest").err
+    service.backups = [a_backup(type="Uploaded")]
+    assert f"The uploaded backup {BACKUP} was made" in lcp("restore", "latest").err
+
+
 def test_a_restore_of_parts_says_so_and_asks_for_no_more(
     lcp: CommandLine, service: Service
 ) -> None:
