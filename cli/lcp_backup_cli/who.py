@@ -62,7 +62,7 @@ def login(
 
 @command("lcp-backup whoami --json")
 def whoami(session: Session) -> None:
-    """Show the profile, the address, and whom the service takes you for."""
+    """Show the profile, the address, and who you are to the service."""
     client = session.client
     who = client.get("/backup/whoami")
     until = client.access.token_expires_at

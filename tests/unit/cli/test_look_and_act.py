@@ -211,6 +211,18 @@ def test_a_restore_says_that_the_latest_backup_is_one_that_somebody_uploaded(
     assert f"The uploaded backup {BACKUP} was made" in lcp("restore", "latest").err
 
 
+def test_a_restore_says_under_which_name_it_kept_what_was_there(
+    lcp: CommandLine, service: Service
+) -> None:
+    result = {"whole": False, "kept": ["lportal_20261127064357"], "scripts": []}
+    run = a_run("restore", result=result)
+    service.runs = {run["id"]: [run]}
+    said = lcp("restore", "latest", "--keep-previous", "--yes", "prd", "--wait")
+    assert "kept, for you to drop: lportal_20261127064357" in said.out
+    shown = lcp("run", run["id"]).out
+    assert ("scripts" in shown, "False" in shown) == (False, False)
+
+
 def test_a_restore_of_parts_says_so_and_asks_for_no_more(
     lcp: CommandLine, service: Service
 ) -> None:
