@@ -8,11 +8,11 @@ from lcp_backup.archive import tar
 from lcp_backup.archive.deflate import member
 from lcp_backup.archive.index import IndexWriter
 from lcp_backup.archive.join import JoinedIndex, grown
-from lcp_backup.archive.segment import Segment
+from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.aws.s3_parts import SMALLEST_PART
 from lcp_backup.aws.s3_shared import SentPart, SharedMultipart
 from lcp_backup.catalog.keys import archive_name, index_name
-from lcp_backup.errors import StorageError
+from lcp_backup.errors import StorageError, VolumeIncomplete
 from lcp_backup.exclusion import PathPatterns
 from lcp_backup.jobs.increment import Increment
 from lcp_backup.jobs.new_volume import NewVolume
@@ -25,6 +25,8 @@ from lcp_backup.jobs.shared_volume import (
 )
 from lcp_backup.jobs.volume_loss import check_for_loss
 from lcp_backup.model import Archive, ArchiveKind
+from lcp_backup.volume.base import Base
+from lcp_backup.volume.names import quoted
 from lcp_backup.volume.packing import added_up
 
 _NAME = archive_name(ArchiveKind.VOLUME)
@@ -48,7 +50,8 @@ def join_volume(
         shrink_limit: as of `check_for_loss`.
         check: called often; what it raises ends the work.
 
-    Raises VolumeIncomplete, StorageError, and what check raises.
+    Raises VolumeIncomplete, also when a file became a folder between two stretches; StorageError,
+    and what check raises.
     """
     plan = volume.plan()
     shares = [volume.stretches(plan, share) for share in range(plan.shares)]
@@ -159,8 +162,7 @@ class _Joining:
                     return
 
     def _write_index(self, index: IndexWriter, increment: Increment) -> JoinedIndex:
-        base = increment.base()
-        joined = JoinedIndex(index, base.refer if base is not None else lambda _: None)
+        joined = JoinedIndex(index, _listed(increment.base()))
         for share, stretches in enumerate(self._shares):
             for stretch in stretches:
                 self._check()
@@ -179,3 +181,27 @@ class _Joining:
         for segment in increment.segments():
             index.add(segment)
         return joined
+
+
+def _listed(base: Base | None) -> Callable[[IndexedMember], None]:
+    """Looks at each member when it is listed, and tells the base."""
+    last: IndexedMember | None = None
+
+    def listed(member: IndexedMember) -> None:
+        nonlocal last
+        # (In the order of names, nothing comes between a folder and what it holds.)
+        if (
+            last is not None
+            and last.type != "folder"
+            and member.name.startswith(last.name)
+            and member.name.startswith("/", len(last.name))
+        ):
+            raise VolumeIncomplete(
+                f"{quoted(last.name)} was no folder when one worker packed it, and one when another"
+                " packed what it holds: no restore could make both; make another backup"
+            )
+        last = member
+        if base is not None:
+            base.refer(member)
+
+    return listed
