@@ -12,7 +12,7 @@ from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.aws.s3_parts import SMALLEST_PART
 from lcp_backup.aws.s3_shared import SentPart, SharedMultipart
 from lcp_backup.catalog.keys import archive_name, index_name
-from lcp_backup.errors import StorageError, VolumeIncomplete
+from lcp_backup.errors import ObjectNotFound, StorageError, VolumeIncomplete
 from lcp_backup.exclusion import PathPatterns
 from lcp_backup.jobs.increment import Increment
 from lcp_backup.jobs.new_volume import NewVolume
@@ -32,6 +32,7 @@ from lcp_backup.volume.packing import added_up
 _NAME = archive_name(ArchiveKind.VOLUME)
 _MOST_WAITING = 4 * SMALLEST_PART
 """Bytes of small shares that wait for a part."""
+_READ_AT_ONCE = 8 << 20
 
 
 def join_volume(
@@ -88,7 +89,6 @@ class _Joining:
         shared = self._volume.multipart(self._plan)
         is_complete = shared.is_complete()
         parts = list(self._parts(None if is_complete else shared))
-        backups.clear_index(backup_id, ArchiveKind.VOLUME)
         sink = backups.index_writer(backup_id, ArchiveKind.VOLUME)
         try:
             index = IndexWriter(sink, _NAME, increment.sources)
@@ -102,7 +102,10 @@ class _Joining:
                     f"{_NAME} of backup {backup_id} has {found.size} bytes in S3, and its"
                     f" shares have {joined.size}"
                 )
-            sink.complete()
+            # (One that an earlier attempt wrote is the same, and that one may be about to publish.)
+            if not self._is_index_there(index.size, index_sha256):
+                backups.clear_index(backup_id, ArchiveKind.VOLUME)
+                sink.complete()
         finally:
             sink.abort()
         return Archive(
@@ -117,6 +120,18 @@ class _Joining:
             index_size=index.size,
             index_sha256=index_sha256,
         )
+
+    def _is_index_there(self, size: int, sha256_of_it: str) -> bool:
+        backups, backup_id = self._volume.catalog.backups, self._volume.backup_id
+        try:
+            found = backups.open(backup_id, index_name(ArchiveKind.VOLUME))
+        except ObjectNotFound:
+            return False
+        digest = sha256()
+        for offset in range(0, found.size if found.size == size else 0, _READ_AT_ONCE):
+            self._check()
+            digest.update(found.read(offset, min(_READ_AT_ONCE, size - offset)))
+        return digest.hexdigest() == sha256_of_it
 
     def _parts(self, shared: SharedMultipart | None) -> Iterator[SentPart]:
         """All parts in their order; those that are made of what the workers held back are sent.

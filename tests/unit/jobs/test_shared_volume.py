@@ -283,6 +283,19 @@ def test_a_join_that_is_killed_anywhere_is_done_again(site: Site, at: int) -> No
     assert snapshot(site.volumes.restore(site.volume.backup_id)) == snapshot(site.folder)
 
 
+def test_a_join_that_is_done_twice_leaves_the_index_to_whom_may_publish_it(site: Site) -> None:
+    """The first attempt may live on, and publish while the second is at work."""
+    (site.folder / "a").write_bytes(os.urandom(20 * SEGMENT))
+    site.pack_all(site.share_out(2))
+    first = site.join()
+    index = site.s3.objects[f"a/p/backups/{site.volume.backup_id}/volume.index"]
+    site.s3.before = lambda operation: (
+        pytest.fail("the index is taken away") if operation.startswith("delete") else None
+    )
+    assert site.join() == first
+    assert site.s3.objects[f"a/p/backups/{site.volume.backup_id}/volume.index"] is index
+
+
 def test_the_archive_is_known_by_a_digest_over_its_segments(site: Site) -> None:
     (site.folder / "a").write_bytes(os.urandom(30 * SEGMENT))
     manifest = site.back_up(2)
