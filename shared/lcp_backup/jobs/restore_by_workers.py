@@ -21,7 +21,14 @@ from lcp_backup.catalog.work import REQUEST, RunWork
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.staged_schema import Accounts
 from lcp_backup.document import Document, read_document
-from lcp_backup.errors import Conflict, LeaseLost, NotFound, RunIsOver, StorageError
+from lcp_backup.errors import (
+    Conflict,
+    InvalidRequest,
+    LeaseLost,
+    NotFound,
+    RunIsOver,
+    StorageError,
+)
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.at_work import AtWork, close_to_workers
 from lcp_backup.jobs.restore_fan_out import SharedRestore, wanted_members
@@ -132,6 +139,9 @@ class _Step:
         """Goes on with a portion; whether it is done."""
         name = f"unpack-{number}"
         found = self._work.find(name)
+        count = len(self._shared.portions)
+        if number >= count:
+            raise InvalidRequest(f"portion: {number} is asked for, and there are {count}")
         portion = self._shared.portions[number]
         so_far = _Unpacked(next=portion.first, read_bytes=0)
         if found is not None:

@@ -289,6 +289,14 @@ def test_a_function_that_dies_while_it_swaps_is_waited_for_and_then_the_run_fail
 
 
 @pytest.mark.usefixtures("there")
+@pytest.mark.parametrize("portion", [-1, 10**9])
+def test_a_portion_that_there_is_not_is_refused_by_its_number(site: Site, portion: int) -> None:
+    site.restore()
+    with pytest.raises(InvalidRequest, match="portion"):
+        site.step("unpack", portion=portion)
+
+
+@pytest.mark.usefixtures("there")
 def test_steps_that_come_late_do_nothing(site: Site) -> None:
     site.restore()
     site.execute()
