@@ -5,7 +5,6 @@ from contextlib import suppress
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.work import REQUEST, RunWork
 from lcp_backup.errors import NotFound, StorageError, UnknownFormat
-from lcp_backup.jobs.fan_out import SharedCreate
 from lcp_backup.model import Run, RunId, RunKind
 from lcp_backup.telemetry import Telemetry
 
@@ -39,16 +38,14 @@ def forget_work(catalog: Catalog, run: Run) -> int:
     work = catalog.work.of(run.id)
     count = 0
     if RunId.parse(run.id).kind is RunKind.CREATE:
-        count = _abort(catalog, work)
+        count = _abort(catalog, work, run.backup_id)
     work.delete()
     return count
 
 
-def _abort(catalog: Catalog, work: RunWork) -> int:
-    body = work.find(REQUEST)
-    if body is None:
+def _abort(catalog: Catalog, work: RunWork, backup_id: str | None) -> int:
+    if backup_id is None or work.find(REQUEST) is None:
         return 0
-    backup_id = SharedCreate.model_validate_json(body).backup_id
     # Listed first: who begins one of these later has the lease by then.
     stale = list(catalog.backups.open_multiparts(backup_id))
     if catalog.lease.holder() is not None:
