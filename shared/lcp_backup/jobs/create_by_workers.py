@@ -13,6 +13,7 @@ than the rows that name them.
 """
 
 import json
+import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from typing import Any, Final
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.work import ITEMS, REQUEST, RunWork
 from lcp_backup.database.endpoint import DatabaseEndpoint
+from lcp_backup.document import read_document
 from lcp_backup.errors import (
     Conflict,
     DumpFailed,
@@ -103,15 +105,22 @@ def work_on_create(
 
 
 class _Snapshot(threading.Event):
-    """Tells the other functions that the dump's snapshot stands."""
+    """Tells the other functions that the dump's snapshot stands.
+
+    Raises DumpFailed when another dump of this run said so before: there may be files by then that
+    are older than this one's rows.
+    """
 
     def __init__(self, work: RunWork) -> None:
         super().__init__()
         self._work = work
 
     def set(self) -> None:
+        if self.is_set():
+            return
+        if not self._work.put_new(_SNAPSHOT, secrets.token_bytes(8)):
+            raise DumpFailed("the database is dumped by another invocation already")
         super().set()
-        self._work.put(_SNAPSHOT, b"")
 
 
 class _Step:
@@ -255,7 +264,9 @@ class _Step:
             run.set_result(**_result_of(found))
             return found
         run.step("joining what the workers packed")
-        database = DumpedDatabase.model_validate_json(self._work.get(_DATABASE))
+        database = read_document(
+            DumpedDatabase, self._work.get(_DATABASE), f"database of run {run.id}"
+        )
         volume = join_volume(
             self._volume,
             leave_out=settings.left_out_paths,

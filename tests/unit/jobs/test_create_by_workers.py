@@ -428,6 +428,20 @@ def test_a_dump_whose_function_died_is_not_begun_again_beside_files_that_are_old
         functions.step("dump")
 
 
+def test_a_second_dump_at_once_does_not_take_its_snapshot_for_the_first_ones(
+    functions: Functions,
+) -> None:
+    """The workers packed after the first one's; rows of a second could name files they lack."""
+    functions.create(workers=2)
+    functions.items()
+    work = functions.catalog.work.of(functions.record.id)
+    first, second = (create_by_workers._Snapshot(work) for _ in range(2))
+    first.set()
+    first.set()
+    with pytest.raises(DumpFailed, match="another invocation"):
+        second.set()
+
+
 @pytest.mark.parametrize("at", range(1, 14))
 def test_a_last_step_that_is_killed_anywhere_is_done_again(functions: Functions, at: int) -> None:
     begun = functions.create(workers=2)

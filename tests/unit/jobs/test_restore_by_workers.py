@@ -1,5 +1,6 @@
 """A volume that workers restore is what one function restores, and a failure leaves the old one."""
 
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -190,6 +191,21 @@ def test_workers_bring_back_the_very_folder_under_one_run(
     assert run.backup_run_id == manifest.run_id
     assert int(str(run.result["read_bytes"])) >= read_by_one_function(site) > 0
     assert run.progress["volume"] >= manifest.volume_facts.bytes
+
+
+def test_a_folder_without_files_comes_back_by_workers_too(site: Site, tmp_path: Path) -> None:
+    """A Map has something to do: what AWS makes of one without items is nowhere told."""
+    shutil.rmtree(site.folder)
+    site.folder.mkdir()
+    (site.folder / "empty").mkdir()
+    Volumes(site.catalog, site.clock, site.folder, tmp_path).back_up()
+    there = snapshot(site.folder)
+    (site.folder / "empty").rmdir()
+    site.restore()
+    assert len(site.portions()) == 1
+    site.execute()
+    assert snapshot(site.folder) == there
+    assert site.is_settled()
 
 
 def test_a_worker_whose_time_ends_goes_on_in_a_next_invocation(
