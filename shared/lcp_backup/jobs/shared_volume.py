@@ -316,9 +316,13 @@ def _chosen(increment: Increment) -> ChosenBase | None:
 
 
 def _part_size(share_size: int, shares: int) -> int:
-    """Bytes of the first parts: so many that a share which grows to its double still fits."""
+    """Bytes of the first parts: no more than a share needs, for they wait in memory.
+
+    They double with each quarter of the numbers that is used up. So a share that does not grow is
+    sent by the first two quarters, and one that grows to its fivefold still fits.
+    """
     each = MAX_PARTS // shares - KEPT_FOR_JOIN
-    return max(FIRST_PART_SIZE, 2 * share_size // each)
+    return max(FIRST_PART_SIZE, 7 * share_size // (5 * each))
 
 
 def _of(what: str, share: int, attempt: str) -> str:
