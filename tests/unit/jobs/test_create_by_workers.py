@@ -366,6 +366,27 @@ def test_an_execution_that_was_stopped_is_cleared_up_by_the_next_cleanup(
         functions.step("pack", **items[1])
 
 
+def test_what_was_stopped_is_cleared_up_by_a_later_cleanup_where_another_run_writes(
+    functions: Functions,
+) -> None:
+    functions.create(workers=2)
+    functions.items()
+    functions.clock.pass_by(timedelta(minutes=6))
+    other = NewRun(functions.catalog, RunKind.RESTORE, "another")
+    other.open(timedelta(minutes=5))
+    for _ in range(2):
+        clean_up(
+            functions.settings,
+            functions.catalog,
+            functions.telemetry,
+            functions.timing(),
+            dry_run=False,
+        )
+        assert functions.record.error.code == "died"
+        functions.clock.pass_by(timedelta(minutes=6))
+    assert functions.is_all_clear()
+
+
 def test_a_run_that_lost_its_lease_stops_and_touches_nothing_of_who_has_it(
     functions: Functions,
 ) -> None:
