@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -16,7 +18,6 @@ from lcp_backup.aws.s3_bucket import (
     Bucket,
     ObjectLock,
     abort_multipart,
-    checksum_arguments,
     lock_arguments,
     while_busy,
 )
@@ -41,7 +42,6 @@ class SentPart:
 
     number: int
     etag: str
-    crc32: str
 
 
 class SharedMultipart:
@@ -49,6 +49,10 @@ class SharedMultipart:
 
     A part is named by number *and* tag when the object is completed: one that a process writes over
     later, which was given up and lives on, makes that fail, and never gets into the object.
+
+    Numbers have gaps, for each process has its own. So no part has a checksum of S3's newer kinds,
+    with which they must be 1, 2, 3 and so on; what arrives is compared with its MD5 instead.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompletedPart.html
 
     Arguments: `mark` is what the object is known by as the one that this multipart has made.
     """
@@ -76,13 +80,13 @@ class SharedMultipart:
                 Key=self._key,
                 ContentType=content_type,
                 Metadata=self._mark,
-                ChecksumAlgorithm="CRC32",  # as ObjectWriter
                 **lock_arguments(lock),
             )["UploadId"]
 
     def send(self, multipart_id: str, number: int, body: bytes) -> SentPart:
         """Sends one part; raises StorageError, also when the multipart is not open any more."""
-        checksum = checksum_arguments(body)
+        # (A locked part needs this header or one of the newer kind.)
+        md5 = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
         try:
             with self._bucket.errors_for(f"write part {number} of", self._key):
                 answer = self._client.upload_part(
@@ -91,11 +95,11 @@ class SharedMultipart:
                     UploadId=multipart_id,
                     PartNumber=number,
                     Body=body,
-                    **checksum,
+                    ContentMD5=md5,
                 )
         except ObjectNotFound as error:
             raise self._ended() from error
-        return SentPart(number, answer["ETag"], checksum["ChecksumCRC32"])
+        return SentPart(number, answer["ETag"])
 
     def complete(self, multipart_id: str, parts: Iterable[SentPart]) -> None:
         """Makes the object visible, where none lies; does nothing when it did so before.
@@ -103,8 +107,7 @@ class SharedMultipart:
         Raises PreconditionFailed, StorageError.
         """
         sent: list[CompletedPartTypeDef] = [
-            {"PartNumber": part.number, "ETag": part.etag, "ChecksumCRC32": part.crc32}
-            for part in parts
+            {"PartNumber": part.number, "ETag": part.etag} for part in parts
         ]
 
         def attempt() -> None:

@@ -2,14 +2,19 @@
 
 import threading
 import time
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from lcp_backup.aws import s3_shared
+from lcp_backup.aws import clients, s3_shared
+from lcp_backup.aws.s3_bucket import Bucket
 from lcp_backup.aws.s3_parts import MAX_PARTS
 from lcp_backup.aws.s3_shared import PartsWriter, SentPart, SharedMultipart
 from lcp_backup.jobs import shared_volume
+from tests.support.backups import BUCKET
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
 class SlowMultipart:
@@ -29,7 +34,28 @@ class SlowMultipart:
         time.sleep(self._seconds)
         with self._lock:
             self.travelling -= len(body)
-        return SentPart(number, "etag", "crc")
+        return SentPart(number, "etag")
+
+
+def test_parts_whose_numbers_have_gaps_carry_no_checksum_with_which_s3_refuses_that(
+    s3: "S3Client",
+) -> None:
+    """An MD5 each, and of the client itself nothing in front of or behind the body."""
+    sent: list[dict[str, str]] = []
+    client = clients.s3()
+    client.meta.events.register(
+        "request-created.s3", lambda request, **_: sent.append(request.headers)
+    )
+    multipart = SharedMultipart(
+        client, Bucket(BUCKET, None), "a.tgz", mark="mark", pause=lambda _: pytest.fail("is busy")
+    )
+    upload = multipart.start(content_type="application/gzip", lock=None)
+    parts = [multipart.send(upload, number, b"x" * (5 << 20)) for number in (2, 5)]
+    multipart.complete(upload, parts)
+    assert s3.head_object(Bucket=BUCKET, Key="a.tgz")["ContentLength"] == 10 << 20
+    names = [name.lower() for headers in sent for name in headers]
+    assert [name for name in names if "checksum" in name or "trailer" in name] == []
+    assert "content-md5" in names
 
 
 def writer(multipart: SlowMultipart, part_size: int, numbers: range) -> PartsWriter:
