@@ -21,6 +21,7 @@ from lcp_backup.errors import (
     LeaseHeld,
     LeaseLost,
     RunIsOver,
+    UnknownFormat,
 )
 from lcp_backup.jobs import at_work, restore_by_workers
 from lcp_backup.jobs.active_run import RunTiming
@@ -300,6 +301,22 @@ def test_a_function_that_dies_while_it_swaps_is_waited_for_and_then_the_run_fail
     assert site.clock() - began >= restore_by_workers._SILENCE
     assert site.record.error is not None
     assert "Sandbox.Timedout" in site.record.error.message
+    assert snapshot(site.folder) == before
+    assert site.is_settled()
+
+
+@pytest.mark.usefixtures("there")
+def test_a_request_that_nobody_can_read_ends_the_run_with_nothing_staged(
+    site: Site, announced: list[tuple[str, dict[str, Any]]]
+) -> None:
+    before = snapshot(site.folder)
+    site.restore()
+    site.catalog.work.of(site.record.id).put("request", b'{"format": 2}')
+    with pytest.raises(UnknownFormat):
+        site.execute()
+    assert site.record.error is not None
+    assert site.record.error.code == "unknown-format"
+    assert [name for name, _ in announced] == ["Restore Failed"]
     assert snapshot(site.folder) == before
     assert site.is_settled()
 
