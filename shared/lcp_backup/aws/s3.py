@@ -109,7 +109,11 @@ class ObjectStore:
         """Writes a small object, over whatever lies there."""
         with self._bucket.errors_for("write", key):
             self._client.put_object(
-                **self._bucket.arguments, Key=key, Body=body, ContentType=content_type
+                **self._bucket.arguments,
+                Key=key,
+                Body=body,
+                ContentType=content_type,
+                **checksum_arguments(body),
             )
 
     def put_new(
@@ -152,6 +156,7 @@ class ObjectStore:
                 Body=body,
                 ContentType="application/json",
                 IfMatch=etag,
+                **checksum_arguments(body),
             )["ETag"],
         )
 
