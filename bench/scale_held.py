@@ -18,7 +18,8 @@ from local.stack import Stack, stop
 
 CREATE: Final = Line("create by 2 workers of 1.2 GB, off the model by a factor of", at_most=1.25)
 RESTORE: Final = Line("restore by 2 workers of 1.2 GB, off the model by a factor of", at_most=1.25)
-LINES: Final = (CREATE, RESTORE)
+IDLE: Final = Line("create by 2 workers with nothing to store, seconds", at_most=10)
+LINES: Final = (CREATE, RESTORE, IDLE)
 
 _WORKERS: Final = 2
 _SIZES: Final = (100.0, 300.0, 600.0, 1200.0)
@@ -31,8 +32,10 @@ class _Took(NamedTuple):
     size: float
     """MB."""
     create: float
+    idle: float
+    """A create that finds nothing new."""
     restore: float
-    """Seconds."""
+    """Seconds, all three."""
 
 
 def predictions(work: Path, rounds: int) -> list[Measured]:
@@ -51,6 +54,7 @@ def predictions(work: Path, rounds: int) -> list[Measured]:
     return [
         _held(CREATE, third.create, create(site, place, workers=_WORKERS).seconds),
         _held(RESTORE, third.restore, restore(site, place, workers=_WORKERS).seconds),
+        Measured(IDLE, (first.idle, second.idle, third.idle), "on the embedded stack"),
     ]
 
 
@@ -61,7 +65,6 @@ def _tried(stack: Stack, number: int, rounds: int) -> _Took:
     if number:
         remove(folder)
     make_folder(folder, files=int(size * 1e6) // _FILE, size=int(size * 1e6))
-    time = f"2026-11-20T0{number}:00:00Z"
 
     def took(function: str, event: dict[str, object]) -> tuple[str, float]:
         begun = stack.invoke(function, {**event, "workers": _WORKERS})
@@ -70,9 +73,10 @@ def _tried(stack: Stack, number: int, rounds: int) -> _Took:
         began, ended = (datetime.fromisoformat(run[it]) for it in ("started_at", "finished_at"))
         return str(begun["backup_id"]), (ended - began).total_seconds()
 
-    backup_id, create_took = took("create", {"time": time})
+    backup_id, create_took = took("create", {"time": f"2026-11-20T0{number}:00:00Z"})
+    _, idle = took("create", {"time": f"2026-11-20T0{number}:30:00Z"})
     restores = [took("restore", {"backup_id": backup_id})[1] for _ in range(rounds)]
-    return _Took(size, create_took, median(restores))
+    return _Took(size, create_took, idle, median(restores))
 
 
 def _learnt(one: _Took, other: _Took) -> Place:

@@ -5,7 +5,8 @@ before a create ends, as restic's do. All that is asked of the service is in thi
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from lcp_backup import history
 from lcp_backup.catalog import Catalog
 from lcp_backup.exclusion import PathPatterns
 from lcp_backup.jobs.new_volume import secure_sources, store_volume
-from lcp_backup.jobs.stored_backup import StoredBackup
+from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
 from lcp_backup.model import Manifest
 from lcp_backup.settings import Settings
 from lcp_backup.volume.live import LiveMembers
@@ -105,6 +106,13 @@ class StoredVolumes:
                 else:
                     staged.swap()
         return self._store.bytes_read - before
+
+
+@contextmanager
+def opened(root: Path, backup: Manifest) -> Iterator[StoredVolume]:
+    """The volume of a backup that is stored there, in whatever process."""
+    with StoredBackup(Catalog(FileStore(root), "bench"), backup).volume() as volume:
+        yield volume
 
 
 def size_of(backup: Manifest) -> int:

@@ -12,6 +12,7 @@ from bench import (
     lists,
     memory,
     scale_held,
+    shared_restore,
     shared_volume,
     transfers,
     verification,
@@ -31,6 +32,7 @@ class Subject(NamedTuple):
 SUBJECTS: Final[Mapping[str, Subject]] = {
     "volume": Subject(volume.LINES, volume.volume_archive),
     "workers": Subject(shared_volume.LINES, shared_volume.shared_volume),
+    "unpacking": Subject(shared_restore.LINES, shared_restore.shared_restore),
     "increments": Subject(increments.LINES, increments.increments),
     "delayed": Subject(delayed.LINES, delayed.slow_file_system),
     "database": Subject(database.ARCHIVE_LINES, database.database_archive),

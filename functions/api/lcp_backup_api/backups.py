@@ -1,6 +1,7 @@
 """Backups: listed, looked at, made, deleted."""
 
 from datetime import datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Final, Literal
 
@@ -141,29 +142,35 @@ def create_backup(
         fields = (body or CreateBody()).model_dump(exclude_defaults=True)
         check_workers(backend.settings, fields.get("workers"))
         catalog.lease.check_is_free()
-        asked, backup_id = _free_minute(backend)
-        run = catalog.runs.queue(catalog.runs.new_id(RunKind.CREATE), RunKind.CREATE, backup_id)
+        now = catalog.now()
+        begins, backup_id = _free_minute(backend, now)
+        queue = partial(catalog.runs.queue, catalog.runs.new_id(RunKind.CREATE), RunKind.CREATE)
+        if begins == now:
+            run = queue(backup_id)
+        else:
+            minute = f"{begins:%H:%M} UTC: this minute has its backup already"
+            run = queue(backup_id, waits_for=minute)
         subject["run_id"] = run.id
         with queued(catalog, run.id, backend.log):
-            event: dict[str, object] = {"time": asked.isoformat(), "run_id": run.id, **fields}
+            event: dict[str, object] = {"time": begins.isoformat(), "run_id": run.id, **fields}
             backend.start(backend.function_for(RunKind.CREATE), event)
     answer.headers["Location"] = f"/backup/runs/{run.id}"
     return Started(run_id=run.id, state=run.state, backup_id=backup_id)
 
 
-def _free_minute(backend: Backend) -> tuple[datetime, str]:
+def _free_minute(backend: Backend, now: datetime) -> tuple[datetime, str]:
     """When a backup that is asked for now may begin, and the id that it gets.
 
     A minute has one backup. When this one's was made before it was asked for another, that waits
     for the next minute: to answer what is there would be a success without the latest changes.
     """
-    asked, settings = backend.catalog.now(), backend.settings
+    begins, settings = now, backend.settings
     while True:
-        wanted = BackupId.of(settings.project_id, settings.environment_id, asked)
+        wanted = BackupId.of(settings.project_id, settings.environment_id, begins)
         backup_id = str(backend.catalog.backups.id_for(wanted))
         if backend.catalog.backups.find(backup_id) is None:
-            return asked, backup_id
-        asked = wanted.slot + timedelta(minutes=1)
+            return begins, backup_id
+        begins = wanted.slot + timedelta(minutes=1)
 
 
 def _manifests(records: list[Manifest | Run]) -> list[Manifest]:

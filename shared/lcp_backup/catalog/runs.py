@@ -37,10 +37,12 @@ class Runs:
         backup_id: str | None,
         *,
         backup_run_id: str | None = None,
+        waits_for: str = "its function to start",
     ) -> Run:
         """Stores the record of a run whose function was asked to start and has not yet.
 
-        For a restore, `backup_run_id` says which backup of that id is meant.
+        For a restore, `backup_run_id` says which backup of that id is meant; `waits_for` is told
+        meanwhile.
         """
         now = self._now()
         run = Run(
@@ -51,7 +53,7 @@ class Runs:
             backup_run_id=backup_run_id,
             started_at=now,
             updated_at=now,
-            step="waiting for its function to start",
+            step=f"waiting for {waits_for}",
         )
         self.write(run)
         return run

@@ -172,6 +172,8 @@ def test_a_minute_that_has_its_backup_is_no_reason_to_answer_what_was_made_befor
     assert asked["backup_id"] == "acme-prd-202611230016"
     [(_, event)] = started
     assert event["time"] == "2026-11-23T00:16:00+00:00"
+    said = call("GET", f"/backup/runs/{asked['run_id']}").json()["step"]
+    assert said == "waiting for 00:16 UTC: this minute has its backup already"
 
 
 def test_a_create_in_the_minute_of_an_upload_names_the_backup_that_it_will_make(
@@ -561,6 +563,16 @@ def test_json_that_is_none_is_a_malformed_body(call: Client, catalog: Catalog) -
         )
         assert answer.status == 400
         assert answer.json()["type"] == "urn:lcp-backup:problem:malformed-body"
+
+
+def test_json_that_does_not_say_so_is_told_which_header_does(
+    call: Client, catalog: Catalog
+) -> None:
+    publish(catalog, catalog.now())
+    for headers in ({}, {"content-type": "application/x-www-form-urlencoded"}):
+        answer = call("POST", f"/backup/restore/{ID}", body=b'{"tables": ["a"]}', headers=headers)
+        assert answer.status == 400
+        assert "'Content-Type: application/json'" in answer.json()["detail"]
 
 
 def test_archives_are_named_by_their_kind(call: Client) -> None:
