@@ -10,7 +10,7 @@ checked: a file in a damaged one is named; it is missing, or has zeros where it 
 import base64, gzip, hashlib, json, os, subprocess, sys, tempfile  # fmt: skip
 from collections import defaultdict
 
-url, folder, *paths = sys.argv[1:]
+url, folder, *paths = sys.argv[1:] if sys.argv[2:] else sys.exit(__doc__)
 bucket, _, key = url.rstrip("/")[len("s3://") :].partition("/")
 backups, _, own = key.rpartition("/")
 

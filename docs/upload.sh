@@ -3,6 +3,9 @@
 #   LCP_USER=user@domain.com:password sh upload.sh https://<HOST-NAME> database.tgz volume.tgz
 # Neither the password nor a signed URL is on a command line, where others of the machine see it.
 set -eu
+[ $# = 3 ] || { echo 'usage: LCP_USER=user@domain.com:password sh upload.sh <ApiUrl> <database> <volume>' >&2; exit 2; }
+: "${LCP_USER:?set it to name:password of an admin}"
+for file in "$2" "$3"; do [ -s "$file" ] || { echo "$file is no file, or it is empty" >&2; exit 2; }; done
 api=$1 database=$2 volume=$3 before=
 # What fails says why: the API as problem+json, API Gateway in a form of its own, or not at all. What may pass (429, 502, 503, 504)
 # is tried again where that does nothing twice; into a file, since curl empties that before it does.
@@ -38,5 +41,6 @@ done
 call POST "$api/backup/upload/$id/complete" >/dev/null
 while state=$(call GET "$api/backup/runs/$id" | jq -r .state) &&
   [ "$state" = queued ] || [ "$state" = running ]; do sleep 1; done
-echo "upload $id: $state"
+why=$(jq -r '.error.message // empty' "$answer")
+echo "upload $id: $state${why:+: $why}"
 [ "$state" = succeeded ]

@@ -24,6 +24,7 @@ def _up() -> None:
     stack.write_description(_DESCRIPTION)
     admin = stack.users["admin"]
     print(f"console: {stack.describe()['api_url']}/console")
+    print(f"command line: lcp-backup login {stack.describe()['api_url']}")
     print(f"sign in as {admin.name} with {admin.password}")
     print(f"up; {_DESCRIPTION} says how to reach it, `make down` stops it")
 

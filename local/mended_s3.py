@@ -22,7 +22,7 @@ _reads_range: Final = contextvars.ContextVar("reads_range", default=False)
 def mend() -> None:
     """Mends all; call it once, before MiniStack starts."""
     read_ranges_alone()
-    refuse_small_parts()
+    refuse_parts()
 
 
 def read_ranges_alone() -> None:
@@ -59,10 +59,11 @@ def _reading(act: Callable[..., Any], header: str, *, headers_at: int) -> Callab
     return act_on_range
 
 
-def refuse_small_parts() -> None:
+def refuse_parts() -> None:
     """A multipart is not completed with a part below 5 MiB that is not the last.
 
-    MiniStack takes it.
+    Nor with numbers other than 1, 2, 3 and so on where parts have a checksum. MiniStack takes both.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompletedPart.html
     """
     complete = s3._complete_multipart_upload
 
@@ -71,7 +72,11 @@ def refuse_small_parts() -> None:
     ) -> Any:
         upload = s3._multipart_uploads.get(s3._qp(query, "uploadId"))
         parts = upload["parts"] if upload else {}
-        sizes = [parts[number]["size"] for number in _part_numbers(body) if number in parts]
+        numbers = _part_numbers(body)
+        if b"<Checksum" in body and numbers != list(range(1, len(numbers) + 1)):
+            text = "The list of parts was not in ascending order"
+            return s3._error("InvalidPartOrder", text, 400, f"/{bucket}/{key}")
+        sizes = [parts[number]["size"] for number in numbers if number in parts]
         if any(size < SMALLEST_PART for size in sizes[:-1]):
             text = "Your proposed upload is smaller than the minimum allowed size"
             return s3._error("EntityTooSmall", text, 400, f"/{bucket}/{key}")

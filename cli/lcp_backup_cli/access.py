@@ -13,6 +13,7 @@ from lcp_backup_cli.errors import CliError, Exit
 from lcp_backup_cli.profiles import Profiles, expires_at
 
 _TOKEN = re.compile("[!-~]+")
+_BEHIND = re.compile(r"(?:/(?:backup|console)(?:/.*)?|/+)$")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -86,13 +87,19 @@ def nobody(url: str) -> Access:
 def checked_url(url: str) -> str:
     """The address without what may stand behind it; raises CliError.
 
+    The console's address and that of a call are taken as well: with them as they are, a login
+    would be refused as if name and password were wrong.
     Over plain HTTP a credential is sent to this machine only.
     """
-    url = url.strip().rstrip("/").removesuffix("/backup")
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query:
+    url = url.strip()
+    try:
+        parts = urlsplit(url)
+        named = parts.hostname and parts.port != 0 and re.fullmatch(r"[!-~]+", url)
+    except ValueError:  # A bracket without the other, or a port that is none.
+        parts, named = urlsplit(""), None
+    if parts.scheme not in {"http", "https"} or not named or parts.query:
         raise CliError(
-            f"{url or 'nothing'} is no address of the service",
+            f"{url or 'an empty text'} is no address of the service",
             "It is the stack's output ApiUrl, such as https://abc.execute-api.eu-central-1.amazonaws.com",
             exit_code=Exit.USAGE,
             code="invalid-url",
@@ -111,7 +118,7 @@ def checked_url(url: str) -> str:
             exit_code=Exit.USAGE,
             code="invalid-url",
         )
-    return url
+    return parts._replace(path=_BEHIND.sub("", parts.path), fragment="").geturl()
 
 
 def _from_environment(url: str) -> Access:

@@ -100,8 +100,10 @@ def restore(
     is_whole = known and not {"only", "tables", "paths"} & set(body)
     terminal = session.terminal
     if known:
+        # `latest` may be one that somebody sent: whoever restores it should see that.
+        what = "uploaded backup" if known["type"] == "Uploaded" else "backup"
         terminal.tell(
-            f"The backup {wanted} was made at {words.local(known['createdAt'])}:"
+            f"The {what} {wanted} was made at {words.local(known['createdAt'])}:"
             f" {known['tables']} tables ({words.size(known['database']['rawSize'])} of SQL),"
             f" {known['files']} files ({words.size(known['volume']['rawSize'])})."
         )

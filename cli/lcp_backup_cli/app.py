@@ -16,14 +16,8 @@ from lcp_backup_cli import (
     who,
 )
 from lcp_backup_cli.commands import app
-from lcp_backup_cli.program import NAME
 
-__all__ = ["COMMANDS", "app", "main"]
+__all__ = ["COMMANDS", "app"]
 
 COMMANDS = (who, look, contents, runs, usage, act, move, send, dump, parameters, doctor)
 """The modules whose functions are commands; importing them registers these."""
-
-
-def main() -> None:
-    """The console script."""
-    app(prog_name=NAME)

@@ -191,10 +191,13 @@ class Client:
         if not code:
             if answer.is_redirect or "message" not in told:
                 return self._not_ours(answer)
-            # API Gateway's own.
+            # API Gateway's own. It does not know what is asked for if the address has a typo.
+            lost = answer.status_code in {httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND}
             return CliError(
                 f"{self.host} answered {answer.status_code}: {told['message']}",
-                "Run the same command again in a while.",
+                "Check the address: it is the stack's output ApiUrl."
+                if lost
+                else "Run the same command again in a while.",
                 exit_code=_BY_STATUS.get(answer.status_code, Exit.FAILED),
                 code="gateway",
                 status=answer.status_code,

@@ -77,7 +77,9 @@ def findings(session: Session) -> Iterator[Finding]:
     except CliError as error:
         yield Finding("credential", "problem", error.sentence, error.way_out)
         return
-    yield Finding("credential", "ok", f"{who['name']} is {who['role']}, by {who['by']}")
+    yield Finding(
+        "credential", "ok", f"{who['name']} is {who['role']}, by {words.credential(who['by'])}"
+    )
     schedules = client.get("/backup/schedules")
     yield from _backups(session, schedules)
     yield from _schedules(schedules)

@@ -56,9 +56,10 @@ def outcome(session: Session, run: dict[str, Any]) -> None:
     took = words.lasted(run["started_at"], run["finished_at"] or run["updated_at"])
     made = f", backup {run['backup_id']}" if run["backup_id"] else ""
     session.terminal.say(f"{run['kind']} succeeded in {took}{made} (run {run['id']})")
+    if kept := run["result"].get("kept"):
+        session.terminal.say(f"  kept, for you to drop: {', '.join(kept)}")
     for notice in run["warnings"]:
-        subject = f"{notice['code']}: {notice['subject']} {notice['detail']}".strip()
-        session.terminal.say(f"  warning: {subject}")
+        session.terminal.say(f"  warning: {words.notice(notice)}")
 
 
 def _watched(

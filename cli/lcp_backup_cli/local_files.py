@@ -18,6 +18,8 @@ from lcp_backup_cli.errors import CliError, Exit
 _READ = 1024 * 1024
 _BLOCK = 512
 """Bytes of a tar file's header."""
+_EXTENSIONS = (b"x", b"g", b"L", b"K")
+"""Kinds of headers that belong to the member behind them: of pax, and of GNU tar."""
 _LOOKED_AT = 64 * 1024
 """Bytes of a file's content that are looked at to find out what it is."""
 _GZIP = b"\x1f\x8b"
@@ -130,11 +132,16 @@ def _first_member(content: bytes) -> str | None:
     digits = header[148:156].strip(b"\0 ")
     try:
         expected = int(digits, 8)
+        size = int(header[124:136].strip(b"\0 ") or b"0", 8)
     except ValueError:
         return None
     if sum(header[:148]) + sum(header[156:]) + 8 * ord(" ") != expected:
         return None
-    return header[:100].rstrip(b"\0").decode(errors="replace")
+    name = header[:100].rstrip(b"\0").decode(errors="replace")
+    if header[156:157] in _EXTENSIONS:
+        # It stands in front of the member's own, in each archive that the service packs itself.
+        return _first_member(content[_BLOCK + -(-size // _BLOCK) * _BLOCK :]) or name
+    return name
 
 
 def _is_text(content: bytes) -> bool:

@@ -37,7 +37,11 @@ def list_backups(
     found = list(session.client.pages("/backup/list", "backups", limit, {"status": status.value}))
     session.terminal.document({"backups": found})
     if not found:
-        session.terminal.say("There is none.")
+        session.terminal.say(
+            "There is no backup yet. Make one: lcp-backup create --wait"
+            if status is Status.SUCCEEDED
+            else "There is none."
+        )
         return
     session.terminal.table(
         [
@@ -88,10 +92,7 @@ def show(session: Session, backup_id: BackupId) -> None:
     for kind in ("database", "volume"):
         sha256 = _of(backup, kind, "sha256")
         rows.append([f"SHA-256, {kind}", sha256 or "not known: parts were copied inside S3"])
-    rows.extend(
-        ["warning", f"{it['code']}: {it['subject']} {it['detail']}".strip()]
-        for it in backup["notices"]
-    )
+    rows.extend(["warning", words.notice(it)] for it in backup["notices"])
     if backup["noticesLeftOut"]:
         rows.append(["", f"and {backup['noticesLeftOut']} more, in the log"])
     if verification := backup.get("verification"):

@@ -33,7 +33,7 @@ def reason(error: Exception) -> str:
     if isinstance(error, httpx.TimeoutException):
         return "no answer came in time"
     told = (_meaning(cause) for cause in _causes(error))
-    return next(filter(None, told), None) or str(error) or type(error).__name__
+    return next(filter(None, told), None) or str(error).rstrip(".") or type(error).__name__
 
 
 def _meaning(cause: BaseException) -> str | None:

@@ -100,14 +100,28 @@ def variables_of(file: Path, environment: str | None) -> dict[str, str]:
     try:
         content = json.loads(file.read_text())
     except OSError as error:
-        raise CliError(f"{file} cannot be read: {error.strerror}", exit_code=Exit.USAGE) from None
+        raise CliError(
+            f"{file} cannot be read: {error.strerror}",
+            "Give the LCP.json of the backup service.",
+            exit_code=Exit.USAGE,
+        ) from None
+    except UnicodeDecodeError:
+        raise CliError(
+            f"{file} is no JSON: it is not in UTF-8",
+            "Give the LCP.json of the backup service.",
+            exit_code=Exit.USAGE,
+        ) from None
     except ValueError as error:
-        raise CliError(f"{file} is no JSON: {error}", exit_code=Exit.USAGE) from None
+        raise CliError(
+            f"{file} is no JSON: {error}", "Correct it there.", exit_code=Exit.USAGE
+        ) from None
     environments = _object(content, "environments") if isinstance(content, dict) else {}
     if environment is not None and environment not in environments:
         known = ", ".join(sorted(environments)) or "none"
         raise CliError(
-            f"{file} has no environment {environment}; it has {known}", exit_code=Exit.USAGE
+            f"{file} has no environment {environment}; it has {known}",
+            "Name one of these, or leave --environment out.",
+            exit_code=Exit.USAGE,
         )
     chosen = _object(environments, environment) if environment is not None else {}
     given = {**_object(content, "env"), **_object(chosen, "env")}

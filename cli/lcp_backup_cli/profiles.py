@@ -106,7 +106,13 @@ class Profiles:
         known = self._read()
         name = name or str(known["current"])
         if known["profiles"].pop(name, None) is None:
-            raise CliError(f"there is no profile {name}", exit_code=Exit.WHO, code="not-logged-in")
+            others = ", ".join(sorted(known["profiles"]))
+            raise CliError(
+                f"there is no profile {name}" + (f", only {others}" if others else ""),
+                "Name it with --profile NAME." if others else "There is nothing to forget.",
+                exit_code=Exit.WHO,
+                code="not-logged-in",
+            )
         if self._keyring is not None:
             with suppress(Exception):
                 self._keyring.delete_password(_SERVICE, name)

@@ -71,6 +71,8 @@ class Program(TyperGroup):
 def _refuse(given: Sequence[str], message: str, ctx: typer.Context | None) -> None:
     command = ctx.command_path if ctx is not None else NAME
     terminal = Terminal(as_json="--json" in given)
+    # What pydantic puts in front of a reason says nothing to somebody at a terminal.
+    message = message.replace("Value error, ", "").replace("Input should", "it has to")
     sentence = message[:1].lower() + message[1:].rstrip(".") if message else "it is not understood"
     terminal.fail(
         CliError(

@@ -100,8 +100,8 @@ def show_run(
         ("began", words.local(run["started_at"])),
         ("ended", words.local(run["finished_at"])),
         *((f"bytes, {kind}", words.size(done)) for kind, done in run["progress"].items()),
-        *((name, _text(value)) for name, value in run["result"].items()),
-        *(("warning", f"{it['code']}: {it['subject']} {it['detail']}") for it in run["warnings"]),
+        *((name, _text(value)) for name, value in run["result"].items() if value != []),
+        *(("warning", words.notice(it)) for it in run["warnings"]),
     ]
     if error := run["error"]:
         rows.append(("error", f"{error['message']} ({error['code']})"))
@@ -130,4 +130,6 @@ def _what(run: dict[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import io
 import json
 import re
 import sys
@@ -43,6 +44,10 @@ class Terminal:
         self.as_json = as_json
         self.debug = debug
         self._has_lines = False
+        for stream in (sys.stdout, sys.stderr):
+            # A terminal that is not in UTF-8 has no bars and no umlauts: that ends no command.
+            if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+                stream.reconfigure(errors="backslashreplace")
         self._out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
         self.err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -65,13 +70,13 @@ class Terminal:
         if self.as_json:
             # What follows lines is a line too.
             indent = None if self._has_lines else 2
-            print(json.dumps(content, ensure_ascii=False, indent=indent))
+            print(json.dumps(content, ensure_ascii=not _takes_all(), indent=indent))
 
     def line(self, content: Any) -> None:
         """One document of several, in a line of its own; nothing without `--json`."""
         if self.as_json:
             self._has_lines = True
-            print(json.dumps(content, ensure_ascii=False), flush=True)
+            print(json.dumps(content, ensure_ascii=not _takes_all()), flush=True)
 
     def table(self, columns: list[str], rows: Iterable[Iterable[str | Text]]) -> None:
         """A table; columns whose name begins with `>` are figures."""
@@ -134,6 +139,7 @@ class Terminal:
         if given.strip() != expected:
             raise CliError(
                 f"{given.strip()!r} is not {expected!r}, so nothing was done",
+                f"Run the same command again with {otherwise}, if that is what you want.",
                 exit_code=Exit.REFUSED,
                 code="not-confirmed",
             )
@@ -160,6 +166,11 @@ class Terminal:
             # What follows begins on a line of its own.
             self.err.print()
             raise
+
+
+def _takes_all() -> bool:
+    """Whether stdout has all characters; where it has not, JSON has escapes for them."""
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
 def visible(text: str) -> str:

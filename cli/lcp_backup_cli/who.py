@@ -38,7 +38,11 @@ def login(
     if token_stdin:
         token = sys.stdin.readline().strip()
         if not token:
-            raise CliError("stdin held no token", exit_code=Exit.USAGE)
+            raise CliError(
+                "stdin held no token",
+                "Send it: lcp-backup login URL --token-stdin < FILE",
+                exit_code=Exit.USAGE,
+            )
     else:
         token = _token(session, url, user)
     name = session.profile or "default"
@@ -58,7 +62,7 @@ def login(
 
 @command("lcp-backup whoami --json")
 def whoami(session: Session) -> None:
-    """Show the profile, the address, and whom the service takes you for."""
+    """Show the profile, the address, and who you are to the service."""
     client = session.client
     who = client.get("/backup/whoami")
     until = client.access.token_expires_at
@@ -68,7 +72,7 @@ def whoami(session: Session) -> None:
     )
     session.terminal.say(f"{who['name']} ({who['role']}) at {client.access.url}")
     session.terminal.say(
-        f"by the {who['by']} of {source}"
+        f"by the {words.credential(who['by'])} of {source}"
         + (f", which works until {words.local(_iso(until))}" if until else "")
     )
     if others := [name for name in session.profiles.names() if f"profile {name}" != source]:

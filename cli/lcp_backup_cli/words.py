@@ -26,6 +26,16 @@ def difference(count: int) -> str:
     return f"{'-' if count < 0 else '+'}{size(abs(count))}"
 
 
+def credential(by: str) -> str:
+    """With what somebody came, as the service calls it."""
+    return "name and password" if by == "basic" else by
+
+
+def notice(it: dict[str, Any]) -> str:
+    """A notice of a backup or run."""
+    return ": ".join(filter(None, (it["code"], it["subject"], it["detail"])))
+
+
 def estimate(told: dict[str, Any]) -> str:
     """How long a restore takes, and what tells."""
     basis = {

@@ -116,7 +116,7 @@ class CreateStepRequest(_Request):
     step: CreateStep
     plan: str = ""
     """To pack: of which plan the share is."""
-    share: int = 0
+    share: Annotated[int, Field(ge=0)] = 0
     """To pack: which share."""
     error: dict[str, str] = Field(default_factory=dict)
     """To abort, and after a dump's task: what Step Functions says of a failure, its `Error` and
@@ -250,7 +250,7 @@ class RestoreStepRequest(_Request):
 
     run_id: _RunId
     step: RestoreStep
-    portion: int = 0
+    portion: Annotated[int, Field(ge=0)] = 0
     """To unpack: which portion."""
     error: dict[str, str] = Field(default_factory=dict)
     """To abort: what Step Functions says of the failure, its `Error` and `Cause`."""

@@ -13,6 +13,11 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.browser import Console
+from tests.support.console_mishaps import (
+    asked_for_the_password_once,
+    what_cannot_be_sent_is_told,
+    what_is_left_meanwhile_is_told,
+)
 from tests.support.deployed import Deployed
 from tests.support.tars import Tar
 
@@ -20,7 +25,8 @@ MOST = 150_000
 """Bytes of the page and all its files, as they travel."""
 HOSTILE_FILE = "<img src=x onerror=alert(1)>&quot;.txt"
 HOSTILE_TABLE = "<b onclick=alert(1)>&amp;"
-HOSTILE_REASON = "<script>document.title = 'hit'</script>"
+HOSTILE_REASON = "<script>document.title = 'hit'</script> \u202egpj.exe"
+SHOWN_REASON = HOSTILE_REASON.replace("\u202e", "\u27e8U+202E\u27e9")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +67,7 @@ def browse(console: Console, tmp_path: Path) -> None:
     page.get_by_role("button", name="Pin…").click()
     page.get_by_label("Reason").fill(HOSTILE_REASON)
     page.get_by_role("button", name="Pin it").click()
-    expect(page.locator(".notice.pin")).to_contain_text(HOSTILE_REASON)
+    expect(page.locator(".notice.pin")).to_contain_text(SHOWN_REASON)
     console.looked_at("backup")
     page.get_by_role("button", name="Unpin").click()
     expect(page.locator(".notice.pin")).to_have_count(0)
@@ -98,8 +104,11 @@ def test_an_admin_backs_up_finds_downloads_and_restores(
     page = console.page
     console.settled()
     console.looked_at("overview")
-    page.get_by_role("button", name="Back up now").click()
+    asked: list[str] = []
+    page.on("request", lambda it: asked.append(it.url) if it.method == "POST" else None)
+    page.get_by_role("button", name="Back up now").dblclick()
     expect(page.get_by_text("It succeeded", exact=False)).to_be_visible()
+    assert len(asked) == 1
     made = page.locator(".notice.good a").inner_text()
     whole = deployed.fingerprint()
 
@@ -172,6 +181,11 @@ def test_an_upload_goes_on_after_a_killed_tab_and_a_wrong_file_never_travels(
     console.looked_at("upload")
     database.set_input_files(tmp_path / "d.tgz")
     volume.set_input_files(tmp_path / "v.tar")
+    what_cannot_be_sent_is_told(page, tmp_path / "v.tar")
+    for chosen, file in zip(
+        page.locator("input[type=file]").all(), ("d.tgz", "v.tar"), strict=True
+    ):
+        chosen.set_input_files(tmp_path / file)
 
     sent: list[str] = []
     killed = page
@@ -318,6 +332,11 @@ def test_what_goes_wrong_is_told_where_it_happened_and_nothing_typed_is_lost(
     expect(page.locator(".notice.pin")).to_contain_text("typed by hand")
     page.get_by_role("button", name="Unpin").click()
     expect(page.locator(".notice.pin")).to_have_count(0)
+
+    what_is_left_meanwhile_is_told(page, hostile)
+    console.go("Runs")
+    asked_for_the_password_once(page)
+    page.goto(f"{console.url}#/")
 
     # The end of a token is told before it comes.
     page.evaluate(

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.browser import Console
 from tests.support.deployed import Deployed
@@ -84,6 +85,27 @@ def test_whatever_the_pool_asks_is_asked_and_its_own_page_is_gone_to(
     console.close()
 
 
+ABOUT: dict[str, Any] = {"project": "acme", "environment": "prd", "retention_days": 30}
+FAILED: dict[str, Any] = {
+    "state": "failed",
+    "error": {"code": "dump-failed", "message": "the disk is full"},
+}
+A_DAY_BEHIND = """
+const Real = Date;
+const off = -86_400_000;
+Date = class extends Real {
+  constructor(...given) { given.length ? super(...given) : super(Real.now() + off); }
+  static now() { return Real.now() + off; }
+};
+"""
+
+
+def says(page: Page, verdict: str, *sentences: str) -> None:
+    expect(page.locator(".verdict h2")).to_have_text(verdict)
+    for sentence in sentences:
+        expect(page.locator("main")).to_contain_text(sentence)
+
+
 def test_the_overview_says_what_is_wrong_and_what_to_do(
     deployed: Deployed, chromium: Browser
 ) -> None:
@@ -100,8 +122,8 @@ def test_the_overview_says_what_is_wrong_and_what_to_do(
         "eventbridge": [],
         "rules": [],
         "words": "At 01:00",
+        "next": [at(24 * day + 1) for day in range(10)],
     }
-    daily |= {"next": [at(24 * day + 1) for day in range(10)]}
     backup = {
         "backupId": "acme-prd-202611230015",
         "runId": "20261123T001500-create-0a1b2c3d",
@@ -119,22 +141,16 @@ def test_the_overview_says_what_is_wrong_and_what_to_do(
         "progress": {},
         "step": "",
         "result": {},
-    }
-    run |= {"started_at": at(-2), "finished_at": at(-2), "backup_id": None, "warnings": []}
-    failed: dict[str, Any] = {
-        "state": "failed",
-        "error": {"code": "dump-failed", "message": "the disk is full"},
-    }
-    about: dict[str, Any] = {
-        "project": "acme",
-        "environment": "prd",
-        "retention_days": 30,
-        "restores_from": None,
+        "started_at": at(-2),
+        "finished_at": at(-2),
+        "backup_id": None,
+        "warnings": [],
     }
     told: dict[str, Any] = {}
 
     def answering(name: str) -> Callable[[Route], None]:
-        return lambda route: route.fulfill(json=told[name])
+        date = format_datetime(now, usegmt=True)
+        return lambda route: route.fulfill(json=told[name], headers={"Date": date})
 
     for path in ("list?*", "runs?*", "schedules", "environment"):
         context.route(
@@ -151,31 +167,62 @@ def test_the_overview_says_what_is_wrong_and_what_to_do(
             list={"backups": backups, "next": None},
             runs={"runs": runs, "next": None},
             schedules={**schedules, "restores_paused": paused},
-            environment={**about, "time_limit_seconds": 900, "restores_from": source},
+            environment={**ABOUT, "time_limit_seconds": 900, "restores_from": source},
         )
         page.reload()
 
-    def says(verdict: str, *sentences: str) -> None:
-        expect(page.locator(".verdict h2")).to_have_text(verdict)
-        for sentence in sentences:
-            expect(page.locator("main")).to_contain_text(sentence)
-
     good = {**proof, "verdict": "verified", "error": None}
     overview([{**backup, "createdAt": at(-3), "verification": good}], [])
-    says("This site is safe")
-    overview([{**backup, "verification": good}], [{**run, "kind": "create", **failed}])
-    says("This site is not safe", "A backup is overdue", "the disk is full")
+    says(page, "This site is safe")
+    overview([{**backup, "verification": good}], [{**run, "kind": "create", **FAILED}])
+    says(page, "This site is not safe", "A backup is overdue", "the disk is full")
     console.looked_at("overview-bad")
+    # What somebody uploaded since is no backup of this site.
+    uploaded = {**backup, "type": "Uploaded", "createdAt": at(-1)}
+    overview([uploaded, {**backup, "verification": good}], [])
+    says(page, "This site is not safe", "A backup is overdue")
     bad = {**proof, "verdict": "bad", "error": "segment 3 is damaged"}
     overview([{**backup, "createdAt": at(-3), "verification": bad}], [])
-    says("This site is not safe", "segment 3 is damaged", "Make a new backup")
+    says(page, "This site is not safe", "segment 3 is damaged", "Make a new backup")
     overview([], [])
-    says("This site is not safe", "There is no backup of this site", "Make one now")
+    says(page, "This site is not safe", "There is no backup of this site", "Make one now")
     restored = {**run, "kind": "restore", "state": "succeeded", "error": None}
     restored |= {"backup_id": now.strftime("acme-prd-%Y%m%d0000")}
     pause = {"by": "ann", "reason": "the source is down", "since": at(-1)}
     overview([], [restored], paused=pause, source="acme/prd")
-    says("The replica needs a look", "the source is down", "Behind its source by")
+    says(page, "The replica needs a look", "the source is down", "Behind its source by")
     expect(page.get_by_role("button", name="Let scheduled restores start again")).to_be_visible()
     console.looked_at("overview-recovery")
+
+    # A reason that is being typed outlasts what the page learns meanwhile, and so does its focus.
+    overview([], [restored], source="acme/prd")
+    page.get_by_label("Reason").fill("the source")
+    told["runs"]["runs"] = [{**restored, "backup_id": "acme-prd-202001010000"}]
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    says(page, "The replica is ready", "acme-prd-202001010000")
+    page.keyboard.type(" is gone")
+    assert page.get_by_label("Reason").input_value() == "the source is gone"
+
+    # A clock that is a day behind makes no overdue backup a fresh one.
+    page.add_init_script(A_DAY_BEHIND)
+    overview([{**backup, "verification": good}], [])
+    says(page, "This site is not safe", "A backup is overdue", "was made 1 d")
+    console.close()
+
+
+def test_a_browser_that_keeps_nothing_is_told_why_it_cannot_go_to_the_pools_page(
+    deployed: Deployed, chromium: Browser
+) -> None:
+    console = Console.open(chromium, deployed.described["api_url"])
+    page = console.page
+    page.add_init_script(
+        """Object.defineProperty(window, "sessionStorage", {
+          get() { throw new DOMException("denied", "SecurityError"); },
+        });"""
+    )
+    sso = {"sso": {"domain": "acme.auth.example.com", "client_id": "abc"}}
+    page.route("**/backup/login", lambda route: route.fulfill(json=sso))
+    page.reload()
+    page.get_by_role("button", name="Sign in with your organisation").click()
+    expect(page.get_by_role("alert")).to_contain_text("This browser keeps nothing")
     console.close()

@@ -458,6 +458,17 @@ def test_a_range_is_read_and_copied_without_the_object_around_it(emulated: Emula
     assert s3.get_object(Bucket=BUCKET, Key="large")["Body"].read() == body
 
 
+def test_parts_with_a_checksum_are_numbered_without_gaps(emulated: Emulated) -> None:
+    s3 = emulated.s3
+    upload = {"Bucket": BUCKET, "Key": "gaps"}
+    begun = s3.create_multipart_upload(**upload, ChecksumAlgorithm="CRC32")
+    upload["UploadId"] = begun["UploadId"]
+    sent = s3.upload_part(**upload, PartNumber=2, Body=b"body", ChecksumAlgorithm="CRC32")
+    part = {"PartNumber": 2, "ETag": sent["ETag"], "ChecksumCRC32": sent["ChecksumCRC32"]}
+    with pytest.raises(ClientError, match="InvalidPartOrder"):
+        s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": [part]})
+
+
 @pytest.mark.parametrize("first", [SMALLEST_PART, SMALLEST_PART - 1])
 def test_only_the_last_part_of_a_multipart_may_be_below_5_mib(
     emulated: Emulated, first: int

@@ -124,6 +124,10 @@ class MemoryS3:
         numbers = [part["PartNumber"] for part in named]
         if numbers != sorted(set(numbers)):
             raise _error("InvalidPartOrder")
+        has_checksums = any("ChecksumCRC32" in part for part in named)
+        if has_checksums and numbers != list(range(1, len(numbers) + 1)):
+            # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompletedPart.html
+            raise _error("InvalidPartOrder")
         if any(_etag(sent.get(part["PartNumber"], b"")) != part["ETag"] for part in named):
             raise _error("InvalidPart")
         if any(len(sent[number]) < _LEAST_PART for number in numbers[:-1]):

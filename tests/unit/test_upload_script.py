@@ -104,3 +104,33 @@ def test_what_fails_says_why_in_whatever_form_and_nothing_is_asked_for_twice(
     assert ended.returncode != 0
     assert reason in ended.stderr
     assert gateway.asked[1:] == ["POST /backup/upload", f"POST /backup/upload/{UPLOAD}/complete"]
+
+
+def test_a_refused_upload_ends_with_the_reason(gateway: Scripted, tmp_path: Path) -> None:
+    refused = {"state": "failed", "error": {"code": "archive-damaged", "message": "it is cut"}}
+    failed = (200, "application/json", json.dumps(refused))
+    said = upload(gateway, tmp_path, OPENED, SEALED, failed)
+    assert said.returncode == 1
+    assert said.stdout.endswith("failed: it is cut\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "user", "sentence"),
+    [
+        (["http://127.0.0.1:1"], "ann:x", "usage: LCP_USER="),
+        (["http://127.0.0.1:1", "a", "b"], "", "LCP_USER: set it to"),
+        (["http://127.0.0.1:1", "missing.tgz", "b"], "ann:x", "missing.tgz is no file"),
+    ],
+)
+def test_what_is_missing_is_told_before_anything_is_asked(
+    tmp_path: Path, arguments: list[str], user: str, sentence: str
+) -> None:
+    said = subprocess.run(
+        ["sh", SCRIPT, *arguments],
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+        env={"LCP_USER": user, "PATH": "/usr/bin:/bin"},
+    )
+    assert (said.returncode, sentence in said.stderr) == (2, True), said.stderr

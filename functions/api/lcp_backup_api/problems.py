@@ -265,7 +265,11 @@ def answer(request: Request, error: Exception) -> JSONResponse:
                          str(error.detail), headers=headers)  # fmt: skip
     if isinstance(error, RequestValidationError):
         # (FastAPI's error is none of pydantic's, but made of theirs.)
-        where, message, is_malformed = Invalid.of(error.errors()[0])
+        first = error.errors()[0]
+        where, message, is_malformed = Invalid.of(first)
+        if isinstance(first.get("input"), bytes):
+            # FastAPI takes for JSON only what says that it is; curl's -d says that it is a form.
+            message = "it is taken for JSON only with the header 'Content-Type: application/json'"
         detail = f"{where}: {message}"
         if is_malformed:
             return _response(request, _MALFORMED_CODE, _MALFORMED, detail)

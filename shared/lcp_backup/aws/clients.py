@@ -34,6 +34,9 @@ def s3() -> S3Client:
         # Or presigned URLs name the global host, which redirects: and a signature holds for one.
         # (An endpoint that is an IP address, as an emulator's, gets paths all the same.)
         s3={"addressing_style": "virtual"},
+        # What is sent has the checksum that its writer gives it. One of the client's own would keep
+        # several processes from writing parts of one object (`SharedMultipart`).
+        request_checksum_calculation="when_required",
         retries={"mode": "standard", "max_attempts": 8},
         max_pool_connections=_CONNECTIONS,
         connect_timeout=10,

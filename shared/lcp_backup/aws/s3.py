@@ -108,9 +108,7 @@ class ObjectStore:
     def put(self, key: str, body: bytes, *, content_type: str = "application/json") -> None:
         """Writes a small object, over whatever lies there."""
         with self._bucket.errors_for("write", key):
-            self._client.put_object(
-                **self._bucket.arguments, Key=key, Body=body, ContentType=content_type
-            )
+            self._client.put_object(**self._small(key, body, content_type))
 
     def put_new(
         self,
@@ -128,13 +126,7 @@ class ObjectStore:
             key,
             body,
             lambda: self._client.put_object(
-                **self._bucket.arguments,
-                Key=key,
-                Body=body,
-                ContentType=content_type,
-                IfNoneMatch="*",
-                **checksum_arguments(body),
-                **lock_arguments(lock),
+                **self._small(key, body, content_type), IfNoneMatch="*", **lock_arguments(lock)
             )["ETag"],
         )
 
@@ -147,13 +139,13 @@ class ObjectStore:
             key,
             body,
             lambda: self._client.put_object(
-                **self._bucket.arguments,
-                Key=key,
-                Body=body,
-                ContentType="application/json",
-                IfMatch=etag,
+                **self._small(key, body, "application/json"), IfMatch=etag
             )["ETag"],
         )
+
+    def _small(self, key: str, body: bytes, content_type: str) -> dict[str, Any]:
+        where = {**self._bucket.arguments, "Key": key}
+        return {**where, "Body": body, "ContentType": content_type, **checksum_arguments(body)}
 
     def _unless_written(self, key: str, body: bytes, write: Callable[[], str]) -> str:
         """Writes on a condition; a write that S3 took but whose answer was lost counts as done.

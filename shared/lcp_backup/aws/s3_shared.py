@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -15,7 +18,6 @@ from lcp_backup.aws.s3_bucket import (
     Bucket,
     ObjectLock,
     abort_multipart,
-    checksum_arguments,
     lock_arguments,
     while_busy,
 )
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
+_MOST_TRAVELLING: Final = 256 << 20
+"""Bytes of the parts that travel at once, unless one alone has more: of a share of 100 GB each has
+hundreds of megabytes, and several of them would be more than a function's memory."""
 _STEPS: Final = 4
 """Parts double in size each time another of so many quarters of a writer's numbers is used up."""
 
@@ -37,7 +42,6 @@ class SentPart:
 
     number: int
     etag: str
-    crc32: str
 
 
 class SharedMultipart:
@@ -45,6 +49,10 @@ class SharedMultipart:
 
     A part is named by number *and* tag when the object is completed: one that a process writes over
     later, which was given up and lives on, makes that fail, and never gets into the object.
+
+    Numbers have gaps, for each process has its own. So no part has a checksum of S3's newer kinds,
+    with which they must be 1, 2, 3 and so on; what arrives is compared with its MD5 instead.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompletedPart.html
 
     Arguments: `mark` is what the object is known by as the one that this multipart has made.
     """
@@ -72,13 +80,13 @@ class SharedMultipart:
                 Key=self._key,
                 ContentType=content_type,
                 Metadata=self._mark,
-                ChecksumAlgorithm="CRC32",  # as ObjectWriter
                 **lock_arguments(lock),
             )["UploadId"]
 
     def send(self, multipart_id: str, number: int, body: bytes) -> SentPart:
         """Sends one part; raises StorageError, also when the multipart is not open any more."""
-        checksum = checksum_arguments(body)
+        # (A locked part needs this header or one of the newer kind.)
+        md5 = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
         try:
             with self._bucket.errors_for(f"write part {number} of", self._key):
                 answer = self._client.upload_part(
@@ -87,11 +95,11 @@ class SharedMultipart:
                     UploadId=multipart_id,
                     PartNumber=number,
                     Body=body,
-                    **checksum,
+                    ContentMD5=md5,
                 )
         except ObjectNotFound as error:
             raise self._ended() from error
-        return SentPart(number, answer["ETag"], checksum["ChecksumCRC32"])
+        return SentPart(number, answer["ETag"])
 
     def complete(self, multipart_id: str, parts: Iterable[SentPart]) -> None:
         """Makes the object visible, where none lies; does nothing when it did so before.
@@ -99,8 +107,7 @@ class SharedMultipart:
         Raises PreconditionFailed, StorageError.
         """
         sent: list[CompletedPartTypeDef] = [
-            {"PartNumber": part.number, "ETag": part.etag, "ChecksumCRC32": part.crc32}
-            for part in parts
+            {"PartNumber": part.number, "ETag": part.etag} for part in parts
         ]
 
         def attempt() -> None:
@@ -146,11 +153,13 @@ class PartsWriter:
     The last bytes, SMALLEST_PART at least, are held back: whoever comes behind can make a part of
     them with what follows. So no part is too short, however little each process has to say.
 
+    Memory: two parts, or what may travel at once and one.
+
     Args:
         numbers: of the parts that it may send, in their order.
         part_size: bytes of the first ones.
         before: the rest of the process that goes on here.
-        threads: how many parts travel at once.
+        threads: how many parts travel at once, at most.
     """
 
     def __init__(
@@ -173,6 +182,8 @@ class PartsWriter:
         self._places = threading.BoundedSemaphore(threads)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="s3-part")
         self._sent: list[Future[SentPart]] = []
+        self._travelling: deque[tuple[Future[SentPart], int]] = deque()
+        """The parts that may not be there yet, and their bytes."""
         self._failure: Exception | None = None
         self.parts: tuple[SentPart, ...] = ()
         """Those that were sent; known once it is complete."""
@@ -186,6 +197,7 @@ class PartsWriter:
         """Appends; blocks while `threads` parts are travelling; raises a part's StorageError."""
         self._buffer += data
         while len(self._buffer) >= (size := self._size_of_next()) + SMALLEST_PART:
+            self._wait_for_room(size)
             body = bytes(memoryview(self._buffer)[:size])
             del self._buffer[:size]
             self._send(body)
@@ -209,6 +221,15 @@ class PartsWriter:
         used = self._next - self._numbers.start
         return self._part_size << (_STEPS * used // len(self._numbers))
 
+    def _wait_for_room(self, size: int) -> None:
+        while self._travelling:
+            first, _ = self._travelling[0]
+            travelling = sum(size_of_one for _, size_of_one in self._travelling)
+            if not first.done() and travelling + size <= _MOST_TRAVELLING:
+                return
+            wait([first])
+            self._travelling.popleft()
+
     def _send(self, body: bytes) -> None:
         if self._failure is not None:
             raise self._failure
@@ -219,7 +240,9 @@ class PartsWriter:
                 " share of the folder grew many times while it was packed"
             )
         self._places.acquire()
-        self._sent.append(self._pool.submit(self._travel, number, body))
+        part = self._pool.submit(self._travel, number, body)
+        self._sent.append(part)
+        self._travelling.append((part, len(body)))
 
     def _travel(self, number: int, body: bytes) -> SentPart:
         try:

@@ -13,6 +13,7 @@ than the rows that name them.
 """
 
 import json
+import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,14 +24,17 @@ from typing import Any, Final
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.work import ITEMS, REQUEST, RunWork
 from lcp_backup.database.endpoint import DatabaseEndpoint
+from lcp_backup.document import read_document
 from lcp_backup.errors import (
     Conflict,
     DumpFailed,
+    InvalidRequest,
     LeaseLost,
     ObjectNotFound,
     RunIsOver,
     StorageError,
     TableChangedDuringDump,
+    UnknownFormat,
 )
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.dump_end import (
@@ -41,7 +45,7 @@ from lcp_backup.jobs.dump_end import (
     dump_has_to_begin,
     telling_why,
 )
-from lcp_backup.jobs.fan_out import SharedCreate
+from lcp_backup.jobs.fan_out import SharedCreate, asked_for
 from lcp_backup.jobs.joined_volume import join_volume
 from lcp_backup.jobs.new_backup import announce, new_manifest, publish
 from lcp_backup.jobs.new_database import DumpedDatabase, store_database
@@ -93,7 +97,7 @@ def work_on_create(
     if stored.record.state.ended and request.step == "publish" and stored.record.error is None:
         return {}
     with ActiveRun(stored, telemetry, timing) as run:
-        shared = SharedCreate.model_validate_json(work.get(REQUEST))
+        shared = asked_for(work)
         step = _Step(run, shared, work, settings, catalog=catalog, pause=pause)
         if request.step == "publish":
             manifest = step.publish(telemetry)
@@ -108,15 +112,22 @@ def work_on_create(
 
 
 class _Snapshot(threading.Event):
-    """Tells the other functions that the dump's snapshot stands."""
+    """Tells the other functions that the dump's snapshot stands.
+
+    Raises DumpFailed when another dump of this run said so before: there may be files by then that
+    are older than this one's rows.
+    """
 
     def __init__(self, work: RunWork) -> None:
         super().__init__()
         self._work = work
 
     def set(self) -> None:
+        if self.is_set():
+            return
+        if not self._work.put_new(SNAPSHOT, secrets.token_bytes(8)):
+            raise DumpFailed("the database is dumped by another invocation already")
         super().set()
-        self._work.put(SNAPSHOT, b"")
 
 
 class _Step:
@@ -225,6 +236,10 @@ class _Step:
             raise LeaseLost(
                 "the volume was shared out anew, and this worker belongs to the old plan"
             )
+        if request.share >= plan.shares:
+            raise InvalidRequest(
+                f"share: {request.share} is asked for, and there are {plan.shares}"
+            )
         return self._volume.pack(
             plan,
             request.share,
@@ -257,10 +272,12 @@ class _Step:
         run, settings, catalog = self._run, self._settings, self._catalog
         found = catalog.backups.find(self._shared.backup_id)
         if found is not None and found.run_id == run.id:
-            run.set_result(bytes=found.size, warnings=len(found.warnings), losses=found.losses)
+            run.set_result(**_result_of(found))
             return found
         run.step("joining what the workers packed")
-        database = DumpedDatabase.model_validate_json(self._work.get(DATABASE))
+        database = read_document(
+            DumpedDatabase, self._work.get(DATABASE), f"database of run {run.id}"
+        )
         volume = join_volume(
             self._volume,
             leave_out=settings.left_out_paths,
@@ -311,6 +328,10 @@ class _Ending:
         except RunIsOver:
             return
         except LeaseLost:
+            if (found := self._published(stored.record.backup_id)) is not None:
+                end_without_lease(self._catalog, self._work.run_id, None, _result_of(found))
+                self._tell_published(found)
+                return
             # What lies below the backup's id may be another run's by now, but not the multipart.
             clear_failed_create(self._catalog, self._work, is_alone=False)
             end_without_lease(self._catalog, self._work.run_id, reason)
@@ -326,13 +347,20 @@ class _Ending:
 
     def _is_published(self, run: ActiveRun) -> bool:
         """Whether the last step got that far; then the run has succeeded."""
-        found = self._catalog.backups.find(run.backup_id or "")
-        if found is None or found.run_id != run.id:
+        found = self._published(run.backup_id)
+        if found is None:
             return False
-        run.set_result(bytes=found.size, warnings=len(found.warnings), losses=found.losses)
+        run.set_result(**_result_of(found))
+        self._tell_published(found)
+        return True
+
+    def _published(self, backup_id: str | None) -> Manifest | None:
+        found = self._catalog.backups.find(backup_id or "")
+        return found if found is not None and found.run_id == self._work.run_id else None
+
+    def _tell_published(self, found: Manifest) -> None:
         announce(found, self._telemetry)
         _forget(self._work)
-        return True
 
 
 def clear_failed_create(catalog: Catalog, work: RunWork, *, is_alone: bool) -> None:
@@ -341,14 +369,18 @@ def clear_failed_create(catalog: Catalog, work: RunWork, *, is_alone: bool) -> N
     Arguments: `is_alone` says that nobody else can be at work on the backup's id. What cannot be
     deleted now stays for cleanup.
     """
+    backup_id = catalog.runs.get(work.run_id).backup_id
     with suppress(StorageError, Conflict):
-        body = work.find(REQUEST)
-        if body is not None:
-            shared = SharedCreate.model_validate_json(body)
-            SharedVolume(catalog, work, shared.backup_id).abort()
+        if backup_id is not None and work.find(REQUEST) is not None:
+            with suppress(UnknownFormat):  # damaged: then all multiparts below the id are ended
+                SharedVolume(catalog, work, backup_id).abort()
             if is_alone:
-                catalog.backups.clear_unpublished(shared.backup_id)
+                catalog.backups.clear_unpublished(backup_id)
         work.delete()
+
+
+def _result_of(found: Manifest) -> dict[str, int]:
+    return {"bytes": found.size, "warnings": len(found.warnings), "losses": found.losses}
 
 
 def _forget(work: RunWork) -> None:

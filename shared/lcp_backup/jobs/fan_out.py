@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import AwareDatetime
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.unfinished import Unfinished
-from lcp_backup.catalog.work import REQUEST
-from lcp_backup.document import Document
+from lcp_backup.catalog.work import REQUEST, RunWork
+from lcp_backup.document import Document, read_document
 from lcp_backup.errors import DatabaseTooLarge, InvalidRequest, NotFound, UnknownFormat
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.increment import bases
@@ -32,6 +32,7 @@ _BEST_RATE: Final = 150e6
 class SharedCreate(Document):
     """What several functions were asked for: lies below the run's id while they are at work."""
 
+    format: Literal[1] = 1
     backup_id: str
     slot: AwareDatetime
     type: BackupType
@@ -130,6 +131,11 @@ def hand_out(
     run.step(f"waiting for {workers} workers to start")
     run.hand_over()
     start(run.id)
+
+
+def asked_for(work: RunWork) -> SharedCreate:
+    """What the workers of a run were asked for; raises ObjectNotFound, UnknownFormat."""
+    return read_document(SharedCreate, work.get(REQUEST), f"request of run {work.run_id}")
 
 
 def is_made_by_workers(catalog: Catalog, backup_id: str) -> str | None:

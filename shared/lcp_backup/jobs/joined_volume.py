@@ -8,11 +8,11 @@ from lcp_backup.archive import tar
 from lcp_backup.archive.deflate import member
 from lcp_backup.archive.index import IndexWriter
 from lcp_backup.archive.join import JoinedIndex, grown
-from lcp_backup.archive.segment import Segment
+from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.aws.s3_parts import SMALLEST_PART
 from lcp_backup.aws.s3_shared import SentPart, SharedMultipart
 from lcp_backup.catalog.keys import archive_name, index_name
-from lcp_backup.errors import StorageError
+from lcp_backup.errors import ObjectNotFound, StorageError, VolumeIncomplete
 from lcp_backup.exclusion import PathPatterns
 from lcp_backup.jobs.increment import Increment
 from lcp_backup.jobs.new_volume import NewVolume
@@ -25,11 +25,14 @@ from lcp_backup.jobs.shared_volume import (
 )
 from lcp_backup.jobs.volume_loss import check_for_loss
 from lcp_backup.model import Archive, ArchiveKind
+from lcp_backup.volume.base import Base
+from lcp_backup.volume.names import quoted
 from lcp_backup.volume.packing import added_up
 
 _NAME = archive_name(ArchiveKind.VOLUME)
 _MOST_WAITING = 4 * SMALLEST_PART
 """Bytes of small shares that wait for a part."""
+_READ_AT_ONCE = 8 << 20
 
 
 def join_volume(
@@ -48,7 +51,8 @@ def join_volume(
         shrink_limit: as of `check_for_loss`.
         check: called often; what it raises ends the work.
 
-    Raises VolumeIncomplete, StorageError, and what check raises.
+    Raises VolumeIncomplete, also when a file became a folder between two stretches; StorageError,
+    and what check raises.
     """
     plan = volume.plan()
     shares = [volume.stretches(plan, share) for share in range(plan.shares)]
@@ -85,7 +89,6 @@ class _Joining:
         shared = self._volume.multipart(self._plan)
         is_complete = shared.is_complete()
         parts = list(self._parts(None if is_complete else shared))
-        backups.clear_index(backup_id, ArchiveKind.VOLUME)
         sink = backups.index_writer(backup_id, ArchiveKind.VOLUME)
         try:
             index = IndexWriter(sink, _NAME, increment.sources)
@@ -99,7 +102,10 @@ class _Joining:
                     f"{_NAME} of backup {backup_id} has {found.size} bytes in S3, and its"
                     f" shares have {joined.size}"
                 )
-            sink.complete()
+            # (One that an earlier attempt wrote is the same, and that one may be about to publish.)
+            if not self._is_index_there(index.size, index_sha256):
+                backups.clear_index(backup_id, ArchiveKind.VOLUME)
+                sink.complete()
         finally:
             sink.abort()
         return Archive(
@@ -114,6 +120,18 @@ class _Joining:
             index_size=index.size,
             index_sha256=index_sha256,
         )
+
+    def _is_index_there(self, size: int, sha256_of_it: str) -> bool:
+        backups, backup_id = self._volume.catalog.backups, self._volume.backup_id
+        try:
+            found = backups.open(backup_id, index_name(ArchiveKind.VOLUME))
+        except ObjectNotFound:
+            return False
+        digest = sha256()
+        for offset in range(0, found.size if found.size == size else 0, _READ_AT_ONCE):
+            self._check()
+            digest.update(found.read(offset, min(_READ_AT_ONCE, size - offset)))
+        return digest.hexdigest() == sha256_of_it
 
     def _parts(self, shared: SharedMultipart | None) -> Iterator[SentPart]:
         """All parts in their order; those that are made of what the workers held back are sent.
@@ -159,8 +177,7 @@ class _Joining:
                     return
 
     def _write_index(self, index: IndexWriter, increment: Increment) -> JoinedIndex:
-        base = increment.base()
-        joined = JoinedIndex(index, base.refer if base is not None else lambda _: None)
+        joined = JoinedIndex(index, _listed(increment.base()))
         for share, stretches in enumerate(self._shares):
             for stretch in stretches:
                 self._check()
@@ -179,3 +196,27 @@ class _Joining:
         for segment in increment.segments():
             index.add(segment)
         return joined
+
+
+def _listed(base: Base | None) -> Callable[[IndexedMember], None]:
+    """Looks at each member when it is listed, and tells the base."""
+    last: IndexedMember | None = None
+
+    def listed(member: IndexedMember) -> None:
+        nonlocal last
+        # (In the order of names, nothing comes between a folder and what it holds.)
+        if (
+            last is not None
+            and last.type != "folder"
+            and member.name.startswith(last.name)
+            and member.name.startswith("/", len(last.name))
+        ):
+            raise VolumeIncomplete(
+                f"{quoted(last.name)} was no folder when one worker packed it, and one when another"
+                " packed what it holds: no restore could make both; make another backup"
+            )
+        last = member
+        if base is not None:
+            base.refer(member)
+
+    return listed

@@ -5,7 +5,6 @@ from contextlib import suppress
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.work import REQUEST, RunWork
 from lcp_backup.errors import NotFound, StorageError, UnknownFormat
-from lcp_backup.jobs.fan_out import SharedCreate
 from lcp_backup.model import Run, RunId, RunKind
 from lcp_backup.telemetry import Telemetry
 
@@ -34,25 +33,26 @@ def forget_work(catalog: Catalog, run: Run) -> int:
     """Ends the multiparts that such a run has open, and deletes what it left; how many there were.
 
     Archives that are whole are left to the rule for what is not published: by now another run may
-    be writing where they lie.
+    be writing where they lie. While another run writes, a create's is left to the next cleanup.
     """
     work = catalog.work.of(run.id)
-    count = 0
+    count: int | None = 0
     if RunId.parse(run.id).kind is RunKind.CREATE:
-        count = _abort(catalog, work)
+        count = _abort(catalog, work, run.backup_id)
+    if count is None:
+        return 0
     work.delete()
     return count
 
 
-def _abort(catalog: Catalog, work: RunWork) -> int:
-    body = work.find(REQUEST)
-    if body is None:
+def _abort(catalog: Catalog, work: RunWork, backup_id: str | None) -> int | None:
+    """How many there were; None when others could have begun them."""
+    if backup_id is None or work.find(REQUEST) is None:
         return 0
-    backup_id = SharedCreate.model_validate_json(body).backup_id
     # Listed first: who begins one of these later has the lease by then.
     stale = list(catalog.backups.open_multiparts(backup_id))
     if catalog.lease.holder() is not None:
-        return 0
+        return None
     for multipart in stale:
         with suppress(StorageError):
             catalog.backups.abort_multipart(multipart)

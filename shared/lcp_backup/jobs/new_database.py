@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from lcp_backup.archive.segment import Section
 from lcp_backup.archive.write import OnlyFile
@@ -25,6 +25,7 @@ from lcp_backup.model import Archive, ArchiveKind, DatabaseFacts, Notice
 class DumpedDatabase(Document):
     """The database's archive, whole in the bucket but not published."""
 
+    format: Literal[1] = 1
     archive: Archive
     facts: DatabaseFacts
     notices: tuple[Notice, ...]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from lcp_backup.catalog import Catalog
@@ -21,7 +22,16 @@ from lcp_backup.catalog.work import REQUEST, RunWork
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.staged_schema import Accounts
 from lcp_backup.document import Document, read_document
-from lcp_backup.errors import Conflict, LeaseLost, NotFound, RunIsOver, StorageError
+from lcp_backup.errors import (
+    Conflict,
+    InvalidRequest,
+    LeaseLost,
+    NotFound,
+    ObjectNotFound,
+    RunIsOver,
+    StorageError,
+    UnknownFormat,
+)
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.at_work import AtWork, close_to_workers
 from lcp_backup.jobs.restore_fan_out import SharedRestore, wanted_members
@@ -132,6 +142,9 @@ class _Step:
         """Goes on with a portion; whether it is done."""
         name = f"unpack-{number}"
         found = self._work.find(name)
+        count = len(self._shared.portions)
+        if number >= count:
+            raise InvalidRequest(f"portion: {number} is asked for, and there are {count}")
         portion = self._shared.portions[number]
         so_far = _Unpacked(next=portion.first, read_bytes=0)
         if found is not None:
@@ -232,8 +245,7 @@ class _Ending:
             with ActiveRun(stored, self.telemetry, self.timing) as run:
                 stored.settle()
                 close_to_workers(self.work, self.catalog.now, run.check, self.pause)
-                folder = volume_folder(_asked_for(self.work).request, self.settings)
-                run.add_notices(swap.recover(folder))
+                run.add_notices(swap.recover(self._folder()))
                 stored.end_as(reason)
         except RunIsOver:
             _forget(self.work)
@@ -251,6 +263,12 @@ class _Ending:
                 "reason": reason.message,
             },
         )
+
+    def _folder(self) -> Path:
+        try:
+            return volume_folder(_asked_for(self.work).request, self.settings)
+        except (ObjectNotFound, UnknownFormat):  # it says no more where it was staged
+            return Path(self.settings.backup_folder)
 
     def _wait_for_silence(self) -> None:
         """While the function that swaps is alive, nobody else ends its run; raises RunIsOver."""

@@ -107,16 +107,18 @@ def hand_out(
             workers,
             least=portions.LEAST if request.workers is None else 1,
         )
+    # (What AWS makes of a Map without items is nowhere told.)
+    cut_into = cut.portions or (portions.NOTHING,)
     shared = SharedRestore(
         request=request,
         backup_id=backup.manifest.id,
         backup_run_id=backup.manifest.run_id,
         workers=workers,
         most=cut.most,
-        portions=cut.portions,
+        portions=cut_into,
     )
     work = catalog.work.of(run.id)
-    items = ",".join(f'{{"portion":{number}}}' for number in range(len(cut.portions)))
+    items = ",".join(f'{{"portion":{number}}}' for number in range(len(cut_into)))
     work.put(ITEMS, f"[{items}]".encode())
     with ExitStack() as undo:
         staged = staging.stage(folder)

@@ -5,6 +5,8 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
+from pydantic import ValidationError
+
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.lease import HeldLease
 from lcp_backup.catalog.work import ERROR, RunWork
@@ -21,6 +23,9 @@ may be none at work, while a state machine waits for functions to start or tries
 _CLOSING_TIME: Final = timedelta(seconds=60)
 """How long before its deadline a process ends a stretch, at most: half of its time otherwise. What
 waits in memory is then sent, some 100 MB."""
+_THROTTLED: Final = "Lambda.TooManyRequestsException"
+_WITHOUT_A_WORD: Final = ("Sandbox.", "Runtime.", "Lambda.", "States.Timeout")
+"""How the names begin of what a state machine says of a function that was killed or never began."""
 
 
 class SharedRun(StoredRun):
@@ -93,7 +98,13 @@ class SharedRun(StoredRun):
             warnings = (*run.warnings, *(it for it in told if it not in run.warnings))
             return run.model_copy(update={**changed, **more, "warnings": warnings})
 
-        self._record = self.catalog.runs.change(self._record.id, add)
+        try:
+            self._record = self.catalog.runs.change(self._record.id, add)
+        except BaseException:
+            with self._lock:  # the next write says it
+                self._told = [*told, *self._told]
+                self._changed = changed | self._changed
+            raise
         self._written = counted
 
     def end(self, error: BaseException | None) -> None:
@@ -144,27 +155,37 @@ def end_of_stretch(run: ActiveRun) -> Callable[[], bool]:
 def why_it_failed(work: RunWork, told: Mapping[str, str]) -> RunError:
     """In the words of the process that failed last, or else of the state machine.
 
+    What a process left is passed over where the last one said nothing: it was tried again since.
+
     Arguments: `told` is the error that the state machine caught. Raises StorageError.
     """
-    left = work.find(ERROR)
+    error = told.get("Error", "no reason")[:100]
+    left = None if error.startswith(_WITHOUT_A_WORD) else work.find(ERROR)
     if left is not None:
-        return RunError.model_validate_json(left)
-    return RunError(
-        code=DIED,
-        message=f"a worker of run {work.run_id} ended without a word"
-        f" ({told.get('Error', 'no reason')[:100]}): killed, out of memory or out of time",
-    )
+        with suppress(ValidationError):
+            return RunError.model_validate_json(left)
+    what = "ended without a word"
+    why = "killed, out of memory or out of time"
+    if error == _THROTTLED:
+        what, why = "could not be started for minutes", "too many functions run at once"
+    return RunError(code=DIED, message=f"a worker of run {work.run_id} {what} ({error}): {why}")
 
 
-def end_without_lease(catalog: Catalog, run_id: str, reason: RunError) -> None:
-    """Ends the record of a run whose lease another one has; what goes wrong is left to cleanup."""
+def end_without_lease(
+    catalog: Catalog, run_id: str, reason: RunError | None, result: Mapping[str, int] | None = None
+) -> None:
+    """Ends the record of a run whose lease another one has; what goes wrong is left to cleanup.
+
+    Arguments: without a `reason` it has succeeded, with this result.
+    """
+    state = RunState.SUCCEEDED if reason is None else RunState.FAILED
 
     def end(run: Run) -> Run:
         if run.state.ended:
             return run
         now = catalog.now()
-        fields = {"state": RunState.FAILED, "finished_at": now, "updated_at": now, "error": reason}
-        return run.model_copy(update=fields)
+        fields = {"state": state, "finished_at": now, "updated_at": now, "error": reason}
+        return run.model_copy(update={**fields, "result": dict(result or run.result)})
 
     with suppress(BackupError):
         catalog.runs.change(run_id, end)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import AwareDatetime
 
@@ -23,7 +23,7 @@ from lcp_backup.aws.s3_shared import PartsWriter, SentPart, SharedMultipart
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.keys import archive_name, index_name
 from lcp_backup.catalog.work import RunWork
-from lcp_backup.document import Document
+from lcp_backup.document import Document, read_document
 from lcp_backup.errors import NotFound
 from lcp_backup.exclusion import PathPatterns
 from lcp_backup.history import Plan
@@ -54,6 +54,7 @@ class ChosenBase(Document):
 class SharedPlan(Document):
     """How the volume is shared out."""
 
+    format: Literal[1] = 1
     token: str
     """Is in the names of all that belongs to this plan, and is what the archive is known by."""
     multipart_id: str
@@ -85,6 +86,7 @@ class SharedPlan(Document):
 class Stretch(Document):
     """What a worker has done of its share, from the stretch before up to some boundary."""
 
+    format: Literal[1] = 1
     attempt: str
     """Is in the names of what belongs to it: its own index, and the bytes that are in no part."""
     reached: Boundary | None
@@ -174,14 +176,17 @@ class SharedVolume:
 
     def plan(self) -> SharedPlan:
         """What was decided; raises ObjectNotFound."""
-        return SharedPlan.model_validate_json(self._work.get(_PLAN))
+        return self._read_plan(self._work.get(_PLAN))
 
     def abort(self) -> None:
         """Ends the multipart, and with it whatever a worker may still send."""
         body = self._work.find(_PLAN)
         if body is not None:
-            plan = SharedPlan.model_validate_json(body)
+            plan = self._read_plan(body)
             self.multipart(plan).abort(plan.multipart_id)
+
+    def _read_plan(self, body: bytes) -> SharedPlan:
+        return read_document(SharedPlan, body, f"plan of run {self._work.run_id}")
 
     def multipart(self, plan: SharedPlan) -> SharedMultipart:
         """What all workers write."""
@@ -267,7 +272,7 @@ class SharedVolume:
         """What was done of a share, in order."""
         found: list[Stretch] = []
         while (body := self._work.find(_stretch(plan, share, len(found)))) is not None:
-            found.append(Stretch.model_validate_json(body))
+            found.append(read_document(Stretch, body, f"stretch of run {self._work.run_id}"))
         return found
 
     def rest(self, share: int, stretch: Stretch) -> bytes:
@@ -311,9 +316,13 @@ def _chosen(increment: Increment) -> ChosenBase | None:
 
 
 def _part_size(share_size: int, shares: int) -> int:
-    """Bytes of the first parts: so many that a share which grows to its double still fits."""
+    """Bytes of the first parts: no more than a share needs, for they wait in memory.
+
+    They double with each quarter of the numbers that is used up. So a share that does not grow is
+    sent by the first two quarters, and one that grows to its fivefold still fits.
+    """
     each = MAX_PARTS // shares - KEPT_FOR_JOIN
-    return max(FIRST_PART_SIZE, 2 * share_size // each)
+    return max(FIRST_PART_SIZE, 7 * share_size // (5 * each))
 
 
 def _of(what: str, share: int, attempt: str) -> str:

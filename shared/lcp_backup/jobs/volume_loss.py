@@ -54,7 +54,10 @@ def check_for_loss(
             next(catalog.runs.restores(since=last.started_at, also_incomplete=True), None)
             is not None
         ):
-            detail = "a restore has replaced the site since the last backup: no files are missed"
+            detail = (
+                "a restore has replaced the site since the last backup, so nobody knows whether"
+                " files are missing"
+            )
             return (*notices, _not_compared(detail))
         _check_lost(packed, catalog, last)
         if last.left_out.path_patterns == left_out:

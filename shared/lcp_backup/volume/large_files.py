@@ -13,7 +13,8 @@ from lcp_backup.volume.descent import OPEN_FOLDER, open_folder
 from lcp_backup.volume.members import components_of
 from lcp_backup.volume.names import quoted
 
-_WRITTEN: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_WRITTEN: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""(Without waiting: a pipe that somebody put there would keep a worker for all of its time.)"""
 _OPENED: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 

@@ -43,6 +43,10 @@ class Portion(NamedTuple):
         return self.first <= member.segment <= self.last and not is_large(member, most)
 
 
+NOTHING: Final = Portion(0, 0, -1)
+"""Holds no member."""
+
+
 class PortionedVolume(NamedTuple):
     """A volume that is cut into portions."""
 

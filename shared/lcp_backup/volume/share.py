@@ -193,7 +193,10 @@ class _Share:
         if until == start.file.size:
             self._segments.pad(start.file.size)
         self._end_file(start.name)
-        return found if first is None or is_there else chain([first], found)
+        if first is None or is_there:
+            # What it holds, should it be a folder by now, cannot lie behind a file of that name.
+            return (it for it in found if not it.name.startswith(f"{start.name}/"))
+        return chain([first], found)
 
     def take_all(self, found: Iterable[Entry], base: Base | None, threads: int) -> None:
         """Packs what follows, up to the share's end."""
@@ -264,7 +267,10 @@ class _Share:
         """The file of which a part is packed, open until this is closed; None if it is gone."""
         notices, file = self._packing.notices, None
         if entry is None or entry.found is not Found.FILE:
-            notices.add("file-vanished", name, "No such file any more; zeros take its place")
+            detail = "No such file any more; zeros take its place"
+            if entry is not None and entry.found is Found.FOLDER:
+                detail += ", and what the folder holds that has its name is not in this backup"
+            notices.add("file-vanished", name, detail)
         else:
             try:
                 file = OpenFile(entry)

@@ -565,6 +565,16 @@ def test_json_that_is_none_is_a_malformed_body(call: Client, catalog: Catalog) -
         assert answer.json()["type"] == "urn:lcp-backup:problem:malformed-body"
 
 
+def test_json_that_does_not_say_so_is_told_which_header_does(
+    call: Client, catalog: Catalog
+) -> None:
+    publish(catalog, catalog.now())
+    for headers in ({}, {"content-type": "application/x-www-form-urlencoded"}):
+        answer = call("POST", f"/backup/restore/{ID}", body=b'{"tables": ["a"]}', headers=headers)
+        assert answer.status == 400
+        assert "'Content-Type: application/json'" in answer.json()["detail"]
+
+
 def test_archives_are_named_by_their_kind(call: Client) -> None:
     answer = call("GET", f"/backup/download/manifest/{ID}")
     assert answer.status == 400

@@ -72,6 +72,7 @@ def test_a_post_that_certainly_did_nothing_is_repeated(lcp: CommandLine, service
         (500, problem("of-a-later-version", 500, "new"), 1, "new"),
         (200, b"<html>a proxy's login page</html>", 1, "is no answer of LCP Backup"),
         (302, b"", 1, "is no answer of LCP Backup"),
+        (404, {"message": "Not Found"}, 5, "404: Not Found. Check the address"),
     ],
     ids=str,
 )

@@ -75,7 +75,15 @@ def test_the_version_is_told(stranger: CommandLine) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [["list", "--limit", "x"], ["lst"], ["restore"], ["upload", "--database"], ["--x"]]
+    "wrong",
+    [
+        ["list", "--limit", "x"],
+        ["list", "--limit", "0"],
+        ["lst"],
+        ["restore"],
+        ["upload", "--database"],
+        ["--x"],
+    ],
 )
 def test_a_command_line_that_is_not_understood_is_an_error_as_all_others(
     stranger: CommandLine, wrong: list[str]
@@ -84,6 +92,7 @@ def test_a_command_line_that_is_not_understood_is_an_error_as_all_others(
     assert (said.code, said.out) == (2, "")
     assert said.err.startswith("error: ")
     assert "--help says what there is." in said.err
+    assert "Input should" not in said.err
     told = stranger(*wrong[:1], "--json", *wrong[1:])
     assert told.code == 2
     assert told.json()["error"]["code"] == "usage"
@@ -185,12 +194,33 @@ def test_a_restore_shows_what_it_replaces_and_needs_the_environments_name(
     said = lcp("restore", "latest")
     assert said.code == 2  # nobody is there to be asked
     assert "REPLACE the whole database and REPLACE the whole document library" in said.err
-    assert lcp("restore", BACKUP, "--yes", "dev").code == 6
+    said = lcp("restore", BACKUP, "--yes", "dev")
+    assert (said.code, "'dev' is not 'prd'" in said.err, "--yes prd" in said.err) == (6, True, True)
     assert not [it for it in service.asked if it.startswith("POST")]
     assert lcp("restore", "latest", "--yes", "prd").code == 0
     # The one that was shown, and not what is the latest by then.
     assert service.asked[-1] == f"POST /backup/restore/{BACKUP}"
     assert service.bodies == [{}]
+
+
+def test_a_restore_says_that_the_latest_backup_is_one_that_somebody_uploaded(
+    lcp: CommandLine, service: Service
+) -> None:
+    assert f"The backup {BACKUP} was made" in lcp("restore", "latest").err
+    service.backups = [a_backup(type="Uploaded")]
+    assert f"The uploaded backup {BACKUP} was made" in lcp("restore", "latest").err
+
+
+def test_a_restore_says_under_which_name_it_kept_what_was_there(
+    lcp: CommandLine, service: Service
+) -> None:
+    result = {"whole": False, "kept": ["lportal_20261127064357"], "scripts": []}
+    run = a_run("restore", result=result)
+    service.runs = {run["id"]: [run]}
+    said = lcp("restore", "latest", "--keep-previous", "--yes", "prd", "--wait")
+    assert "kept, for you to drop: lportal_20261127064357" in said.out
+    shown = lcp("run", run["id"]).out
+    assert ("scripts" in shown, "False" in shown) == (False, False)
 
 
 def test_a_restore_of_parts_says_so_and_asks_for_no_more(

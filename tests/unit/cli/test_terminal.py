@@ -1,5 +1,6 @@
 """What somebody at a terminal sees: prompts, bars, colours, and Ctrl-C."""
 
+import json
 import os
 import pty
 import re
@@ -191,6 +192,25 @@ def test_ctrl_c_stops_a_download_which_then_goes_on(
     assert not (tmp_path / f"{BACKUP}-volume.tgz").exists()
     service.pause = 0.0
     assert lcp(*command).code == 0
+
+
+def test_ctrl_c_is_no_traceback_even_while_the_program_starts(lcp: CommandLine) -> None:
+    for after in range(1, 16):
+        started = lcp.start("list")
+        time.sleep(after / 100)
+        started.send_signal(signal.SIGINT)
+        # What Python does before is Python's.
+        assert "in main" not in started.communicate(timeout=30)[1]
+
+
+def test_what_a_terminal_has_no_characters_for_ends_no_command(lcp: CommandLine) -> None:
+    lcp.env["PYTHONIOENCODING"] = "ascii"
+    for command in ("usage", "ls"):
+        for more in ([], ["--json"]):
+            started = lcp.start(command, *(["latest"] if command == "ls" else []), *more)
+            out, err = started.communicate(timeout=30)
+            assert (started.returncode, err) == (0, "")
+            assert not more or json.loads(out)
 
 
 def test_colours_are_for_terminals_and_for_those_who_want_them(

@@ -34,12 +34,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "backoff", lambda _attempt: 0.0)
 
 
-def packed(**members: bytes) -> bytes:
+def packed(mtime: float = 0, /, **members: bytes) -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as archive:
         for name, content in members.items():
             member = tarfile.TarInfo(name.replace("__", "/"))
-            member.size = len(content)
+            member.size, member.mtime = len(content), mtime
             archive.addfile(member, io.BytesIO(content))
     return file.getvalue()
 
@@ -183,6 +183,9 @@ A_DUMP_IN_A_TAR = packed(**{"lportal.sql": DUMP})
         ("volume", DUMP, "is no tar file but text, perhaps a dump"),
         ("volume", A_DUMP_IN_A_TAR, "holds a dump (lportal.sql). Give it as --database"),
         ("database", packed(document_library__a=b"x"), "holds the document library"),
+        # With a pax header in front, as in each archive that the service packs itself.
+        ("volume", packed(0.5, **{"lportal.sql": DUMP}), "holds a dump (lportal.sql)"),
+        ("database", packed(0.5, document_library__a=b"x"), "holds the document library"),
         ("volume", b"PK\x03\x04" + bytes(600), "is a zip file"),
         ("database", "CREATE TABLE".encode("utf-16"), "as PowerShell's > writes it"),
         ("database", gzip.compress(b"<html>login</html>"), "is a web page"),

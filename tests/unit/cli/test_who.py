@@ -122,6 +122,29 @@ def test_an_address_that_would_leak_is_refused_before_anything_is_sent(
     assert (said.code, sentence in said.err) == (2, True)
 
 
+@pytest.mark.parametrize(
+    "behind", ["/", "/backup/", "/backup/list", "/console", "/console/#/backups", "#/runs"]
+)
+def test_the_consoles_address_and_that_of_a_call_are_good_enough_to_log_in(
+    stranger: CommandLine, service: Service, behind: str
+) -> None:
+    stranger.env |= {"LCP_BACKUP_USER": USER, "LCP_BACKUP_PASSWORD": PASSWORD}
+    said = stranger("login", service.url + behind, "--json")
+    assert said.code == 0, said.err
+    assert said.json()["url"] == service.url
+
+
+@pytest.mark.parametrize(
+    "url", ["", "abc.example.com", "https://[::1", "https://[abc]/", "https://a:b", "https://a b"]
+)
+def test_what_is_no_address_is_refused_with_what_one_looks_like(
+    stranger: CommandLine, url: str
+) -> None:
+    said = stranger("login", url, "--user", USER)
+    assert (said.code, said.out) == (2, "")
+    assert "is no address of the service. It is the stack's output ApiUrl, such as" in said.err
+
+
 @pytest.mark.parametrize("token", ["abc\ndef", "abc def", "tökén"])
 def test_what_cannot_be_a_token_is_told_without_it(
     stranger: CommandLine, service: Service, token: str

@@ -24,6 +24,7 @@ from lcp_backup.errors import (
     LeaseLost,
     RunIsOver,
     TableChangedDuringDump,
+    UnknownFormat,
     VolumeError,
 )
 from lcp_backup.jobs import create_by_workers
@@ -34,7 +35,7 @@ from lcp_backup.jobs.create import CreateResult, create_backup
 from lcp_backup.jobs.create_by_workers import work_on_create
 from lcp_backup.jobs.fan_out import workers_for
 from lcp_backup.jobs.new_database import DumpedDatabase
-from lcp_backup.jobs.shared_run import SHARED_TERM
+from lcp_backup.jobs.shared_run import SHARED_TERM, SharedRun
 from lcp_backup.jobs.shared_volume import SharedVolume
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import ArchiveKind, DatabaseFacts, RunKind, RunState
@@ -254,6 +255,91 @@ def test_workers_that_aws_ended_leave_the_reason_to_it(functions: Functions) -> 
     assert functions.is_all_clear()
 
 
+def test_a_reason_that_is_over_is_not_told_of_a_function_that_was_killed_later(
+    functions: Functions,
+) -> None:
+    functions.create(workers=2)
+    items = functions.items()
+    with pytest.raises(LeaseLost, match="old plan"):
+        functions.step("pack", **items[0] | {"plan": "another"})
+    functions.step("abort", error={"Error": "Sandbox.Timedout", "Cause": "..."})
+    assert functions.record.error.code == "died"
+    assert "Sandbox.Timedout" in functions.record.error.message
+
+
+def test_a_function_that_could_not_be_started_did_not_die(functions: Functions) -> None:
+    functions.create(workers=2)
+    functions.step("abort", error={"Error": "Lambda.TooManyRequestsException", "Cause": "..."})
+    assert "could not be started for minutes" in functions.record.error.message
+
+
+@pytest.mark.parametrize("share", [-1, 2, 10**9])
+def test_a_share_that_there_is_not_is_refused_by_its_number(
+    functions: Functions, share: int
+) -> None:
+    functions.create(workers=2)
+    items = functions.items()
+    with pytest.raises(InvalidRequest, match="share"):
+        functions.step("pack", **items[0] | {"share": share})
+
+
+@pytest.mark.parametrize("name", ["request", "plan"])
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"format": 2}'])
+def test_what_another_version_left_ends_the_run_and_is_cleared_up(
+    functions: Functions, name: str, body: bytes
+) -> None:
+    functions.create(workers=2)
+    items = functions.items()
+    functions.catalog.work.of(functions.record.id).put(name, body)
+    with pytest.raises(UnknownFormat, match=f"{name} of run"):
+        functions.step("pack", **items[0])
+    functions.step("abort", error={"Error": "UnknownFormat"})
+    assert functions.record.error.code == "unknown-format"
+    assert functions.is_all_clear()
+
+
+def test_a_request_that_nobody_can_read_does_not_keep_cleanup_from_its_work(
+    functions: Functions,
+) -> None:
+    begun = functions.create(workers=2)
+    functions.items()
+    functions.catalog.work.of(begun.run_id).put("request", b"{}")
+    functions.clock.pass_by(timedelta(minutes=6))
+    assert clean_up(
+        functions.settings,
+        functions.catalog,
+        functions.telemetry,
+        functions.timing(),
+        dry_run=False,
+    ).died == [begun.run_id]
+    assert functions.is_all_clear()
+
+
+def test_a_backup_that_was_published_is_told_as_one_also_when_the_lease_is_anothers(
+    functions: Functions,
+    announced: list[tuple[str, dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = functions.create(workers=2)
+    functions.pack()
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as dying, pytest.raises(Killed):
+        dying.setattr(SharedRun, "settle", killed)
+        functions.step("publish")
+    functions.clock.pass_by(timedelta(minutes=6))
+    NewRun(functions.catalog, RunKind.RESTORE, "another").open(timedelta(minutes=30))
+    with pytest.raises(LeaseLost):
+        functions.step("publish")
+    functions.step("abort", error={"Error": "LeaseLost"})
+    record = functions.record
+    assert (record.state, record.error) == (RunState.SUCCEEDED, None)
+    assert record.result["bytes"] == functions.catalog.backups.get(begun.backup_id).size
+    assert [event for event, _ in announced] == ["Backup Created"]
+
+
 def test_an_execution_that_was_stopped_is_cleared_up_by_the_next_cleanup(
     functions: Functions,
 ) -> None:
@@ -279,6 +365,27 @@ def test_an_execution_that_was_stopped_is_cleared_up_by_the_next_cleanup(
     assert list(functions.catalog.work.run_ids()) == []
     with pytest.raises(RunIsOver):
         functions.step("pack", **items[1])
+
+
+def test_what_was_stopped_is_cleared_up_by_a_later_cleanup_where_another_run_writes(
+    functions: Functions,
+) -> None:
+    functions.create(workers=2)
+    functions.items()
+    functions.clock.pass_by(timedelta(minutes=6))
+    other = NewRun(functions.catalog, RunKind.RESTORE, "another")
+    other.open(timedelta(minutes=5))
+    for _ in range(2):
+        clean_up(
+            functions.settings,
+            functions.catalog,
+            functions.telemetry,
+            functions.timing(),
+            dry_run=False,
+        )
+        assert functions.record.error.code == "died"
+        functions.clock.pass_by(timedelta(minutes=6))
+    assert functions.is_all_clear()
 
 
 def test_a_run_that_lost_its_lease_stops_and_touches_nothing_of_who_has_it(
@@ -341,6 +448,20 @@ def test_a_dump_whose_function_died_is_not_begun_again_beside_files_that_are_old
     functions.dump_fails = lambda: None
     with pytest.raises(DumpFailed, match="died"):
         functions.step("dump")
+
+
+def test_a_second_dump_at_once_does_not_take_its_snapshot_for_the_first_ones(
+    functions: Functions,
+) -> None:
+    """The workers packed after the first one's; rows of a second could name files they lack."""
+    functions.create(workers=2)
+    functions.items()
+    work = functions.catalog.work.of(functions.record.id)
+    first, second = (create_by_workers._Snapshot(work) for _ in range(2))
+    first.set()
+    first.set()
+    with pytest.raises(DumpFailed, match="another invocation"):
+        second.set()
 
 
 @pytest.mark.parametrize("at", range(1, 14))

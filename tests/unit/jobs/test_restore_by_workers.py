@@ -1,5 +1,6 @@
 """A volume that workers restore is what one function restores, and a failure leaves the old one."""
 
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from lcp_backup.errors import (
     LeaseHeld,
     LeaseLost,
     RunIsOver,
+    UnknownFormat,
 )
 from lcp_backup.jobs import at_work, restore_by_workers
 from lcp_backup.jobs.active_run import RunTiming
@@ -192,6 +194,21 @@ def test_workers_bring_back_the_very_folder_under_one_run(
     assert run.progress["volume"] >= manifest.volume_facts.bytes
 
 
+def test_a_folder_without_files_comes_back_by_workers_too(site: Site, tmp_path: Path) -> None:
+    """A Map has something to do: what AWS makes of one without items is nowhere told."""
+    shutil.rmtree(site.folder)
+    site.folder.mkdir()
+    (site.folder / "empty").mkdir()
+    Volumes(site.catalog, site.clock, site.folder, tmp_path).back_up()
+    there = snapshot(site.folder)
+    (site.folder / "empty").rmdir()
+    site.restore()
+    assert len(site.portions()) == 1
+    site.execute()
+    assert snapshot(site.folder) == there
+    assert site.is_settled()
+
+
 def test_a_worker_whose_time_ends_goes_on_in_a_next_invocation(
     site: Site, there: dict[str, Member], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,6 +303,30 @@ def test_a_function_that_dies_while_it_swaps_is_waited_for_and_then_the_run_fail
     assert "Sandbox.Timedout" in site.record.error.message
     assert snapshot(site.folder) == before
     assert site.is_settled()
+
+
+@pytest.mark.usefixtures("there")
+def test_a_request_that_nobody_can_read_ends_the_run_with_nothing_staged(
+    site: Site, announced: list[tuple[str, dict[str, Any]]]
+) -> None:
+    before = snapshot(site.folder)
+    site.restore()
+    site.catalog.work.of(site.record.id).put("request", b'{"format": 2}')
+    with pytest.raises(UnknownFormat):
+        site.execute()
+    assert site.record.error is not None
+    assert site.record.error.code == "unknown-format"
+    assert [name for name, _ in announced] == ["Restore Failed"]
+    assert snapshot(site.folder) == before
+    assert site.is_settled()
+
+
+@pytest.mark.usefixtures("there")
+@pytest.mark.parametrize("portion", [-1, 10**9])
+def test_a_portion_that_there_is_not_is_refused_by_its_number(site: Site, portion: int) -> None:
+    site.restore()
+    with pytest.raises(InvalidRequest, match="portion"):
+        site.step("unpack", portion=portion)
 
 
 @pytest.mark.usefixtures("there")

@@ -6,7 +6,7 @@ import pytest
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.work import ERROR
-from lcp_backup.errors import LeaseLost, RunIsOver, VolumeError
+from lcp_backup.errors import LeaseLost, RunIsOver, StorageError, VolumeError
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.shared_run import SharedRun
 from lcp_backup.jobs.stored_run import NewRun
@@ -91,3 +91,23 @@ def test_a_step_that_comes_late_does_nothing(
     with pytest.raises(RunIsOver):
         SharedRun(catalog, run_id).open(timedelta(minutes=1))
     assert catalog.lease.holder() is None
+
+
+def test_what_could_not_be_written_is_said_by_the_next_write(
+    catalog: Catalog, telemetry: Telemetry, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = SharedRun(catalog, run_id)
+    with ActiveRun(stored, telemetry, IDLE) as run:
+        run.add_notices((Notice(code="file-changed", subject="a"),))
+        run.set_result(bytes=1)
+
+        def away(*_: object) -> None:
+            raise StorageError("S3 was away")
+
+        with monkeypatch.context() as outage, pytest.raises(StorageError):
+            outage.setattr(type(catalog.runs), "change", away)
+            stored.write()
+        run.hand_over()
+    record = catalog.runs.get(run_id)
+    assert [notice.subject for notice in record.warnings] == ["a"]
+    assert record.result == {"bytes": 1}

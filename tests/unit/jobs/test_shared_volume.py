@@ -19,7 +19,7 @@ from lcp_backup.archive.index import read_index
 from lcp_backup.aws import s3_shared
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
-from lcp_backup.errors import StorageError
+from lcp_backup.errors import StorageError, VolumeIncomplete
 from lcp_backup.jobs import joined_volume, shared_volume
 from lcp_backup.jobs.joined_volume import join_volume
 from lcp_backup.jobs.new_volume import NewVolume, secure_sources
@@ -191,6 +191,7 @@ def test_a_file_that_changes_while_several_pack_it_stays_a_whole_member_and_is_t
         large.unlink()
         if happens == "becomes a folder":
             large.mkdir()
+            (large / "inside").write_bytes(b"inside")
     site.pack_all(count)
     manifest = site.publish(site.join())
     with tarfile.open(fileobj=io.BytesIO(site.archive(manifest))) as opened:
@@ -203,6 +204,24 @@ def test_a_file_that_changes_while_several_pack_it_stays_a_whole_member_and_is_t
     # And it is stored anew by the next one.
     site.back_up(3)
     assert snapshot(site.volumes.restore(site.volume.backup_id)) == snapshot(site.folder)
+
+
+def test_a_file_that_is_a_folder_to_the_next_stretch_makes_no_backup(site: Site) -> None:
+    """No program could extract it: a file, and behind it what lies below its name."""
+    (site.folder / "a").write_bytes(os.urandom(2 * SEGMENT))
+    count = site.share_out(1)
+    (site.folder / "b").write_bytes(b"b")
+    assert site.pack(0, 1) is False
+    reached = site.volume.stretches(site.volume.plan(), 0)[0].reached
+    assert reached is not None
+    assert reached.name == "a"
+    (site.folder / "a").unlink()
+    (site.folder / "a").mkdir()
+    (site.folder / "a" / "inside").write_bytes(b"inside")
+    site.pack_all(count)
+    with pytest.raises(VolumeIncomplete, match="'a' was no folder when one worker packed it"):
+        site.join()
+    assert f"a/p/backups/{site.volume.backup_id}/volume.tgz" not in site.s3.objects
 
 
 def test_shares_of_which_all_but_one_compress_to_nothing_make_an_archive(
@@ -262,6 +281,19 @@ def test_a_join_that_is_killed_anywhere_is_done_again(site: Site, at: int) -> No
     site.s3.before = lambda _: None
     site.publish(site.join())
     assert snapshot(site.volumes.restore(site.volume.backup_id)) == snapshot(site.folder)
+
+
+def test_a_join_that_is_done_twice_leaves_the_index_to_whom_may_publish_it(site: Site) -> None:
+    """The first attempt may live on, and publish while the second is at work."""
+    (site.folder / "a").write_bytes(os.urandom(20 * SEGMENT))
+    site.pack_all(site.share_out(2))
+    first = site.join()
+    index = site.s3.objects[f"a/p/backups/{site.volume.backup_id}/volume.index"]
+    site.s3.before = lambda operation: (
+        pytest.fail("the index is taken away") if operation.startswith("delete") else None
+    )
+    assert site.join() == first
+    assert site.s3.objects[f"a/p/backups/{site.volume.backup_id}/volume.index"] is index
 
 
 def test_the_archive_is_known_by_a_digest_over_its_segments(site: Site) -> None:

@@ -14,7 +14,7 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.errors import ArchiveDamaged, LeaseLost
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
 from lcp_backup.volume import crew
-from lcp_backup.volume.large_files import Pieces
+from lcp_backup.volume.large_files import LargeFile, Pieces
 from lcp_backup.volume.portions import Portion, is_large, portioned
 from lcp_backup.volume.shared_tree import SharedTree
 from tests.support.clock import SettableClock
@@ -182,6 +182,14 @@ def test_the_last_step_misses_a_large_file_that_nobody_finished(
 
 def a_file(segment: int, size: int, *, more: int = 0, at: int = 0) -> IndexedMember:
     return IndexedMember(f"{segment}-{at}", "file", 0, segment, at, size, 0, 0o644, 0, 0, more=more)
+
+
+def test_a_pipe_in_the_place_of_a_large_file_keeps_no_worker_waiting(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "folder" / "large")
+    member = a_file(0, 1, more=1)._replace(name="folder/large")
+    with pytest.raises(OSError, match="No such device"):
+        LargeFile(tmp_path, member)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 8, 64])

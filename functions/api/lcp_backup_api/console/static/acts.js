@@ -97,6 +97,12 @@ export function deleteButton({ backupId, pinned }) {
   );
 }
 
+/** A button of admins that opens a dialog, of what has to be asked for first. */
+export function adminDialogButton(text, open, options = {}) {
+  const { told, act } = outcomeOf(open);
+  return h("div", { class: "act" }, adminButton(text, act, options), told);
+}
+
 /** The switch that pauses scheduled restores, with what it says now; `changed` is called after. */
 export function pauseSwitch(pause, changed) {
   const reason = h("input", { maxlength: 500 });

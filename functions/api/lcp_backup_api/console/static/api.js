@@ -1,10 +1,14 @@
 // The API, called with the session's token; what is safe to ask again is asked again.
 
+import { heardAt } from "./clock.js";
 import { session } from "./session.js";
 import { t } from "./texts.js";
 
 const TRIES = 5;
 const LONGEST_PAUSE = 15;
+/** Seconds: API Gateway itself gives up after thirty. */
+const LONGEST_WAIT = 40;
+const ACTIONS = new Set(["not-found", "pinned", "lease-held", "throttled"]);
 const AGAIN = new Set([429, 502, 503, 504]);
 
 /** What the API answered instead of what was asked for, or that it did not answer. */
@@ -24,17 +28,19 @@ export class Problem extends Error {
 
 let signInAgain = null;
 
-/** What to do when the token is refused: a function that resolves once there is a new one. */
+/** What to do when the token is refused: a function that resolves once there is a new one. It is
+ * told whether it was refused to somebody, or to the page that only kept itself current. */
 export function onRefusal(ask) {
   signInAgain = ask;
 }
 
-/** What GET answers. `waiting` is told the seconds and the problem before it is asked again. */
+/** What GET answers. `waiting` is told the seconds and the problem before it is asked again;
+ * `byItself` says that nobody asked for it just now. */
 export async function get(path, options = {}) {
-  const { query = {}, signal = null, waiting = null, tries = TRIES, isOpen = false } = options;
+  const { query = {}, signal = null, waiting = null, tries = TRIES, isOpen = false, byItself = false } = options;
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await call("GET", path, { query, signal, isOpen });
+      return await call("GET", path, { query, signal, isOpen, byItself });
     } catch (error) {
       const again = error instanceof Problem && (error.status === 0 || AGAIN.has(error.status));
       if (!again || attempt >= tries) throw error;
@@ -53,19 +59,26 @@ export function send(method, path, body = undefined, { query = {}, isOpen = fals
 /** Resolves after so many seconds; rejects as soon as the view is left. */
 export function after(seconds, signal) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, seconds * 1000);
-    signal?.addEventListener("abort", () => {
+    const leave = () => {
       clearTimeout(timer);
       reject(signal.reason);
-    });
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", leave);
+      resolve();
+    }, seconds * 1000);
+    signal?.addEventListener("abort", leave, { once: true });
   });
 }
 
-async function call(method, path, { body, query = {}, signal = null, isOpen = false }) {
+async function call(method, path, { body, query = {}, signal = null, isOpen = false, byItself = false }) {
   const answer = await fetched(method, path, { body, query, signal, isOpen });
   if (answer.status === 401 && !isOpen && signInAgain) {
     // What was typed stays where it is meanwhile.
-    await signInAgain();
+    const who = session()?.name;
+    await signInAgain(byItself);
+    // What one person asked for is not done in the name of another.
+    if (session()?.name !== who) throw other();
     const again = await fetched(method, path, { body, query, signal, isOpen });
     return read(again);
   }
@@ -84,8 +97,11 @@ async function fetched(method, path, { body, query, signal, isOpen }) {
   if (!isOpen && session()) headers.Authorization = `Bearer ${session().token}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const sent = body === undefined ? undefined : JSON.stringify(body);
+  const limits = [signal, AbortSignal.timeout(LONGEST_WAIT * 1000)].filter(Boolean);
   try {
-    return await fetch(url, { method, headers, body: sent, signal, credentials: "omit" });
+    const answer = await fetch(url, { method, headers, body: sent, signal: AbortSignal.any(limits), credentials: "omit" });
+    heardAt(answer.headers.get("date"));
+    return answer;
   } catch (error) {
     if (signal?.aborted) throw error;
     throw away();
@@ -100,6 +116,8 @@ async function read(answer) {
   try {
     document = text === "" ? null : JSON.parse(text);
   } catch {
+    // Of something between, such as a proxy's page; a yes of it is not the service's.
+    if (answer.ok) throw notTheService();
     // Of the gateway itself, or of something between: its status is all there is.
   }
   if (answer.ok) return document;
@@ -107,16 +125,38 @@ async function read(answer) {
 }
 
 function problem(answer, said) {
+  const code = said.type?.split(":").at(-1) ?? `http-${answer.status}`;
   const pause = Number.parseInt(answer.headers.get("retry-after") ?? "", 10);
   return new Problem({
     status: answer.status,
-    code: said.type?.split(":").at(-1) ?? `http-${answer.status}`,
+    code,
     title: said.title ?? t("problem.title", { status: answer.status }),
     detail: said.detail ?? said.message ?? t("problem.noDetail"),
-    action: said.action ?? t(AGAIN.has(answer.status) ? "problem.later" : "problem.noAction"),
+    // The service's own words are for programs: they name calls, where a page has buttons.
+    action: ACTIONS.has(code) ? t(`problem.do.${code}`) : said.action ?? t(AGAIN.has(answer.status) ? "problem.later" : "problem.noAction"),
     runId: said.run_id,
     backupId: said.backup_id,
     pause: Number.isNaN(pause) ? null : pause,
+  });
+}
+
+function other() {
+  return new Problem({
+    status: 401,
+    code: "somebody-else",
+    title: t("signIn.other"),
+    detail: t("signIn.otherDetail"),
+    action: t("signIn.otherAction"),
+  });
+}
+
+function notTheService() {
+  return new Problem({
+    status: 0,
+    code: "not-the-service",
+    title: t("problem.other"),
+    detail: t("problem.otherDetail"),
+    action: t("problem.otherAction"),
   });
 }
 

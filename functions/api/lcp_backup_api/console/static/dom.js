@@ -30,7 +30,16 @@ function filled(element, properties, children) {
 }
 
 function present(children) {
-  return children.flat(Infinity).filter((it) => it !== null && it !== undefined && it !== false);
+  const there = children.flat(Infinity).filter((it) => it !== null && it !== undefined && it !== false);
+  return there.map((it) => (it instanceof Node ? it : visible(String(it))));
+}
+
+// Of them, a browser shows nothing, or it turns around what follows: `gpj.exe` is read `exe.jpg`.
+const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g;
+
+/** A text with its control characters written out. */
+export function visible(text) {
+  return text.replace(UNSEEN, (it) => `\u27e8U+${it.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}\u27e9`);
 }
 
 /** Puts children in the place of those that an element has. */
@@ -78,9 +87,8 @@ let polite = null;
 
 /** Tells a screen reader something that changed beside what has the focus. */
 export function announce(text) {
-  if (!polite) {
-    polite = h("div", { class: "unseen", role: "status", "aria-live": "polite" });
-    document.body.append(polite);
-  }
+  polite ??= h("div", { class: "unseen", role: "status", "aria-live": "polite" });
+  // Whoever signs in gets a new page, without it.
+  if (!polite.isConnected) document.body.append(polite);
   polite.textContent = text;
 }

@@ -1,8 +1,10 @@
 // Sizes, times and figures in words.
 
+import { now } from "./clock.js";
 import { t } from "./texts.js";
 
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
+const LONGEST = 300;
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
@@ -47,7 +49,7 @@ function two(whole, large, largeName, small, smallName) {
 
 /** Seconds from one moment (ISO) to another; to now, without one. */
 export function between(from, to = null) {
-  return (moment(to ?? Date.now()) - moment(from)) / 1000;
+  return (moment(to ?? now()) - moment(from)) / 1000;
 }
 
 /** How long ago a moment was. */
@@ -63,6 +65,11 @@ export function until(iso) {
 
 function coarse(seconds) {
   return seconds < MINUTE ? t("time.lessThanMinute") : duration(Math.floor(seconds / MINUTE) * MINUTE);
+}
+
+/** The beginning of a message, where many are shown; the whole is where one is. */
+export function short(text) {
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
 }
 
 /** A moment on the reader's clock. */
@@ -81,6 +88,17 @@ export function local(iso) {
 export function utc(iso) {
   const text = moment(iso).toISOString();
   return `${text.slice(0, 10)} ${text.slice(11, 16)} UTC`;
+}
+
+/** Hours and minutes of a moment on the reader's clock. */
+export function clock(iso) {
+  return moment(iso).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+}
+
+/** The minute (ISO) that a backup's id names; null for none. */
+export function slotOf(backupId) {
+  const slot = backupId?.match(/-(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)$/);
+  return slot ? `${slot[1]}-${slot[2]}-${slot[3]}T${slot[4]}:${slot[5]}:00Z` : null;
 }
 
 /** A day on the reader's clock. */

@@ -28,6 +28,7 @@ const PLACES = ["overview", "backups", "runs", "schedules", "upload"];
 const LOOKED_AT = 15;
 
 let signedInAs = null;
+let role = null;
 
 async function begin() {
   askAgainWhenRefused();
@@ -45,9 +46,10 @@ async function begin() {
 }
 
 function render(now, problem = null) {
-  // A token for the same person changes nothing of what is on the page.
-  if (now && now.name === signedInAs) return tellEnd();
+  // A token for the same person changes nothing of what is on the page, unless they may do more or less.
+  if (now && now.name === signedInAs && now.role === role) return tellEnd();
   signedInAs = now?.name ?? null;
+  role = now?.role ?? null;
   forgetEnvironment();
   stopRouter();
   if (now) showShell(now);

@@ -1,6 +1,6 @@
 // Whether a site is safe: what of its backups and runs somebody has to do something about.
 
-import { ago, between, duration } from "./format.js";
+import { ago, between, duration, short } from "./format.js";
 import { href } from "./router.js";
 import { t } from "./texts.js";
 
@@ -24,7 +24,8 @@ function rank({ level }) {
 }
 
 function ofSite({ backups, runs, schedules }) {
-  const last = backups[0];
+  // An uploaded one may be of another site, or of another year.
+  const last = ofTheSite(backups);
   return [
     last ? overdue(last.createdAt, schedules.create, "overdue") : none(),
     schedules.create === null && finding("warn", "noSchedule"),
@@ -32,6 +33,11 @@ function ofSite({ backups, runs, schedules }) {
     ...verification(backups),
     last?.warnings > 0 && finding("warn", "warnings", { n: last.warnings }, link("backup", "backups", last.backupId)),
   ];
+}
+
+/** The last backup that was made of this site, of these. */
+export function ofTheSite(backups) {
+  return backups.find((it) => it.type !== "Uploaded");
 }
 
 function ofRecovery({ runs, schedules }) {
@@ -68,18 +74,18 @@ function overdue(since, rule, kind) {
 function failed(runs, kind, since) {
   const run = runs.find((it) => it.kind === kind && (it.state === "failed" || it.state === "succeeded"));
   if (!run || run.state === "succeeded" || (since && run.started_at < since)) return null;
-  const reason = run.error?.message ?? "";
+  const reason = short(run.error?.message ?? "");
   return finding("bad", `failed.${kind}`, { time: ago(run.started_at), reason }, link("run", "runs", run.id));
 }
 
 function verification(backups) {
   const proven = lastVerified(backups);
-  if (!proven) return backups.length > 0 ? [finding("warn", "unproven", {}, link("backup", "backups", backups[0].backupId))] : [];
+  if (!proven) return backups.length > 0 ? [finding("warn", "unproven", { n: backups.length }, link("backup", "backups", backups[0].backupId))] : [];
   const { verdict: said, error } = proven.verification;
   if (said === "verified") return [];
   const level = said === "bad" ? "bad" : "warn";
   const where = link("backup", "backups", proven.backupId);
-  return [finding(level, `verdict.${said}`, { id: proven.backupId, reason: error ?? "" }, where)];
+  return [finding(level, `verdict.${said}`, { id: proven.backupId, reason: short(error ?? "") }, where)];
 }
 
 /** The backup whose verification is the latest, of these. */

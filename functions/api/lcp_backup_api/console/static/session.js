@@ -1,5 +1,7 @@
 // Who is signed in: a token in memory and, for a page that is loaded again, in sessionStorage.
 
+import { clockAhead, now, setClockAhead } from "./clock.js";
+
 const KEY = "lcp-backup-session";
 const TOLD_BEFORE = 5 * 60 * 1000;
 
@@ -9,7 +11,8 @@ const listeners = new Set();
 function stored() {
   try {
     const found = JSON.parse(sessionStorage.getItem(KEY));
-    return found && Date.parse(found.expiresAt) > Date.now() ? found : null;
+    setClockAhead(found?.ahead ?? 0);
+    return found && Date.parse(found.expiresAt) > now() ? found : null;
   } catch {
     return null;
   }
@@ -24,7 +27,7 @@ export function session() {
 export function setSession(value) {
   current = value;
   try {
-    if (value) sessionStorage.setItem(KEY, JSON.stringify(value));
+    if (value) sessionStorage.setItem(KEY, JSON.stringify({ ...value, ahead: clockAhead() }));
     else sessionStorage.removeItem(KEY);
   } catch {
     // A browser that keeps nothing: the token lives as long as the page.
@@ -39,12 +42,12 @@ export function onSession(listener) {
 
 /** Whether the session ends within five minutes, and it is time to say so. */
 export function endsSoon() {
-  return current !== null && Date.parse(current.expiresAt) - Date.now() < TOLD_BEFORE;
+  return current !== null && Date.parse(current.expiresAt) - now() < TOLD_BEFORE;
 }
 
 /** Whether the session's time is over. */
 export function hasEnded() {
-  return current !== null && Date.parse(current.expiresAt) <= Date.now();
+  return current !== null && Date.parse(current.expiresAt) <= now();
 }
 
 /** Whether who is signed in may change something. */

@@ -1,6 +1,7 @@
 // Sign-in at the pool's own page: authorization code with PKCE (RFC 7636).
 
 import { get } from "./api.js";
+import { now } from "./clock.js";
 import { setSession } from "./session.js";
 import { t } from "./texts.js";
 
@@ -10,7 +11,7 @@ const KEY = "lcp-backup-sso";
 export async function leaveForSignIn(sso) {
   const verifier = random();
   const state = random();
-  sessionStorage.setItem(KEY, JSON.stringify({ sso, verifier, state, hash: location.hash }));
+  kept(() => sessionStorage.setItem(KEY, JSON.stringify({ sso, verifier, state, hash: location.hash })));
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier));
   const query = new URLSearchParams({
     response_type: "code",
@@ -28,8 +29,8 @@ export async function leaveForSignIn(sso) {
 export async function comeBack() {
   const query = new URLSearchParams(location.search);
   if (!query.has("code") && !query.has("error")) return;
-  const left = JSON.parse(sessionStorage.getItem(KEY) ?? "null");
-  sessionStorage.removeItem(KEY);
+  const left = kept(() => JSON.parse(sessionStorage.getItem(KEY) ?? "null"));
+  kept(() => sessionStorage.removeItem(KEY));
   history.replaceState(null, "", here() + (left?.hash ?? ""));
   if (!left || left.state !== query.get("state")) throw new Error(t("signIn.ssoUnknown"));
   if (query.has("error")) throw new Error(query.get("error_description") ?? query.get("error"));
@@ -45,15 +46,25 @@ export async function comeBack() {
   });
   const token = await answer.json();
   if (!answer.ok) throw new Error(t("signIn.ssoRefused", { reason: token.error ?? answer.status }));
-  const expiresAt = new Date(Date.now() + token.expires_in * 1000).toISOString();
-  const begun = { token: token.access_token, expiresAt, name: "", role: "viewer" };
+  // (Until the service has said what time it is, this computer's clock is all there is.)
+  const expiresAt = () => new Date(now() + token.expires_in * 1000).toISOString();
+  const begun = { token: token.access_token, expiresAt: expiresAt(), name: "", role: "viewer" };
   setSession(begun);
   try {
     const { name, role } = await get("whoami");
-    setSession({ ...begun, name, role });
+    setSession({ ...begun, expiresAt: expiresAt(), name, role });
   } catch (problem) {
     setSession(null);
     throw problem;
+  }
+}
+
+/** Keeps what has to outlast the way to the pool's page; raises where a browser keeps nothing. */
+function kept(act) {
+  try {
+    return act();
+  } catch {
+    throw new Error(t("signIn.ssoNothingKept"));
   }
 }
 

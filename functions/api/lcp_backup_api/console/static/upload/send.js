@@ -2,6 +2,7 @@
 // other views are looked at, and after a closed tab once the same files are chosen again.
 
 import { after, get, Problem, send } from "../api.js";
+import { onSession } from "../session.js";
 import { t } from "../texts.js";
 
 const SIDE_BY_SIDE = 4;
@@ -13,6 +14,11 @@ const HALVES = ["database", "volume"];
  * `failed`, `completing`, `done`), problem, rate; null when there is none. */
 let current = null;
 const listeners = new Set();
+
+// Whoever signs in next does not send it on in their name.
+onSession((now) => {
+  if (now === null && current?.state === "sending") pause();
+});
 
 /** The upload that this page sends, or null. */
 export function currentUpload() {
@@ -34,29 +40,46 @@ export function leftUpload() {
   }
 }
 
-/** Forgets what an earlier page began, and gives it up at the service; that it is gone is no fault. */
+/** Gives up at the service what this or an earlier page began, and forgets it; that it is gone is
+ * no fault. What the service refuses is not forgotten. */
 export async function giveUp() {
   const id = current?.id ?? leftUpload()?.id;
-  stop("failed");
-  current = null;
-  remember(null);
-  told();
-  if (!id) return;
+  stop("paused");
   try {
-    await send("DELETE", `upload/${id}`);
+    if (id) await send("DELETE", `upload/${id}`);
   } catch (problem) {
     if (problem.status !== 404) throw problem;
   }
+  remember(null);
+  forget();
+}
+
+/** Lets go of an upload that is done. */
+export function forget() {
+  current = null;
+  told();
 }
 
 /** Sends the files {database, volume}; with an `id`, goes on with what was begun under it. */
 export async function sendFiles(files, id = null) {
   const sizes = Object.fromEntries(HALVES.map((half) => [half, { size: files[half].size }]));
-  const plan = id === null ? await send("POST", "upload", sizes) : await get(`upload/${id}`);
+  const plan = id === null ? await send("POST", "upload", sizes) : await leftPlan(id);
   current = { id: plan.upload_id, files, plan, sent: {}, state: "sending", problem: null, rate: null, requests: new Set() };
   remember({ id: current.id, ...Object.fromEntries(HALVES.map((half) => [half, known(files[half])])) });
   window.addEventListener("beforeunload", warn);
   run(current, false);
+}
+
+/** What is missing of an upload that an earlier page began. One that is gone is forgotten, so that
+ * the same files begin a new one. */
+async function leftPlan(id) {
+  try {
+    return await get(`upload/${id}`);
+  } catch (problem) {
+    if (problem.status !== 404) throw problem;
+    remember(null);
+    throw gone();
+  }
 }
 
 /** Stops sending; what arrived stays where it is. */
@@ -91,15 +114,28 @@ async function run(upload, isStale) {
       const done = await sendAll(upload, left, mark);
       // Addresses live for minutes, and lines break: as long as any part gets through it goes on.
       if (done > 0) attempt = 1;
+      else if (upload.state === "sending" && (await changed(upload.files))) throw fileChanged();
       else if (attempt >= TRIES) throw notSent();
       else if (upload.state === "sending") await after(attempt, null);
     }
     if (upload.state === "sending") await complete(upload);
   } catch (problem) {
     if (upload.state !== "sending" && upload.state !== "completing") return;
+    // An answer that got lost may have been a yes.
+    if (await isTakenIn(upload)) return finish(upload);
     upload.state = "failed";
     upload.problem = problem;
     told();
+  }
+  return null;
+}
+
+/** Whether the upload has its run already, which has the same id. */
+async function isTakenIn({ id }) {
+  try {
+    return Boolean(await get(`runs/${id}`, { tries: 1 }));
+  } catch {
+    return false;
   }
 }
 
@@ -107,6 +143,10 @@ async function complete(upload) {
   upload.state = "completing";
   told();
   await send("POST", `upload/${upload.id}/complete`);
+  finish(upload);
+}
+
+function finish(upload) {
   window.removeEventListener("beforeunload", warn);
   upload.state = "done";
   remember(null);
@@ -191,6 +231,36 @@ function notSent() {
     title: t("upload.notSent"),
     detail: t("upload.notSentDetail"),
     action: t("upload.notSentAction"),
+  });
+}
+
+/** Whether one of the files is not any more what was chosen: a browser reads nothing of it then. */
+async function changed(files) {
+  try {
+    for (const half of HALVES) await files[half].slice(0, 1).arrayBuffer();
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+function gone() {
+  return new Problem({
+    status: 404,
+    code: "upload-gone",
+    title: t("upload.gone"),
+    detail: t("upload.goneDetail"),
+    action: t("upload.goneAction"),
+  });
+}
+
+function fileChanged() {
+  return new Problem({
+    status: 0,
+    code: "file-changed",
+    title: t("upload.changed"),
+    detail: t("upload.changedDetail"),
+    action: t("upload.changedAction"),
   });
 }
 

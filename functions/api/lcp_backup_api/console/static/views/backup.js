@@ -1,10 +1,10 @@
 // One backup: what it is, what it warns of, what is in it, and what can be done with it.
 
 import { get } from "../api.js";
-import { adminButton, deleteButton, downloadButton, pinButton, reportButton, reportListButton, verifyButton } from "../acts.js";
+import { adminDialogButton, deleteButton, downloadButton, pinButton, reportButton, reportListButton, verifyButton } from "../acts.js";
 import { button, h } from "../dom.js";
 import { bytes, duration, number } from "../format.js";
-import { live } from "../live.js";
+import { kept, live } from "../live.js";
 import { badge, clocks, facts, heading, section, table, verdictBadge, when } from "../pieces.js";
 import { href } from "../router.js";
 import { t } from "../texts.js";
@@ -15,20 +15,21 @@ import { restoreDialog } from "./restore.js";
 export function backupView(context) {
   const [id] = context.args;
   const inside = contents(context, id);
+  const acts = kept(actions);
   return h(
     "div",
     { class: "backup" },
     h("p", { class: "back" }, h("a", { href: href("backups") }, t("nav.backups"))),
     heading(id, button(t("action.print"), () => print(), { kind: "link" })),
-    live(context, (options) => get(id, options), shown, { ages: true }),
+    live(context, (options) => get(id, options), (backup, refresh) => shown(backup, acts(backup, refresh)), { ages: true }),
     inside,
   );
 }
 
-function shown(backup, refresh) {
+function shown(backup, acts) {
   return [
     h("p", { class: "badges" }, badge("", t(`type.${backup.type}`)), verdictBadge(backup.verification), backup.pinned && badge("pin", t("backup.pinned"))),
-    actions(backup, refresh),
+    acts,
     pinNote(backup.pinned),
     h("div", { class: "cards" }, aboutCard(backup), proofCard(backup), reportCard(backup)),
     warnings(backup),
@@ -40,7 +41,7 @@ function actions(backup, refresh) {
   return h(
     "div",
     { class: "actions" },
-    adminButton(t("action.restore"), () => restoreDialog(backup), { kind: "primary" }),
+    adminDialogButton(t("action.restore"), () => restoreDialog(backup), { kind: "primary" }),
     downloadButton(t("action.downloadDatabase"), "database", id),
     downloadButton(t("action.downloadVolume"), "volume", id),
     verifyButton(id),

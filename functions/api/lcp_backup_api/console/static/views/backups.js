@@ -2,7 +2,7 @@
 
 import { button, choice, field, fill, h } from "../dom.js";
 import { createButton } from "../acts.js";
-import { bytes, duration, local, number } from "../format.js";
+import { bytes, duration, local, number, short } from "../format.js";
 import { live, pages, partOf } from "../live.js";
 import { badge, heading, table, verdictBadge, when } from "../pieces.js";
 import { href } from "../router.js";
@@ -115,7 +115,7 @@ function rowsOf(backups) {
 
 function idOf({ backupId, status, runId, error }) {
   const to = status === "failed" ? href("runs", runId) : href("backups", backupId);
-  return [h("a", { class: "whole", href: to, "data-key": runId }, backupId ?? runId), error && h("small", { class: "bad" }, error)];
+  return [h("a", { class: "whole", href: to, "data-key": runId }, backupId ?? runId), error && h("small", { class: "bad" }, short(error))];
 }
 
 /** What a backup changed, in a few words. */

@@ -1,10 +1,10 @@
 // What lies in a backup: folders to go through and tables, to be downloaded or restored by choice.
 
-import { adminButton, downloadButton } from "../acts.js";
+import { adminDialogButton, downloadButton } from "../acts.js";
 import { get } from "../api.js";
 import { button, fill, h } from "../dom.js";
 import { bytes, number } from "../format.js";
-import { live } from "../live.js";
+import { live, pages } from "../live.js";
 import { clocks, section, table } from "../pieces.js";
 import { t } from "../texts.js";
 import { restoreDialog } from "./restore.js";
@@ -45,8 +45,8 @@ function filesOf(context, id) {
 
 function folder(context, id, path, open, chosen, told) {
   let limit = PAGE;
-  const load = (options) => get(`${id}/files`, { ...options, query: { path, limit: Math.min(limit, 1000) } });
-  const shown = ({ files, next }, refresh) => {
+  const load = (options) => pages(`${id}/files`, "files", { ...options, most: limit, query: { path, limit: PAGE } });
+  const shown = ({ found: files, next }, refresh) => {
     const columns = [
       { name: t("contents.choose"), of: (it) => box(it.name, it.path, chosen, told) },
       { name: t("contents.name"), head: true, of: (it) => nameOf(it, open) },
@@ -61,7 +61,7 @@ function folder(context, id, path, open, chosen, told) {
     return [
       crumbs(path, open),
       files.length === 0 ? h("p", { class: "empty" }, t("contents.empty")) : table(t("contents.files"), columns, files),
-      next !== null && (limit < 1000 ? button(t("action.more"), more) : h("p", { class: "quiet" }, t("contents.cut"))),
+      next !== null && button(t("action.more"), more),
     ];
   };
   // A backup never changes.
@@ -97,7 +97,7 @@ function tablesOf(context, id) {
     told();
     for (const box of list.querySelectorAll("input")) box.checked = false;
   };
-  const shown = ({ tables, routines, events, next }) => {
+  const shown = ({ found: tables, page: { routines, events } }) => {
     const columns = [
       { name: t("contents.choose"), of: (it) => (it.kind === "table" ? box(it.name, it.name, chosen, told) : null) },
       { name: t("contents.name"), head: true, of: (it) => [it.name, it.kind === "view" ? h("small", {}, t("contents.view")) : null, it.has_triggers ? h("small", {}, t("contents.triggers")) : null] },
@@ -108,10 +108,9 @@ function tablesOf(context, id) {
     return [
       h("p", { class: "quiet" }, t("contents.tableCount", { n: number(tables.length) }), code(routines, "routines"), code(events, "events")),
       table(t("contents.tables"), columns, tables),
-      next !== null && h("p", { class: "quiet" }, t("contents.cut")),
     ];
   };
-  fill(list, live(context, (options) => get(`${id}/tables`, { ...options, query: { limit: 1000 } }), shown, { every: null }));
+  fill(list, live(context, (options) => pages(`${id}/tables`, "tables", { ...options, most: Infinity, query: { limit: 1000 } }), shown, { every: null }));
   return h("div", {}, bar, list);
 }
 
@@ -144,7 +143,7 @@ function chosenBar(id, kind, chosen, clear) {
     { class: "chosen" },
     h("p", { role: "status" }, t("contents.chosen", { n: chosen.size })),
     downloadButton(t("action.downloadChosen"), kind, id, { selection: query }),
-    adminButton(t("action.restoreChosen"), async () => restoreDialog(await get(id), part())),
+    adminDialogButton(t("action.restoreChosen"), async () => restoreDialog(await get(id), part())),
     button(t("action.clear"), clear, { kind: "link" }),
   );
 }

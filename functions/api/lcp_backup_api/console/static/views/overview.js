@@ -3,12 +3,12 @@
 import { get } from "../api.js";
 import { h } from "../dom.js";
 import { environment } from "../environment.js";
-import { ago, bytes, day, dollars, duration, local, number, until } from "../format.js";
-import { live, pages } from "../live.js";
+import { ago, between, bytes, day, dollars, duration, local, number, slotOf, until } from "../format.js";
+import { kept, live, pages } from "../live.js";
 import { badge, clocks, facts, figures, heading, section, verdictBadge, when } from "../pieces.js";
 import { plot } from "../plots.js";
 import { href } from "../router.js";
-import { findings, lastRestore, lastVerified, verdict } from "../safety.js";
+import { findings, lastRestore, lastVerified, ofTheSite, verdict } from "../safety.js";
 import { t } from "../texts.js";
 import { createButton, pauseSwitch } from "../acts.js";
 
@@ -16,11 +16,12 @@ const PLOTTED = 200;
 const USAGE_EVERY = 300;
 
 export function overviewView(context) {
+  const pause = kept(pauseSwitch);
   return h(
     "div",
     {},
     heading(t("overview.title"), createButton()),
-    live(context, loadFacts, showFacts, { ages: true }),
+    live(context, loadFacts, (found, refresh) => showFacts(found, pause(found.schedules.restores_paused, refresh)), { ages: true }),
     live(context, loadUsage, showUsage, { every: USAGE_EVERY }),
   );
 }
@@ -35,12 +36,12 @@ async function loadFacts(options) {
   return { backups, runs, schedules, about, restoresFrom: about.restores_from };
 }
 
-function showFacts(found, refresh) {
+function showFacts(found, pause) {
   const wrong = findings(found);
   return [
     verdictCard(verdict(wrong), found),
     wrong.map(findingBox),
-    found.restoresFrom === null ? null : recoveryCard(found, refresh),
+    found.restoresFrom === null ? null : recoveryCard(found, pause),
     underWay(found.runs),
     h("div", { class: "cards" }, found.restoresFrom === null ? [lastCard(found), proofCard(found)] : null, nextCard(found)),
   ];
@@ -48,7 +49,7 @@ function showFacts(found, refresh) {
 
 function verdictCard(level, { backups, restoresFrom, runs }) {
   const kind = restoresFrom === null ? "safe" : "recovery";
-  const last = restoresFrom === null ? backups[0]?.createdAt : lastRestore(runs)?.finished_at;
+  const last = restoresFrom === null ? ofTheSite(backups)?.createdAt : lastRestore(runs)?.finished_at;
   const said = last ? t(`overview.${kind}.last`, { time: ago(last) }) : t(`overview.${kind}.never`);
   return h(
     "section",
@@ -67,18 +68,17 @@ function findingBox({ level, text, todo, link }) {
   );
 }
 
-function recoveryCard({ runs, schedules, restoresFrom }, refresh) {
+function recoveryCard({ runs, restoresFrom }, pause) {
   const last = lastRestore(runs);
-  const slot = last?.backup_id?.match(/-(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)$/);
-  const made = slot && `${slot[1]}-${slot[2]}-${slot[3]}T${slot[4]}:${slot[5]}:00Z`;
+  const made = slotOf(last?.backup_id);
   return section(
     t("dr.title"),
     facts([
       [t("dr.source"), restoresFrom],
       [t("dr.last"), last ? [h("a", { href: href("runs", last.id) }, last.backup_id), " ", when(last.finished_at)] : t("dr.never")],
-      made && [t("dr.behind"), when(made, { words: duration((Date.now() - Date.parse(made)) / 1000) })],
+      made && [t("dr.behind"), when(made, { words: duration(between(made)) })],
     ]),
-    pauseSwitch(schedules.restores_paused, refresh),
+    pause,
   );
 }
 
@@ -97,7 +97,7 @@ function underWay(runs) {
 }
 
 function lastCard({ backups, about }) {
-  const last = backups[0];
+  const last = ofTheSite(backups);
   if (!last) return card(t("overview.lastBackup"), h("p", { class: "large" }, t("overview.noBackup")));
   return card(
     t("overview.lastBackup"),
@@ -114,7 +114,7 @@ function lastCard({ backups, about }) {
 
 function proofCard({ backups }) {
   const proven = lastVerified(backups);
-  if (!proven) return card(t("overview.lastProof"), h("p", { class: "large" }, t("overview.noProof")), h("p", {}, t("overview.noProofAbout")));
+  if (!proven) return card(t("overview.lastProof"), h("p", { class: "large" }, backups.length > 0 ? t("overview.noProof", { n: backups.length }) : t("overview.noBackup")), h("p", {}, t("overview.noProofAbout")));
   const { verifiedAt, seconds, tables, rows, files } = proven.verification;
   return card(
     t("overview.lastProof"),

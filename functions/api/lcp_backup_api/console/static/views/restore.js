@@ -5,7 +5,6 @@ import { ask } from "../dialog.js";
 import { field, fill, h } from "../dom.js";
 import { environment } from "../environment.js";
 import { bytes, duration, number } from "../format.js";
-import { problemBox } from "../live.js";
 import { clocks, facts } from "../pieces.js";
 import { go } from "../router.js";
 import { t } from "../texts.js";
@@ -13,15 +12,9 @@ import { t } from "../texts.js";
 const SHOWN = 8;
 
 /** Asks for a restore of a backup (as GET /backup/{id} answers it), whole or of `part`: {paths} or
- * {tables}. The run is shown once it has begun. */
+ * {tables}. The run is shown once it has begun. Raises Problem when the environment is not known. */
 export async function restoreDialog(backup, part = null) {
-  let about = null;
-  try {
-    about = await environment();
-  } catch (problem) {
-    ask({ title: t("restore.title"), body: problemBox(problem), verb: t("action.restore"), isReady: () => false, act: () => {} });
-    return;
-  }
+  const about = await environment();
   const typed = h("input", { autocomplete: "off", spellcheck: "false", "data-typed": true });
   const keep = h("input", { type: "checkbox" });
   let only = null;

@@ -2,7 +2,7 @@
 
 import { get } from "../api.js";
 import { announce, h } from "../dom.js";
-import { between, bytes, duration, number } from "../format.js";
+import { between, bytes, clock, duration, number, slotOf } from "../format.js";
 import { live } from "../live.js";
 import { clocks, facts, heading, section, stateBadge, table, when } from "../pieces.js";
 import { href } from "../router.js";
@@ -33,10 +33,15 @@ export function runView(context) {
     "div",
     {},
     h("p", { class: "back" }, h("a", { href: href("runs") }, t("nav.runs"))),
-    heading(t("run.title", { kind: t(`kind.${id.split("-")[1]}`) })),
+    heading(t("run.title", { kind: kindIn(id) })),
     h("p", { class: "quiet" }, h("code", {}, id)),
-    live(context, load, show, { every: EVERY }),
+    live(context, load, show, { every: EVERY, isOver: ({ run }) => over(run) }),
   );
+}
+
+function kindIn(id) {
+  const kind = id.split("-")[1];
+  return kind ? t(`kind.${kind}`) : t("run.noKind");
 }
 
 function over({ state }) {
@@ -81,11 +86,17 @@ function working(run, sizes, rates) {
   return h(
     "section",
     { class: "working" },
-    h("p", { class: "large" }, run.step || t("run.waiting")),
+    h("p", { class: "large" }, notYet(run) || run.step || t("run.waiting")),
     h("p", { class: "quiet" }, t("run.since", { time: duration(between(run.started_at)) })),
     Object.entries(run.progress).map(([half, done]) => bar(half, done, sizes[half], rates[half]?.rate)),
     h("p", { class: "quiet" }, t("run.leave")),
   );
+}
+
+/** That a backup begins with the next minute, because this one has its backup already. */
+function notYet({ state, kind, backup_id: id }) {
+  const slot = state === "queued" && kind === "create" ? slotOf(id) : null;
+  return slot && between(slot) < 0 ? t("run.nextMinute", { time: clock(slot) }) : null;
 }
 
 function bar(half, done, total, rate) {
@@ -118,12 +129,16 @@ function spoken(run, sizes) {
 function outcome(run) {
   const took = duration(between(run.started_at, run.finished_at));
   if (run.state === "failed") {
+    // Two asked in the same moment: the other one's run was first.
+    const isHeld = run.error.code === "lease-held";
+    const holder = isHeld && run.error.message.match(/\b\d{8}T\d{6}-[a-z]+-[0-9a-f]{8}\b/)?.[0];
     return h(
       "div",
       { class: "notice bad" },
       h("p", {}, h("strong", {}, t("run.failed", { time: took }))),
       h("p", { class: "reason" }, run.error.message),
-      h("p", {}, t("run.code"), " ", h("code", {}, run.error.code), ". ", t(`run.todo.${run.kind}`)),
+      h("p", {}, t("run.code"), " ", h("code", {}, run.error.code), ". ", t(isHeld ? "run.todo.held" : `run.todo.${run.kind}`)),
+      holder && h("p", {}, h("a", { href: href("runs", holder) }, t("problem.run"))),
     );
   }
   return h(

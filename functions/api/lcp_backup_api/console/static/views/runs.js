@@ -1,7 +1,7 @@
 // Runs: what is under way on top, then what was, newest first.
 
 import { button, choice, field, fill, h } from "../dom.js";
-import { between, bytes, duration, local } from "../format.js";
+import { between, bytes, duration, local, short } from "../format.js";
 import { live, pages, partOf } from "../live.js";
 import { heading, section, stateBadge, table, when } from "../pieces.js";
 import { href } from "../router.js";
@@ -69,7 +69,7 @@ function rowsOf(runs) {
 }
 
 function whatOf({ error, step, progress }) {
-  if (error) return [h("code", {}, error.code), " ", error.message];
+  if (error) return [h("code", {}, error.code), " ", short(error.message)];
   const moved = Object.entries(progress).map(([half, done]) => `${t(`half.${half}`)} ${bytes(done)}`);
   return [step, ...moved].filter(Boolean).join(" · ") || "–";
 }

@@ -5,7 +5,7 @@ import { get } from "../api.js";
 import { h } from "../dom.js";
 import { environment } from "../environment.js";
 import { until } from "../format.js";
-import { live } from "../live.js";
+import { kept, live } from "../live.js";
 import { clocks, facts, heading } from "../pieces.js";
 import { t } from "../texts.js";
 
@@ -16,19 +16,20 @@ export function schedulesView(context) {
     const [schedules, about] = await Promise.all([get("schedules", options), environment()]);
     return { schedules, restoresFrom: about.restores_from };
   };
+  const pause = kept(pauseSwitch);
   return h(
     "div",
     {},
     heading(t("schedules.title")),
     h("p", { class: "quiet" }, t("schedules.about")),
-    live(context, load, shown, { ages: true }),
+    live(context, load, (found, refresh) => shown(found, pause(found.schedules.restores_paused, refresh)), { ages: true }),
   );
 }
 
-function shown({ schedules, restoresFrom }, refresh) {
+function shown({ schedules, restoresFrom }, pause) {
   return [
     h("div", { class: "cards" }, KINDS.map((kind) => ruleCard(kind, schedules[kind]))),
-    (schedules.restore || restoresFrom !== null) && h("section", {}, h("h2", {}, t("dr.title")), pauseSwitch(schedules.restores_paused, refresh)),
+    (schedules.restore || restoresFrom !== null) && h("section", {}, h("h2", {}, t("dr.title")), pause),
   ];
 }
 

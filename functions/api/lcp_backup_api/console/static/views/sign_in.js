@@ -3,8 +3,8 @@
 import { get, onRefusal, Problem, send } from "../api.js";
 import { openDialog } from "../dialog.js";
 import { button, field, fill, h } from "../dom.js";
-import { problemBox } from "../live.js";
-import { session, setSession } from "../session.js";
+import { outcomeOf, problemBox } from "../live.js";
+import { onSession, session, setSession } from "../session.js";
 import { leaveForSignIn } from "../sso.js";
 import { t } from "../texts.js";
 
@@ -23,10 +23,21 @@ export function signInPage(problem = null) {
 /** Asks for the password again whenever a token is refused, over whatever is on the page. */
 export function askAgainWhenRefused() {
   let asking = null;
-  onRefusal(() => {
-    asking ??= signInDialog().finally(() => {
-      asking = null;
-    });
+  let isLeft = false;
+  onSession(() => {
+    isLeft = false;
+  });
+  onRefusal((byItself) => {
+    // Once it was left, only what somebody does asks for it again, not each reload of the page.
+    if (byItself && isLeft) return Promise.reject(notSignedIn());
+    asking ??= signInDialog()
+      .catch((problem) => {
+        isLeft = true;
+        throw problem;
+      })
+      .finally(() => {
+        asking = null;
+      });
     return asking;
   });
 }
@@ -45,6 +56,7 @@ export function signInDialog() {
         }, session()?.name),
       ],
       {
+        isOfView: false,
         onLeft: () => {
           if (done) resolve();
           else reject(notSignedIn());
@@ -66,27 +78,39 @@ function notSignedIn() {
 
 function signInForm(onDone, user = "") {
   const place = h("div", {});
+  const focusFirst = () => place.querySelector("input, select")?.focus();
+  const startOver = () => {
+    fill(place, first());
+    focusFirst();
+  };
   const answered = (answer) => {
     if (answer.signed_in) {
       const { token, expires_at: expiresAt, name, role } = answer.signed_in;
       setSession({ token, expiresAt, name, role });
       onDone();
     } else {
-      fill(place, challengeForm(answer.challenge, answered, () => fill(place, first())));
-      place.querySelector("input, select")?.focus();
+      fill(place, challengeForm(answer.challenge, answered, startOver));
+      focusFirst();
     }
   };
-  const first = () => passwordForm(user, answered);
+  const first = () => passwordForm(user, answered, (typed) => {
+    user = typed;
+  });
   return fill(place, first());
 }
 
-function passwordForm(user, answered) {
+function passwordForm(user, answered, named) {
   const name = h("input", { autocomplete: "username", required: true, spellcheck: "false", value: user });
+  name.addEventListener("input", () => named(name.value));
   const password = h("input", { type: "password", autocomplete: "current-password", required: true });
   const other = h("div", {});
   // A pool without a page of its own is the rule, and not worth a message.
   get("login", { tries: 1, isOpen: true })
-    .then(({ sso }) => sso && fill(other, button(t("signIn.sso"), () => leaveForSignIn(sso))))
+    .then(({ sso }) => {
+      if (!sso) return;
+      const { told, act } = outcomeOf(() => leaveForSignIn(sso));
+      fill(other, button(t("signIn.sso"), act), told);
+    })
     .catch(() => {});
   return sendingForm(
     t("signIn.verb"),
@@ -129,21 +153,20 @@ function challengeInput({ name, choices }) {
 }
 
 function sendingForm(verb, fields, act, other) {
-  const told = h("div", {});
   const go = h("button", { type: "submit", class: "primary" }, verb);
+  const { told, act: sendOnce } = outcomeOf(() => act().catch(inWords));
   const submit = async (event) => {
     event.preventDefault();
     go.setAttribute("aria-busy", "true");
-    fill(told);
-    try {
-      await act();
-    } catch (problem) {
-      // What the API says to a wrong password is for programs.
-      const isWrong = problem.code === "unauthenticated";
-      fill(told, problemBox(isWrong ? { title: t("signIn.wrong"), detail: t("signIn.wrongDetail") } : problem));
-    } finally {
-      go.removeAttribute("aria-busy");
-    }
+    await sendOnce();
+    go.removeAttribute("aria-busy");
   };
   return h("form", { on: { submit } }, fields, told, h("div", { class: "actions" }, go, other));
+}
+
+/** Raises what the API said to a program as what somebody at a page can do. */
+function inWords(problem) {
+  if (problem.code === "unauthenticated") throw { title: t("signIn.wrong"), detail: t("signIn.wrongDetail") };
+  if (problem.code === "sign-in-expired") throw { title: t("signIn.late"), detail: t("signIn.lateDetail") };
+  throw problem;
 }

@@ -8,7 +8,7 @@ import { go } from "../router.js";
 import { isAdmin } from "../session.js";
 import { t } from "../texts.js";
 import { checked, isSame } from "../upload/check.js";
-import { currentUpload, giveUp, leftUpload, onUpload, pause, resume, sendFiles } from "../upload/send.js";
+import { currentUpload, forget, giveUp, leftUpload, onUpload, pause, resume, sendFiles } from "../upload/send.js";
 
 const HALVES = ["database", "volume"];
 
@@ -27,7 +27,7 @@ export function uploadView(context) {
   };
   if (isAdmin()) {
     onUpload(show, context.signal);
-    if (currentUpload()?.state === "done") giveUp().catch(() => {});
+    if (currentUpload()?.state === "done") forget();
     show();
   } else {
     fill(place, h("p", { class: "notice" }, t("role.why")));
@@ -38,13 +38,24 @@ export function uploadView(context) {
 function chooser() {
   const files = {};
   const zones = Object.fromEntries(HALVES.map((half) => [half, zone(half, (chosen) => take(chosen, half))]));
-  const left = leftUpload();
-  const { told: failed, act } = outcomeOf(() => sendFiles(files, goesOn() ? left.id : null));
+  let left = leftUpload();
+  const note = h("div", {}, left && leftNote(left));
+  const anew = h("p", { class: "quiet", role: "status" });
+  const { told: failed, act } = outcomeOf(async () => {
+    try {
+      await sendFiles(files, goesOn() ? left.id : null);
+    } finally {
+      left = leftUpload();
+      if (!left) fill(note);
+      update();
+    }
+  });
   const start = h("button", { type: "button", class: "primary", disabled: true, on: { click: act } }, t("upload.start"));
   const goesOn = () => left && HALVES.every((half) => files[half] && isSame(files[half], left[half]));
   const update = () => {
     start.disabled = !HALVES.every((half) => files[half]);
     start.textContent = t(goesOn() ? "upload.goOn" : "upload.start");
+    fill(anew, left && !start.disabled && !goesOn() && t("upload.anew"));
   };
   const take = async (chosen, wanted) => {
     for (const file of chosen) {
@@ -59,8 +70,9 @@ function chooser() {
     update();
   };
   return [
-    left && leftNote(left),
+    note,
     h("div", { class: "cards" }, HALVES.map((half) => zones[half].element)),
+    anew,
     h("div", { class: "actions zone-actions" }, start),
     failed,
   ];
@@ -79,7 +91,12 @@ function leftNote(left) {
 }
 
 function zone(half, take) {
-  const input = h("input", { type: "file", class: "unseen", id: newId("file"), on: { change: () => take([...input.files]) } });
+  const input = h("input", { type: "file", class: "unseen", id: newId("file") });
+  input.addEventListener("change", () => take([...input.files]));
+  // The same file is chosen again when it was corrected: without this a browser does not tell.
+  input.addEventListener("click", () => {
+    input.value = "";
+  });
   const said = h("div", { role: "status" }, h("p", { class: "quiet" }, t(`upload.wants.${half}`)));
   const element = h(
     "section",
@@ -118,10 +135,7 @@ function sending(place, upload) {
   const figures = h("p", { class: "quiet" });
   const problem = h("div", {});
   const act = h("button", { type: "button", on: { click: () => (currentUpload()?.state === "sending" ? pause() : resume()) } });
-  const { told, act: leave } = outcomeOf(async () => {
-    delete place.dataset.upload;
-    await giveUp();
-  });
+  const { told, act: leave } = outcomeOf(giveUp);
   place.update = (now) => {
     for (const half of HALVES) bars[half].update(now.sent[half] ?? 0);
     if (place.dataset.state !== now.state) {
