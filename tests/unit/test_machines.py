@@ -17,7 +17,7 @@ THROTTLED = "Lambda.TooManyRequestsException"
 def tasks(definition: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """All that call a function, also inside of maps and branches."""
     for name, state in definition["States"].items():
-        if state["Type"] == "Task":
+        if state["Type"] == "Task" and state["Resource"].endswith(":lambda:invoke"):
             yield name, state
         for inner in [*state.get("Branches", ()), state.get("ItemProcessor")]:
             if inner is not None:

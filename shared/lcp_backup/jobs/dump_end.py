@@ -27,8 +27,9 @@ _WAITING: Final = "waiting"
 """Since when the dump's snapshot is waited for."""
 _DUMP_ERROR: Final = "dump-error"
 """How the dump failed, in its own words."""
-_STARTS_WITHIN: Final = timedelta(minutes=10)
-"""Fargate takes about a minute to start a task, and gives up some minutes later."""
+_STARTS_WITHIN: Final = timedelta(minutes=20)
+"""Fargate takes about a minute to start a task, and gives up some minutes later. A function is
+tried again for 17 minutes where too many run (create.asl.json)."""
 
 _KILLED: Final = 137
 """The exit code of a process that was killed: 128 and the signal's number."""
@@ -63,8 +64,8 @@ def dump_has_to_begin(work: RunWork, now: Callable[[], datetime]) -> Callable[[]
             minutes = _STARTS_WITHIN // timedelta(minutes=1)
             raise DumpFailed(
                 f"nobody began to dump within {minutes} minutes",
-                public=f"{_NOT_STARTED} within {minutes} minutes: AWS has no capacity for it, or"
-                " the subnets of DumpTaskSubnetIds have no way to AWS's services",
+                public=f"nobody began to dump the database within {minutes} minutes: too many"
+                " functions run at once, or the task in DumpTaskSubnetIds did not get that far",
             )
 
     return check
