@@ -50,6 +50,10 @@ _INVOCATION: Final = 880.0
 """Seconds of one invocation that a run may use (docs/limits.md)."""
 _MEMORY: Final = 3.455
 """GB of a function as the template has it."""
+_TASK: Final = 12 * 3600.0
+"""Seconds that the dump may take as a task (`dump_task.LONGEST`)."""
+_USD_TASK_SECOND: Final = 0.0987 / 3600
+"""Fargate with 2 vCPU and 4 GB."""
 _USD_GB_SECOND: Final = 0.0000166667
 _USD_TRANSITION: Final = 0.000025
 _USD_PUT: Final = 0.000005
@@ -131,7 +135,9 @@ class Estimate(NamedTuple):
         return f"{longest.name}: {longest.bound}"
 
 
-def create(site: Site, place: Place, *, workers: int, changed: float = 1.0) -> Estimate:
+def create(
+    site: Site, place: Place, *, workers: int, changed: float = 1.0, dump_task: bool = False
+) -> Estimate:
     """A backup by so many workers, of which this share of the files' bytes is new."""
     moved = site.files * changed
     plan = _alone("plan", site.entries / place.calls, "one function looks at every name")
@@ -143,11 +149,17 @@ def create(site: Site, place: Place, *, workers: int, changed: float = 1.0) -> E
         (moved / place.reads, "the file system's reads"),
         (site.entries / (workers * place.calls), "the workers look at every name"),
     )
-    dump = _alone("dump", site.sql / place.dump, "one connection at one core")
+    dump = Phase(
+        "dump",
+        dumping := site.sql / place.dump,
+        "one connection at one core",
+        fits=dumping <= (_TASK if dump_task else _INVOCATION),
+    )
     captured = max(pack, dump, key=lambda it: (not it.fits, it.seconds))
-    functions = plan.seconds + dump.seconds + pack.seconds * workers + place.create_fixed
+    functions = plan.seconds + pack.seconds * workers + place.create_fixed
     usd = (
         functions * _MEMORY * _USD_GB_SECOND
+        + dumping * (_USD_TASK_SECOND if dump_task else _MEMORY * _USD_GB_SECOND)
         + _stretches(pack, workers) * _STEPS_A_STRETCH * _USD_TRANSITION
         + (moved * 0.85 + site.sql * 0.27) / _PART * _USD_PUT
         + (moved / GB + 2 * site.entries * _CALL_KIB * 1024 / 1e9) * _USD_EFS_READ
@@ -196,12 +208,23 @@ def _stretches(phase: Phase, workers: int) -> int:
     return workers * math.ceil(phase.seconds / _INVOCATION)
 
 
-_COLUMNS: Final[Sequence[tuple[str, Callable[[Site, int], Estimate]]]] = (
-    ("first backup", lambda site, workers: create(site, AWS, workers=workers)),
-    ("1 % changed", lambda site, workers: create(site, AWS, workers=workers, changed=0.01)),
-    ("restore", lambda site, workers: restore(site, AWS, workers=workers)),
+class _Work(NamedTuple):
+    """A kind of run, of which sites it is told, and by how many workers."""
+
+    name: str
+    estimate: Callable[[Site, int], Estimate]
+    of_files: Sequence[int] = ()
+    of_sql: Sequence[int] = ()
+
+
+_WORKS: Final = (
+    _Work("first backup", lambda site, by: create(site, AWS, workers=by), (8, 64), (1,)),
+    _Work("1 % changed", lambda site, by: create(site, AWS, workers=by, changed=0.01), (8, 64)),
+    _Work(
+        "dump by a task", lambda site, by: create(site, AWS, workers=by, dump_task=True), (), (2,)
+    ),
+    _Work("restore", lambda site, by: restore(site, AWS, workers=by), (8, 64), (1,)),
 )
-_WORKERS: Final = {"files": (8, 64), "SQL": (1,)}
 
 
 def table() -> str:
@@ -211,13 +234,11 @@ def table() -> str:
         "|---|---|---|---|---|---|",
     ]
     for site in SITES:
-        for work, estimate in _COLUMNS:
-            if not site.files and work == "1 % changed":
-                continue  # The dump is whole each time.
-            for workers in _WORKERS["files" if site.files else "SQL"]:
-                found = estimate(site, workers)
+        for work in _WORKS:
+            for workers in work.of_files if site.files else work.of_sql:
+                found = work.estimate(site, workers)
                 lines.append(
-                    f"| {site.name} | {work} | {workers} | {_time(found.seconds)} |"
+                    f"| {site.name} | {work.name} | {workers} | {_time(found.seconds)} |"
                     f" {found.usd:.2f} | {found.bound} |"
                 )
     return "\n".join(lines)

@@ -38,6 +38,16 @@ def test_what_one_invocation_must_do_and_cannot_is_said(site: Site, why: str) ->
     assert create(site, AWS, workers=64).bound == f"does not fit: {why}"
 
 
+def test_a_task_dumps_what_no_function_can_and_takes_as_long() -> None:
+    site = Site("", 0, 300 * GB)
+    by_function, by_task = (create(site, AWS, workers=2, dump_task=it) for it in (False, True))
+    assert by_task.bound == "dump: one connection at one core"
+    assert by_task.seconds == by_function.seconds
+    assert create(Site("", 0, 5000 * GB), AWS, workers=2, dump_task=True).bound.startswith(
+        "does not fit: dump"
+    )
+
+
 def test_a_dump_that_lasts_longer_than_packing_is_what_a_create_waits_for() -> None:
     both = Site("", 10 * GB, 50 * GB)
     assert create(both, AWS, workers=8).bound == "dump: one connection at one core"
