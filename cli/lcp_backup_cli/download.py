@@ -24,7 +24,6 @@ _PART = 8 * 1024 * 1024
 _FRUITLESS = 8
 """How often in a row a part is tried without a single byte, before the line is called dead."""
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0)  # seconds
-_STORE_PAUSES = {429, 500, 502, 503, 504}
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 

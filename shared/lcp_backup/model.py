@@ -1,7 +1,4 @@
-"""The nouns of the service: ids, archives, segments, manifests and runs, as they lie in the bucket.
-
-All times are UTC and aware; all sizes are bytes.
-"""
+"""The nouns of the service, as they lie in the bucket: times are UTC and aware, sizes bytes."""
 
 import re
 from collections.abc import Mapping
@@ -216,6 +213,11 @@ class Manifest(Document):
     losses: int = 0
     """How many of all warnings mean loss, listed or not."""
     left_out: LeftOut = LeftOut()
+
+    @property
+    def warning_count(self) -> int:
+        """How many warnings there were, listed or not."""
+        return len(self.warnings) + self.warnings_left_out
 
     @property
     def size(self) -> int:

@@ -122,7 +122,7 @@ class Backup(Camel):
             kept_until=beside.kept_until,
             database=StoredArchive.of(manifest.database),
             volume=StoredArchive.of(manifest.volume),
-            warnings=len(manifest.warnings) + manifest.warnings_left_out,
+            warnings=manifest.warning_count,
             verification=(
                 ShownVerification.of(beside.verification) if beside.verification else None
             ),

@@ -274,6 +274,7 @@ class DumpLoad:
     def _loaded(self, piece: Piece, session: Session, *, as_data: bool) -> dict[str, int]:
         """Loads a piece's rows; answers how many by table. Commits nothing."""
         touched = False
+        as_statements = 0
         inserted: dict[str, int] = {}
         for statement, ruling in self._judged(piece):
             table = self._tables.get(ruling.name)
@@ -301,8 +302,7 @@ class DumpLoad:
                     raise _NotAsDataError
             else:
                 done = session.run(where, ruling)
-                with self._lock:
-                    self._as_statements += done
+                as_statements += done
             inserted[ruling.name] = inserted.get(ruling.name, 0) + done
             if table is not None and (
                 ruling.name != piece.table or ruling.sql[:6].upper() != b"INSERT"
@@ -310,6 +310,8 @@ class DumpLoad:
                 table.counted = False
         if touched and session.state() != self._base:
             raise OrderMattersError
+        with self._lock:
+            self._as_statements += as_statements
         return inserted
 
     def _plan_for(self, session: Session, table: _Table | None, ruling: Ruling) -> RowPlan | None:

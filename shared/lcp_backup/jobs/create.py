@@ -190,7 +190,7 @@ def _result(manifest: Manifest, *, created: bool) -> CreateResult:
         created=created,
         run_id=manifest.run_id,
         bytes=manifest.size,
-        warnings=len(manifest.warnings) + manifest.warnings_left_out,
+        warnings=manifest.warning_count,
     )
 
 

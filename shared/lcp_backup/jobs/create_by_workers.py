@@ -168,8 +168,10 @@ class _Step:
                     return self._dump(locate, programs)
             case "pack":
                 return {"done": self._pack(request)}
-            case _:
+            case "again":
                 return self._begin_again()
+            case _:
+                raise InvalidRequest(f"step: {request.step} is no step of a worker")
 
     def _plan(self) -> dict[str, Any]:
         settings, run = self._settings, self._run
@@ -214,7 +216,7 @@ class _Step:
             return {}
         if self._work.find(SNAPSHOT) is not None:
             # Workers have begun to pack: a new snapshot would be younger than their files.
-            raise DumpFailed("who dumped died, or the answer was lost")
+            raise DumpFailed("the worker that made the dump died, or its answer was lost")
         self._work.put(DUMPING, b"")
         self._catalog.backups.clear_archive(self._shared.backup_id, ArchiveKind.DATABASE)
         database = store_database(
@@ -380,7 +382,7 @@ def clear_failed_create(catalog: Catalog, work: RunWork, *, is_alone: bool) -> N
 
 
 def _result_of(found: Manifest) -> dict[str, int]:
-    return {"bytes": found.size, "warnings": len(found.warnings), "losses": found.losses}
+    return {"bytes": found.size, "warnings": found.warning_count, "losses": found.losses}
 
 
 def _forget(work: RunWork) -> None:

@@ -61,7 +61,7 @@ def publish(run: ActiveRun, manifest: Manifest, catalog: Catalog, telemetry: Tel
     run.confirm()
     manifest = secure_sources(catalog, manifest)
     catalog.backups.publish(manifest)
-    run.set_result(bytes=manifest.size, warnings=len(manifest.warnings), losses=manifest.losses)
+    run.set_result(bytes=manifest.size, warnings=manifest.warning_count, losses=manifest.losses)
     if manifest.losses:
         telemetry.log.error("the backup lacks something of the site", losses=manifest.losses)
     return manifest
