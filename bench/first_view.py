@@ -5,9 +5,10 @@ from typing import Final
 
 from playwright.sync_api import Page, expect, sync_playwright
 
+from bench.embedded import deployed
 from bench.lines import Line, Measured
 from bench.rounds import need
-from local.stack import Stack, User, stop
+from local.stack import User
 
 OWN: Final = Line("console, seconds of its own until the first view stands", at_most=1)
 LINES: Final = (OWN,)
@@ -38,16 +39,9 @@ def first_view(work: Path, rounds: int) -> list[Measured]:
     Raises ProgramMissing without Chromium.
     """
     need(_CHROMIUM)
-    state = work / "state"
-    try:
-        stack = Stack.start(state)
-        stack.build()
-        stack.deploy({"LCP_BACKUP_CREATE_SCHEDULE": "0 0 1 1 *", "LCP_PROJECT_ID": "acme"})
-        stack.add_users()
+    with deployed(work / "state") as stack:
         stack.invoke("create", {"time": "2026-11-20T00:00:00Z"})
         taken = _looked_at(stack.describe()["api_url"], stack.users["admin"], rounds)
-    finally:
-        stop(state)
     wholes = sorted(whole for whole, _ in taken)
     detail = f"with the emulator's answers: {wholes[len(wholes) // 2]:.2f} s"
     return [Measured(OWN, tuple(whole - waited for whole, waited in taken), detail)]

@@ -10,11 +10,12 @@ from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple
 
+from bench.embedded import deployed
 from bench.folder import make_folder, remove
 from bench.lines import Line, Measured, once
 from bench.scale import AWS, Place, Site, create, restore
 from local.api import Api
-from local.stack import Stack, stop
+from local.stack import Stack
 
 CREATE: Final = Line("create by 2 workers of 1.2 GB, off the model by a factor of", at_most=1.25)
 RESTORE: Final = Line("restore by 2 workers of 1.2 GB, off the model by a factor of", at_most=1.25)
@@ -40,15 +41,8 @@ class _Took(NamedTuple):
 
 def predictions(work: Path, rounds: int) -> list[Measured]:
     """How far the model is off, for a create and a restore; of each size one create is made."""
-    state = work / "state"
-    try:
-        stack = Stack.start(state)
-        stack.build()
-        stack.deploy({"LCP_BACKUP_CREATE_SCHEDULE": "0 0 1 1 *", "LCP_PROJECT_ID": "acme"})
-        stack.add_users()
+    with deployed(work / "state") as stack:
         _, first, second, third = (_tried(stack, number, rounds) for number in range(len(_SIZES)))
-    finally:
-        stop(state)
     place = _learnt(first, second)
     site = Site("", third.size, 0)
     return [

@@ -104,6 +104,15 @@ class CreateRequest(_Request):
         return cls._read(event)
 
 
+def check_workers(wanted: int | None, most: int) -> None:
+    """Raises InvalidRequest when several functions are asked for, and there is but one."""
+    if wanted is not None and wanted > 1 and most == 1:
+        raise InvalidRequest(
+            f"workers: {wanted} are asked for, and this environment is deployed with Workers=1:"
+            " leave workers out, or deploy with more"
+        )
+
+
 type CreateStep = Literal["plan", "snapshot", "dump", "dumped", "pack", "again", "publish", "abort"]
 """What the state machine of a create asks its workers for, in this order; `dumped` only where the
 dump is a task's."""

@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from tests.support.deployed import NEVER, Deployed
 from tests.support.permissions import Roles, excuses
-from tests.support.shared_work import left, wait_for_failed_execution, wait_until
+from tests.support.shared_work import denied, left, wait_for_failed_execution, wait_until
 
 OWN = {"LCP_BACKUP_CREATE_SCHEDULE": NEVER, "LCP_PROJECT_ID": "acme"}
 TASK = {
@@ -52,19 +51,6 @@ def tasks_of(deployed: Deployed, run_id: str) -> list[dict[str, Any]]:
     return [it for it in found if run_id in str(it["overrides"])]
 
 
-@contextmanager
-def denied(deployed: Deployed, role: str, action: str, resource: str) -> Iterator[None]:
-    """This role of the stack may not do that."""
-    iam, name = deployed.stack.client("iam"), resources(deployed)[role]
-    statement = {"Effect": "Deny", "Action": action, "Resource": resource}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    iam.put_role_policy(RoleName=name, PolicyName="denied", PolicyDocument=document)
-    try:
-        yield
-    finally:
-        iam.delete_role_policy(RoleName=name, PolicyName="denied")
-
-
 def assert_nothing_is_left(deployed: Deployed, backup_id: str, run_id: str) -> None:
     wait_for_failed_execution(deployed, "CreateMachineArn", run_id)
     assert left(deployed, run_id) == []
@@ -102,7 +88,7 @@ def test_a_task_that_fails_ends_the_run_in_its_words_and_nothing_stays_open(
 ) -> None:
     bucket, prefix = deployed.described["bucket"], deployed.described["prefix"]
     place = f"arn:aws:s3:::{bucket}/{prefix}/backups/*"
-    with denied(deployed, "DumpTaskRole", "s3:PutObject", place):
+    with denied(deployed, resources(deployed)["DumpTaskRole"], "s3:PutObject", place):
         begun = deployed.stack.invoke("create", {"time": "2026-11-20T09:10:00Z", "workers": 2})
         ended = deployed.admin.wait_for(begun["run_id"])
     assert (ended["state"], ended["error"]["code"]) == ("failed", "storage-failed")
@@ -117,7 +103,7 @@ def test_a_task_that_fails_ends_the_run_in_its_words_and_nothing_stays_open(
 def test_a_task_that_does_not_start_ends_the_run_and_the_record_says_so(
     deployed: Deployed,
 ) -> None:
-    with denied(deployed, "CreateMachineRole", "ecs:RunTask", "*"):
+    with denied(deployed, resources(deployed)["CreateMachineRole"], "ecs:RunTask", "*"):
         begun = deployed.stack.invoke("create", {"time": "2026-11-20T09:20:00Z", "workers": 2})
         ended = deployed.admin.wait_for(begun["run_id"])
     assert (ended["state"], ended["error"]["code"]) == ("failed", "dump-failed")
@@ -131,7 +117,7 @@ def test_a_table_that_was_altered_while_a_task_dumped_has_all_captured_once_more
 ) -> None:
     """The task is not started here, and its word is put in its place."""
     reason = {"code": "table-changed-during-dump", "message": "a table was altered"}
-    with denied(deployed, "CreateMachineRole", "ecs:RunTask", "*"):
+    with denied(deployed, resources(deployed)["CreateMachineRole"], "ecs:RunTask", "*"):
         begun = deployed.stack.invoke("create", {"time": "2026-11-20T09:25:00Z", "workers": 2})
         key = f"{deployed.described['prefix']}/runs/{begun['run_id']}/dump-error"
         bucket = deployed.described["bucket"]

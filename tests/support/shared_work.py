@@ -37,17 +37,25 @@ def wait_for_failed_execution(deployed: Deployed, machine: str, run_id: str) -> 
 @contextmanager
 def refused(deployed: Deployed, worker: str, what: str) -> Iterator[None]:
     """The workers may not write `what` (a pattern) of what they leave to each other."""
-    functions, iam = deployed.stack.client("lambda"), deployed.stack.client("iam")
     name = deployed.described["workers"][worker]
-    role = functions.get_function_configuration(FunctionName=name)["Role"].rpartition("/")[2]
+    function = deployed.stack.client("lambda").get_function_configuration(FunctionName=name)
     place = f"{deployed.described['bucket']}/{deployed.described['prefix']}/runs/*/{what}"
-    statement = {"Effect": "Deny", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{place}"}
+    role = function["Role"].rpartition("/")[2]
+    with denied(deployed, role, "s3:PutObject", f"arn:aws:s3:::{place}"):
+        yield
+
+
+@contextmanager
+def denied(deployed: Deployed, role: str, action: str, resource: str) -> Iterator[None]:
+    """The role of this name may not do that."""
+    iam = deployed.stack.client("iam")
+    statement = {"Effect": "Deny", "Action": action, "Resource": resource}
     document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    iam.put_role_policy(RoleName=role, PolicyName="refused", PolicyDocument=document)
+    iam.put_role_policy(RoleName=role, PolicyName="denied", PolicyDocument=document)
     try:
         yield
     finally:
-        iam.delete_role_policy(RoleName=role, PolicyName="refused")
+        iam.delete_role_policy(RoleName=role, PolicyName="denied")
 
 
 @contextmanager

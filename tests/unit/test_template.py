@@ -607,6 +607,7 @@ def test_the_tasks_definition_holds_no_secret_and_runs_on_the_stacks_processor(
     assert given == {
         "WORKER": {"Ref": "CreateWorkerFunction"},
         "TMPDIR": "/work",
+        "AWS_DEFAULT_REGION": {"Ref": "AWS::Region"},
         "AWS_ENDPOINT_URL": {"Ref": "EndpointUrl"},
     }
     assert "Secrets" not in container

@@ -12,6 +12,7 @@ from lcp_backup.errors import Conflict
 from lcp_backup.jobs.queued_run import queued
 from lcp_backup.jobs.retirement import delete_backup as delete
 from lcp_backup.model import BackupId, Manifest, Run, RunKind, RunState
+from lcp_backup.requests import check_workers
 from lcp_backup.setting_values import MAX_WORKERS
 from lcp_backup_api import outlook
 from lcp_backup_api.audit import audited
@@ -19,7 +20,6 @@ from lcp_backup_api.backend import Backend
 from lcp_backup_api.dependencies import Admin, TheBackend, TheBackupId, TheNext, Viewer
 from lcp_backup_api.problems import documented
 from lcp_backup_api.schemas import Backup, BackupDetail, BackupList, Started
-from lcp_backup_api.workers import check_workers
 
 router = APIRouter(tags=["backups"])
 
@@ -140,7 +140,7 @@ def create_backup(
     catalog = backend.catalog
     with audited(backend.log, request, caller, "create") as subject:
         fields = (body or CreateBody()).model_dump(exclude_defaults=True)
-        check_workers(backend.settings, fields.get("workers"))
+        check_workers(body.workers if body else None, backend.settings.backup_workers)
         catalog.lease.check_is_free()
         now = catalog.now()
         begins, backup_id = _free_minute(backend, now)

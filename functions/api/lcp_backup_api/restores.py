@@ -10,13 +10,12 @@ from lcp_backup.errors import InvalidRequest
 from lcp_backup.invalid import first_problem
 from lcp_backup.jobs.queued_run import queued
 from lcp_backup.model import ArchiveKind, BackupId, Pause, RunKind
-from lcp_backup.requests import LATEST, MOST_SELECTED, RestoreRequest
+from lcp_backup.requests import LATEST, MOST_SELECTED, RestoreRequest, check_workers
 from lcp_backup.setting_values import MAX_WORKERS
 from lcp_backup_api.audit import audited
 from lcp_backup_api.dependencies import Admin, TheBackend
 from lcp_backup_api.problems import documented
 from lcp_backup_api.schemas import Reason, Started
-from lcp_backup_api.workers import check_workers
 
 router = APIRouter(tags=["restores"])
 
@@ -73,7 +72,7 @@ def restore_backup(
     catalog = backend.catalog
     with audited(backend.log, request, caller, "restore", backup_id=backup_id) as subject:
         fields = (body or RestoreBody()).model_dump(mode="json", exclude_defaults=True)
-        check_workers(backend.settings, fields.get("workers"))
+        check_workers(body.workers if body else None, backend.settings.backup_workers)
         event = _event(backup_id, fields, restores_overwrite=backend.settings.restores_overwrite)
         made_by = None
         if backend.restores_own_backups:

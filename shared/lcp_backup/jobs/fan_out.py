@@ -11,13 +11,13 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.unfinished import Unfinished
 from lcp_backup.catalog.work import REQUEST, RunWork
 from lcp_backup.document import Document, read_document
-from lcp_backup.errors import DatabaseTooLarge, InvalidRequest, NotFound, UnknownFormat
+from lcp_backup.errors import DatabaseTooLarge, NotFound, UnknownFormat
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.increment import bases
 from lcp_backup.jobs.shared_volume import LEAST_SHARE
 from lcp_backup.jobs.unfinished import CLOSING_TIME
 from lcp_backup.model import BackupType, Manifest
-from lcp_backup.requests import CreateRequest
+from lcp_backup.requests import CreateRequest, check_workers
 from lcp_backup.settings import Settings
 
 ALONE: Final = 1
@@ -53,12 +53,8 @@ def workers_for(
     Raises InvalidRequest when several are asked for and the stack has no state machine.
     """
     most = settings.backup_workers if settings.create_machine else ALONE
+    check_workers(request.workers, most)
     if request.workers is not None:
-        if request.workers > ALONE and most == ALONE:
-            raise InvalidRequest(
-                f"workers: {request.workers} are asked for, and this environment is deployed with"
-                " Workers=1: leave workers out, or deploy with more"
-            )
         return min(request.workers, most)
     if most == ALONE or timing.deadline is None:
         return ALONE

@@ -16,7 +16,7 @@ from lcp_backup.jobs.staged_site import check_restorable
 from lcp_backup.jobs.staged_volume import volume_folder
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
 from lcp_backup.model import BackupType, Manifest
-from lcp_backup.requests import RestoreRequest
+from lcp_backup.requests import RestoreRequest, check_workers
 from lcp_backup.settings import Settings
 from lcp_backup.volume import portions, staging, swap
 from lcp_backup.volume.portions import Portion, portioned
@@ -62,10 +62,9 @@ def workers_for(
     Raises InvalidRequest when several are asked for and cannot be had.
     """
     most = settings.backup_workers if settings.restore_machine else ALONE
+    check_workers(request.workers, most)
     reason = None
-    if most == ALONE:
-        reason = "this environment is deployed with Workers=1: leave workers out, or deploy more"
-    elif manifest.type is BackupType.UPLOADED:
+    if manifest.type is BackupType.UPLOADED:
         reason = f"{manifest.id} was uploaded, which one function restores: leave workers out"
     elif request.paths or not request.wants_volume:
         reason = "they unpack a whole volume, which is not asked for: leave workers out"
@@ -75,7 +74,7 @@ def workers_for(
         return min(request.workers, most)
     facts = manifest.volume_facts
     needed = (facts.bytes + facts.files * _FILE) / _BYTES_A_SECOND
-    return ALONE if reason is not None or seconds is None or needed < seconds else most
+    return ALONE if reason or seconds is None or needed < seconds else most
 
 
 def hand_out(
