@@ -22,6 +22,7 @@ from lcp_backup.database.accounts import Accounts
 from lcp_backup.database.connection_pool import ConnectionPool
 from lcp_backup.database.control import controlled, if_abandoned
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, ask_server, connect
+from lcp_backup.database.loaded import Loaded
 from lcp_backup.database.pieces import Dump
 from lcp_backup.database.policy import Policy
 from lcp_backup.database.sql import (
@@ -34,12 +35,7 @@ from lcp_backup.database.sql import (
     quote,
     text,
 )
-from lcp_backup.database.staged_schema import (
-    Loaded,
-    StagedLoad,
-    attempt_load,
-    database_errors,
-)
+from lcp_backup.database.staged_load import StagedLoad, attempt_load, database_errors
 from lcp_backup.database.swap import discard
 from lcp_backup.errors import LoadFailed, ServerGaveUp
 

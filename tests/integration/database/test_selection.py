@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from lcp_backup.database import staged_schema
-from lcp_backup.database.dump_load import DumpLoad
 from lcp_backup.database.endpoint import Flavour
-from lcp_backup.database.pieces import Dump
+from lcp_backup.database.piece_load import Inserted, PieceLoad
+from lcp_backup.database.pieces import Dump, Piece
 from lcp_backup.database.session import Session
 from lcp_backup.database.staged_schema import (
     Loaded,
@@ -312,21 +312,14 @@ def test_rows_that_are_there_twice_fail_the_load_when_their_index_is_built(
 def test_a_row_that_the_server_lost_fails_the_load(
     site: DatabaseServer, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit = Session.commit
+    insert_rows = PieceLoad.insert_rows
 
-    def losing(self: Session) -> None:
-        self._connection.query("DELETE FROM big WHERE id = 77")
-        commit(self)
+    def losing(self: PieceLoad, piece: Piece, session: Session) -> Inserted:
+        inserted = insert_rows(self, piece, session)
+        session._connection.query("DELETE FROM big WHERE id = 77")
+        return inserted
 
-    def losing_rows(self: DumpLoad, piece: object, session: Session) -> None:
-        monkeypatch.setattr(Session, "commit", losing)
-        try:
-            load_rows(self, piece, session)  # type: ignore[arg-type]
-        finally:
-            monkeypatch.setattr(Session, "commit", commit)
-
-    load_rows = DumpLoad._load_rows
-    monkeypatch.setattr(DumpLoad, "_load_rows", losing_rows)
+    monkeypatch.setattr(PieceLoad, "insert_rows", losing)
     with pytest.raises(LoadFailed, match=r"5000 rows were loaded into 'big' and 4999 are there"):
         stage(site, stored.dump(["big"]), connections=1, scope=only("big"))
 
