@@ -140,7 +140,8 @@ def create(
 ) -> Estimate:
     """A backup by so many workers, of which this share of the files' bytes is new."""
     moved = site.files * changed
-    plan = _alone("plan", site.entries / place.calls, "one function looks at every name")
+    # (It goes on in a next invocation.)
+    plan = _slowest("plan", (site.entries / place.calls, "one function looks at every name"))
     # The first backup has none to be compared with.
     index = _index(site if changed < 1 else Site("", 0, 0))
     pack = _slowest(

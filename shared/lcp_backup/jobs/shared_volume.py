@@ -32,13 +32,15 @@ from lcp_backup.jobs.increment import Increment, copy_of_index, open_increment
 from lcp_backup.model import ArchiveKind, Manifest, Notice, VolumeFacts, VolumeSource
 from lcp_backup.volume.packing import Packed
 from lcp_backup.volume.share import Boundary, pack_share
-from lcp_backup.volume.shares import share_out
+from lcp_backup.volume.shares import Survey, survey
 
 LEAST_SHARE: Final = 64 << 20
 """Raw bytes below which a share is not worth a worker of its own."""
 KEPT_FOR_JOIN: Final = 2
 """Of each share's part numbers, those by which the ends of shares are sent once all are there."""
 _PLAN: Final = "plan"
+_SURVEY: Final = "survey"
+"""How far the folder was looked through for the plan."""
 _PART_THREADS: Final = 4
 _VOLUME: Final = archive_name(ArchiveKind.VOLUME)
 
@@ -131,9 +133,17 @@ class SharedVolume:
 
     # --- the plan -------------------------------------------------------------
 
+    def surveyed(self) -> Survey | None:
+        """How far the folder was looked through for the plan; None when nobody has begun."""
+        body = self._work.find(_SURVEY)
+        if body is None:
+            return None
+        return read_document(Survey, body, f"survey of run {self._work.run_id}")
+
     def share_out(
         self,
         folder: Path,
+        before: Survey | None,
         *,
         whole: bool,
         workers: int,
@@ -142,23 +152,32 @@ class SharedVolume:
         began: datetime,
         threads: int,
         check: Callable[[], None],
-    ) -> SharedPlan:
+        is_over: Callable[[], bool],
+    ) -> SharedPlan | Survey:
         """Decides who packs what, and opens the multipart that all of them write.
 
-        Nothing is carried over from older archives: what would be is read from the folder again.
-        Arguments are as of `store_volume` and `volume.shares.share_out`. Raises as these do.
+        Once it is over it stops looking through the folder, answers how far it came, and is called
+        again. Nothing is carried over from older archives: what would be is read from the folder.
+
+        Arguments: `before` is what `surveyed` answers; `workers` and `least_size` are as of
+        `Survey.shares`, the others as of `store_volume` and `survey`. Raises as these do.
         """
         with open_increment(self.catalog, whole=whole, unusable=(), carries=False) as increment:
-            shares = share_out(
+            found = survey(
                 folder,
                 increment.base(),
-                most=workers,
-                least_size=least_size,
+                before,
                 leave_out=leave_out,
                 began=began,
                 threads=threads,
                 check=check,
+                is_over=is_over,
             )
+            if found.reached is not None:
+                # (Each is right by itself: of two attempts at once, one looked in vain.)
+                self._work.put(_SURVEY, found.model_dump_json().encode())
+                return found
+            shares = found.shares(most=workers, least_size=least_size)
             token = secrets.token_hex(8)
             plan = SharedPlan(
                 token=token,

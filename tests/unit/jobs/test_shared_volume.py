@@ -66,23 +66,38 @@ class Site:
         self._clock = clock
         self.volume: SharedVolume
 
-    def share_out(self, workers: int) -> int:
-        """Begins a backup, an hour after the last; how many shares it has."""
+    def share_out(
+        self,
+        workers: int,
+        steps: Callable[[], int] = lambda: 1 << 30,
+        between: Callable[[], None] = lambda: None,
+    ) -> int:
+        """Begins a backup, an hour after the last; how many shares it has.
+
+        Arguments: `steps` tells of each stretch of the plan how often it looks at the clock before
+        its time is over, and `between` is called after it.
+        """
         self._clock.pass_by(LATER)
         backup_id = str(self.catalog.backups.id_for(BackupId.of("acme", "prd", self._clock())))
         work = self.catalog.work.of(self.catalog.runs.new_id(RunKind.CREATE))
         self.volume = SharedVolume(self.catalog, work, backup_id)
-        plan = self.volume.share_out(
-            self.folder,
-            whole=False,
-            workers=workers,
-            least_size=1,
-            leave_out=self.volumes.leave_out,
-            began=datetime.now(UTC) + LATER,
-            threads=2,
-            check=lambda: None,
-        )
-        return plan.shares
+        while True:
+            left = iter(range(steps()))
+            plan = self.volume.share_out(
+                self.folder,
+                self.volume.surveyed(),
+                whole=False,
+                workers=workers,
+                least_size=1,
+                leave_out=self.volumes.leave_out,
+                began=datetime.now(UTC) + LATER,
+                threads=2,
+                check=lambda: None,
+                is_over=lambda left=left: next(left, None) is None,  # type: ignore[misc]
+            )
+            if not isinstance(plan, shares.Survey):
+                return plan.shares
+            between()
 
     def pack(self, number: int, steps: int = 1 << 30) -> bool:
         """A stretch of a worker whose time is over when it has looked at the clock so often."""
@@ -204,6 +219,44 @@ def test_a_file_that_changes_while_several_pack_it_stays_a_whole_member_and_is_t
     # And it is stored anew by the next one.
     site.back_up(3)
     assert snapshot(site.volumes.restore(site.volume.backup_id)) == snapshot(site.folder)
+
+
+@pytest.mark.parametrize("happens", ["all goes", "what was reached becomes a folder", "more comes"])
+def test_what_changes_while_the_folder_is_shared_out_is_in_the_backup_all_the_same(
+    site: Site, tmp_path: Path, happens: str
+) -> None:
+    """A cut that is out of date costs balance, never exactness."""
+    library = site.folder / "document_library"
+    for number in range(5):
+        (library / str(number)).mkdir(parents=True)
+        for name in NAMES:
+            (library / str(number) / name).write_bytes(os.urandom(2 * SEGMENT))
+    happened: list[str] = []
+
+    def change() -> None:
+        if happened or (found := site.volume.surveyed()) is None or found.names < 30:
+            return
+        assert found.reached is not None
+        reached = site.folder / found.reached.name
+        happened.append(found.reached.name)
+        if happens == "all goes":
+            shutil.rmtree(library)
+            (site.folder / "other").write_bytes(b"other")
+        elif happens == "more comes":
+            for name in "ABC":
+                (library / name).mkdir()
+                (library / name / "first").write_bytes(os.urandom(9 * SEGMENT))
+        else:
+            reached.unlink()
+            reached.mkdir()
+            (reached / "inside").write_bytes(os.urandom(9 * SEGMENT))
+
+    count = site.share_out(4, lambda: 10, change)
+    assert happened
+    site.pack_all(count)
+    manifest = site.publish(site.join())
+    assert snapshot(site.extract(manifest, tmp_path / "by tar")) == snapshot(site.folder)
+    assert snapshot(site.volumes.restore(manifest.id)) == snapshot(site.folder)
 
 
 def test_a_file_that_is_a_folder_to_the_next_stretch_makes_no_backup(site: Site) -> None:
@@ -344,7 +397,11 @@ class History:
 
     def back_up(self) -> Manifest:
         """Workers in any order, each with budgets of its own, some killed at some request."""
-        unfinished = list(range(self.site.share_out(self.chance.randint(1, 6))))
+        count = self.site.share_out(
+            self.chance.randint(1, 6),
+            lambda: self.chance.choice([0, 3, 1000]),
+        )
+        unfinished = list(range(count))
         while unfinished:
             number = self.chance.choice(unfinished)
             if self.chance.random() < 0.3:
