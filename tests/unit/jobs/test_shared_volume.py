@@ -20,7 +20,7 @@ from lcp_backup.aws import s3_shared
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import StorageError, VolumeIncomplete
-from lcp_backup.jobs import joined_volume, shared_volume
+from lcp_backup.jobs import increment, joined_volume, shared_volume
 from lcp_backup.jobs.joined_volume import join_volume
 from lcp_backup.jobs.new_volume import NewVolume, secure_sources
 from lcp_backup.jobs.shared_volume import SharedVolume
@@ -275,6 +275,36 @@ def test_a_file_that_is_a_folder_to_the_next_stretch_makes_no_backup(site: Site)
     with pytest.raises(VolumeIncomplete, match="'a' was no folder when one worker packed it"):
         site.join()
     assert f"a/p/backups/{site.volume.backup_id}/volume.tgz" not in site.s3.objects
+
+
+def test_an_increment_by_workers_keeps_no_index_on_the_disk(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is room for 512 MB, and the index of ten million files has more."""
+    for name in "abc":
+        (site.folder / name).write_bytes(os.urandom(20 * SEGMENT))
+    site.back_up(2)
+    (site.folder / "d").write_bytes(b"new")
+    monkeypatch.setattr(increment, "LocalCopy", lambda *_, **__: pytest.fail("copied"))
+    manifest = site.back_up(2)
+    assert [it.live_size > 0 for it in manifest.sources] == [True]
+    assert manifest.volume.raw_size < 20 * SEGMENT
+    assert snapshot(site.volumes.restore(manifest.id)) == snapshot(site.folder)
+
+
+@pytest.mark.parametrize("at", [4, 40])  # of the first, gzip itself knows nothing
+def test_a_base_whose_index_is_damaged_is_told_of_and_all_is_stored(site: Site, at: int) -> None:
+    for name in "abc":
+        (site.folder / name).write_bytes(os.urandom(20 * SEGMENT))
+    first = site.back_up(2)
+    index = site.s3.objects[f"a/p/backups/{first.id}/volume.index"]
+    damaged = bytearray(index["Body"])
+    damaged[at] ^= 1
+    index["Body"] = bytes(damaged)
+    manifest = site.back_up(2)
+    assert [it.code for it in manifest.warnings] == ["volume-stored-whole"]
+    assert manifest.sources == ()
+    assert snapshot(site.volumes.restore(manifest.id)) == snapshot(site.folder)
 
 
 def test_shares_of_which_all_but_one_compress_to_nothing_make_an_archive(
