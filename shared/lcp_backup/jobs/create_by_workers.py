@@ -215,6 +215,7 @@ class _Step:
             if over():
                 return False
             self._pause(_POLL_SECONDS)
+        self._volume.look_again(self._folder)
         return True
 
     def _dump(

@@ -31,7 +31,7 @@ from lcp_backup.jobs.archives import THREADS
 from lcp_backup.jobs.increment import Increment, open_increment, read_index_in_place
 from lcp_backup.model import ArchiveKind, Manifest, Notice, VolumeFacts, VolumeSource
 from lcp_backup.volume.packing import Packed
-from lcp_backup.volume.share import Boundary, pack_share
+from lcp_backup.volume.share import Boundary, looked_at_again, pack_share
 from lcp_backup.volume.shares import Survey, survey
 
 LEAST_SHARE: Final = 64 << 20
@@ -83,6 +83,14 @@ class SharedPlan(Document):
         """Those of a share's parts; the last few are for who joins the shares."""
         each = MAX_PARTS // self.shares
         return range(share * each + 1, (share + 1) * each + 1)
+
+
+class Cuts(Document):
+    """Where a plan cuts the folder, as it was looked at last before anything was packed."""
+
+    format: Literal[1] = 1
+    attempt: str
+    boundaries: tuple[Boundary, ...]
 
 
 class Stretch(Document):
@@ -195,7 +203,23 @@ class SharedVolume:
 
     def plan(self) -> SharedPlan:
         """What was decided; raises ObjectNotFound."""
-        return self._read_plan(self._work.get(_PLAN))
+        plan = self._read_plan(self._work.get(_PLAN))
+        body = self._work.find(_cuts(plan))
+        if body is None:
+            return plan
+        cuts = read_document(Cuts, body, f"cuts of run {self._work.run_id}")
+        return plan.model_copy(update={"boundaries": cuts.boundaries})
+
+    def look_again(self, folder: Path) -> None:
+        """Has the plan's cuts inside of files be of these files as they are now.
+
+        Once, before anybody packs: all workers must have the same ones. Files may have changed
+        since the plan came by, which may be long ago. Raises as `plan`.
+        """
+        plan = self.plan()
+        boundaries = tuple(looked_at_again(plan.boundaries, folder, plan.began))
+        cuts = Cuts(attempt=secrets.token_hex(8), boundaries=boundaries)
+        self._work.put_new(_cuts(plan), cuts.model_dump_json().encode())
 
     def abort(self) -> None:
         """Ends the multipart, and with it whatever a worker may still send."""
@@ -346,6 +370,10 @@ def _part_size(share_size: int, shares: int) -> int:
 
 def _of(what: str, share: int, attempt: str) -> str:
     return f"{what}/{share}/{attempt}"
+
+
+def _cuts(plan: SharedPlan) -> str:
+    return f"{plan.token}/cuts"
 
 
 def _stretch(plan: SharedPlan, share: int, number: int) -> str:

@@ -113,7 +113,9 @@ class Functions:
         items = self.items()
         assert self.step("snapshot") == {"done": False}
         self.step("dump")
+        assert not any(key.endswith("/cuts") for key in self.s3.objects)
         assert self.step("snapshot") == {"done": True}
+        assert any(key.endswith("/cuts") for key in self.s3.objects), "not looked at again"
         for item in items:
             while not self.step("pack", **item)["done"]:
                 pass

@@ -71,11 +71,13 @@ class Site:
         workers: int,
         steps: Callable[[], int] = lambda: 1 << 30,
         between: Callable[[], None] = lambda: None,
+        before_snapshot: Callable[[], None] = lambda: None,
     ) -> int:
         """Begins a backup, an hour after the last; how many shares it has.
 
         Arguments: `steps` tells of each stretch of the plan how often it looks at the clock before
-        its time is over, and `between` is called after it.
+        its time is over, and `between` is called after it. `before_snapshot` is called when the
+        plan is made.
         """
         self._clock.pass_by(LATER)
         backup_id = str(self.catalog.backups.id_for(BackupId.of("acme", "prd", self._clock())))
@@ -96,8 +98,11 @@ class Site:
                 is_over=lambda left=left: next(left, None) is None,  # type: ignore[misc]
             )
             if not isinstance(plan, shares.Survey):
-                return plan.shares
+                break
             between()
+        before_snapshot()
+        self.volume.look_again(self.folder)
+        return plan.shares
 
     def pack(self, number: int, steps: int = 1 << 30) -> bool:
         """A stretch of a worker whose time is over when it has looked at the clock so often."""
@@ -257,6 +262,42 @@ def test_what_changes_while_the_folder_is_shared_out_is_in_the_backup_all_the_sa
     manifest = site.publish(site.join())
     assert snapshot(site.extract(manifest, tmp_path / "by tar")) == snapshot(site.folder)
     assert snapshot(site.volumes.restore(manifest.id)) == snapshot(site.folder)
+
+
+@pytest.mark.parametrize("happens", ["shrinks", "grows", "goes", "becomes a folder"])
+def test_a_cut_file_that_changes_before_the_snapshot_is_in_the_backup_as_it_is_then(
+    site: Site, tmp_path: Path, happens: str
+) -> None:
+    large, content = site.folder / "large.bin", os.urandom(60 * SEGMENT + 99)
+    large.write_bytes(content)
+    (site.folder / "more").write_bytes(os.urandom(5 * SEGMENT))
+
+    def change() -> None:
+        assert [it.name for it in site.volume.plan().boundaries] == ["large.bin"] * 2
+        if happens == "shrinks":
+            large.write_bytes(content[: 30 * SEGMENT])
+        elif happens == "grows":
+            large.write_bytes(content + b"more")
+        else:
+            large.unlink()
+            if happens == "becomes a folder":
+                large.mkdir()
+                (large / "inside").write_bytes(os.urandom(9 * SEGMENT))
+
+    count = site.share_out(3, before_snapshot=change)
+    first = site.volume.plan()
+    large.touch() if happens == "grows" else None
+    site.volume.look_again(site.folder)
+    assert site.volume.plan() == first, "workers must not have different ones"
+    site.pack_all(count)
+    manifest = site.publish(site.join())
+    assert snapshot(site.volumes.restore(manifest.id)).keys() == snapshot(site.folder).keys()
+    extracted = site.extract(manifest, tmp_path / "by tar")
+    assert snapshot(extracted).keys() == snapshot(site.folder).keys()
+    if large.is_file():
+        assert (extracted / "large.bin").read_bytes() == large.read_bytes()
+    else:
+        assert snapshot(extracted) == snapshot(site.folder)
 
 
 def test_a_file_that_is_a_folder_to_the_next_stretch_makes_no_backup(site: Site) -> None:
@@ -430,6 +471,8 @@ class History:
         count = self.site.share_out(
             self.chance.randint(1, 6),
             lambda: self.chance.choice([0, 3, 1000]),
+            lambda: self.change() if self.chance.random() < 0.2 else None,
+            lambda: self.change() if self.chance.random() < 0.5 else None,
         )
         unfinished = list(range(count))
         while unfinished:
