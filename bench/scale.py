@@ -140,9 +140,8 @@ def create(
 ) -> Estimate:
     """A backup by so many workers, of which this share of the files' bytes is new."""
     moved = site.files * changed
-    plan = _alone("plan", site.entries / place.calls, "one function looks at every name")
-    # The first backup has none to be compared with.
-    index = _index(site if changed < 1 else Site("", 0, 0))
+    # (It goes on in a next invocation.)
+    plan = _slowest("plan", (site.entries / place.calls, "one function looks at every name"))
     pack = _slowest(
         "pack",
         (moved / (workers * place.pack), "the workers' network"),
@@ -164,7 +163,7 @@ def create(
         + (moved * 0.85 + site.sql * 0.27) / _PART * _USD_PUT
         + (moved / GB + 2 * site.entries * _CALL_KIB * 1024 / 1e9) * _USD_EFS_READ
     )
-    return Estimate((plan, index, captured), place.create_fixed, usd)
+    return Estimate((plan, captured), place.create_fixed, usd)
 
 
 def restore(site: Site, place: Place, *, workers: int) -> Estimate:

@@ -17,7 +17,7 @@ from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.exclusion import PathPatterns
 from lcp_backup.volume.pack import pack
 from lcp_backup.volume.share import Boundary, pack_share
-from lcp_backup.volume.shares import share_out
+from lcp_backup.volume.shares import survey
 
 LINES: Final = (
     NO_LOSS := Line("volume by 2 workers, times as fast as by 1 with 2 threads", at_least=1),
@@ -68,16 +68,17 @@ def _alone(folder: Path) -> None:
 
 
 def _shared(folder: Path, workers: ProcessPoolExecutor) -> None:
-    shares = share_out(
+    looked_through = survey(
         folder,
         None,
-        most=_WORKERS,
-        least_size=1,
+        None,
         leave_out=_ALL,
         began=datetime.now(UTC),
         threads=1,
         check=lambda: None,
+        is_over=lambda: False,
     )
+    shares = looked_through.shares(most=_WORKERS, least_size=1)
     ends = (None, *shares.boundaries, None)
     packing = [
         workers.submit(_pack, os.fspath(folder), start, end) for start, end in pairwise(ends)

@@ -53,3 +53,27 @@ def test_what_is_not_tried_again_are_errors_that_there_are(state: dict[str, Any]
     for retry in state["Retry"]:
         for name in retry["ErrorEquals"]:
             assert name.startswith(("States.", "Lambda.")) or hasattr(errors, name), name
+
+
+def states(definition: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """All states, each with those that it may lead to by name."""
+    for state in definition["States"].values():
+        yield state, definition["States"]
+        for inner in [*state.get("Branches", ()), state.get("ItemProcessor")]:
+            if inner is not None:
+                yield from states(inner)
+
+
+@pytest.mark.parametrize("path", MACHINES, ids=lambda path: path.parent.name)
+def test_a_step_that_is_not_done_is_called_again(path: Path) -> None:
+    found = 0
+    for state, beside in states(json.loads(path.read_text())):
+        if "done.$" in state.get("ResultSelector", {}):
+            found += 1
+            choice = beside[state["Next"]]
+            (rule,) = choice["Choices"]
+            assert rule["Variable"] == state["ResultPath"] + ".done"
+            assert rule["BooleanEquals"] is True
+            assert beside[rule["Next"]] is not state
+            assert beside[choice["Default"]] is state
+    assert found

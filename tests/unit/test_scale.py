@@ -27,10 +27,15 @@ def test_a_restore_by_many_waits_for_the_file_system() -> None:
     assert found.seconds > 1000 * GB / AWS.writes
 
 
+def test_a_plan_that_lasts_longer_than_an_invocation_goes_on_in_the_next() -> None:
+    found = create(Site("", 10_000 * GB, 0), AWS, workers=64)
+    assert found.phases[0].seconds > 880
+    assert found.bound == "pack: the workers' network"
+
+
 @pytest.mark.parametrize(
     ("site", "why"),
     [
-        (Site("", 10_000 * GB, 0), "plan, one function looks at every name"),
         (Site("", 0, 300 * GB), "dump, one connection at one core"),
     ],
 )

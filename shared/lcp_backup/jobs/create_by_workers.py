@@ -62,6 +62,7 @@ from lcp_backup.setting_values import VolumeMode
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume.mounts import check_mounted
+from lcp_backup.volume.shares import Survey
 
 _AGAIN: Final = "again"
 """The plan that was given up when all was begun anew."""
@@ -175,13 +176,16 @@ class _Step:
 
     def _plan(self) -> dict[str, Any]:
         settings, run = self._settings, self._run
-        run.step("sharing out the volume")
+        before = self._volume.surveyed()
+        so_far = f": {before.names} names looked at so far" if before else ""
+        run.step(f"sharing out the volume{so_far}")
         run.add_notices(settings.notices)
         check_mounted(settings.backup_folder, settings.file_system_mount_path)
         self._volume.abort()
         self._catalog.backups.clear_unpublished(self._shared.backup_id)
         plan = self._volume.share_out(
             self._folder,
+            before,
             whole=settings.backup_volume_mode is VolumeMode.FULL,
             workers=self._shared.workers,
             least_size=self._shared.least_size,
@@ -189,14 +193,18 @@ class _Step:
             began=run.started_at,
             threads=settings.backup_volume_threads,
             check=run.check,
+            is_over=end_of_stretch(run),
         )
+        place = dict(self._work.place(ITEMS))
+        if isinstance(plan, Survey):
+            return {"done": False, **place}
         items = [{"plan": plan.token, "share": share} for share in range(plan.shares)]
         self._work.put(ITEMS, json.dumps(items).encode())
         run.step(
             f"dumping the database, and packing the volume by {plan.shares} workers once its"
             " snapshot stands"
         )
-        return dict(self._work.place(ITEMS))
+        return {"done": True, **place}
 
     def _wait_for_snapshot(self) -> bool:
         over = end_of_stretch(self._run)
@@ -207,6 +215,7 @@ class _Step:
             if over():
                 return False
             self._pause(_POLL_SECONDS)
+        self._volume.look_again(self._folder)
         return True
 
     def _dump(

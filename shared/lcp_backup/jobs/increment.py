@@ -2,8 +2,16 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    closing,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 from lcp_backup.archive.index import IndexReader, read_members
@@ -30,6 +38,7 @@ from lcp_backup.volume.live import LiveMembers
 from lcp_backup.volume.unchanged import unchanged
 
 _ASKED_AT_ONCE = 16
+_READ_AT_ONCE = 8 << 20
 _NOTHING = Plan((), (), ())
 
 
@@ -252,7 +261,8 @@ def open_increment(
             goes on from an unfinished volume refers to that all the same, and a notice tells it.
         unusable: sources that turned out to be; what lies in them is read from the folder and
             stored again. None: so is whatever would be carried over.
-        carries: False reads what would be carried over from the folder, too.
+        carries: False reads what would be carried over from the folder, too, and the base's index
+            from S3, as often as it is needed: nothing lies on the disk.
 
     Raises StorageError.
     """
@@ -262,13 +272,13 @@ def open_increment(
             notices = (*notices, base)
             continue
         try:
-            copy = copy_of_index(catalog, base)
+            opened = copy_of_index(catalog, base) if carries else read_index_in_place(catalog, base)
         except (ArchiveDamaged, ObjectNotFound, UnknownFormat) as error:
             is_backup = isinstance(base, Manifest)
             told = _stored_whole(base.id, str(error)) if is_backup else _missing(base.id)
             notices = (*notices, told)
             continue
-        with copy:
+        with opened as index:
             found = archives_found(catalog, base)
             for backup_id in unusable or ():
                 found.pop(backup_id, None)
@@ -283,7 +293,7 @@ def open_increment(
             if not carries:
                 chosen = Plan(chosen.kept, (), chosen.missing)
             missing = (_missing(source.backup_id) for source in chosen.missing)
-            yield Increment(catalog, base, copy, chosen, (*notices, *missing))
+            yield Increment(catalog, base, index, chosen, (*notices, *missing))
             return
     yield Increment(catalog, notices=notices)
 
@@ -300,6 +310,24 @@ def copy_of_index(catalog: Catalog, base: BaseVolume) -> LocalCopy:
         IndexReader(copy, archive_name=base.volume.name)
         undo.pop_all()
     return copy
+
+
+def read_index_in_place(catalog: Catalog, base: BaseVolume) -> AbstractContextManager[RangeSource]:
+    """The index of a base where it lies, once all of it was found to be as it was written.
+
+    Raises as `copy_of_index`.
+    """
+    index = catalog.backups.open(base.id, base.volume.index_name)
+    digest = sha256()
+    for offset in range(0, index.size, _READ_AT_ONCE):
+        digest.update(index.read(offset, min(_READ_AT_ONCE, index.size - offset)))
+    if digest.hexdigest() != base.volume.index_sha256:
+        raise ArchiveDamaged(
+            f"the index of {base.volume.name} of backup {base.id} is not what was written: its"
+            " SHA-256 differs"
+        )
+    IndexReader(index, archive_name=base.volume.name)
+    return nullcontext(index)
 
 
 def bases(catalog: Catalog) -> Iterator[BaseVolume | Notice]:

@@ -28,17 +28,19 @@ from lcp_backup.errors import NotFound
 from lcp_backup.exclusion import PathPatterns
 from lcp_backup.history import Plan
 from lcp_backup.jobs.archives import THREADS
-from lcp_backup.jobs.increment import Increment, copy_of_index, open_increment
+from lcp_backup.jobs.increment import Increment, open_increment, read_index_in_place
 from lcp_backup.model import ArchiveKind, Manifest, Notice, VolumeFacts, VolumeSource
 from lcp_backup.volume.packing import Packed
-from lcp_backup.volume.share import Boundary, pack_share
-from lcp_backup.volume.shares import share_out
+from lcp_backup.volume.share import Boundary, looked_at_again, pack_share
+from lcp_backup.volume.shares import Survey, survey
 
 LEAST_SHARE: Final = 64 << 20
 """Raw bytes below which a share is not worth a worker of its own."""
 KEPT_FOR_JOIN: Final = 2
 """Of each share's part numbers, those by which the ends of shares are sent once all are there."""
 _PLAN: Final = "plan"
+_SURVEY: Final = "survey"
+"""How far the folder was looked through for the plan."""
 _PART_THREADS: Final = 4
 _VOLUME: Final = archive_name(ArchiveKind.VOLUME)
 
@@ -81,6 +83,14 @@ class SharedPlan(Document):
         """Those of a share's parts; the last few are for who joins the shares."""
         each = MAX_PARTS // self.shares
         return range(share * each + 1, (share + 1) * each + 1)
+
+
+class Cuts(Document):
+    """Where a plan cuts the folder, as it was looked at last before anything was packed."""
+
+    format: Literal[1] = 1
+    attempt: str
+    boundaries: tuple[Boundary, ...]
 
 
 class Stretch(Document):
@@ -131,9 +141,17 @@ class SharedVolume:
 
     # --- the plan -------------------------------------------------------------
 
+    def surveyed(self) -> Survey | None:
+        """How far the folder was looked through for the plan; None when nobody has begun."""
+        body = self._work.find(_SURVEY)
+        if body is None:
+            return None
+        return read_document(Survey, body, f"survey of run {self._work.run_id}")
+
     def share_out(
         self,
         folder: Path,
+        before: Survey | None,
         *,
         whole: bool,
         workers: int,
@@ -142,23 +160,32 @@ class SharedVolume:
         began: datetime,
         threads: int,
         check: Callable[[], None],
-    ) -> SharedPlan:
+        is_over: Callable[[], bool],
+    ) -> SharedPlan | Survey:
         """Decides who packs what, and opens the multipart that all of them write.
 
-        Nothing is carried over from older archives: what would be is read from the folder again.
-        Arguments are as of `store_volume` and `volume.shares.share_out`. Raises as these do.
+        Once it is over it stops looking through the folder, answers how far it came, and is called
+        again. Nothing is carried over from older archives: what would be is read from the folder.
+
+        Arguments: `before` is what `surveyed` answers; `workers` and `least_size` are as of
+        `Survey.shares`, the others as of `store_volume` and `survey`. Raises as these do.
         """
         with open_increment(self.catalog, whole=whole, unusable=(), carries=False) as increment:
-            shares = share_out(
+            found = survey(
                 folder,
                 increment.base(),
-                most=workers,
-                least_size=least_size,
+                before,
                 leave_out=leave_out,
                 began=began,
                 threads=threads,
                 check=check,
+                is_over=is_over,
             )
+            if found.reached is not None:
+                # (Each is right by itself: of two attempts at once, one looked in vain.)
+                self._work.put(_SURVEY, found.model_dump_json().encode())
+                return found
+            shares = found.shares(most=workers, least_size=least_size)
             token = secrets.token_hex(8)
             plan = SharedPlan(
                 token=token,
@@ -176,7 +203,23 @@ class SharedVolume:
 
     def plan(self) -> SharedPlan:
         """What was decided; raises ObjectNotFound."""
-        return self._read_plan(self._work.get(_PLAN))
+        plan = self._read_plan(self._work.get(_PLAN))
+        body = self._work.find(_cuts(plan))
+        if body is None:
+            return plan
+        cuts = read_document(Cuts, body, f"cuts of run {self._work.run_id}")
+        return plan.model_copy(update={"boundaries": cuts.boundaries})
+
+    def look_again(self, folder: Path) -> None:
+        """Has the plan's cuts inside of files be of these files as they are now.
+
+        Once, before anybody packs: all workers must have the same ones. Files may have changed
+        since the plan came by, which may be long ago. Raises as `plan`.
+        """
+        plan = self.plan()
+        boundaries = tuple(looked_at_again(plan.boundaries, folder, plan.began))
+        cuts = Cuts(attempt=secrets.token_hex(8), boundaries=boundaries)
+        self._work.put_new(_cuts(plan), cuts.model_dump_json().encode())
 
     def abort(self) -> None:
         """Ends the multipart, and with it whatever a worker may still send."""
@@ -300,8 +343,8 @@ def reopened(catalog: Catalog, plan: SharedPlan) -> Iterator[Increment]:
     last = find(chosen.backup_id)
     if last is None:
         raise NotFound(f"backup {chosen.backup_id} was deleted while another referred to it")
-    with copy_of_index(catalog, last) as copy:
-        yield Increment(catalog, last, copy, Plan(chosen.kept, (), ()), plan.notices)
+    with read_index_in_place(catalog, last) as index:
+        yield Increment(catalog, last, index, Plan(chosen.kept, (), ()), plan.notices)
 
 
 def _chosen(increment: Increment) -> ChosenBase | None:
@@ -327,6 +370,10 @@ def _part_size(share_size: int, shares: int) -> int:
 
 def _of(what: str, share: int, attempt: str) -> str:
     return f"{what}/{share}/{attempt}"
+
+
+def _cuts(plan: SharedPlan) -> str:
+    return f"{plan.token}/cuts"
 
 
 def _stretch(plan: SharedPlan, share: int, number: int) -> str:

@@ -7,6 +7,7 @@ part of it fills up or cuts to that, whatever becomes of the file.
 """
 
 import os
+import stat
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from datetime import datetime
@@ -25,6 +26,7 @@ from lcp_backup.volume.packing import (
     Packing,
     StoppedError,
     attributes_of,
+    lasting_ctime,
     settled_before,
 )
 from lcp_backup.volume.read_ahead import NoFileError, OpenFile, read_ahead
@@ -88,6 +90,40 @@ class Boundary(Document):
     def name(self) -> str:
         """Relative to the folder."""
         return os.fsdecode(bytes.fromhex(self.encoded))
+
+
+def looked_at_again(
+    boundaries: Iterable[Boundary], folder: Path, began: datetime
+) -> Iterator[Boundary]:
+    """Boundaries as the files that they lie in are now; behind its name if one is gone or short.
+
+    Only while nobody has packed any of these files. Arguments: `began` is as of `pack_share`.
+    """
+    seen: dict[str, CutFile | None] = {}
+    for boundary in boundaries:
+        if boundary.file is None:
+            yield boundary
+            continue
+        name = boundary.name
+        if name not in seen:
+            seen[name] = _as_it_is(folder / name, began, boundary.file)
+        file = seen[name]
+        if file is None or file.size <= boundary.at:
+            yield Boundary.behind(name)
+        else:
+            yield boundary.model_copy(update={"file": file})
+
+
+def _as_it_is(path: Path, began: datetime, before: CutFile) -> CutFile | None:
+    try:
+        status = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        return before  # who packs it tells
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return CutFile.of(status, lasting_ctime(status, settled_before(began)))
 
 
 class PackedShare(NamedTuple):

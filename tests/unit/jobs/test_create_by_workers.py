@@ -5,9 +5,10 @@ The database is a stand-in; its dump is told in tests/integration, the order of 
 
 import json
 import os
+import re
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,9 @@ from lcp_backup.model import ArchiveKind, DatabaseFacts, RunKind, RunState
 from lcp_backup.requests import CreateRequest, CreateStepRequest
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
+from lcp_backup.volume import shares
+from lcp_backup.volume.entry import Entry
+from lcp_backup.volume.scan import scan
 from tests.support.backups import BUCKET
 from tests.support.clock import SettableClock
 from tests.support.memory_s3 import Killed, MemoryS3
@@ -99,7 +103,8 @@ class Functions:
         )
 
     def items(self) -> list[dict[str, Any]]:
-        place = self.step("plan")
+        while not (place := self.step("plan"))["done"]:
+            pass
         found: list[dict[str, Any]] = json.loads(self.s3.objects[place["key"]]["Body"])
         return found
 
@@ -108,7 +113,9 @@ class Functions:
         items = self.items()
         assert self.step("snapshot") == {"done": False}
         self.step("dump")
+        assert not any(key.endswith("/cuts") for key in self.s3.objects)
         assert self.step("snapshot") == {"done": True}
+        assert any(key.endswith("/cuts") for key in self.s3.objects), "not looked at again"
         for item in items:
             while not self.step("pack", **item)["done"]:
                 pass
@@ -199,6 +206,77 @@ def test_each_step_may_be_asked_for_twice(functions: Functions) -> None:
     assert functions.step("abort", error={"Error": "States.Timeout"}) == {}
     assert functions.record.state == "succeeded"
     assert functions.catalog.backups.get(begun.backup_id).volume.writers == 2
+
+
+def look_slowly(functions: Functions, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Has the plan's look at each name take a minute; answers the names that it looks at."""
+    looked: list[str] = []
+    real = scan
+
+    def slow(*of: Any, **more: Any) -> Iterator[Entry]:
+        with closing(real(*of, **more)) as found:
+            for entry in found:
+                looked.append(entry.name)
+                functions.clock.pass_by(timedelta(minutes=1))
+                yield entry
+
+    monkeypatch.setattr(shares, "scan", slow)
+    return looked
+
+
+def test_a_plan_that_one_invocation_cannot_make_goes_on_in_the_next(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step of this test has four minutes, of which it looks for three."""
+    begun = functions.create(workers=3)
+    looked = look_slowly(functions, monkeypatch)
+    answers = [functions.step("plan")["done"]]
+    assert functions.record.step == "sharing out the volume"
+    while not answers[-1]:
+        answers.append(functions.step("plan")["done"])
+        assert re.search(r"[2-5] names looked at|by 3 workers", functions.record.step)
+    assert answers == [False, False, True]
+    # (At what it had no time for, each stretch has looked in vain.)
+    assert sorted(set(looked)) == sorted("abcdef")
+    assert len(looked) <= 6 + 2
+    items = json.loads(functions.s3.objects[f"a/p/runs/{begun.run_id}/items"]["Body"])
+    assert len(items) == 3
+    functions.step("dump")
+    for item in items:
+        assert functions.step("pack", **item) == {"done": True}
+    functions.step("publish")
+    assert snapshot(functions.volumes.restore(begun.backup_id)) == snapshot(
+        functions.volumes.folder
+    )
+
+
+def test_two_invocations_that_look_through_the_folder_at_once_do_no_harm(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lambda may begin one again whose answer was lost, and the first lives on."""
+    begun = functions.create(workers=3)
+    look_slowly(functions, monkeypatch)
+    work = functions.catalog.work.of(begun.run_id)
+    functions.step("plan")
+    first = work.get("survey")
+    functions.step("plan")
+    assert work.get("survey") != first
+    work.put("survey", first)  # by the one that was given up
+    functions.pack()
+    functions.step("publish")
+    assert snapshot(functions.volumes.restore(begun.backup_id)) == snapshot(
+        functions.volumes.folder
+    )
+
+
+def test_a_plan_that_is_given_up_half_way_leaves_nothing(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    functions.create(workers=3)
+    look_slowly(functions, monkeypatch)
+    assert functions.step("plan")["done"] is False
+    functions.step("abort", error={"Error": "States.Timeout"})
+    assert functions.is_all_clear()
 
 
 def test_a_worker_that_fails_once_is_done_again_and_its_bytes_count_once(
@@ -422,6 +500,7 @@ def test_a_table_that_is_altered_has_all_captured_once_more_and_only_once(
     with pytest.raises(TableChangedDuringDump):
         functions.step("dump")
     functions.step("pack", **old[0])
+    functions.catalog.work.of(functions.record.id).put("survey", b"of the first time")
     functions.step("again")
     functions.dump_fails = lambda: None
     functions.pack()

@@ -20,7 +20,7 @@ from lcp_backup.aws import s3_shared
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import StorageError, VolumeIncomplete
-from lcp_backup.jobs import joined_volume, shared_volume
+from lcp_backup.jobs import increment, joined_volume, shared_volume
 from lcp_backup.jobs.joined_volume import join_volume
 from lcp_backup.jobs.new_volume import NewVolume, secure_sources
 from lcp_backup.jobs.shared_volume import SharedVolume
@@ -66,22 +66,42 @@ class Site:
         self._clock = clock
         self.volume: SharedVolume
 
-    def share_out(self, workers: int) -> int:
-        """Begins a backup, an hour after the last; how many shares it has."""
+    def share_out(
+        self,
+        workers: int,
+        steps: Callable[[], int] = lambda: 1 << 30,
+        between: Callable[[], None] = lambda: None,
+        before_snapshot: Callable[[], None] = lambda: None,
+    ) -> int:
+        """Begins a backup, an hour after the last; how many shares it has.
+
+        Arguments: `steps` tells of each stretch of the plan how often it looks at the clock before
+        its time is over, and `between` is called after it. `before_snapshot` is called when the
+        plan is made.
+        """
         self._clock.pass_by(LATER)
         backup_id = str(self.catalog.backups.id_for(BackupId.of("acme", "prd", self._clock())))
         work = self.catalog.work.of(self.catalog.runs.new_id(RunKind.CREATE))
         self.volume = SharedVolume(self.catalog, work, backup_id)
-        plan = self.volume.share_out(
-            self.folder,
-            whole=False,
-            workers=workers,
-            least_size=1,
-            leave_out=self.volumes.leave_out,
-            began=datetime.now(UTC) + LATER,
-            threads=2,
-            check=lambda: None,
-        )
+        while True:
+            left = iter(range(steps()))
+            plan = self.volume.share_out(
+                self.folder,
+                self.volume.surveyed(),
+                whole=False,
+                workers=workers,
+                least_size=1,
+                leave_out=self.volumes.leave_out,
+                began=datetime.now(UTC) + LATER,
+                threads=2,
+                check=lambda: None,
+                is_over=lambda left=left: next(left, None) is None,  # type: ignore[misc]
+            )
+            if not isinstance(plan, shares.Survey):
+                break
+            between()
+        before_snapshot()
+        self.volume.look_again(self.folder)
         return plan.shares
 
     def pack(self, number: int, steps: int = 1 << 30) -> bool:
@@ -206,6 +226,80 @@ def test_a_file_that_changes_while_several_pack_it_stays_a_whole_member_and_is_t
     assert snapshot(site.volumes.restore(site.volume.backup_id)) == snapshot(site.folder)
 
 
+@pytest.mark.parametrize("happens", ["all goes", "what was reached becomes a folder", "more comes"])
+def test_what_changes_while_the_folder_is_shared_out_is_in_the_backup_all_the_same(
+    site: Site, tmp_path: Path, happens: str
+) -> None:
+    """A cut that is out of date costs balance, never exactness."""
+    library = site.folder / "document_library"
+    for number in range(5):
+        (library / str(number)).mkdir(parents=True)
+        for name in NAMES:
+            (library / str(number) / name).write_bytes(os.urandom(2 * SEGMENT))
+    happened: list[str] = []
+
+    def change() -> None:
+        if happened or (found := site.volume.surveyed()) is None or found.names < 30:
+            return
+        assert found.reached is not None
+        reached = site.folder / found.reached.name
+        happened.append(found.reached.name)
+        if happens == "all goes":
+            shutil.rmtree(library)
+            (site.folder / "other").write_bytes(b"other")
+        elif happens == "more comes":
+            for name in "ABC":
+                (library / name).mkdir()
+                (library / name / "first").write_bytes(os.urandom(9 * SEGMENT))
+        else:
+            reached.unlink()
+            reached.mkdir()
+            (reached / "inside").write_bytes(os.urandom(9 * SEGMENT))
+
+    count = site.share_out(4, lambda: 10, change)
+    assert happened
+    site.pack_all(count)
+    manifest = site.publish(site.join())
+    assert snapshot(site.extract(manifest, tmp_path / "by tar")) == snapshot(site.folder)
+    assert snapshot(site.volumes.restore(manifest.id)) == snapshot(site.folder)
+
+
+@pytest.mark.parametrize("happens", ["shrinks", "grows", "goes", "becomes a folder"])
+def test_a_cut_file_that_changes_before_the_snapshot_is_in_the_backup_as_it_is_then(
+    site: Site, tmp_path: Path, happens: str
+) -> None:
+    large, content = site.folder / "large.bin", os.urandom(60 * SEGMENT + 99)
+    large.write_bytes(content)
+    (site.folder / "more").write_bytes(os.urandom(5 * SEGMENT))
+
+    def change() -> None:
+        assert [it.name for it in site.volume.plan().boundaries] == ["large.bin"] * 2
+        if happens == "shrinks":
+            large.write_bytes(content[: 30 * SEGMENT])
+        elif happens == "grows":
+            large.write_bytes(content + b"more")
+        else:
+            large.unlink()
+            if happens == "becomes a folder":
+                large.mkdir()
+                (large / "inside").write_bytes(os.urandom(9 * SEGMENT))
+
+    count = site.share_out(3, before_snapshot=change)
+    first = site.volume.plan()
+    large.touch() if happens == "grows" else None
+    site.volume.look_again(site.folder)
+    assert site.volume.plan() == first, "workers must not have different ones"
+    site.pack_all(count)
+    manifest = site.publish(site.join())
+    assert snapshot(site.volumes.restore(manifest.id)).keys() == snapshot(site.folder).keys()
+    extracted = site.extract(manifest, tmp_path / "by tar")
+    assert snapshot(extracted).keys() == snapshot(site.folder).keys()
+    if large.is_file():
+        assert (extracted / "large.bin").read_bytes() == large.read_bytes()
+    else:
+        assert snapshot(extracted) == snapshot(site.folder)
+
+
 def test_a_file_that_is_a_folder_to_the_next_stretch_makes_no_backup(site: Site) -> None:
     """No program could extract it: a file, and behind it what lies below its name."""
     (site.folder / "a").write_bytes(os.urandom(2 * SEGMENT))
@@ -222,6 +316,36 @@ def test_a_file_that_is_a_folder_to_the_next_stretch_makes_no_backup(site: Site)
     with pytest.raises(VolumeIncomplete, match="'a' was no folder when one worker packed it"):
         site.join()
     assert f"a/p/backups/{site.volume.backup_id}/volume.tgz" not in site.s3.objects
+
+
+def test_an_increment_by_workers_keeps_no_index_on_the_disk(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is room for 512 MB, and the index of ten million files has more."""
+    for name in "abc":
+        (site.folder / name).write_bytes(os.urandom(20 * SEGMENT))
+    site.back_up(2)
+    (site.folder / "d").write_bytes(b"new")
+    monkeypatch.setattr(increment, "LocalCopy", lambda *_, **__: pytest.fail("copied"))
+    manifest = site.back_up(2)
+    assert [it.live_size > 0 for it in manifest.sources] == [True]
+    assert manifest.volume.raw_size < 20 * SEGMENT
+    assert snapshot(site.volumes.restore(manifest.id)) == snapshot(site.folder)
+
+
+@pytest.mark.parametrize("at", [4, 40])  # of the first, gzip itself knows nothing
+def test_a_base_whose_index_is_damaged_is_told_of_and_all_is_stored(site: Site, at: int) -> None:
+    for name in "abc":
+        (site.folder / name).write_bytes(os.urandom(20 * SEGMENT))
+    first = site.back_up(2)
+    index = site.s3.objects[f"a/p/backups/{first.id}/volume.index"]
+    damaged = bytearray(index["Body"])
+    damaged[at] ^= 1
+    index["Body"] = bytes(damaged)
+    manifest = site.back_up(2)
+    assert [it.code for it in manifest.warnings] == ["volume-stored-whole"]
+    assert manifest.sources == ()
+    assert snapshot(site.volumes.restore(manifest.id)) == snapshot(site.folder)
 
 
 def test_shares_of_which_all_but_one_compress_to_nothing_make_an_archive(
@@ -344,7 +468,13 @@ class History:
 
     def back_up(self) -> Manifest:
         """Workers in any order, each with budgets of its own, some killed at some request."""
-        unfinished = list(range(self.site.share_out(self.chance.randint(1, 6))))
+        count = self.site.share_out(
+            self.chance.randint(1, 6),
+            lambda: self.chance.choice([0, 3, 1000]),
+            lambda: self.change() if self.chance.random() < 0.2 else None,
+            lambda: self.change() if self.chance.random() < 0.5 else None,
+        )
+        unfinished = list(range(count))
         while unfinished:
             number = self.chance.choice(unfinished)
             if self.chance.random() < 0.3:
