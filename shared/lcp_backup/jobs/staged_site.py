@@ -117,6 +117,7 @@ def stage_site(
     live: DatabaseEndpoint,
     accounts: Accounts,
     unpacked: swap.StagedVolume | None = None,
+    loaded: Loaded | None = None,
 ) -> StagedSite:
     """Loads and unpacks what is asked for beside the live site, and checks it to its end.
 
@@ -127,11 +128,39 @@ def stage_site(
 
     Arguments: `run` has the lease; `catalog` holds the scripts that are asked for; `live` is the
     site's database; `accounts` are those that an operator made for restores; `unpacked` is the
-    volume where it is staged already, and is discarded with the rest. Raises InvalidRequest,
+    volume where it is staged already, `loaded` tells of the database where that is (`load_beside`):
+    both are discarded with the rest. Raises InvalidRequest,
     LeaseLost, OutOfTime, StagedInPart, ArchiveDamaged, ArchiveRefused, DatabaseError, VolumeError,
     StorageError and their kinds.
     """
-    return _Staging(run, request, backup, settings, catalog, live, accounts, unpacked).stage()
+    parts = (run, request, backup, settings, catalog, live, accounts)
+    return _Staging(*parts, unpacked, loaded).stage()
+
+
+def loads_beside(request: RestoreRequest, settings: Settings) -> bool:
+    """Whether a database is loaded beside the live one, and not into its place."""
+    overwrites = request.is_whole and settings.restores_overwrite
+    return request.wants_database and not overwrites
+
+
+def load_beside(
+    run: ActiveRun,
+    request: RestoreRequest,
+    backup: StoredBackup,
+    settings: Settings,
+    *,
+    catalog: Catalog,
+    live: DatabaseEndpoint,
+    accounts: Accounts,
+    check: Check,
+) -> StagedDatabase:
+    """Loads the database alone, for a `stage_site` of the same run; arguments and errors as there.
+
+    `check` is called again and again.
+    """
+    staging = _Staging(run, request, backup, settings, catalog, live, accounts)
+    staging.say_where()
+    return staging.stage_database(check)
 
 
 def check_restorable(request: RestoreRequest, manifest: Manifest, settings: Settings) -> None:
@@ -157,17 +186,19 @@ class _Staging:
     catalog: Catalog
     live: DatabaseEndpoint
     accounts: Accounts
-    unpacked: swap.StagedVolume | None
+    unpacked: swap.StagedVolume | None = None
+    loaded: Loaded | None = None
     kept: list[str] = field(default_factory=list)
 
     def stage(self) -> StagedSite:
         request = self.request
-        self._say_where()
+        self.say_where()
         check_restorable(request, self.backup.manifest, self.settings)
         files: VolumeStaging | AlreadyStaged
         if self.unpacked is not None:
             files = AlreadyStaged(self.unpacked)
-            self.run.step("loading the database beside the live one")
+            if self.loaded is None:
+                self.run.step("loading the database beside the live one")
         else:
             files = VolumeStaging(self.run, request, self.backup, self.settings)
             self.run.step("finishing or undoing what an earlier restore left")
@@ -194,7 +225,8 @@ class _Staging:
                 undo=undo.pop_all(),
             )
 
-    def _say_where(self) -> None:
+    def say_where(self) -> None:
+        """Tells the log from what to where."""
         manifest = self.backup.manifest
         self.run.detail(
             "the backup is restored to here",
@@ -221,35 +253,27 @@ class _Staging:
         """Answers what swaps it in."""
         if not self.request.wants_database:
             return None
-        if self.request.is_whole and self.settings.restores_overwrite:
+        if not loads_beside(self.request, self.settings):
             # The live database is not touched before its replacement was read to the end.
             for _ in self.backup.read_database(self.backup.database_segments()):
                 check()
             return self._overwrite
-        staged = self._stage_database(check)
+        if self.loaded is None:
+            staged = self.stage_database(check)
+        else:
+            staged = StagedDatabase(self._target(), self.loaded, self._scope(), self.accounts)
         undo.callback(staged.discard)
         return staged.swap
 
-    def _stage_database(self, check: Check) -> StagedDatabase:
-        endpoint = self.live
+    def stage_database(self, check: Check) -> StagedDatabase:
+        """Loads the database beside the live one."""
+        endpoint = self._target()
         if self.request.into_database is not None:
-            endpoint = replace(endpoint, name=self.request.into_database)
-            if endpoint.name.lower() == self.live.name.lower():
-                raise InvalidRequest(
-                    f"into_database is the live database {endpoint.name!r}: leave it out, or name"
-                    " another"
-                )
             staged_schema.check_empty(endpoint)
         scripts: tuple[Script, ...] = ()
         if self.request.scripts:
             stored = self.catalog.scripts.read(self.settings.restore_scripts)
             scripts = take_scripts(stored, check)
-        tables = keep_in = None
-        if self.request.into_database is None:
-            tables = frozenset(self.request.tables) or None
-            if self.request.keep_previous:
-                keep_in = f"{self.live.name}_{self._label}"
-                self.kept.append(keep_in)
         return staged_schema.stage(
             endpoint,
             self._dump(),
@@ -257,10 +281,32 @@ class _Staging:
             connections=self._connections(),
             progress=self.run.progress_of("database"),
             check=check,
-            scope=Scope(tables, keep_in),
+            scope=self._scope(),
             scripts=scripts,
             given=self.accounts,
         )
+
+    def _target(self) -> DatabaseEndpoint:
+        """The database that is replaced."""
+        if self.request.into_database is None:
+            return self.live
+        endpoint = replace(self.live, name=self.request.into_database)
+        if endpoint.name.lower() == self.live.name.lower():
+            raise InvalidRequest(
+                f"into_database is the live database {endpoint.name!r}: leave it out, or name"
+                " another"
+            )
+        return endpoint
+
+    def _scope(self) -> Scope:
+        """What of it is replaced."""
+        if self.request.into_database is not None:
+            return Scope()
+        keep_in = None
+        if self.request.keep_previous:
+            keep_in = f"{self.live.name}_{self._label}"
+            self.kept.append(keep_in)
+        return Scope(frozenset(self.request.tables) or None, keep_in)
 
     def _overwrite(self) -> Loaded:
         return staged_schema.overwrite(
