@@ -10,11 +10,13 @@ from typing import Final, NamedTuple
 from bench.folder import make_folder, remove
 from bench.lines import Line, Measured, ratios
 from bench.rounds import in_turns, middle
-from bench.stored_volume import StoredVolumes, opened
-from lcp_backup.jobs.stored_backup import StoredVolume
+from bench.sinks import FileSource
+from bench.stored_volume import StoredVolumes, opened, stored_backup
+from lcp_backup.jobs.portion_slices import reading
 from lcp_backup.model import Manifest
-from lcp_backup.volume.portions import Portion, portioned
+from lcp_backup.volume.portions import portioned
 from lcp_backup.volume.shared_tree import SharedTree
+from lcp_backup.volume.slices import Block, read_slice, write_slices
 from lcp_backup.volume.staging import stage
 
 LINES: Final = (NO_LOSS := Line("volume unpacked by 2 workers, times as fast as by 1", at_least=1),)
@@ -56,12 +58,24 @@ def shared_restore(work: Path, rounds: int) -> list[Measured]:
 def _by_workers(
     stored: StoredVolumes, backup: Manifest, target: Path, workers: ProcessPoolExecutor
 ) -> None:
+    left = target.with_name(f"{target.name}-slices")
+    left.mkdir()
     with opened(stored.root, backup) as volume, stage(target) as staged:
         cut = portioned(volume.members(), _WORKERS)
-        work = _Work(stored.root, backup, cut.most, staged.new, staged.aside)
-        for one in [workers.submit(_unpack, work, portion) for portion in cut.portions]:
+        last_blocks = write_slices(
+            cut,
+            volume.members(),
+            volume.all_segments,
+            volume.archives,
+            lambda number, body: _keep(left / str(number), body),
+        )
+        work = _Work(stored.root, backup, left, staged.new, staged.aside)
+        for one in [
+            workers.submit(_unpack, work, portion.first, last)
+            for portion, last in zip(cut.portions, last_blocks, strict=True)
+        ]:
             one.result()
-        _tree(work, volume).settle()
+        _tree(work).settle(volume.members, cut.most)
         staged.swap()
 
 
@@ -70,25 +84,24 @@ class _Work(NamedTuple):
 
     stored: Path
     backup: Manifest
-    most: int
+    left: Path
+    """Where the slices of the index lie."""
     new: Path
     aside: Path
 
 
-def _unpack(work: _Work, portion: Portion) -> None:
-    with opened(work.stored, work.backup) as volume:
-        left = _tree(work, volume).unpack(portion, lambda: False)
-    assert left is None
+def _keep(path: Path, body: bytes) -> None:
+    path.write_bytes(body)
 
 
-def _tree(work: _Work, volume: StoredVolume) -> SharedTree:
-    return SharedTree(
-        volume,
-        volume.members,
-        work.most,
-        work.new,
-        work.aside,
-        threads=1,
-        progress=_NOTHING,
-        check=_NOTHING,
-    )
+def _unpack(work: _Work, first: int, last: Block) -> None:
+    def read(block: Block) -> bytes:
+        return FileSource(work.left / str(block.object)).read(block.offset, block.size)
+
+    own = read_slice(last, read, "a slice")
+    segments = reading(stored_backup(work.stored, work.backup), own)
+    assert _tree(work).unpack(own, first, segments, lambda: False) is None
+
+
+def _tree(work: _Work) -> SharedTree:
+    return SharedTree(work.new, work.aside, threads=1, progress=_NOTHING, check=_NOTHING)

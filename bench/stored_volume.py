@@ -108,10 +108,15 @@ class StoredVolumes:
         return self._store.bytes_read - before
 
 
+def stored_backup(root: Path, backup: Manifest) -> StoredBackup:
+    """A backup that is stored there, in whatever process."""
+    return StoredBackup(Catalog(FileStore(root), "bench"), backup)
+
+
 @contextmanager
 def opened(root: Path, backup: Manifest) -> Iterator[StoredVolume]:
-    """The volume of a backup that is stored there, in whatever process."""
-    with StoredBackup(Catalog(FileStore(root), "bench"), backup).volume() as volume:
+    """Its volume."""
+    with stored_backup(root, backup).volume() as volume:
         yield volume
 
 

@@ -34,6 +34,7 @@ from lcp_backup.errors import (
 )
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.at_work import AtWork, close_to_workers
+from lcp_backup.jobs.portion_slices import reading, slice_left
 from lcp_backup.jobs.restore_fan_out import SharedRestore, wanted_members
 from lcp_backup.jobs.restored import swapped, tell_completed
 from lcp_backup.jobs.shared_run import (
@@ -145,17 +146,16 @@ class _Step:
         count = len(self._shared.portions)
         if number >= count:
             raise InvalidRequest(f"portion: {number} is asked for, and there are {count}")
-        portion = self._shared.portions[number]
-        so_far = _Unpacked(next=portion.first, read_bytes=0)
+        so_far = _Unpacked(next=self._shared.portions[number].first, read_bytes=0)
         if found is not None:
             so_far = read_document(_Unpacked, found, name)
         if so_far.next is None:
             return True
         with AtWork(self._work, self._catalog.now, self._run.check) as at_work:
             with self._tree(at_work.check) as (_, tree):
-                following = tree.unpack(
-                    portion._replace(first=so_far.next), end_of_stretch(self._run)
-                )
+                own = slice_left(self._work, self._shared.slices[number])
+                read = reading(self._backup, own)
+                following = tree.unpack(own, so_far.next, read, end_of_stretch(self._run))
             read_bytes = so_far.read_bytes + self._backup.read_bytes
             unpacked = _Unpacked(next=following, read_bytes=read_bytes)
             self._work.put(name, unpacked.model_dump_json().encode())
@@ -166,8 +166,8 @@ class _Step:
         run = self._run
         run.step("giving folders their times and modes")
         close_to_workers(self._work, self._catalog.now, run.check, pause)
-        with self._tree(run.check) as (staged, tree):
-            tree.settle()
+        with self._backup.volume() as volume, self._tree(run.check) as (staged, tree):
+            tree.settle(lambda: wanted_members(volume, self._settings), self._shared.most)
         staged.carry_over_links(check=run.check)
         staged.check_replaceable()
         run.add_notices(staged.notices)
@@ -205,23 +205,17 @@ class _Step:
     @contextmanager
     def _tree(self, check: Callable[[], None]) -> Iterator[tuple[StagedVolume, SharedTree]]:
         staged = self._staged()
-        with self._backup.volume() as volume:
-            try:
-                yield (
-                    staged,
-                    SharedTree(
-                        volume,
-                        lambda: wanted_members(volume, self._settings),
-                        self._shared.most,
-                        staged.new,
-                        staged.aside,
-                        threads=self._settings.backup_volume_threads,
-                        progress=self._run.progress_of("volume"),
-                        check=check,
-                    ),
-                )
-            except OSError as error:
-                raise unwritable(self._folder, error) from error
+        tree = SharedTree(
+            staged.new,
+            staged.aside,
+            threads=self._settings.backup_volume_threads,
+            progress=self._run.progress_of("volume"),
+            check=check,
+        )
+        try:
+            yield staged, tree
+        except OSError as error:
+            raise unwritable(self._folder, error) from error
 
 
 @dataclass

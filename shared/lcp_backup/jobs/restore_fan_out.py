@@ -12,6 +12,7 @@ from lcp_backup.document import Document
 from lcp_backup.errors import InvalidRequest
 from lcp_backup.exclusion import GENERATED, PathPatterns
 from lcp_backup.jobs.active_run import ActiveRun
+from lcp_backup.jobs.portion_slices import leave_slices
 from lcp_backup.jobs.staged_site import check_restorable
 from lcp_backup.jobs.staged_volume import volume_folder
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
@@ -20,6 +21,7 @@ from lcp_backup.requests import RestoreRequest, check_workers
 from lcp_backup.settings import Settings
 from lcp_backup.volume import portions, staging, swap
 from lcp_backup.volume.portions import Portion, portioned
+from lcp_backup.volume.slices import Block
 
 type StartWorkers = Callable[[str, dict[str, Any]], None]
 """Starts the execution of a state machine, by its name, with its input."""
@@ -43,6 +45,8 @@ class SharedRestore(Document):
     most: int
     """Bytes; what is larger is a large file."""
     portions: tuple[Portion, ...]
+    slices: tuple[Block, ...]
+    """By what each portion finds what it needs of the index."""
 
 
 def workers_for(
@@ -100,24 +104,26 @@ def hand_out(
     if request.into_folder is not None:
         staging.check_empty(folder)
     run.step("cutting the volume into portions")
+    work = catalog.work.of(run.id)
     with backup.volume() as volume:
         cut = portioned(
             wanted_members(volume, settings),
             workers,
             least=portions.LEAST if request.workers is None else 1,
         )
-    # (What AWS makes of a Map without items is nowhere told.)
-    cut_into = cut.portions or (portions.NOTHING,)
+        # (What AWS makes of a Map without items is nowhere told.)
+        cut = cut._replace(portions=cut.portions or (portions.NOTHING,))
+        slices = leave_slices(work, volume, wanted_members(volume, settings), cut)
     shared = SharedRestore(
         request=request,
         backup_id=backup.manifest.id,
         backup_run_id=backup.manifest.run_id,
         workers=workers,
         most=cut.most,
-        portions=cut_into,
+        portions=cut.portions,
+        slices=slices,
     )
-    work = catalog.work.of(run.id)
-    items = ",".join(f'{{"portion":{number}}}' for number in range(len(cut_into)))
+    items = ",".join(f'{{"portion":{number}}}' for number in range(len(cut.portions)))
     work.put(ITEMS, f"[{items}]".encode())
     with ExitStack() as undo:
         staged = staging.stage(folder)

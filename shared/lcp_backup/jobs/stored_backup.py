@@ -95,12 +95,17 @@ class StoredVolume:
         self._name = backup.manifest.volume.name
         self.sources = self._reader().sources
         """The ids of the backups that members and segments name by a number."""
-        archives = (backup.manifest.id, *self.sources)
+        self.archives = archives = (backup.manifest.id, *self.sources)
+        """The ids of the backups in whose archives they lie, with this one's in front."""
         self._opened = cache(lambda number: backup.open_volume_of(archives[number]))
 
     def members(self) -> Iterator[IndexedMember]:
         """All members, in their order."""
         return read_members(self._index, archive_name=self._name)
+
+    def all_segments(self) -> Iterator[Segment]:
+        """All that the index lists, each archive's in its order."""
+        return self._reader().segments()
 
     def segments(self, live: LiveMembers) -> Iterator[Segment]:
         """The segments that hold any of these members: those of sources, then the backup's own.

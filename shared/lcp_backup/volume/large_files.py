@@ -1,10 +1,10 @@
 """A file that several workers write at once, each the pieces that lie in its segments."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.archive.tar import BLOCK
@@ -18,43 +18,73 @@ _WRITTEN: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.
 _OPENED: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class Pieces:
-    """Which bytes of a file each of the segments holds that it lies in.
+class LargePiece(NamedTuple):
+    """A piece of a large file, which lies in neighbouring segments of an archive."""
+
+    name: str
+    """The file's, relative to the folder."""
+    size: int
+    """The file's."""
+    begin: int
+    """Which byte of the file the first of the segments begins with: below 0 where that holds the
+    file's header, and what stands in front of it."""
+
+    def begins(self, segments: Iterable[Segment]) -> dict[int, int]:
+        """Where each of its segments begins, by their numbers."""
+        begins, at = {}, self.begin
+        for segment in segments:
+            begins[segment.number] = at
+            at += segment.raw_size
+        return begins
+
+    def within(self, begin: int, raw: bytes) -> tuple[int, memoryview]:
+        """At which of the file's bytes what a segment holds of it begins, and what that is.
+
+        Arguments: where the segment `begins`, and its raw bytes.
+        """
+        skipped = max(-begin, 0)
+        return begin + skipped, memoryview(raw)[skipped : max(self.size - begin, 0)]
+
+
+class LargeFileBegins:
+    """Where the segments begin that a file lies in, found out as these come in their order.
 
     The index does not say how long the file's header is. It says where header and content begin
-    and end as one, and how long the content is.
+    and end as one, and how long the content is: so that is known once all have come.
 
-    Args:
-        member: a file that goes on behind its first segment.
-        segments: all that it lies in, in their order.
-
-    Raises ArchiveDamaged when the index contradicts itself.
+    Arguments: `member` goes on behind its first segment. Methods raise ArchiveDamaged when the
+    index contradicts itself.
     """
 
-    def __init__(self, member: IndexedMember, segments: Sequence[Segment]) -> None:
-        if [it.number for it in segments] != list(
-            range(member.segment, member.segment + member.more + 1)
-        ):
-            raise ArchiveDamaged(f"the index lacks a segment in which {quoted(member.name)} lies")
-        self._size = member.size
-        begins = [-member.at]
-        for segment in segments:
-            begins.append(begins[-1] + segment.raw_size)
-        last = segments[-1]
-        end = begins[-2] + (last.first if last.members else last.raw_size)
-        header = end - -(-member.size // BLOCK) * BLOCK
+    def __init__(self, member: IndexedMember) -> None:
+        self._member = member
+        self._following = member.segment
+        self._begin = -member.at
+        self._end = 0
+
+    def next(self, segment: Segment) -> int:
+        """With which byte the next segment begins, counted from the header's first."""
+        if segment.number != self._following:
+            raise self._lacks_segment()
+        self._following += 1
+        begin = self._begin
+        self._begin += segment.raw_size
+        self._end = begin + (segment.first if segment.members else segment.raw_size)
+        return begin
+
+    def header_size(self) -> int:
+        """Bytes of the file's header."""
+        member = self._member
+        if self._following != member.segment + member.more + 1:
+            raise self._lacks_segment()
+        header = self._end - -(-member.size // BLOCK) * BLOCK
         if member.more < 1 or header < BLOCK or header % BLOCK:
             raise ArchiveDamaged(f"the index says of {quoted(member.name)} what cannot be")
-        self._begins = {
-            segment.number: begin - header
-            for segment, begin in zip(segments, begins[:-1], strict=True)
-        }
+        return header
 
-    def piece(self, segment: Segment, raw: bytes) -> tuple[int, memoryview]:
-        """At which of the file's bytes what this segment holds of it begins, and what that is."""
-        begin = self._begins[segment.number]
-        skipped = max(-begin, 0)
-        return begin + skipped, memoryview(raw)[skipped : max(self._size - begin, 0)]
+    def _lacks_segment(self) -> ArchiveDamaged:
+        name = quoted(self._member.name)
+        return ArchiveDamaged(f"the index lacks a segment in which {name} lies")
 
 
 class LargeFile:
@@ -65,17 +95,17 @@ class LargeFile:
 
     Args:
         root: the tree's folder.
-        member: the file; folders above it are made, with the mode 0700.
+        file: which; folders above it are made, with the mode 0700.
     """
 
-    def __init__(self, root: Path, member: IndexedMember) -> None:
-        folder, name = _folder_of(root, member, make=True)
+    def __init__(self, root: Path, file: LargePiece) -> None:
+        folder, name = _folder_of(root, file.name, make=True)
         try:
             self._descriptor = os.open(name, _WRITTEN, 0o600, dir_fd=folder)
         finally:
             os.close(folder)
-        if os.fstat(self._descriptor).st_size != member.size:
-            os.ftruncate(self._descriptor, member.size)
+        if os.fstat(self._descriptor).st_size != file.size:
+            os.ftruncate(self._descriptor, file.size)
 
     def __enter__(self) -> Self:
         return self
@@ -93,7 +123,7 @@ class LargeFile:
 
 def opened(root: Path, member: IndexedMember) -> int:
     """A descriptor of a large file that was written; raises OSError."""
-    folder, name = _folder_of(root, member, make=False)
+    folder, name = _folder_of(root, member.name, make=False)
     try:
         return os.open(name, _OPENED, dir_fd=folder)
     except PermissionError:
@@ -108,9 +138,9 @@ def opened(root: Path, member: IndexedMember) -> int:
         os.close(folder)
 
 
-def _folder_of(root: Path, member: IndexedMember, *, make: bool) -> tuple[int, str]:
+def _folder_of(root: Path, way: str, *, make: bool) -> tuple[int, str]:
     """The open folder in which a member lies, and its name there; no link is followed."""
-    *above, name = components_of(member.name)
+    *above, name = components_of(way)
     at = os.open(root, OPEN_FOLDER)
     try:
         for component in above:

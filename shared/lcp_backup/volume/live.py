@@ -7,6 +7,7 @@ hold any more. They are found by their places: the segment, and the byte in it.
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.archive.untar import TarReader
@@ -14,15 +15,24 @@ from lcp_backup.errors import ArchiveDamaged
 from lcp_backup.volume.members import Members, hand_over
 
 
+class Place(NamedTuple):
+    """Where a member lies, as in IndexedMember."""
+
+    source: int
+    segment: int
+    at: int
+    more: int
+
+
 class LiveMembers:
     """Where the members lie that are wanted of a backup.
 
     Memory: four bytes for every member, and about 150 for every segment.
 
-    Arguments: `members` of the backup's index; all that are wanted, in any order.
+    Arguments: `members` of the backup's index, or their places; all that are wanted, in any order.
     """
 
-    def __init__(self, members: Iterable[IndexedMember]) -> None:
+    def __init__(self, members: Iterable[IndexedMember | Place]) -> None:
         self._at: dict[tuple[int, int], array[int]] = {}
         self._continued: set[tuple[int, int]] = set()
         for member in members:

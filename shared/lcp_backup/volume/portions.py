@@ -34,14 +34,6 @@ class Portion(NamedTuple):
     large: tuple[int, int] | None = None
     """The large file that these segments are pieces of: in which segment it begins, and where."""
 
-    def holds(self, member: IndexedMember, most: int) -> bool:
-        """Whether a member, which has `most` bytes if it is not large, belongs to this portion."""
-        if member.type == "folder" or member.source != self.source:
-            return False
-        if self.large is not None:
-            return (member.segment, member.at) == self.large
-        return self.first <= member.segment <= self.last and not is_large(member, most)
-
 
 NOTHING: Final = Portion(0, 0, -1)
 """Holds no member."""

@@ -14,28 +14,21 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Protocol
 
 from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.errors import ArchiveDamaged, ArchiveRefused
 from lcp_backup.volume.descent import OPEN_FOLDER
-from lcp_backup.volume.large_files import LargeFile, Pieces, opened
+from lcp_backup.volume.large_files import LargeFile, LargePiece, opened
 from lcp_backup.volume.live import LiveMembers, hand_over_live
 from lcp_backup.volume.members import Attributes, Content, Members, attributes_of, components_of
 from lcp_backup.volume.names import quoted
-from lcp_backup.volume.portions import Portion, is_large
+from lcp_backup.volume.portions import is_large
+from lcp_backup.volume.slices import Slice
 from lcp_backup.volume.tree import Tree
 from lcp_backup.volume.writing import Writing, both_folder_and_file
 
-
-class Segments(Protocol):
-    """The segments of a stored volume."""
-
-    def segments(self, live: LiveMembers) -> Iterable[Segment]:
-        """Those that hold any of these members, each archive's in its order."""
-
-    def read_these(self, segments: Iterable[Segment]) -> Generator[tuple[Segment, bytes]]:
-        """Segments with their raw bytes, which were checked; to be closed."""
+type ReadSegments = Callable[[Iterable[Segment]], Generator[tuple[Segment, bytes]]]
+"""Reads segments of an archive: each with its raw bytes, which were checked; to be closed."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +38,6 @@ class SharedTree:
     Methods raise ArchiveDamaged, ArchiveRefused, StorageError, OSError, and what `check` raises.
     """
 
-    volume: Segments
-    members: Callable[[], Iterable[IndexedMember]]
-    """All that are wanted of the volume, in their order; begins anew each time it is called."""
-    most: int
-    """Bytes of what is no large file, as the volume was cut into portions."""
     new: Path
     """The tree's folder."""
     aside: Path
@@ -61,25 +49,28 @@ class SharedTree:
     check: Callable[[], None]
     """Called again and again; what it raises ends the work."""
 
-    def unpack(self, portion: Portion, is_over: Callable[[], bool]) -> int | None:
+    def unpack(
+        self, own: Slice, first: int, read: ReadSegments, is_over: Callable[[], bool]
+    ) -> int | None:
         """Unpacks a portion, or as much of it as there is time for; but always some of it.
 
         Args:
-            portion: what is to be done; of one that was begun, what is left of it.
+            own: what the index says of the portion.
+            first: the segment to begin with; of a portion that was begun, the one to go on with.
+            read: reads segments of the archive that the portion lies in.
             is_over: whether no more should be begun.
 
         Answers the segment to go on with; None when all is done.
         """
-        mine = (it for it in self.members() if portion.holds(it, self.most))
-        if portion.large is not None:
-            return self._write_pieces(portion, mine, is_over)
-        live = LiveMembers(mine)
+        if own.piece is not None:
+            return self._write_piece(own, own.piece, first, read, is_over)
+        live = LiveMembers(own.places(first))
         self.aside.mkdir(mode=0o700, exist_ok=True)
-        own = Path(mkdtemp(dir=self.aside))
-        parts = os.open(own, OPEN_FOLDER)
+        made = Path(mkdtemp(dir=self.aside))
+        parts = os.open(made, OPEN_FOLDER)
         try:
             with (
-                closing(_Reading(self.volume, live, is_over)) as reading,
+                closing(_Reading(own, live, read, is_over)) as reading,
                 self._tree(_WholeAtOnce(parts)) as tree,
             ):
                 into = _Contents(tree)
@@ -89,21 +80,25 @@ class SharedTree:
         finally:
             os.close(parts)
             # What cannot be removed goes with the staged tree.
-            shutil.rmtree(own, ignore_errors=True)
+            shutil.rmtree(made, ignore_errors=True)
 
-    def settle(self) -> None:
+    def settle(self, members: Callable[[], Iterable[IndexedMember]], most: int) -> None:
         """Gives all folders, and the large files, what they shall have: the tree is whole then.
 
         Nobody may write into it any more. To do so twice changes nothing.
+
+        Args:
+            members: all that are wanted of the volume, in their order; anew with each call.
+            most: bytes of what is no large file, as the volume was cut into portions.
         """
         writing = Writing(None)
-        for member in self.members():
+        for member in members():
             self.check()
             # First, because a folder's mode may let nobody in.
-            if is_large(member, self.most):
+            if is_large(member, most):
                 _settle_large(writing, self.new, member)
         with self._tree(writing) as tree:
-            for member in self.members():
+            for member in members():
                 self.check()
                 if member.type == "folder":
                     tree.add_folder(components_of(member.name), attributes_of(member))
@@ -112,21 +107,22 @@ class SharedTree:
     def _tree(self, writing: Writing) -> Tree:
         return Tree(self.new, None, threads=self.threads, check=self.check, writing=writing)
 
-    def _write_pieces(
-        self, portion: Portion, members: Iterable[IndexedMember], is_over: Callable[[], bool]
+    def _write_piece(
+        self,
+        own: Slice,
+        piece: LargePiece,
+        first: int,
+        read: ReadSegments,
+        is_over: Callable[[], bool],
     ) -> int | None:
-        member = next(iter(members), None)
-        if member is None:
-            raise ArchiveDamaged(f"the index lacks the file of which {portion} is a piece")
-        segments = list(self.volume.segments(LiveMembers([member])))
-        pieces = Pieces(member, segments)
-        mine = [it for it in segments if portion.first <= it.number <= portion.last]
-        with LargeFile(self.new, member) as file, closing(self.volume.read_these(mine)) as read:
-            for segment, raw in read:
+        begins = piece.begins(own.segments)
+        left = [it for it in own.segments if it.number >= first]
+        with LargeFile(self.new, piece) as file, closing(read(left)) as reading:
+            for segment, raw in reading:
                 self.check()
-                if segment.number > portion.first and is_over():
+                if segment.number > first and is_over():
                     return segment.number
-                file.write(*pieces.piece(segment, raw))
+                file.write(*piece.within(begins[segment.number], raw))
                 self.progress(len(raw))
         return None
 
@@ -134,10 +130,12 @@ class SharedTree:
 class _Reading:
     """The segments of a portion, as long as there is time; ends where no member is cut."""
 
-    def __init__(self, volume: Segments, live: LiveMembers, is_over: Callable[[], bool]) -> None:
+    def __init__(
+        self, own: Slice, live: LiveMembers, read: ReadSegments, is_over: Callable[[], bool]
+    ) -> None:
         self._live = live
         self._is_over = is_over
-        self._read = volume.read_these(volume.segments(live))
+        self._read = read(it for it in own.segments if it in live)
         self.stopped_at: int | None = None
         """Where time ended."""
 

@@ -1,7 +1,6 @@
 """A volume that workers restore is what one function restores, and a failure leaves the old one."""
 
 import shutil
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -35,6 +34,7 @@ from lcp_backup.requests import RestoreRequest, RestoreStepRequest
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume.shared_tree import SharedTree
+from lcp_backup.volume.slices import Slice
 from tests.support.backups import a_manifest
 from tests.support.clock import SettableClock
 from tests.support.trees import Member, odd_tree, snapshot
@@ -225,8 +225,9 @@ def test_a_worker_that_fails_once_is_tried_again_and_counts_once(
     failed = set()
     unpack = SharedTree.unpack
 
-    def fails_once(tree: SharedTree, portion: Any, is_over: Callable[[], bool]) -> Any:
-        done = unpack(tree, portion, is_over)
+    def fails_once(tree: SharedTree, own: Slice, *more: Any) -> Any:
+        done = unpack(tree, own, *more)
+        portion = own.segments[0].number, own.archive
         if portion not in failed:
             failed.add(portion)
             raise ArchiveDamaged("for once")

@@ -12,11 +12,13 @@ import pytest
 from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import ArchiveDamaged, LeaseLost
-from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
+from lcp_backup.jobs.portion_slices import reading
+from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.volume import crew
-from lcp_backup.volume.large_files import LargeFile, Pieces
-from lcp_backup.volume.portions import Portion, is_large, portioned
+from lcp_backup.volume.large_files import LargeFile, LargeFileBegins, LargePiece
+from lcp_backup.volume.portions import Portion, portioned
 from lcp_backup.volume.shared_tree import SharedTree
+from lcp_backup.volume.slices import Block, read_slice, write_slices
 from tests.support.clock import SettableClock
 from tests.support.trees import TEXT, Member, odd_tree, snapshot
 from tests.support.volumes import Volumes, refer_to_every_size
@@ -25,40 +27,50 @@ MIB = 1 << 20
 
 
 class Workers:
-    """Workers of one volume, which unpack it into one folder."""
+    """Workers of one backup's volume, which unpack it into one folder."""
 
-    def __init__(self, volume: StoredVolume, folder: Path) -> None:
-        self._volume = volume
+    def __init__(self, backup: StoredBackup, folder: Path) -> None:
+        self._backup = backup
         self.new = folder / "new"
         self.new.mkdir(parents=True)
         self.aside = folder / "parts"
-        self.shared = portioned(volume.members(), workers=3, least=MIB)
+        self.left: dict[int, bytes] = {}
+        with backup.volume() as volume:
+            self.shared = portioned(volume.members(), workers=3, least=MIB)
+            self._slices = write_slices(
+                self.shared,
+                volume.members(),
+                volume.all_segments,
+                volume.archives,
+                self.left.__setitem__,
+            )
 
     def unpack(
         self,
         portion: Portion,
         *,
+        first: int | None = None,
         is_over: Callable[[], bool] = lambda: False,
         check: Callable[[], None] = lambda: None,
     ) -> int | None:
-        return self._tree(check).unpack(portion, is_over)
+        last = self._slices[self.shared.portions.index(portion)]
+        own = read_slice(last, lambda it: found(self.left, it), "a slice")
+        begin = portion.first if first is None else first
+        return self._tree(check).unpack(own, begin, reading(self._backup, own), is_over)
 
     def settled(self) -> dict[str, Member]:
         """What is there once all are done."""
-        self._tree(lambda: None).settle()
+        with self._backup.volume() as volume:
+            self._tree(lambda: None).settle(volume.members, self.shared.most)
         return snapshot(self.new)
 
     def _tree(self, check: Callable[[], None]) -> SharedTree:
-        return SharedTree(
-            self._volume,
-            self._volume.members,
-            self.shared.most,
-            self.new,
-            self.aside,
-            threads=2,
-            progress=lambda _: None,
-            check=check,
-        )
+        return SharedTree(self.new, self.aside, threads=2, progress=lambda _: None, check=check)
+
+
+def found(left: dict[int, bytes], block: Block) -> bytes:
+    """A block among what was left."""
+    return left[block.object][block.offset : block.offset + block.size]
 
 
 @pytest.fixture
@@ -107,31 +119,29 @@ def backup(
 def test_shares_in_any_order_and_at_once_make_the_very_tree(
     backup: StoredBackup, folder: Path, tmp_path: Path
 ) -> None:
-    with backup.volume() as volume:
-        workers = Workers(volume, tmp_path / "staged")
-        todo = list(workers.shared.portions)
-        assert len({portion.source for portion in todo}) == 3
-        assert len({portion.large for portion in todo if portion.large}) > 1
-        random.Random(1).shuffle(todo)
-        with ThreadPoolExecutor(3) as pool:
-            assert set(pool.map(workers.unpack, todo)) == {None}
-        assert workers.settled() == snapshot(folder)
-        assert list(workers.aside.iterdir()) == []
+    workers = Workers(backup, tmp_path / "staged")
+    todo = list(workers.shared.portions)
+    assert len({portion.source for portion in todo}) == 3
+    assert len({portion.large for portion in todo if portion.large}) > 1
+    random.Random(1).shuffle(todo)
+    with ThreadPoolExecutor(3) as pool:
+        assert set(pool.map(workers.unpack, todo)) == {None}
+    assert workers.settled() == snapshot(folder)
+    assert list(workers.aside.iterdir()) == []
 
 
 def test_a_worker_whose_time_is_always_over_does_a_little_and_is_done_in_the_end(
     backup: StoredBackup, folder: Path, tmp_path: Path
 ) -> None:
-    with backup.volume() as volume:
-        workers = Workers(volume, tmp_path / "staged")
-        stops = 0
-        for portion in workers.shared.portions:
-            left = portion
-            while (begin := workers.unpack(left, is_over=lambda: True)) is not None:
-                assert left.first < begin <= portion.last
-                left, stops = left._replace(first=begin), stops + 1
-        assert stops > 1
-        assert workers.settled() == snapshot(folder)
+    workers = Workers(backup, tmp_path / "staged")
+    stops = 0
+    for portion in workers.shared.portions:
+        first = portion.first
+        while (begin := workers.unpack(portion, first=first, is_over=lambda: True)) is not None:
+            assert first < begin <= portion.last
+            first, stops = begin, stops + 1
+    assert stops > 1
+    assert workers.settled() == snapshot(folder)
 
 
 def test_workers_that_die_anywhere_and_are_called_twice_change_nothing(
@@ -152,29 +162,27 @@ def test_workers_that_die_anywhere_and_are_called_twice_change_nothing(
         with suppress(LeaseLost):
             workers.unpack(portion, check=die_after(times))
 
-    with backup.volume() as volume:
-        workers = Workers(volume, tmp_path / "staged")
-        for number, portion in enumerate(workers.shared.portions):
-            killed(portion, number % 3)
-            with ThreadPoolExecutor(2) as pool:
-                zombie = pool.submit(killed, portion, number % 5)
-                assert pool.submit(workers.unpack, portion).result() is None
-                zombie.result()
-            killed(portion, 1)
-        workers.settled()
-        assert workers.settled() == snapshot(folder), "and the last step may come twice as well"
+    workers = Workers(backup, tmp_path / "staged")
+    for number, portion in enumerate(workers.shared.portions):
+        killed(portion, number % 3)
+        with ThreadPoolExecutor(2) as pool:
+            zombie = pool.submit(killed, portion, number % 5)
+            assert pool.submit(workers.unpack, portion).result() is None
+            zombie.result()
+        killed(portion, 1)
+    workers.settled()
+    assert workers.settled() == snapshot(folder), "and the last step may come twice as well"
 
 
 def test_the_last_step_misses_a_large_file_that_nobody_finished(
     backup: StoredBackup, tmp_path: Path
 ) -> None:
-    with backup.volume() as volume:
-        workers = Workers(volume, tmp_path / "staged")
-        for portion in workers.shared.portions:
-            workers.unpack(portion)
-        os.truncate(workers.new / "more.bin", 3)
-        with pytest.raises(ArchiveDamaged, match=r"'more\.bin' was not unpacked whole"):
-            workers.settled()
+    workers = Workers(backup, tmp_path / "staged")
+    for portion in workers.shared.portions:
+        workers.unpack(portion)
+    os.truncate(workers.new / "more.bin", 3)
+    with pytest.raises(ArchiveDamaged, match=r"'more\.bin' was not unpacked whole"):
+        workers.settled()
 
 
 # --- how it is portioned ------------------------------------------------------------------------
@@ -187,29 +195,8 @@ def a_file(segment: int, size: int, *, more: int = 0, at: int = 0) -> IndexedMem
 def test_a_pipe_in_the_place_of_a_large_file_keeps_no_worker_waiting(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "folder" / "large")
-    member = a_file(0, 1, more=1)._replace(name="folder/large")
     with pytest.raises(OSError, match="No such device"):
-        LargeFile(tmp_path, member)
-
-
-@pytest.mark.parametrize("workers", [1, 2, 8, 64])
-def test_every_member_is_in_one_share_and_every_piece_too(workers: int) -> None:
-    rng = random.Random(workers)
-    members, segment = [], 0
-    for number in range(1000):
-        size = rng.choice([0, 1000, 3 * MIB, 40 * MIB, 6000 * MIB])
-        more = size >> 23
-        members.append(a_file(segment, size, more=more, at=number))
-        segment += rng.choice([0, 1]) + more
-    shared = portioned(members, workers)
-    for member in members:
-        holders = [it for it in shared.portions if it.holds(member, shared.most)]
-        if is_large(member, shared.most):
-            covered = sorted(n for it in holders for n in range(it.first, it.last + 1))
-            assert covered == list(range(member.segment, member.segment + member.more + 1))
-        else:
-            assert len(holders) == 1
-    assert len(shared.portions) < 10_000
+        LargeFile(tmp_path, LargePiece("folder/large", 1, 0))
 
 
 def test_shares_are_about_equal_and_some_for_each_worker() -> None:
@@ -242,7 +229,13 @@ def test_an_index_that_contradicts_itself_is_damaged() -> None:
             first=first,
         )
 
-    Pieces(member, [segment(5), segment(6), segment(7, MIB + 1024)])
+    def header_size(segments: list[Segment]) -> int:
+        begins = LargeFileBegins(member)
+        for it in segments:
+            begins.next(it)
+        return begins.header_size()
+
+    assert header_size([segment(5), segment(6), segment(7, MIB + 1024)]) == 1024
     for wrong in (
         [segment(5), segment(7, MIB + 1024)],
         [segment(5), segment(6)],
@@ -250,4 +243,4 @@ def test_an_index_that_contradicts_itself_is_damaged() -> None:
         [segment(5), segment(6), segment(7, MIB + 1000)],
     ):
         with pytest.raises(ArchiveDamaged):
-            Pieces(member, wrong)
+            header_size(wrong)
