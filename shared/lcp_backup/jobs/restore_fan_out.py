@@ -13,7 +13,7 @@ from lcp_backup.errors import InvalidRequest
 from lcp_backup.exclusion import GENERATED, PathPatterns
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.portion_slices import leave_slices
-from lcp_backup.jobs.staged_site import check_restorable
+from lcp_backup.jobs.staged_site import check_restorable, loads_beside
 from lcp_backup.jobs.staged_volume import volume_folder
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
 from lcp_backup.model import BackupType, Manifest
@@ -131,9 +131,12 @@ def hand_out(
         run.add_notices(staged.notices)
         staged.leave_to(run.id)
         work.put(REQUEST, shared.model_dump_json().encode())
-        run.step(f"unpacking the volume by {workers} workers beside the live one")
+        loads = loads_beside(request, settings)
+        also = ", and loading the database," if loads else ""
+        run.step(f"unpacking the volume by {workers} workers{also} beside the live site")
         run.hand_over()
-        start(run.id, {"run_id": run.id, "workers": workers, **work.place(ITEMS)})
+        told = {"run_id": run.id, "workers": workers, "loads": loads}
+        start(run.id, {**told, **work.place(ITEMS)})
         undo.pop_all()
 
 
