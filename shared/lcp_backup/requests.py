@@ -250,8 +250,9 @@ class RestoreRequest(_Request):
         return cls._read(event)
 
 
-type RestoreStep = Literal["unpack", "attributes", "swap", "abort"]
-"""What the state machine of a restore asks its workers for, in this order."""
+type RestoreStep = Literal["load", "unpack", "attributes", "swap", "abort"]
+"""What the state machine of a restore asks its workers for, in this order; `load` beside the next
+two."""
 
 
 class RestoreStepRequest(_Request):

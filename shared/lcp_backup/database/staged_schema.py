@@ -73,8 +73,8 @@ class StagedDatabase:
     def __init__(
         self, endpoint: DatabaseEndpoint, loaded: Loaded, scope: Scope, given: Accounts
     ) -> None:
+        self.loaded = loaded
         self._endpoint = endpoint
-        self._loaded = loaded
         self._scope = scope
         self._given = given
         self._open = True
@@ -90,7 +90,7 @@ class StagedDatabase:
         """
         self._open = False
         left = swap(self._endpoint, self._scope, self._given, between)
-        return replace(self._loaded, left_behind=tuple(left))
+        return replace(self.loaded, left_behind=tuple(left))
 
     def discard(self) -> None:
         """Throws it away; does nothing after a swap (then `recover` knows what is to do)."""

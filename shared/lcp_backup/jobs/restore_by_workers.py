@@ -1,6 +1,7 @@
 """A restore that several functions work on, each step of it an invocation of its own.
 
-    unpack (by many) --> attributes --> swap
+    load                            --> swap
+    unpack (by many) --> attributes -/
 
 The restore function has staged an empty volume (jobs/restore_fan_out.py). The state machine
 (functions/restore_worker/restore.asl.json) says what comes next, and when a step is tried again.
@@ -11,7 +12,7 @@ the worker that failed last, and discards what was staged.
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -20,9 +21,10 @@ from typing import Any, Final, Literal
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.work import REQUEST, RunWork
 from lcp_backup.database.endpoint import DatabaseEndpoint
-from lcp_backup.database.staged_schema import Accounts
+from lcp_backup.database.staged_schema import Accounts, Loaded, recover
 from lcp_backup.document import Document, read_document
 from lcp_backup.errors import (
+    BackupError,
     Conflict,
     InvalidRequest,
     LeaseLost,
@@ -33,7 +35,8 @@ from lcp_backup.errors import (
     UnknownFormat,
 )
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
-from lcp_backup.jobs.at_work import AtWork, close_to_workers
+from lcp_backup.jobs.at_work import WORKERS, AtWork, close_to_workers
+from lcp_backup.jobs.failure import describe
 from lcp_backup.jobs.portion_slices import reading, slice_left
 from lcp_backup.jobs.restore_fan_out import SharedRestore, wanted_members
 from lcp_backup.jobs.restored import swapped, tell_completed
@@ -43,7 +46,12 @@ from lcp_backup.jobs.shared_run import (
     end_without_lease,
     why_it_failed,
 )
-from lcp_backup.jobs.staged_site import stage_site
+from lcp_backup.jobs.staged_site import (
+    load_beside,
+    loads_beside,
+    replaced_database,
+    stage_site,
+)
 from lcp_backup.jobs.staged_volume import volume_folder
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.requests import RestoreStepRequest
@@ -55,7 +63,13 @@ from lcp_backup.volume.swap import StagedVolume
 from lcp_backup.volume.unpack import unwritable
 
 _SWAP: Final = "swap"
-"""Is there once an invocation has begun to load the database and to swap."""
+"""Is there once an invocation has begun to swap."""
+_ATTRIBUTES: Final = "attributes"
+"""The stage of who makes the staged volume whole."""
+_LOAD: Final = "load"
+"""The stage of who loads the database beside the live one."""
+_LOADED: Final = "loaded"
+"""Tells of the database once it is loaded."""
 _SILENCE: Final = timedelta(seconds=60)
 """After which the function that swaps is dead, which writes the record every 15 seconds."""
 
@@ -90,7 +104,9 @@ def work_on_restore(
     """
     work = catalog.work.of(request.run_id)
     if request.step == "abort":
-        _Ending(request, work, settings, catalog, telemetry, timing, pause).abort()
+        _Ending(
+            request, work, settings, catalog, telemetry, locate, accounts, timing, pause
+        ).abort()
         return {}
     stored = SharedRun(catalog, request.run_id)
     active = ActiveRun(stored, telemetry, timing)
@@ -98,7 +114,7 @@ def work_on_restore(
         with announced(active, telemetry, metric="RestoreFailure", failed="Restore Failed") as run:
             stored.settle()
             step = _Step(run, work, settings, catalog=catalog, source=source)
-            shared = step.swap(locate, accounts)
+            shared = step.swap(locate, accounts, pause)
         tell_completed(run, telemetry, whole=shared.request.is_whole)
         _forget(work)
         return {}
@@ -106,11 +122,22 @@ def work_on_restore(
         step = _Step(run, work, settings, catalog=catalog, source=source)
         if request.step == "unpack":
             answer = {"done": step.unpack(request.portion)}
+        elif request.step == "load":
+            step.load(locate, accounts)
+            answer = {}
         else:
             step.settle(pause)
             answer = {}
         run.hand_over()
     return answer
+
+
+class _Loaded(Document):
+    """A database that is loaded beside the live one."""
+
+    format: Literal[1] = 1
+    loaded: Loaded
+    read_bytes: int
 
 
 class _Step:
@@ -161,26 +188,68 @@ class _Step:
             self._work.put(name, unpacked.model_dump_json().encode())
         return following is None
 
+    def load(
+        self, locate: Callable[[], DatabaseEndpoint], accounts: Callable[[], Accounts]
+    ) -> None:
+        """Loads the database beside the live one; a failure leaves nothing of it."""
+        if self._work.find(_LOADED) is not None:
+            return
+        shared, backup = self._shared, self._backup
+        with (
+            AtWork(self._work, self._catalog.now, self._run.check, stage=_LOAD) as at_work,
+            ExitStack() as undo,
+        ):
+            staged = load_beside(
+                self._run,
+                shared.request,
+                backup,
+                self._settings,
+                catalog=self._catalog,
+                live=locate(),
+                accounts=accounts(),
+                check=at_work.check,
+            )
+            undo.callback(staged.discard)
+            told = _Loaded(loaded=staged.loaded, read_bytes=backup.read_bytes)
+            at_work.check()
+            self._work.put(_LOADED, told.model_dump_json().encode())
+            undo.pop_all()
+
     def settle(self, pause: Callable[[float], None]) -> None:
         """Makes the staged volume whole, once nobody writes into it any more."""
         run = self._run
         run.step("giving folders their times and modes")
         close_to_workers(self._work, self._catalog.now, run.check, pause)
-        with self._backup.volume() as volume, self._tree(run.check) as (staged, tree):
-            tree.settle(lambda: wanted_members(volume, self._settings), self._shared.most)
-        staged.carry_over_links(check=run.check)
-        staged.check_replaceable()
+        # Nobody may swap or discard what this one still writes into.
+        with AtWork(self._work, self._catalog.now, run.check, stage=_ATTRIBUTES) as at_work:
+            with self._backup.volume() as volume, self._tree(at_work.check) as (staged, tree):
+                tree.settle(lambda: wanted_members(volume, self._settings), self._shared.most)
+            staged.carry_over_links(check=at_work.check)
+            staged.check_replaceable()
         run.add_notices(staged.notices)
 
     def swap(
-        self, locate: Callable[[], DatabaseEndpoint], accounts: Callable[[], Accounts]
+        self,
+        locate: Callable[[], DatabaseEndpoint],
+        accounts: Callable[[], Accounts],
+        pause: Callable[[float], None],
     ) -> SharedRestore:
-        """Loads the database, and makes both the live site; a failure leaves nothing staged."""
+        """Makes both the live site; a failure leaves nothing staged.
+
+        A database that goes into the live one's place is loaded now.
+        """
         if not self._work.put_new(_SWAP, b""):
             raise Conflict(f"run {self._run.id} is swapped by another invocation already")
+        check = self._run.check
+        for stage in (_ATTRIBUTES, _LOAD):
+            close_to_workers(self._work, self._catalog.now, check, pause, stage=stage)
         backup, shared = self._backup, self._shared
         with self._staged() as unpacked:
             backup.read_bytes += sum(self._read_by_workers())
+            found = self._work.find(_LOADED)
+            told = None if found is None else read_document(_Loaded, found, "a loaded database")
+            if told is not None:
+                backup.read_bytes += told.read_bytes
             site = stage_site(
                 self._run,
                 shared.request,
@@ -190,6 +259,7 @@ class _Step:
                 live=locate(),
                 accounts=accounts(),
                 unpacked=unpacked,
+                loaded=None if told is None else told.loaded,
             )
             swapped(self._run, shared.request, backup, site)
         return shared
@@ -227,6 +297,8 @@ class _Ending:
     settings: Settings
     catalog: Catalog
     telemetry: Telemetry
+    locate: Callable[[], DatabaseEndpoint]
+    accounts: Callable[[], Accounts]
     timing: RunTiming
     pause: Callable[[float], None]
 
@@ -238,8 +310,11 @@ class _Ending:
             self._wait_for_silence()
             with ActiveRun(stored, self.telemetry, self.timing) as run:
                 stored.settle()
-                close_to_workers(self.work, self.catalog.now, run.check, self.pause)
+                for stage in (WORKERS, _ATTRIBUTES, _LOAD):
+                    now, check = self.catalog.now, run.check
+                    close_to_workers(self.work, now, check, self.pause, stage=stage)
                 run.add_notices(swap.recover(self._folder()))
+                self._recover_database(run)
                 stored.end_as(reason)
         except RunIsOver:
             _forget(self.work)
@@ -257,6 +332,16 @@ class _Ending:
                 "reason": reason.message,
             },
         )
+
+    def _recover_database(self, run: ActiveRun) -> None:
+        """As far as it can be reached now: the next restore does it otherwise."""
+        try:
+            request = _asked_for(self.work).request
+            if loads_beside(request, self.settings):
+                recover(replaced_database(request, self.locate()), self.accounts())
+        except BackupError as error:
+            left = "what is staged of the database is left to the next restore"
+            run.detail(left, reason=describe(error, run.id).message)
 
     def _folder(self) -> Path:
         try:

@@ -143,6 +143,18 @@ def loads_beside(request: RestoreRequest, settings: Settings) -> bool:
     return request.wants_database and not overwrites
 
 
+def replaced_database(request: RestoreRequest, live: DatabaseEndpoint) -> DatabaseEndpoint:
+    """The database that a restore replaces, or makes; raises InvalidRequest."""
+    if request.into_database is None:
+        return live
+    endpoint = replace(live, name=request.into_database)
+    if endpoint.name.lower() == live.name.lower():
+        raise InvalidRequest(
+            f"into_database is the live database {endpoint.name!r}: leave it out, or name another"
+        )
+    return endpoint
+
+
 def load_beside(
     run: ActiveRun,
     request: RestoreRequest,
@@ -261,13 +273,14 @@ class _Staging:
         if self.loaded is None:
             staged = self.stage_database(check)
         else:
-            staged = StagedDatabase(self._target(), self.loaded, self._scope(), self.accounts)
+            endpoint = replaced_database(self.request, self.live)
+            staged = StagedDatabase(endpoint, self.loaded, self._scope(), self.accounts)
         undo.callback(staged.discard)
         return staged.swap
 
     def stage_database(self, check: Check) -> StagedDatabase:
         """Loads the database beside the live one."""
-        endpoint = self._target()
+        endpoint = replaced_database(self.request, self.live)
         if self.request.into_database is not None:
             staged_schema.check_empty(endpoint)
         scripts: tuple[Script, ...] = ()
@@ -285,18 +298,6 @@ class _Staging:
             scripts=scripts,
             given=self.accounts,
         )
-
-    def _target(self) -> DatabaseEndpoint:
-        """The database that is replaced."""
-        if self.request.into_database is None:
-            return self.live
-        endpoint = replace(self.live, name=self.request.into_database)
-        if endpoint.name.lower() == self.live.name.lower():
-            raise InvalidRequest(
-                f"into_database is the live database {endpoint.name!r}: leave it out, or name"
-                " another"
-            )
-        return endpoint
 
     def _scope(self) -> Scope:
         """What of it is replaced."""

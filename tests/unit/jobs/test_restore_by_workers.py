@@ -364,6 +364,55 @@ def test_nothing_is_made_of_what_a_worker_may_still_write(site: Site) -> None:
 
 
 @pytest.mark.usefixtures("there")
+@pytest.mark.parametrize("meanwhile", ["swap", "abort"])
+def test_attributes_that_come_late_meet_neither_a_live_folder_nor_another_restore(
+    site: Site, meanwhile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine lost its answer: what follows waits until that one cannot go on."""
+    site.restore()
+    for portion in site.portions():
+        site.unpack(portion)
+    if meanwhile == "swap":
+        site.step("attributes")  # the one whose answer the machine got
+    settle = SharedTree.settle
+    late: list[str] = []
+
+    def is_overtaken(tree: SharedTree, *given: Any) -> None:
+        settle(tree, *given)
+        began = site.clock()
+        site.step(meanwhile, **({"error": {}} if meanwhile == "abort" else {}))
+        assert site.clock() - began >= at_work.TERM
+        tree.check()
+        late.append("went on")
+
+    monkeypatch.setattr(SharedTree, "settle", is_overtaken)
+    with pytest.raises(LeaseLost, match="could not say in time"):
+        site.step("attributes")
+    assert not late
+    assert site.is_settled()
+
+
+@pytest.mark.usefixtures("there")
+def test_attributes_do_not_begin_while_another_invocation_swaps(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.restore()
+    for portion in site.portions():
+        site.unpack(portion)
+    site.step("attributes")
+    swapped = restore_by_workers.swapped
+
+    def comes_late(*given: Any) -> None:
+        with pytest.raises(LeaseLost, match="closed to workers"):
+            site.step("attributes")
+        swapped(*given)
+
+    monkeypatch.setattr(restore_by_workers, "swapped", comes_late)
+    site.step("swap")
+    assert site.record.state is RunState.SUCCEEDED
+
+
+@pytest.mark.usefixtures("there")
 def test_a_machine_that_does_not_start_fails_the_restore_and_leaves_nothing(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
