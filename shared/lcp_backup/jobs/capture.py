@@ -109,7 +109,7 @@ class Capture:
             locate=self.locate,
             programs=self.programs,
             table_patterns=self.settings.backup_exclude_tables,
-            snapshot=snapshot,
+            on_snapshot=snapshot.set,
             check=check,
         )
 
