@@ -130,7 +130,7 @@ class Capture:
             check=check,
             is_over=packing_is_over(self.run),
         )
-        if volume.packed.reached_size is not None:
+        if volume.packed.ended_early:
             raise self._kept(volume)
         self.stored.append(volume)
         return volume
