@@ -5,7 +5,6 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -145,7 +144,7 @@ def archive(endpoint: DatabaseEndpoint, sink: ByteSink, index_sink: ByteSink) ->
             threads=_THREADS,
             only_file=OnlyFile(f"{_NAME}.sql", datetime.now(UTC)),
         ) as writer,
-        start_dump(endpoint, program, answered, snapshot_stands=threading.Event()) as dump,
+        start_dump(endpoint, program, answered, on_snapshot=lambda: None) as dump,
     ):
         cutter = SectionCutter()
         for chunk in dump.chunks():

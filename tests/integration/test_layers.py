@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -216,7 +215,7 @@ def test_the_service_finds_the_layers_program_and_dumps_with_it(
     endpoint = site.endpoint("layer_site", user="reader", password=_PASSWORD)
     with connect(site.endpoint(""), database=None) as connection:
         described = ask_server(connection)
-    with start_dump(endpoint, program, described, snapshot_stands=threading.Event()) as dump:
+    with start_dump(endpoint, program, described, on_snapshot=lambda: None) as dump:
         whole = b"".join(dump.chunks())
         dump.finish()
     assert b"kept in mind" in whole

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,14 +51,13 @@ a column was added by an instant ALTER, which MySQL 9 does not answer with that 
 class Dump:
     """A dump that runs: take its `chunks` to their end, then let `finish` judge it."""
 
-    def __init__(
-        self, process: "subprocess.Popen[bytes]", snapshot_stands: threading.Event
-    ) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", on_snapshot: Callable[[], None]) -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         self._process = process
         self._stdout = process.stdout
-        self._snapshot_stands = snapshot_stands
+        self._on_snapshot = on_snapshot
+        self._stands = False
         self._ended = False
         self._came_little = False
         self._tail = b""
@@ -72,8 +71,7 @@ class Dump:
         """The dump as it comes, without the line that only MariaDB's own client understands.
 
         While nothing comes, an empty chunk about every second: the caller may want to stop.
-        Sets the event `snapshot_stands` once what is read can no longer change, at the latest at
-        the end.
+        Calls `on_snapshot` when what is read can no longer change, at the latest at the end.
         """
         first = b""
         while len(first) < _FIRST_LINE_SIZE and b"\n" not in first:
@@ -87,7 +85,7 @@ class Dump:
         while (chunk := self._read()) is not None:
             yield self._seen(chunk)
         self._ended = True
-        self._snapshot_stands.set()
+        self._snapshot_stands()
 
     def finish(self) -> None:
         """Returns only when the dump is whole: exit code 0, and its trailer is the last line.
@@ -145,10 +143,15 @@ class Dump:
         return chunk or None
 
     def _seen(self, chunk: bytes) -> bytes:
-        if not self._snapshot_stands.is_set() and _SNAPSHOT_SIGN.search(self._tail + chunk):
-            self._snapshot_stands.set()
+        if not self._stands and _SNAPSHOT_SIGN.search(self._tail + chunk):
+            self._snapshot_stands()
         self._tail = (self._tail + chunk[-_TAIL_SIZE:])[-_TAIL_SIZE:]
         return chunk
+
+    def _snapshot_stands(self) -> None:
+        if not self._stands:
+            self._on_snapshot()
+            self._stands = True
 
     def _listen(self, stderr: IO[bytes]) -> None:
         # Read to the end whatever comes: a full pipe would stop the program.
@@ -163,7 +166,7 @@ def start_dump(
     program: DumpProgram,
     server: Server,
     *,
-    snapshot_stands: threading.Event,
+    on_snapshot: Callable[[], None],
     history: bool = False,
 ) -> Iterator[Dump]:
     """Starts a dump of the endpoint's schema; leaving the block kills what still runs.
@@ -174,48 +177,61 @@ def start_dump(
     endpoint says; when it says PREFERRED, as the connection has it that asked for `server`.
 
     Args:
-        snapshot_stands: set once what the dump will read can no longer change.
+        on_snapshot: called once, when what the dump reads can no longer change.
         history: with the old rows of system-versioned tables (MariaDB 10.11, both programs).
 
     Raises DumpFailed when the program cannot be started.
     """
     with TemporaryDirectory(prefix="dump-") as private:
-        ca = Path(private, "ca.pem")
-        ca.write_text(endpoint.ca or "", encoding="ascii")
-        encrypted = server.encrypted and endpoint.tls is not DatabaseTls.DISABLED
-        tls = tls_options(program, endpoint.tls, encrypted=encrypted, ca=ca)
-        plugins = plugins_for(program, Path(private, "plugin"), clear_text=encrypted)
-        options = Path(private, "options.cnf")
-        options.touch(0o600)
-        options.write_text(connection_options(endpoint) + "".join(f"{line}\n" for line in tls))
         command = [
-            str(program.path),
-            # Must be the first; and no other file, such as a ~/.my.cnf, may change a backup.
-            f"--defaults-file={options}",
-            *flags(program, server),
+            *_options(endpoint, program, server, Path(private)),
             *(["--dump-history"] if history else []),
-            *([f"--plugin-dir={plugins}"] if plugins else []),
             "--databases",
             endpoint.name,
         ]
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                env=environment(program.path, private),
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise DumpFailed(f"{program.path} cannot be started: {error.strerror}") from None
-        assert process.stdout is not None
-        with suppress(OSError):
-            # Fewer and larger reads; the system may not grant it, and nothing hangs on it.
-            fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
-        dump = Dump(process, snapshot_stands)
+        dump = Dump(_started(command, environment(program.path, private)), on_snapshot)
         try:
             yield dump
         finally:
             dump.stop()
+
+
+def _options(
+    endpoint: DatabaseEndpoint, program: DumpProgram, server: Server, private: Path
+) -> list[str]:
+    """The command, but for what is dumped; the files that it names are written into `private`."""
+    ca = private / "ca.pem"
+    ca.write_text(endpoint.ca or "", encoding="ascii")
+    encrypted = server.encrypted and endpoint.tls is not DatabaseTls.DISABLED
+    tls = tls_options(program, endpoint.tls, encrypted=encrypted, ca=ca)
+    plugins = plugins_for(program, private / "plugin", clear_text=encrypted)
+    options = private / "options.cnf"
+    options.touch(0o600)
+    options.write_text(connection_options(endpoint) + "".join(f"{line}\n" for line in tls))
+    return [
+        str(program.path),
+        # Must be the first; and no other file, such as a ~/.my.cnf, may change a backup.
+        f"--defaults-file={options}",
+        *flags(program, server),
+        *([f"--plugin-dir={plugins}"] if plugins else []),
+    ]
+
+
+def _started(command: list[str], variables: dict[str, str]) -> "subprocess.Popen[bytes]":
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            env=variables,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise DumpFailed(f"{command[0]} cannot be started: {error.strerror}") from None
+    assert process.stdout is not None
+    with suppress(OSError):
+        # Fewer and larger reads; the system may not grant it, and nothing hangs on it.
+        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+    return process

@@ -19,7 +19,7 @@ server generates are read and left out.
 
 import codecs
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, NamedTuple, Self
@@ -238,9 +238,9 @@ class RowPlan:
         if not given or charset not in _CODECS or any(it.type not in known for it in given):
             return None
         try:
-            forms = [_form(table, given, charset, hexadecimal=True)]
+            forms = [_hexadecimal_form(table, given, charset)]
             if any(column.type in _BINARY_TYPES for column in given):
-                forms.append(_form(table, given, charset, hexadecimal=False))
+                forms.append(_string_form(table, given, charset))
         except UnicodeEncodeError:
             return None
         return cls(forms)
@@ -261,68 +261,102 @@ class RowPlan:
         return None
 
 
-def _form(table: str, columns: Sequence[Column], charset: str, *, hexadecimal: bool) -> _Form:
-    """Raises UnicodeEncodeError where a name cannot be said in the character set."""
-    # MySQL warns of utf8mb3; of what can be said in it, utf8mb4 is the same.
-    spoken = "utf8mb4" if charset in _UTF8 else charset
+class _Value(NamedTuple):
+    """How one column's values are written, and what makes them of what a file holds."""
+
+    literal: bytes
+    made: str | None = None
+    """An expression with `{}` for what was read; None where the column takes that itself."""
+
+
+type _Spelling = Callable[[Column], _Value]
+
+
+def _hexadecimal_form(table: str, columns: Sequence[Column], charset: str) -> _Form:
+    """With `0x...` for binary columns. Raises UnicodeEncodeError, as `_form` does."""
+
+    def spelled(column: Column) -> _Value:
+        if column.type in _BINARY_TYPES:
+            return _Value(_HEX, "UNHEX(SUBSTRING({}, 3))")
+        if column.type in _TEXT_TYPES:
+            return _Value(_STRING)
+        return _Value(_LITERAL_BY_TYPE[column.type])
+
     # A server that is told of no characters does not look for them in each byte, and checks them in
     # the column all the same (MariaDB 10.11: long text takes a seventh less of its time).
-    as_bytes = not hexadecimal or (charset in _UTF8 and all(map(_takes_utf8, columns)))
+    as_bytes = charset in _UTF8 and all(map(_takes_utf8, columns))
+    read_as = "binary" if as_bytes else _spoken(charset)
+    statement, row = _form(table, columns, charset, read_as, spelled)
+    return _Form(statement, row, charset=charset, introduced=False)
+
+
+def _string_form(table: str, columns: Sequence[Column], charset: str) -> _Form:
+    """With strings for binary columns. Raises UnicodeEncodeError, as `_form` does."""
+
+    def spelled(column: Column) -> _Value:
+        if column.type in _BINARY_TYPES:
+            # (A VECTOR takes the bytes of any file, but not of any string.)
+            behind = b"" if column.type == "vector" else b"?+"
+            return _Value(rb"(?:_binary )%b%b" % (behind, _BYTES))
+        if column.type in _TEXT_TYPES:
+            made = None if charset == "binary" else f"CONVERT({{}} USING {_spoken(charset)})"
+            return _Value(_STRING, made)
+        return _Value(_LITERAL_BY_TYPE[column.type])
+
+    statement, row = _form(table, columns, charset, "binary", spelled)
+    return _Form(statement, row, charset="binary", introduced=True)
+
+
+def _spoken(charset: str) -> str:
+    """MySQL warns of utf8mb3; of what can be said in it, utf8mb4 is the same."""
+    return "utf8mb4" if charset in _UTF8 else charset
+
+
+def _form(
+    table: str, columns: Sequence[Column], charset: str, read_as: str, spelled: _Spelling
+) -> tuple[bytes, re.Pattern[bytes]]:
+    """The statement, and what a row looks like.
+
+    Raises UnicodeEncodeError where a name cannot be said in the character set.
+    """
     targets: list[str] = []
     settings: list[str] = []
     literals: list[bytes] = []
-    has_values = any(
-        (column.type in _BINARY_TYPES and hexadecimal)
-        or (column.type in _TEXT_TYPES and not hexadecimal and charset != "binary")
-        for column in columns
-    )
-    for number, column in enumerate(columns):
-        target = f"@lcp_{number}"
-        value = None
-        if column.type in _BINARY_TYPES:
-            if hexadecimal:
-                literal = _HEX
-                value = f"UNHEX(SUBSTRING({target}, 3))"
-            else:
-                # (A VECTOR takes the bytes of any file, but not of any string.)
-                literal = rb"(?:_binary )%b%b" % (b"" if column.type == "vector" else b"?+", _BYTES)
-        elif column.type in _TEXT_TYPES:
-            literal = _STRING
-            if not hexadecimal and charset != "binary":
-                value = f"CONVERT({target} USING {spoken})"
-        else:
-            literal = _LITERAL_BY_TYPE[column.type]
-            # MariaDB forgets NO_AUTO_VALUE_ON_ZERO for a column that stands beside a SET: its 0
-            # became 1 (tried: 10.11).
-            value = target if column.counts_up and has_values else None
-        if column.nullable or column.generated:
-            literal = rb"(?:%b|NULL)" % literal
-        literals.append(literal)
+    values = [spelled(column) for column in columns]
+    has_made = any(value.made is not None for value in values)
+    for number, (column, (literal, made)) in enumerate(zip(columns, values, strict=True)):
+        # MariaDB forgets NO_AUTO_VALUE_ON_ZERO for a column that stands beside a SET: its 0 became
+        # 1 (tried: 10.11).
+        if made is None and column.counts_up and has_made:
+            made = "{}"  # noqa: PLW2901
+        may_be_null = column.nullable or column.generated
+        literals.append(rb"(?:%b|NULL)" % literal if may_be_null else literal)
+        variable = f"@lcp_{number}"
         if column.generated:
-            targets.append(target)
-        elif value is None:
+            targets.append(variable)
+        elif made is None:
             targets.append(_identifier(column.name))
         else:
-            targets.append(target)
-            settings.append(f"{_identifier(column.name)} = {value}")
+            targets.append(variable)
+            settings.append(f"{_identifier(column.name)} = {made.format(variable)}")
     statement = (
         f"LOAD DATA LOCAL INFILE 'rows' INTO TABLE {_identifier(table)}"
-        f" CHARACTER SET {'binary' if as_bytes else spoken}"
+        f" CHARACTER SET {read_as}"
         " FIELDS TERMINATED BY ',' ENCLOSED BY '\\'' ESCAPED BY '\\\\'"
         " LINES STARTING BY '(' TERMINATED BY ')'"
         f" ({', '.join(targets)})"
     )
     if settings:
         statement += f" SET {', '.join(settings)}"
+    return statement.encode(_CODECS[charset]), _row_of(literals)
+
+
+def _row_of(literals: Sequence[bytes]) -> re.Pattern[bytes]:
+    """One row of these; its only group is what is none."""
     # (Compiling takes longer than reading a small table's rows.)
-    stretches = [(literal, len(list(same))) for literal, same in groupby(literals)]
-    row = b",".join(b"%b(?:,%b){%d}" % (it, it, n - 1) if n > 1 else it for it, n in stretches)
-    return _Form(
-        statement.encode(_CODECS[charset]),
-        re.compile(rb"\(%b\)(?:,\n?+(?=\()|%b\Z)|(.)" % (row, _BLANKS), re.DOTALL),
-        charset=charset if hexadecimal else "binary",
-        introduced=not hexadecimal,
-    )
+    alike = [(literal, len(list(same))) for literal, same in groupby(literals)]
+    row = b",".join(b"%b(?:,%b){%d}" % (it, it, n - 1) if n > 1 else it for it, n in alike)
+    return re.compile(rb"\(%b\)(?:,\n?+(?=\()|%b\Z)|(.)" % (row, _BLANKS), re.DOTALL)
 
 
 def _takes_utf8(column: Column) -> bool:

@@ -21,7 +21,7 @@ from lcp_backup.database import accounts
 from lcp_backup.database.accounts import Accounts
 from lcp_backup.database.connection_pool import ConnectionPool
 from lcp_backup.database.control import controlled, if_abandoned
-from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, ask_server, connect
+from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, Server, ask_server, connect
 from lcp_backup.database.loaded import Loaded
 from lcp_backup.database.pieces import Dump
 from lcp_backup.database.policy import Policy
@@ -50,8 +50,6 @@ type Look = Callable[[Connection, str], None]
 class Proved:
     """What was loaded and is dropped again."""
 
-    server: str
-    """What loaded it, such as `mariadb 10.11.19-MariaDB`."""
     tables: int
     rows: int
     tables_counted: int
@@ -72,7 +70,7 @@ def prove(
     statements: tuple[str, ...] = (),
     foreign_keys: bool = True,
     look: Look | None = None,
-    told: Callable[[str], None],
+    begins: Callable[[Server], None] = lambda _: None,
     progress: Callable[[int], None],
     check: Callable[[], None],
 ) -> Proved:
@@ -89,7 +87,7 @@ def prove(
             tables, but no views or routines.
         foreign_keys: False for some of a dump's tables, which may point to others.
         look: told a connection and the scratch schema, as soon as everything is loaded.
-        told: what kind of server it is, right before the load begins.
+        begins: told what the server is, right before the load begins.
         connections, progress, check: as of `staged_schema.stage`.
 
     Raises LoadFailed (names the statement or the table that is wrong), ServerGaveUp,
@@ -100,8 +98,7 @@ def prove(
     with controlled(endpoint) as control, database_errors("loaded"), _denials():
         _drop_what_killed_ones_left(control, server, whose)
         kind = ask_server(control)
-        shown = f"{kind.flavour} {kind.version}"
-        told(shown)
+        begins(kind)
         asked = 0
 
         def inspect(loader: DatabaseEndpoint, staging: str, loaded: Loaded) -> None:
@@ -131,7 +128,6 @@ def prove(
             _drop(control, endpoint)
         left = tuple(it for it in _schemas(control, whose) if it.startswith(f"{name}_"))
     return Proved(
-        server=shown,
         tables=len(loaded.tables),
         rows=loaded.rows,
         tables_counted=len(loaded.rows_of),

@@ -1,27 +1,17 @@
 """Create: one database and one volume captured together, and published only when both are whole."""
 
-import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Final, TypedDict
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.database.endpoint import DatabaseEndpoint
-from lcp_backup.errors import (
-    Conflict,
-    InvalidRequest,
-    LeaseHeld,
-    LeaseLost,
-    OutOfTime,
-    StorageError,
-    TableChangedDuringDump,
-)
-from lcp_backup.exclusion import PathPatterns
+from lcp_backup.errors import Conflict, InvalidRequest, LeaseHeld
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
+from lcp_backup.jobs.capture import Capture
 from lcp_backup.jobs.fan_out import (
     ALONE,
     check_dump_fits,
@@ -29,25 +19,14 @@ from lcp_backup.jobs.fan_out import (
     is_made_by_workers,
     workers_for,
 )
-from lcp_backup.jobs.new_backup import announce, new_manifest, publish
-from lcp_backup.jobs.new_database import DumpedDatabase, store_database
-from lcp_backup.jobs.new_volume import NewVolume, store_volume
+from lcp_backup.jobs.new_backup import announce, publish
 from lcp_backup.jobs.queued_run import end_queued, queued, succeeded_before
 from lcp_backup.jobs.shared_run import SHARED_TERM
-from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.jobs.stored_run import NewRun
-from lcp_backup.jobs.unfinished import LEAST_READ, keep_unfinished, packing_is_over
-from lcp_backup.model import (
-    BackupId,
-    BackupType,
-    Manifest,
-    RunKind,
-)
+from lcp_backup.model import BackupId, Manifest, RunKind
 from lcp_backup.requests import CreateRequest
-from lcp_backup.setting_values import VolumeMode
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import EventName, Telemetry
-from lcp_backup.volume.measure import Measured, measure
 from lcp_backup.volume.mounts import check_mounted
 
 _POLL_SECONDS = 3.0
@@ -114,74 +93,20 @@ def create_backup(
     """
     with queued(catalog, request.run_id, telemetry.log):
         succeeded_before(catalog, request.run_id)  # then the backup is found, unless it was deleted
-        wanted = BackupId.of(settings.project_id, settings.environment_id, request.time)
-        _wait_for_the_minute(request, catalog, pause)
-
-        def capture(run: ActiveRun) -> Manifest:
-            run.add_notices(settings.notices)
-            check_dump_fits(settings, catalog, timing)
-            check_mounted(settings.backup_folder, settings.file_system_mount_path)
-            return _Capture(
-                run=run,
-                backup_id=backup_id,
-                slot=wanted.slot,
-                backup_type=request.type,
-                folder=Path(settings.backup_folder),
-                shrink_limit=settings.backup_volume_shrink_limit,
-                volume_threads=settings.backup_volume_threads,
-                catalog=catalog,
-                locate=locate,
-                programs=programs,
-                whole=settings.backup_volume_mode is VolumeMode.FULL,
-                leave_out=settings.left_out_paths,
-                table_patterns=settings.backup_exclude_tables,
-            ).capture()
-
-        workers = workers_for(request, settings, catalog, timing)
-        backup_id = catalog.backups.id_for(wanted)
-        while (
-            known := _wait_for_other_delivery(request, catalog, str(backup_id), timing, pause)
-        ) is None:
-            # Anew: what was waited for may have left something to go on from, under that id.
-            backup_id = catalog.backups.id_for(wanted)
-            stored = NewRun(catalog, RunKind.CREATE, str(backup_id), run_id=request.run_id)
-            try:
-                if workers == ALONE:
-                    active = ActiveRun(stored, telemetry, timing)
-                    return _result(_publish(active, capture, catalog, telemetry), created=True)
-                active = ActiveRun(stored, telemetry, replace(timing, lease_term=SHARED_TERM))
-                with announced(active, telemetry, **_FAILURE) as run:
-                    check_dump_fits(settings, catalog, timing)
-                    hand_out(
-                        run,
-                        request,
-                        slot=wanted.slot,
-                        workers=workers,
-                        catalog=catalog,
-                        start=start_workers,
-                    )
-                return _under_way(str(backup_id), active.id)
-            except LeaseHeld as held:
-                if held.backup_id != str(backup_id):
-                    raise
-                # The other delivery was faster by a moment: it is waited for like any other.
-        if not known.is_under_way:
-            telemetry.log.info("published already", backup_id=known.backup_id)
-            end_queued(catalog, request.run_id, created=False)
-        return known
-
-
-def _publish(
-    active: ActiveRun,
-    capture: Callable[[ActiveRun], Manifest],
-    catalog: Catalog,
-    telemetry: Telemetry,
-) -> Manifest:
-    """One run from lease to event."""
-    with announced(active, telemetry, **_FAILURE) as run:
-        manifest = publish(run, capture(run), catalog, telemetry)
-    announce(manifest, telemetry)
-    return manifest
+        create = _Create(
+            request=request,
+            slot_id=BackupId.of(settings.project_id, settings.environment_id, request.time),
+            settings=settings,
+            catalog=catalog,
+            telemetry=telemetry,
+            locate=locate,
+            programs=programs,
+            timing=timing,
+            start_workers=start_workers,
+            pause=pause,
+        )
+        create.wait_for_the_minute()
+        return create.find_or_make()
 
 
 def _result(manifest: Manifest, *, created: bool) -> CreateResult:
@@ -200,156 +125,110 @@ def _under_way(backup_id: str, run_id: str) -> CreateResult:
     )
 
 
-def _wait_for_the_minute(
-    request: CreateRequest, catalog: Catalog, pause: Callable[[float], None]
-) -> None:
-    """A run that was asked for in a minute that has its backup is queued for the next one."""
-    latest = catalog.now() + _MINUTE
-    while request.run_id is not None and catalog.now() < request.time <= latest:
-        pause(min(_POLL_SECONDS, (request.time - catalog.now()).total_seconds()))
-
-
-def _wait_for_other_delivery(
-    request: CreateRequest,
-    catalog: Catalog,
-    backup_id: str,
-    timing: RunTiming,
-    pause: Callable[[float], None],
-) -> CreateResult | None:
-    """The backup once it is published, or None when nobody who lives is making it.
-
-    One that several functions are at work on is not waited for: that may take hours.
-    """
-    while True:
-        if (manifest := catalog.backups.find(backup_id)) is not None:
-            if request.run_id not in {None, manifest.run_id} and manifest.started_at < request.time:
-                raise Conflict(
-                    f"backup {backup_id} of the same minute had begun before this one was asked"
-                    " for, so it may lack what has changed since; ask again in a minute"
-                )
-            return _result(manifest, created=False)
-        if catalog.lease.backup_in_use() != backup_id:
-            return None
-        held = f"backup {backup_id} is still being made by another run"
-        if (run_id := is_made_by_workers(catalog, backup_id)) is not None:
-            if request.run_id not in {None, run_id}:
-                raise LeaseHeld(held)
-            return _under_way(backup_id, run_id)
-        if timing.deadline is not None and catalog.now() >= timing.deadline:
-            raise LeaseHeld(held)
-        pause(_POLL_SECONDS)
-
-
 @dataclass(frozen=True, kw_only=True)
-class _Capture:
-    """Both archives of one backup, written below its id; nothing is published."""
+class _Create:
+    """One create: what it was asked for, and what it works with."""
 
-    run: ActiveRun
-    backup_id: BackupId
-    slot: datetime
-    backup_type: BackupType
-    folder: Path
-    shrink_limit: int
-    volume_threads: int
+    request: CreateRequest
+    slot_id: BackupId
+    """The id that the slot alone would give: another backup may have it."""
+    settings: Settings
     catalog: Catalog
+    telemetry: Telemetry
     locate: Callable[[], DatabaseEndpoint]
     programs: Sequence[Path]
-    whole: bool
-    leave_out: PathPatterns
-    table_patterns: tuple[str, ...]
-    stored: list[NewVolume] = field(default_factory=list[NewVolume])
-    """The volume, once all of it is stored."""
+    timing: RunTiming
+    start_workers: Callable[[str], None]
+    pause: Callable[[float], None]
 
-    def capture(self) -> Manifest:
-        """Captures; when a table was altered meanwhile, captures once more from the start.
+    def wait_for_the_minute(self) -> None:
+        """A run that was asked for in a minute that has its backup is queued for the next one."""
+        asked, now = self.request, self.catalog.now
+        latest = now() + _MINUTE
+        while asked.run_id is not None and now() < asked.time <= latest:
+            self.pause(min(_POLL_SECONDS, (asked.time - now()).total_seconds()))
 
-        The volume is captured again too: its files must not be older than the rows that name them.
-        """
-        try:
+    def find_or_make(self) -> CreateResult:
+        """Answers the slot's backup, or makes it when nobody else does."""
+        workers = workers_for(self.request, self.settings, self.catalog, self.timing)
+        backup_id = self.catalog.backups.id_for(self.slot_id)
+        while (known := self._wait_for_other_delivery(str(backup_id))) is None:
+            # Anew: what was waited for may have left something to go on from, under that id.
+            backup_id = self.catalog.backups.id_for(self.slot_id)
             try:
-                database, volume = self._capture_both()
-            except TableChangedDuringDump as error:
-                self.run.step(f"capturing once more: {error.public}", reason=str(error))
-                database, volume = self._capture_both()
-            self.run.check()
-        except LeaseLost:
-            # What lies below the id may by now be another run's.
-            raise
-        except OutOfTime as error:
-            # Of a volume that is whole: it was the database that took too long.
-            if self.stored and self.stored[0].packed.read_size >= LEAST_READ:
-                raise self._kept(self.stored[0]) from error
-            self._clear()
-            raise
-        except BaseException:
-            # An archive that was whole is of no use alone; cleanup would take it away tomorrow.
-            self._clear()
-            raise
-        return new_manifest(
-            self.run,
-            self.catalog,
-            self.backup_id,
-            slot=self.slot,
-            backup_type=self.backup_type,
-            database=database,
-            volume=volume,
-            table_patterns=self.table_patterns,
-        )
+                if workers == ALONE:
+                    return self._make(backup_id)
+                return self._leave_to(workers, str(backup_id))
+            except LeaseHeld as held:
+                if held.backup_id != str(backup_id):
+                    raise
+                # The other delivery was faster by a moment: it is waited for like any other.
+        if not known.is_under_way:
+            self.telemetry.log.info("published already", backup_id=known.backup_id)
+            end_queued(self.catalog, self.request.run_id, created=False)
+        return known
 
-    def _clear(self) -> None:
-        # (Conflict: what is there is kept for the next run.)
-        with suppress(StorageError, Conflict):
-            self.catalog.backups.clear_unpublished(str(self.backup_id))
+    def _wait_for_other_delivery(self, backup_id: str) -> CreateResult | None:
+        """The backup once it is published, or None when nobody who lives is making it.
 
-    def _kept(self, volume: NewVolume) -> OutOfTime:
-        def measured(is_over: Callable[[], bool]) -> Measured:
-            return measure(
-                self.folder, leave_out=self.leave_out, threads=self.volume_threads, is_over=is_over
+        One that several functions are at work on is not waited for: that may take hours.
+        """
+        asked, catalog, deadline = self.request, self.catalog, self.timing.deadline
+        while True:
+            if (manifest := catalog.backups.find(backup_id)) is not None:
+                if asked.run_id not in {None, manifest.run_id} and manifest.started_at < asked.time:
+                    raise Conflict(
+                        f"backup {backup_id} of the same minute had begun before this one was asked"
+                        " for, so it may lack what has changed since; ask again in a minute"
+                    )
+                return _result(manifest, created=False)
+            if catalog.lease.backup_in_use() != backup_id:
+                return None
+            held = f"backup {backup_id} is still being made by another run"
+            if (run_id := is_made_by_workers(catalog, backup_id)) is not None:
+                if asked.run_id not in {None, run_id}:
+                    raise LeaseHeld(held)
+                return _under_way(backup_id, run_id)
+            if deadline is not None and catalog.now() >= deadline:
+                raise LeaseHeld(held)
+            self.pause(_POLL_SECONDS)
+
+    def _make(self, backup_id: BackupId) -> CreateResult:
+        """Makes the backup in this invocation: one run from lease to event."""
+        active = ActiveRun(self._new_run(str(backup_id)), self.telemetry, self.timing)
+        with announced(active, self.telemetry, **_FAILURE) as run:
+            run.add_notices(self.settings.notices)
+            check_dump_fits(self.settings, self.catalog, self.timing)
+            check_mounted(self.settings.backup_folder, self.settings.file_system_mount_path)
+            captured = Capture(
+                run=run,
+                settings=self.settings,
+                catalog=self.catalog,
+                backup_id=backup_id,
+                slot=self.slot_id.slot,
+                backup_type=self.request.type,
+                locate=self.locate,
+                programs=self.programs,
+            ).capture()
+            manifest = publish(run, captured, self.catalog, self.telemetry)
+        announce(manifest, self.telemetry)
+        return _result(manifest, created=True)
+
+    def _leave_to(self, workers: int, backup_id: str) -> CreateResult:
+        """Begins the run, and has several functions go on with it."""
+        timing = replace(self.timing, lease_term=SHARED_TERM)
+        active = ActiveRun(self._new_run(backup_id), self.telemetry, timing)
+        with announced(active, self.telemetry, **_FAILURE) as run:
+            check_dump_fits(self.settings, self.catalog, self.timing)
+            hand_out(
+                run,
+                self.request,
+                slot=self.slot_id.slot,
+                workers=workers,
+                catalog=self.catalog,
+                start=self.start_workers,
             )
+        return _under_way(backup_id, active.id)
 
-        return keep_unfinished(self.catalog, self.run, str(self.backup_id), volume, measured)
-
-    def _capture_both(self) -> tuple[DumpedDatabase, NewVolume]:
-        self.run.confirm()
-        self.catalog.backups.clear_unpublished(str(self.backup_id))
-        self.stored.clear()
-        snapshot = threading.Event()
-        self.run.step("dumping the database, and packing the volume once its snapshot stands")
-        return side_by_side(
-            lambda check: self._dump(snapshot, check),
-            lambda check: self._pack(snapshot, check),
-            self.run.check,
-        )
-
-    def _dump(self, snapshot: threading.Event, check: Check) -> DumpedDatabase:
-        return store_database(
-            self.run,
-            str(self.backup_id),
-            catalog=self.catalog,
-            locate=self.locate,
-            programs=self.programs,
-            table_patterns=self.table_patterns,
-            snapshot=snapshot,
-            check=check,
-        )
-
-    def _pack(self, snapshot: threading.Event, check: Check) -> NewVolume:
-        while not snapshot.wait(0.05):
-            check()
-        volume = store_volume(
-            self.catalog,
-            str(self.backup_id),
-            self.folder,
-            whole=self.whole,
-            leave_out=self.leave_out,
-            began=self.run.started_at,
-            shrink_limit=self.shrink_limit,
-            threads=self.volume_threads,
-            progress=self.run.progress_of("volume"),
-            check=check,
-            is_over=packing_is_over(self.run),
-        )
-        if volume.packed.reached_size is not None:
-            raise self._kept(volume)
-        self.stored.append(volume)
-        return volume
+    def _new_run(self, backup_id: str) -> NewRun:
+        return NewRun(self.catalog, RunKind.CREATE, backup_id, run_id=self.request.run_id)

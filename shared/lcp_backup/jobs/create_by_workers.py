@@ -14,10 +14,10 @@ than the rows that name them.
 
 import json
 import secrets
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -112,23 +112,14 @@ def work_on_create(
     return {}
 
 
-class _Snapshot(threading.Event):
+def _write_snapshot_mark(work: RunWork) -> None:
     """Tells the other functions that the dump's snapshot stands.
 
     Raises DumpFailed when another dump of this run said so before: there may be files by then that
     are older than this one's rows.
     """
-
-    def __init__(self, work: RunWork) -> None:
-        super().__init__()
-        self._work = work
-
-    def set(self) -> None:
-        if self.is_set():
-            return
-        if not self._work.put_new(SNAPSHOT, secrets.token_bytes(8)):
-            raise DumpFailed("the database is dumped by another invocation already")
-        super().set()
+    if not work.put_new(SNAPSHOT, secrets.token_bytes(8)):
+        raise DumpFailed("the database is dumped by another invocation already")
 
 
 class _Step:
@@ -235,7 +226,7 @@ class _Step:
             locate=locate,
             programs=programs,
             table_patterns=self._settings.backup_exclude_tables,
-            snapshot=_Snapshot(self._work),
+            on_snapshot=partial(_write_snapshot_mark, self._work),
             check=self._run.check,
         )
         self._work.put(DATABASE, database.model_dump_json().encode())

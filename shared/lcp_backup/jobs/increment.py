@@ -248,7 +248,12 @@ class Increment:
 
 @contextmanager
 def open_increment(
-    catalog: Catalog, *, whole: bool, unusable: Collection[str] | None, carries: bool = True
+    catalog: Catalog,
+    *,
+    whole: bool,
+    unusable: Collection[str] = (),
+    stores_anew: bool = False,
+    carries: bool = True,
 ) -> Iterator[Increment]:
     """What a new volume may refer to, for as long as the block lasts.
 
@@ -260,9 +265,11 @@ def open_increment(
         whole: whether the new archive is to hold everything, so that nothing is referred to. What
             goes on from an unfinished volume refers to that all the same, and a notice tells it.
         unusable: sources that turned out to be; what lies in them is read from the folder and
-            stored again. None: so is whatever would be carried over.
-        carries: False reads what would be carried over from the folder, too, and the base's index
-            from S3, as often as it is needed: nothing lies on the disk.
+            stored again, with a notice.
+        stores_anew: whatever would be carried over is treated like that, too.
+        carries: False reads what would be carried over from the folder without a notice, for
+            nothing is wrong with it; and the base's index from S3, as often as it is needed:
+            nothing lies on the disk.
 
     Raises StorageError.
     """
@@ -280,7 +287,7 @@ def open_increment(
             continue
         with opened as index:
             found = archives_found(catalog, base)
-            for backup_id in unusable or ():
+            for backup_id in unusable:
                 found.pop(backup_id, None)
             # (All that runs before this one stored would be copied by each: no run would be long
             # enough for that and for something new, in the end.)
@@ -288,7 +295,7 @@ def open_increment(
             if goes_on:
                 notices = (*notices, _not_whole(base.id))
             chosen = plan(base, found, carry_all=whole and not goes_on)
-            if unusable is None:
+            if stores_anew:
                 chosen = Plan(chosen.kept, (), (*chosen.missing, *chosen.carried))
             if not carries:
                 chosen = Plan(chosen.kept, (), chosen.missing)

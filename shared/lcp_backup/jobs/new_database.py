@@ -1,6 +1,5 @@
 """The database of a backup that is being made: dumped, archived and read back."""
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -41,7 +40,7 @@ def store_database(
     locate: Callable[[], DatabaseEndpoint],
     programs: Sequence[Path],
     table_patterns: tuple[str, ...],
-    snapshot: threading.Event,
+    on_snapshot: Callable[[], None],
     check: Check,
 ) -> DumpedDatabase:
     """Dumps the database into its archive below an id that is not published.
@@ -49,7 +48,7 @@ def store_database(
     Args:
         locate, programs: as of `create_backup`.
         table_patterns: of the tables whose rows are left out.
-        snapshot: set once the dump's snapshot stands.
+        on_snapshot: called once, when the dump's snapshot stands.
         check: called often; what it raises ends the dump.
 
     Raises DatabaseError, TableChangedDuringDump, StorageError, and what check raises.
@@ -67,7 +66,7 @@ def store_database(
             ArchiveKind.DATABASE,
             OnlyFile(f"{endpoint.name}.sql", catalog.now()),
         ) as writer,
-        start_dump(endpoint, program, server, snapshot_stands=snapshot, history=history) as dump,
+        start_dump(endpoint, program, server, on_snapshot=on_snapshot, history=history) as dump,
     ):
         cutter = SectionCutter()
 

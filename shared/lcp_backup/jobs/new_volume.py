@@ -61,18 +61,14 @@ def store_volume(
 
     Raises VolumeError, VolumeIncomplete, StorageError, and what check raises.
     """
+    counted = _Counted(progress)
 
-    counted = 0
-
-    def count(more: int) -> None:
-        nonlocal counted
-        counted += more
-        progress(more)
-
-    def attempt(unusable: Collection[str] | None) -> NewVolume:
-        count(-counted)
+    def attempt(unusable: Collection[str] = (), stores_anew: bool = False) -> NewVolume:
+        counted.begin_anew()
         with (
-            open_increment(catalog, whole=whole, unusable=unusable) as increment,
+            open_increment(
+                catalog, whole=whole, unusable=unusable, stores_anew=stores_anew
+            ) as increment,
             open_archive(catalog, backup_id, ArchiveKind.VOLUME, None, increment.sources) as writer,
         ):
             increment.carry(writer, folder if whole else None, leave_out, threads, check)
@@ -83,27 +79,28 @@ def store_volume(
                 leave_out=leave_out,
                 began=began,
                 threads=threads,
-                progress=count,
+                progress=counted.count,
                 check=check,
                 is_over=is_over,
             )
             for segment in increment.segments():
                 writer.list_segment(segment)
-            is_whole = packed.reached_size is None
-            found = (
-                check_for_loss(packed, catalog, shrink_limit, leave_out.patterns)
-                if is_whole
-                else ()
-            )
+            lost: tuple[Notice, ...] = ()
+            if not packed.ended_early:
+                lost = check_for_loss(packed, catalog, shrink_limit, leave_out.patterns)
             written = writer.finish()
-        archive = read_back_or_describe(catalog, backup_id, written)
-        notices = (*increment.notices, *found)
-        before, patterns = increment.reached_before(leave_out), leave_out.patterns
-        return NewVolume(archive, increment.referred(), packed, notices, before, patterns)
+        return NewVolume(
+            archive=read_back_or_describe(catalog, backup_id, written),
+            sources=increment.referred(),
+            packed=packed,
+            notices=(*increment.notices, *lost),
+            reached_before=increment.reached_before(leave_out),
+            path_patterns=leave_out.patterns,
+        )
 
     unusable: Collection[str] = ()
     try:
-        return attempt(unusable)
+        return attempt()
     except SourceUnusable as error:
         unusable = error.backup_ids
     except (ObjectNotFound, PreconditionFailed):
@@ -112,7 +109,22 @@ def store_volume(
         pass
     with suppress(SourceUnusable, ObjectNotFound, PreconditionFailed):
         return attempt(unusable)
-    return attempt(None)
+    return attempt(stores_anew=True)
+
+
+class _Counted:
+    """The progress of a volume that may be begun anew: what was counted until then was in vain."""
+
+    def __init__(self, progress: Callable[[int], None]) -> None:
+        self._progress = progress
+        self._counted = 0
+
+    def count(self, more: int) -> None:
+        self._counted += more
+        self._progress(more)
+
+    def begin_anew(self) -> None:
+        self.count(-self._counted)
 
 
 def secure_sources(catalog: Catalog, manifest: Manifest) -> Manifest:

@@ -86,7 +86,6 @@ def report_on_backup(
                         connections=settings.backup_restore_connections or CONNECTIONS,
                         foreign_keys=False,
                         look=partial(consistency.look, check, volume),
-                        told=lambda _: None,
                         progress=run.progress_of("database"),
                         check=check,
                     )

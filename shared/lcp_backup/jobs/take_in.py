@@ -92,7 +92,7 @@ def take_in(
         with announced(active, telemetry, metric="UploadFailure", failed="Upload Failed") as run:
             run.add_notices(settings.notices)
             if upload is not None:
-                manifest = _Intake(run, upload, settings, catalog).publish()
+                manifest = _Intake(run, upload, settings, catalog).make_backup()
             assert manifest is not None
             run.set_backup(manifest.id)
             run.set_result(bytes=manifest.size)
@@ -149,7 +149,7 @@ class _Intake:
         self._refused = False
         self._backup_id = BackupId.of(settings.project_id, settings.environment_id, catalog.now())
 
-    def publish(self) -> Manifest:
+    def make_backup(self) -> Manifest:
         """Takes both files in and publishes them, or publishes nothing.
 
         The function may delete nothing where backups lie, because it reads what strangers wrote: so

@@ -61,7 +61,6 @@ def keep_unfinished(
     Raises StorageError.
     """
     packed, archive = volume.packed, volume.archive
-    is_whole = packed.reached_size is None
     reached = packed.facts.bytes if packed.reached_size is None else packed.reached_size
     etag = catalog.backups.open(backup_id, archive.name).etag
     catalog.backups.keep_unfinished(
@@ -76,7 +75,7 @@ def keep_unfinished(
             path_patterns=volume.path_patterns,
         )
     )
-    if is_whole:
+    if not packed.ended_early:
         return StoredInPart(
             f"the volume of {in_gb(reached)} GB is stored, and the function's time was about to end"
             " before the database was dumped; goes on at the next run"

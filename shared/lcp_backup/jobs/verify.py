@@ -14,7 +14,7 @@ from typing import Final
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.database import scratch
-from lcp_backup.database.endpoint import Connection, DatabaseEndpoint
+from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, Server
 from lcp_backup.database.pieces import IndexedDump
 from lcp_backup.errors import (
     ArchiveError,
@@ -169,7 +169,7 @@ class _Verifying:
     locate: Callable[[], DatabaseEndpoint]
     backup: StoredBackup = field(init=False)
     consistency: ConsistencyReport = field(init=False)
-    server: str | None = None
+    server: Server | None = None
     load: _Timed = field(init=False)
     reading: _Timed = field(init=False)
 
@@ -217,7 +217,7 @@ class _Verifying:
             by_dump_program=manifest.type is not BackupType.UPLOADED,
         )
 
-        def told(server: str) -> None:
+        def begins(server: Server) -> None:
             self.server = server
             self.load.begin()
 
@@ -238,7 +238,7 @@ class _Verifying:
             connections=self.settings.backup_restore_connections or CONNECTIONS,
             statements=self.settings.backup_verify_sql,
             look=look,
-            told=told,
+            begins=begins,
             progress=self.run.progress_of("database"),
             check=check,
         )
@@ -263,7 +263,7 @@ class _Verifying:
         if isinstance(error, LoadFailed):
             # A dump of MySQL may be whole, and nothing for MariaDB.
             flavour = self.manifest.database_facts.flavour
-            same = self.server is None or self.server.startswith(f"{flavour} ")
+            same = self.server is None or self.server.flavour == flavour
             return Verdict.BAD if same else Verdict.COULD_NOT_VERIFY
         is_bad = isinstance(error, ArchiveError | UnknownFormat)
         return Verdict.BAD if is_bad else Verdict.COULD_NOT_VERIFY
@@ -286,7 +286,7 @@ class _Verifying:
                 "verdict": verdict,
                 "started_at": self.run.started_at,
                 "finished_at": self.catalog.now(),
-                "server": self.server,
+                "server": self.server and f"{self.server.flavour} {self.server.version}",
                 "read_bytes": self.backup.read_bytes,
                 "load_seconds": self.load.seconds,
                 "read_seconds": self.reading.seconds,

@@ -36,32 +36,37 @@ class Packed(NamedTuple):
     reached_size: int | None = None
     """Bytes of the files that were passed, where the packing was ended before it was done."""
 
+    @property
+    def ended_early(self) -> bool:
+        """Whether the packing was ended before it was done."""
+        return self.reached_size is not None
 
-def added_up(parts: Sequence[Packed]) -> Packed:
+
+def added_up(several: Sequence[Packed]) -> Packed:
     """What several packings packed of one folder, as one; all that was read counts as done.
 
     What two of them say alike is said once: a folder in which two shares lie is looked at by both.
     """
-    notices = list(dict.fromkeys(it for part in parts for it in part.notices))
+    notices = list(dict.fromkeys(it for one in several for it in one.notices))
     notices.sort(key=lambda it: not it.means_loss)
-    losses_told = sum(it.means_loss for part in parts for it in part.notices)
+    losses_told = sum(it.means_loss for one in several for it in one.notices)
     losses_twice = losses_told - sum(it.means_loss for it in notices)
     kept = notices[:MOST_NOTICES]
     facts = VolumeFacts(
-        files=sum(part.facts.files for part in parts),
-        folders=sum(part.facts.folders for part in parts),
-        links=sum(part.facts.links for part in parts),
-        bytes=sum(part.facts.bytes for part in parts),
-        own_size=sum(part.facts.own_size for part in parts),
+        files=sum(one.facts.files for one in several),
+        folders=sum(one.facts.folders for one in several),
+        links=sum(one.facts.links for one in several),
+        bytes=sum(one.facts.bytes for one in several),
+        own_size=sum(one.facts.own_size for one in several),
     )
     return Packed(
         facts,
         in_order(kept),
-        sum(part.notices_left_out for part in parts) + len(notices) - len(kept),
-        sum(part.losses for part in parts) - losses_twice,
-        in_order(dict.fromkeys(it for part in parts for it in part.lost)),
-        sum(part.left_out for part in parts),
-        sum(part.read_size for part in parts),
+        sum(one.notices_left_out for one in several) + len(notices) - len(kept),
+        sum(one.losses for one in several) - losses_twice,
+        in_order(dict.fromkeys(it for one in several for it in one.lost)),
+        sum(one.left_out for one in several),
+        sum(one.read_size for one in several),
     )
 
 

@@ -101,11 +101,13 @@ def dump(endpoint: DatabaseEndpoint, server: DatabaseServer, programs: Path | No
         facts = ask_server(connection)
     program = find_program([programs or server.programs], server.flavour)
     assert program.flavour is server.flavour
-    snapshot = threading.Event()
-    with start_dump(endpoint, program, facts, snapshot_stands=snapshot) as running:
+    told: list[str] = []
+    with start_dump(
+        endpoint, program, facts, on_snapshot=lambda: told.append("the snapshot stands")
+    ) as running:
         taken = b"".join(running.chunks())
         running.finish()
-    assert snapshot.is_set()
+    assert told == ["the snapshot stands"], "each dump of a run says so once"
     return taken
 
 
@@ -218,9 +220,7 @@ def test_a_dump_that_is_left_kills_the_whole_program(
     program = find_program([programs], server.flavour)
     facts = Server(server.flavour, "")
     with pytest.raises(DumpFailed, match="not read to its end"):
-        with start_dump(
-            server.endpoint(site), program, facts, snapshot_stands=threading.Event()
-        ) as running:
+        with start_dump(server.endpoint(site), program, facts, on_snapshot=lambda: None) as running:
             chunks = running.chunks()
             assert next(chunks) == b"start\n"
             assert next(chunks) == b"", "a caller may stop while nothing comes"
@@ -241,7 +241,7 @@ def dump_while_altered(server: DatabaseServer, site: str, change: str) -> bytes:
     snapshot = threading.Event()
     taken: list[bytes] = []
     with start_dump(
-        server.endpoint(site), program, Server(server.flavour, ""), snapshot_stands=snapshot
+        server.endpoint(site), program, Server(server.flavour, ""), on_snapshot=snapshot.set
     ) as running:
         for chunk in running.chunks():
             taken.append(chunk)

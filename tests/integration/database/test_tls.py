@@ -204,7 +204,7 @@ def _ask(endpoint: DatabaseEndpoint) -> Server:
 
 
 def _dump(endpoint: DatabaseEndpoint, program: DumpProgram, server: Server) -> bytes:
-    with start_dump(endpoint, program, server, snapshot_stands=threading.Event()) as dump:
+    with start_dump(endpoint, program, server, on_snapshot=lambda: None) as dump:
         whole = b"".join(dump.chunks())
         dump.finish()
     return whole

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lcp_backup.errors import OutOfTime, StoredInPart
-from lcp_backup.jobs import create, new_database, unfinished
+from lcp_backup.jobs import capture, new_database, unfinished
 from lcp_backup.model import Run, RunKind
 from lcp_backup.volume import packing
 from tests.support.job_site import BACKUP_ID, JobSite
@@ -19,7 +19,7 @@ def site(mariadb_site: JobSite, monkeypatch: pytest.MonkeyPatch) -> JobSite:
     """A site whose time is always nearly over, once 10 MB were read."""
     refer_to_every_size(monkeypatch)
     monkeypatch.setattr(unfinished, "LEAST_READ", 10_000_000)
-    monkeypatch.setattr(create, "LEAST_READ", 10_000_000)
+    monkeypatch.setattr(capture, "LEAST_READ", 10_000_000)
     monkeypatch.setattr(unfinished, "CLOSING_TIME", timedelta(hours=1))
     # (What was written just before a run is read again by the next; here that is everything.)
     monkeypatch.setattr(packing, "SETTLED_NS", -3_600_000_000_000)
@@ -67,7 +67,7 @@ def test_a_volume_that_is_stored_is_kept_when_only_the_database_takes_too_long(
     monkeypatch.setattr(unfinished, "CLOSING_TIME", -timedelta(hours=1))
 
     volume_is_stored = threading.Event()
-    pack = create._Capture._pack
+    pack = capture.Capture._pack
 
     def stored(capture: Any, *rest: Any) -> Any:
         volume = pack(capture, *rest)
@@ -79,7 +79,7 @@ def test_a_volume_that_is_stored_is_kept_when_only_the_database_takes_too_long(
         raise OutOfTime("over")
 
     with monkeypatch.context() as once:
-        once.setattr(create._Capture, "_pack", stored)
+        once.setattr(capture.Capture, "_pack", stored)
         once.setattr(new_database, "read_back_or_describe", end)
         with pytest.raises(StoredInPart, match="before the database was dumped"):
             site.create()

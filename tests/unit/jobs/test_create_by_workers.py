@@ -6,7 +6,6 @@ The database is a stand-in; its dump is told in tests/integration, the order of 
 import json
 import os
 import re
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import timedelta
@@ -122,8 +121,8 @@ class Functions:
 
     def store_database(self, _run: ActiveRun, backup_id: str, **more: Any) -> DumpedDatabase:
         self.dumps += 1
-        snapshot_stands: threading.Event = more["snapshot"]
-        snapshot_stands.set()
+        on_snapshot: Callable[[], None] = more["on_snapshot"]
+        on_snapshot()
         self.dump_fails()
         name = OnlyFile("lportal.sql", self.clock())
         with open_archive(self.catalog, backup_id, ArchiveKind.DATABASE, name) as writer:
@@ -536,11 +535,9 @@ def test_a_second_dump_at_once_does_not_take_its_snapshot_for_the_first_ones(
     functions.create(workers=2)
     functions.items()
     work = functions.catalog.work.of(functions.record.id)
-    first, second = (create_by_workers._Snapshot(work) for _ in range(2))
-    first.set()
-    first.set()
+    create_by_workers._write_snapshot_mark(work)
     with pytest.raises(DumpFailed, match="another invocation"):
-        second.set()
+        create_by_workers._write_snapshot_mark(work)
 
 
 @pytest.mark.parametrize("at", range(1, 14))

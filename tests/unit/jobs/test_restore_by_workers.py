@@ -22,7 +22,7 @@ from lcp_backup.errors import (
     RunIsOver,
     UnknownFormat,
 )
-from lcp_backup.jobs import at_work, restore_by_workers
+from lcp_backup.jobs import at_work, restore_by_workers, restored
 from lcp_backup.jobs.active_run import RunTiming
 from lcp_backup.jobs.at_work import AtWork
 from lcp_backup.jobs.restore import restore_backup
@@ -389,7 +389,8 @@ def test_attributes_that_come_late_meet_neither_a_live_folder_nor_another_restor
     with pytest.raises(LeaseLost, match="could not say in time"):
         site.step("attributes")
     assert not late
-    assert site.is_settled()
+    site.catalog.lease.check_is_free()
+    assert [it.name for it in site.folder.parent.iterdir()] == [site.folder.name]
 
 
 @pytest.mark.usefixtures("there")
@@ -400,7 +401,7 @@ def test_attributes_do_not_begin_while_another_invocation_swaps(
     for portion in site.portions():
         site.unpack(portion)
     site.step("attributes")
-    swapped = restore_by_workers.swapped
+    swapped = restored.swapped
 
     def comes_late(*given: Any) -> None:
         with pytest.raises(LeaseLost, match="closed to workers"):

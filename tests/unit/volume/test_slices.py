@@ -4,6 +4,7 @@ import dataclasses
 import random
 import tracemalloc
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -26,7 +27,7 @@ class Left:
 
     members: list[IndexedMember]
     segments: list[Segment]
-    workers: int = 3
+    workers: int = 64
     objects: dict[int, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -51,8 +52,8 @@ def a_volume(seed: int) -> Left:
         number, at = 0, 0
         counts = {0: 0}
         firsts = {0: 0}
-        for _ in range(300):
-            size = rng.choice([0, 1000, 3 * MIB, 40 * MIB, 6000 * MIB])
+        for _ in range(60):
+            size = rng.choice([0, 1000, 3 * MIB, 40 * MIB, 900 * MIB])
             more, rest = divmod(at + 512 + -(-size // 512) * 512, 8 * MIB)
             name = f"{rng.random()}\udcff"
             members.append(
@@ -83,7 +84,7 @@ def a_volume(seed: int) -> Left:
         ]
     # Of one archive they come in their order; else by chance.
     queues = [iter([it for it in members if it.source == source]) for source in range(3)]
-    mixed = [queue for queue in queues for _ in range(600)]
+    mixed = [queue for queue in queues for _ in range(120)]
     rng.shuffle(mixed)
     return Left([next(queue) for queue in mixed], segments)
 
@@ -92,13 +93,13 @@ def numbers(it: Slice) -> list[int]:
     return [segment.number for segment in it.segments]
 
 
-@pytest.mark.parametrize("waiting", [7, 1 << 18])
+@pytest.mark.parametrize("waiting", [40, 1 << 18])
 def test_each_member_comes_in_one_slice_with_every_segment_that_it_lies_in(
     waiting: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether a slice is one block, or many that lie between those of others."""
     monkeypatch.setattr(slices, "_MOST_WAITING", waiting)
-    monkeypatch.setattr(slices, "_OBJECT_SIZE", 5000)
+    monkeypatch.setattr(slices, "_OBJECT_SIZE", 2000)
     left = a_volume(1)
     listed = {(it.source, it.number): it for it in left.segments}
     places: list[Place] = []
@@ -141,7 +142,7 @@ def test_what_is_left_of_a_portion_begins_where_it_is_told() -> None:
     assert len(everything) > len(list(own.places(first)))
 
 
-@pytest.mark.parametrize("waiting", [7, 1 << 18])
+@pytest.mark.parametrize("waiting", [40, 1 << 18])
 def test_a_slice_that_was_changed_anywhere_is_not_used(
     waiting: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,14 +150,18 @@ def test_a_slice_that_was_changed_anywhere_is_not_used(
     left = a_volume(3)
     for number, body in left.objects.items():
         left.objects[number] = bytes(len(body) // 2) + body[len(body) // 2 :]
-    damaged = 0
-    for last in left.last:
-        try:
-            read_slice(last, left.read, "what run r keeps")
-        except ArchiveDamaged as error:
-            assert str(error) == "what run r keeps is not what was left there: its SHA-256 differs"
-            damaged += 1
+    damaged = [it for it in left.last if is_damaged(left, it)]
     assert damaged
+
+
+def is_damaged(left: Left, last: Block) -> bool:
+    """Whether a slice is refused; and if it is, in which words."""
+    with suppress(ArchiveDamaged):
+        read_slice(last, left.read, "a slice")
+        return False
+    with pytest.raises(ArchiveDamaged, match="run r keeps is not what was left there: its SHA-256"):
+        read_slice(last, left.read, "what run r keeps")
+    return True
 
 
 def without(dropped: int, segments: Iterable[Segment]) -> list[Segment]:
@@ -172,7 +177,7 @@ def test_an_index_that_lacks_a_segment_is_damaged_before_anything_is_unpacked() 
     )
     with pytest.raises(ArchiveDamaged, match="segments in which it says that files lie"):
         Left(left.members, without(small.segment, left.segments))
-    large = next(it for it in left.members if not it.source and is_large(it, left.cut.most))
+    large = next(it for it in left.members if is_large(it, left.cut.most))
     with pytest.raises(ArchiveDamaged, match="lacks a segment"):
         Left(left.members, without(large.segment + 1, left.segments))
 

@@ -1,4 +1,4 @@
-"""Create: what is told of a backup that was published. (Whole runs: tests/integration/jobs.)"""
+"""What is told of a backup that was published. (Whole runs: tests/integration/jobs.)"""
 
 import json
 from datetime import timedelta
@@ -7,7 +7,7 @@ import pytest
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
-from lcp_backup.jobs.create import _publish
+from lcp_backup.jobs.new_backup import announce, publish
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import RunKind
 from lcp_backup.telemetry import Telemetry
@@ -29,7 +29,9 @@ def test_a_backup_tells_how_much_of_the_site_it_lacks_also_when_that_is_nothing(
     manifest = a_manifest(clock()).model_copy(update={"losses": losses})
     active = ActiveRun(NewRun(catalog, RunKind.CREATE, manifest.id), telemetry, IDLE)
     capsys.readouterr()
-    _publish(active, lambda _: manifest, catalog, telemetry)
+    with active as run:
+        manifest = publish(run, manifest, catalog, telemetry)
+    announce(manifest, telemetry)
     written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     (metrics,) = [line for line in written if "_aws" in line]
     assert (metrics["CreateSuccess"], metrics["CreateLosses"]) == ([1.0], [float(losses)])
