@@ -186,7 +186,9 @@ def restore(site: Site, place: Place, *, workers: int) -> Estimate:
         + site.files / _SEGMENT * _USD_GET
         + site.files / GB * _USD_EFS_WRITE
     )
-    return Estimate((_index(site), unpack, attributes, load), place.restore_fixed, usd)
+    by_files: tuple[Phase, ...] = (unpack, attributes)
+    longer = not load.fits or load.seconds > sum(it.seconds for it in by_files)
+    return Estimate((_index(site), *((load,) if longer else by_files)), place.restore_fixed, usd)
 
 
 def _slowest(name: str, *held_up_by: tuple[float, str]) -> Phase:
