@@ -293,7 +293,9 @@ class _Slices:
             is_needed = segment.number in self._runs[segment.source].needed
             found += is_needed
             for span in sweeps[segment.source].over(segment.number):
-                if is_needed or not isinstance(span, _Growing) or span.portion.large:
+                if not isinstance(span, _Growing):
+                    span.take(segment)
+                elif is_needed or span.portion.large:
                     span.take(segment)
                     self._has_come()
         if found != (needed := sum(len(runs.needed) for runs in self._runs)):

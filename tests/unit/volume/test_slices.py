@@ -166,6 +166,25 @@ def test_a_slice_that_was_changed_anywhere_is_not_used(
                 left.objects[block.object] = whole
 
 
+def test_no_block_is_empty_however_many_segments_large_files_lie_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slices, "_MOST_WAITING", 40)
+    left = a_volume(3)
+    blocks = 0
+
+    def counted(block: Block) -> bytes:
+        nonlocal blocks
+        blocks += 1
+        return left.read(block)
+
+    held = 0
+    for last in left.last:
+        own = read_slice(last, counted, "a slice")
+        held += len(own.segments) + len(list(own.places(0)))
+    assert blocks <= held
+
+
 def without(dropped: int, segments: Iterable[Segment]) -> list[Segment]:
     return [it for it in segments if (it.source, it.number) != (0, dropped)]
 
