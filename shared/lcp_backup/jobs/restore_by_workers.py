@@ -83,6 +83,14 @@ class _Unpacked(Document):
     read_bytes: int
 
 
+class _Loaded(Document):
+    """A database that is loaded beside the live one."""
+
+    format: Literal[1] = 1
+    loaded: Loaded
+    read_bytes: int
+
+
 def work_on_restore(
     request: RestoreStepRequest,
     *,
@@ -130,14 +138,6 @@ def work_on_restore(
             answer = {}
         run.hand_over()
     return answer
-
-
-class _Loaded(Document):
-    """A database that is loaded beside the live one."""
-
-    format: Literal[1] = 1
-    loaded: Loaded
-    read_bytes: int
 
 
 class _Step:
