@@ -9,7 +9,7 @@ from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.queued_run import check_is_meant, queued, succeeded_before
 from lcp_backup.jobs.restore_fan_out import ALONE, StartWorkers, hand_out, workers_for
 from lcp_backup.jobs.restored import RestoreResult, swapped, tell_completed
-from lcp_backup.jobs.staged_site import stage_site
+from lcp_backup.jobs.staged_site import SiteStaging
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import Manifest, RunKind
@@ -88,15 +88,9 @@ def restore_backup(
                     start=start_workers,
                 )
                 return RestoreResult(manifest.id, restored=False, run_id=run.id)
-            site = stage_site(
-                run,
-                request,
-                backup,
-                settings,
-                catalog=catalog,
-                live=locate(),
-                accounts=accounts(),
-            )
+            site = SiteStaging(
+                run, request, backup, settings, catalog, locate(), accounts()
+            ).stage()
             result = swapped(run, request, backup, site)
     tell_completed(run, telemetry, whole=request.is_whole)
     return result

@@ -47,10 +47,9 @@ from lcp_backup.jobs.shared_run import (
     why_it_failed,
 )
 from lcp_backup.jobs.staged_site import (
-    load_beside,
+    SiteStaging,
     loads_beside,
     replaced_database,
-    stage_site,
 )
 from lcp_backup.jobs.staged_volume import volume_folder
 from lcp_backup.jobs.stored_backup import StoredBackup
@@ -194,23 +193,13 @@ class _Step:
         """Loads the database beside the live one; a failure leaves nothing of it."""
         if self._work.find(_LOADED) is not None:
             return
-        shared, backup = self._shared, self._backup
         with (
             AtWork(self._work, self._catalog.now, self._run.check, stage=_LOAD) as at_work,
             ExitStack() as undo,
         ):
-            staged = load_beside(
-                self._run,
-                shared.request,
-                backup,
-                self._settings,
-                catalog=self._catalog,
-                live=locate(),
-                accounts=accounts(),
-                check=at_work.check,
-            )
+            staged = self._site(locate(), accounts()).load(at_work.check)
             undo.callback(staged.discard)
-            told = _Loaded(loaded=staged.loaded, read_bytes=backup.read_bytes)
+            told = _Loaded(loaded=staged.loaded, read_bytes=self._backup.read_bytes)
             at_work.check()
             self._work.put(_LOADED, told.model_dump_json().encode())
             undo.pop_all()
@@ -250,19 +239,22 @@ class _Step:
             told = None if found is None else read_document(_Loaded, found, "a loaded database")
             if told is not None:
                 backup.read_bytes += told.read_bytes
-            site = stage_site(
-                self._run,
-                shared.request,
-                backup,
-                self._settings,
-                catalog=self._catalog,
-                live=locate(),
-                accounts=accounts(),
-                unpacked=unpacked,
-                loaded=None if told is None else told.loaded,
-            )
-            swapped(self._run, shared.request, backup, site)
+            site = self._site(locate(), accounts())
+            site.unpacked = unpacked
+            site.loaded = None if told is None else told.loaded
+            swapped(self._run, shared.request, backup, site.stage())
         return shared
+
+    def _site(self, live: DatabaseEndpoint, accounts: Accounts) -> SiteStaging:
+        return SiteStaging(
+            self._run,
+            self._shared.request,
+            self._backup,
+            self._settings,
+            self._catalog,
+            live,
+            accounts,
+        )
 
     def _read_by_workers(self) -> Iterator[int]:
         for number in range(len(self._shared.portions)):

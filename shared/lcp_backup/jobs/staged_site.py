@@ -107,36 +107,6 @@ class StagedSite:
             self._volume.swap()
 
 
-def stage_site(
-    run: ActiveRun,
-    request: RestoreRequest,
-    backup: StoredBackup,
-    settings: Settings,
-    *,
-    catalog: Catalog,
-    live: DatabaseEndpoint,
-    accounts: Accounts,
-    unpacked: swap.StagedVolume | None = None,
-    loaded: Loaded | None = None,
-) -> StagedSite:
-    """Loads and unpacks what is asked for beside the live site, and checks it to its end.
-
-    Finishes or undoes first what an earlier restore left. A failure leaves nothing staged, but for
-    StagedInPart: then the next restore of the same goes on with the volume. With the strategy
-    OVERWRITE, the database of a whole restore is only read to its end: the swap then replaces what
-    is live in place.
-
-    Arguments: `run` has the lease; `catalog` holds the scripts that are asked for; `live` is the
-    site's database; `accounts` are those that an operator made for restores; `unpacked` is the
-    volume where it is staged already, `loaded` tells of the database where that is (`load_beside`):
-    both are discarded with the rest. Raises InvalidRequest,
-    LeaseLost, OutOfTime, StagedInPart, ArchiveDamaged, ArchiveRefused, DatabaseError, VolumeError,
-    StorageError and their kinds.
-    """
-    parts = (run, request, backup, settings, catalog, live, accounts)
-    return _Staging(*parts, unpacked, loaded).stage()
-
-
 def loads_beside(request: RestoreRequest, settings: Settings) -> bool:
     """Whether a database is loaded beside the live one, and not into its place."""
     overwrites = request.is_whole and settings.restores_overwrite
@@ -155,26 +125,6 @@ def replaced_database(request: RestoreRequest, live: DatabaseEndpoint) -> Databa
     return endpoint
 
 
-def load_beside(
-    run: ActiveRun,
-    request: RestoreRequest,
-    backup: StoredBackup,
-    settings: Settings,
-    *,
-    catalog: Catalog,
-    live: DatabaseEndpoint,
-    accounts: Accounts,
-    check: Check,
-) -> StagedDatabase:
-    """Loads the database alone, for a `stage_site` of the same run; arguments and errors as there.
-
-    `check` is called again and again.
-    """
-    staging = _Staging(run, request, backup, settings, catalog, live, accounts)
-    staging.say_where()
-    return staging.stage_database(check)
-
-
 def check_restorable(request: RestoreRequest, manifest: Manifest, settings: Settings) -> None:
     """Makes sure of what can be told before anything is touched.
 
@@ -188,28 +138,52 @@ def check_restorable(request: RestoreRequest, manifest: Manifest, settings: Sett
 
 
 @dataclass
-class _Staging:
-    """One site on its way to being staged, under the lease."""
+class SiteStaging:
+    """One site on its way to being staged, under the lease of `run`.
+
+    Methods raise InvalidRequest, LeaseLost, OutOfTime, StagedInPart, ArchiveDamaged,
+    ArchiveRefused, DatabaseError, VolumeError, StorageError and their kinds.
+    """
 
     run: ActiveRun
     request: RestoreRequest
     backup: StoredBackup
     settings: Settings
     catalog: Catalog
+    """Holds the scripts that are asked for."""
     live: DatabaseEndpoint
+    """The site's database."""
     accounts: Accounts
+    """Those that an operator made for restores."""
     unpacked: swap.StagedVolume | None = None
+    """The volume where it is staged already; discarded with the rest."""
     loaded: Loaded | None = None
+    """Tells of the database where that is staged already, by `load`; discarded with the rest."""
     kept: list[str] = field(default_factory=list)
 
+    def load(self, check: Check) -> StagedDatabase:
+        """Loads the database alone, for a `stage` of the same run in another process.
+
+        `check` is called again and again.
+        """
+        self._say_where()
+        return self._stage_database(check)
+
     def stage(self) -> StagedSite:
+        """Loads and unpacks what is asked for beside the live site, and checks it to its end.
+
+        Finishes or undoes first what an earlier restore left. A failure leaves nothing staged, but
+        for StagedInPart: then the next restore of the same goes on with the volume. With the
+        strategy OVERWRITE, the database of a whole restore is only read to its end: the swap then
+        replaces what is live in place.
+        """
         request = self.request
-        self.say_where()
+        self._say_where()
         check_restorable(request, self.backup.manifest, self.settings)
         files: VolumeStaging | AlreadyStaged
         if self.unpacked is not None:
             files = AlreadyStaged(self.unpacked)
-            if self.loaded is None:
+            if self.loaded is None and request.wants_database:
                 self.run.step("loading the database beside the live one")
         else:
             files = VolumeStaging(self.run, request, self.backup, self.settings)
@@ -237,8 +211,7 @@ class _Staging:
                 undo=undo.pop_all(),
             )
 
-    def say_where(self) -> None:
-        """Tells the log from what to where."""
+    def _say_where(self) -> None:
         manifest = self.backup.manifest
         self.run.detail(
             "the backup is restored to here",
@@ -271,15 +244,14 @@ class _Staging:
                 check()
             return self._overwrite
         if self.loaded is None:
-            staged = self.stage_database(check)
+            staged = self._stage_database(check)
         else:
             endpoint = replaced_database(self.request, self.live)
             staged = StagedDatabase(endpoint, self.loaded, self._scope(), self.accounts)
         undo.callback(staged.discard)
         return staged.swap
 
-    def stage_database(self, check: Check) -> StagedDatabase:
-        """Loads the database beside the live one."""
+    def _stage_database(self, check: Check) -> StagedDatabase:
         endpoint = replaced_database(self.request, self.live)
         if self.request.into_database is not None:
             staged_schema.check_empty(endpoint)

@@ -7,7 +7,7 @@ import pytest
 from lcp_backup.aws.machines import MachineStarter
 from lcp_backup.database.staged_schema import StagedDatabase
 from lcp_backup.errors import LeaseLost, RunIsOver
-from lcp_backup.jobs import restore_by_workers, staged_site
+from lcp_backup.jobs.staged_site import SiteStaging
 from lcp_backup.model import RunState
 from lcp_backup.requests import RestoreStepRequest
 from lcp_backup.service import deadline
@@ -112,16 +112,16 @@ def test_a_load_that_is_still_under_way_when_the_run_is_aborted_takes_itself_bac
 ) -> None:
     site = machine.site
     machine.begin()
-    load = staged_site.load_beside
+    load = SiteStaging.load
 
-    def overtaken(*given: Any, **more: Any) -> StagedDatabase:
-        staged = load(*given, **more)
+    def overtaken(self: SiteStaging, check: Any) -> StagedDatabase:
+        staged = load(self, check)
         run_id = machine.told["run_id"]
         site.catalog.work.of(run_id).put("closed-load", b"")  # as an abort begins
-        more["check"].__self__._until = site.catalog.now()
+        check.__self__._until = site.catalog.now()
         return staged
 
-    monkeypatch.setattr(restore_by_workers, "load_beside", overtaken)
+    monkeypatch.setattr(SiteStaging, "load", overtaken)
     with pytest.raises(LeaseLost):
         machine.step("load")
     assert site.schemas() == {site.name}

@@ -7,7 +7,7 @@ import pytest
 from lcp_backup.aws.bus import EventBus
 from lcp_backup.database.staged_schema import Accounts
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
-from lcp_backup.jobs.staged_site import StagedSite, stage_site
+from lcp_backup.jobs.staged_site import SiteStaging, StagedSite
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import RunKind
@@ -24,7 +24,7 @@ class _NoBus(EventBus):
 
 
 def stage(site: JobSite, run: ActiveRun, backup: StoredBackup, **fields: Any) -> StagedSite:
-    return stage_site(
+    return SiteStaging(
         run,
         RestoreRequest.read({"backup_id": BACKUP_ID, **fields}),
         backup,
@@ -32,7 +32,7 @@ def stage(site: JobSite, run: ActiveRun, backup: StoredBackup, **fields: Any) ->
         catalog=site.catalog,
         live=site.server.endpoint(site.name, user="lcp", password="site"),
         accounts=Accounts(),
-    )
+    ).stage()
 
 
 @pytest.mark.parametrize("strategy", ["PREPARE_AND_SWAP", "OVERWRITE"])

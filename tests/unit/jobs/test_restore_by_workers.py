@@ -29,6 +29,7 @@ from lcp_backup.jobs.restore import restore_backup
 from lcp_backup.jobs.restore_by_workers import work_on_restore
 from lcp_backup.jobs.restore_fan_out import ALONE, workers_for
 from lcp_backup.jobs.restored import RestoreResult
+from lcp_backup.jobs.staged_site import SiteStaging
 from lcp_backup.model import BackupType, Run, RunState
 from lcp_backup.requests import RestoreRequest, RestoreStepRequest
 from lcp_backup.settings import Settings
@@ -280,7 +281,7 @@ def test_a_swap_that_fails_tells_its_own_reason_once(
     def fail(*_: object, **__: object) -> None:
         raise LeaseLost("late")
 
-    monkeypatch.setattr(restore_by_workers, "stage_site", fail)
+    monkeypatch.setattr(SiteStaging, "stage", fail)
     with pytest.raises(LeaseLost):
         site.execute()
     assert snapshot(site.folder) == before
