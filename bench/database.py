@@ -74,14 +74,14 @@ def server_in_memory() -> Iterator[DatabaseEndpoint]:
 
 def fill(endpoint: DatabaseEndpoint, size: int) -> None:
     """Makes the database, about `size` bytes of SQL."""
-    staged_schema.stage(
+    staged_schema.SchemaLoad(
         endpoint,
         StreamedDump(lambda: dump_of(_NAME, size)),
         dumped_name=_NAME,
         connections=_CONNECTIONS,
         progress=lambda _: None,
         check=lambda: None,
-    ).swap()
+    ).stage().swap()
 
 
 def database_archive(work: Path, rounds: int) -> list[Measured]:
@@ -194,7 +194,7 @@ class Stored:
         )
 
     def _stage(self, dump: IndexedDump, scope: Scope) -> None:
-        staged_schema.stage(
+        staged_schema.SchemaLoad(
             self._endpoint,
             dump,
             dumped_name=_NAME,
@@ -202,7 +202,7 @@ class Stored:
             progress=lambda _: None,
             check=lambda: None,
             scope=scope,
-        ).swap()
+        ).stage().swap()
 
 
 class _Tools:

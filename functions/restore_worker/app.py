@@ -1,4 +1,4 @@
-"""Restore worker: unpacks a portion of a volume, for a restore that several functions work on."""
+"""Restore worker: does a share of a restore that several functions work on."""
 
 from typing import Any
 

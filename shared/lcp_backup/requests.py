@@ -250,9 +250,11 @@ class RestoreRequest(_Request):
         return cls._read(event)
 
 
-type RestoreStep = Literal["load", "unpack", "attributes", "swap", "abort"]
-"""What the state machine of a restore asks its workers for, in this order; `load` beside the next
-two."""
+type RestoreStep = Literal[
+    "tables", "rows", "indexes", "load", "unpack", "attributes", "swap", "abort"
+]
+"""What the state machine of a restore asks its workers for, in this order; the first four beside
+the next two."""
 
 
 class RestoreStepRequest(_Request):
@@ -261,7 +263,7 @@ class RestoreStepRequest(_Request):
     run_id: _RunId
     step: RestoreStep
     portion: Annotated[int, Field(ge=0)] = 0
-    """To unpack: which portion."""
+    """To unpack, or to load rows or to build indexes: which portion."""
     error: dict[str, str] = Field(default_factory=dict)
     """To abort: what Step Functions says of the failure, its `Error` and `Cause`."""
 

@@ -12,6 +12,7 @@ the master user instead.
 """
 
 import hashlib
+import hmac
 import re
 import secrets
 from collections.abc import Collection, Iterator
@@ -43,6 +44,8 @@ _GRANT: Final = re.compile(
     r"GRANT (?P<rights>.+?) ON (?:(?:TABLE|FUNCTION|PROCEDURE|PACKAGE(?: BODY)?) )?(?P<on>.+) TO "
 )
 _HOST: Final = "%"
+_PASSWORD_SIGNS: Final = "Aa1-"  # noqa: S105 -- a password begins so
+"""Letters of both cases, a digit and a sign: a server may have a policy for passwords."""
 _MOST_OWNERS: Final = 3
 _REFERENCED: Final = 4006  # ER_CANNOT_USER_REFERENCED_AS_DEFINER, MySQL 8.0.22
 _UNKNOWN_VARIABLE: Final = 1193
@@ -109,15 +112,11 @@ def loader(
     operator gave stays). Raises AccountRefused, DatabaseUnreachable.
     """
     if given is not None:
-        endpoint = _given(live, given, "LCP_LOADER_USER_NAME")
-        _check_rights(endpoint, f"LCP_LOADER_USER_NAME, {given.user!r},", only={staging})
-        _end_connections(endpoint)
-        yield endpoint
+        yield _given_loader(live, given, staging)
         return
-    endpoint = _made(control, live, loader_name(live.name), staging)
+    endpoint = _made(control, live, loader_name(live.name), staging, _random_password())
     try:
-        _check_rights(endpoint, f"the loader {endpoint.user!r}", only={staging})
-        _end_connections(endpoint)
+        _check_loader(endpoint, staging)
         yield endpoint
     finally:
         # A master connection that is gone leaves this to the next restore.
@@ -125,6 +124,36 @@ def loader(
             _end_connections(endpoint)
         with suppress(pymysql.MySQLError):
             _retire(control, endpoint.user)
+
+
+def make_lasting_loader(
+    control: Connection, live: DatabaseEndpoint, staging: str, given: Login | None, run_id: str
+) -> DatabaseEndpoint:
+    """As `loader`, for several processes of one run, each of which finds it by `lasting_loader`.
+
+    It stays until `loader` takes it over, with a password that none of them has, or `put_away`
+    drops it.
+    """
+    if given is not None:
+        return _given_loader(live, given, staging)
+    endpoint = lasting_loader(live, None, run_id)
+    password = endpoint.password.get_secret_value()
+    endpoint = _made(control, live, endpoint.user, staging, password)
+    _check_loader(endpoint, staging)
+    return endpoint
+
+
+def lasting_loader(live: DatabaseEndpoint, given: Login | None, run_id: str) -> DatabaseEndpoint:
+    """Where a process of this run connects as the loader that `make_lasting_loader` made.
+
+    Its password comes of the master user's and the run's id, so that it lies nowhere.
+    """
+    if given is not None:
+        return _given(live, given, "LCP_LOADER_USER_NAME")
+    secret = live.password.get_secret_value().encode()
+    of_run = hmac.digest(secret, f"loader of {live.name} in {run_id}".encode(), "sha256")
+    password = SecretStr(_PASSWORD_SIGNS + of_run.hex())
+    return replace(live, user=loader_name(live.name), password=password)
 
 
 @contextmanager
@@ -142,7 +171,7 @@ def owner(
         _check_rights(endpoint, f"LCP_SITE_USER_NAME, {given.user!r},", only=None)
         yield endpoint
         return
-    endpoint = _made(control, live, name, live.name)
+    endpoint = _made(control, live, name, live.name, _random_password())
     try:
         _check_rights(endpoint, f"the owner {endpoint.user!r}", only={live.name})
         yield endpoint
@@ -181,10 +210,27 @@ def _given(live: DatabaseEndpoint, given: Login, variable: str) -> DatabaseEndpo
     return replace(live, user=given.user, password=given.password)
 
 
-def _made(control: Connection, live: DatabaseEndpoint, name: str, schema: str) -> DatabaseEndpoint:
-    """An account with rights on one schema, which need not exist, and a password of this moment."""
-    # Letters of both cases, digits and a sign: a server may have a policy for passwords.
-    password = f"Aa1-{secrets.token_urlsafe(32)}"
+def _given_loader(live: DatabaseEndpoint, given: Login, staging: str) -> DatabaseEndpoint:
+    endpoint = _given(live, given, "LCP_LOADER_USER_NAME")
+    _check_rights(endpoint, f"LCP_LOADER_USER_NAME, {given.user!r},", only={staging})
+    _end_connections(endpoint)
+    return endpoint
+
+
+def _check_loader(endpoint: DatabaseEndpoint, staging: str) -> None:
+    """Makes sure that it may work in `staging` alone, and is the only one that is at work as it."""
+    _check_rights(endpoint, f"the loader {endpoint.user!r}", only={staging})
+    _end_connections(endpoint)
+
+
+def _random_password() -> str:
+    return _PASSWORD_SIGNS + secrets.token_urlsafe(32)
+
+
+def _made(
+    control: Connection, live: DatabaseEndpoint, name: str, schema: str, password: str
+) -> DatabaseEndpoint:
+    """An account with this password and rights on one schema, which need not exist."""
     account = _account(name)
     try:
         # MySQL refuses CREATE USER IF NOT EXISTS for one that exists and is a definer (4006).

@@ -52,7 +52,7 @@ class DumpLoad:
             kill: ends one of those inside the server by its number, when the load has to stop.
             connections: how many; None: all is loaded in the order in which it was written.
 
-        Raises OrderMattersError when only that order is right; else as `staged_schema.stage`.
+        Raises OrderMattersError when only that order is right; else as `SchemaLoad.stage`.
         """
 
         @contextmanager

@@ -65,25 +65,24 @@ class Table:
             raise LoadFailed(reason, public=reason)
 
 
-@dataclass(frozen=True)
-class Inserted:
-    """What became of a piece of rows."""
-
-    rows: Mapping[str, int]
-    """By table, as the server said."""
-    as_statements: int
-    """How many of them travelled as statements."""
-
-
 @dataclass
 class Told:
-    """What a load says of a dump in the end."""
+    """What a load says of a dump in the end, or of a piece of its rows."""
 
     statements: int = 0
     left_out: dict[str, None] = field(default_factory=dict)
     definers: dict[str, str] = field(default_factory=dict)
     disabled: list[str] = field(default_factory=list)
     rows_as_statements: int = 0
+
+
+@dataclass(frozen=True)
+class Inserted:
+    """What became of a piece of rows."""
+
+    rows: Mapping[str, int]
+    """By table, as the server said."""
+    told: Told
 
 
 class PieceLoad:
@@ -163,7 +162,8 @@ class PieceLoad:
         if not in_head:
             self.settle_base(target.session)
         touched = False
-        for statement, ruling in self._judged(piece):
+        told = Told()
+        for statement, ruling in self._judged(piece, told):
             touched = touched or ruling.kind is StatementKind.SESSION
             where = PlacedStatement(piece, statement).tell
             if ruling.creates:
@@ -178,18 +178,36 @@ class PieceLoad:
                 self._head.append(ruling)
             if ruling.kind is StatementKind.ROWS:
                 inserted = target.session.run(where, ruling)
-                self.told.rows_as_statements += inserted
+                told.rows_as_statements += inserted
                 if ruling.name in self.tables:
                     self.tables[ruling.name].inserted += inserted
             else:
                 target.take(where, ruling)
         if piece.section is Section.ROWS:
             target.session.commit()
-        self._progress(len(piece.raw))
+        self.count_rows(piece, Inserted({}, told))
         # With rows on other connections, each table must leave the session as it found it.
         settled = not touched or in_head or piece.section is Section.TAIL
         if apart and not settled and target.session.state() != self.base:
             raise OrderMattersError
+
+    def learn(self, piece: Piece) -> None:
+        """Takes account of a beginning or a definition that was executed apart by another process.
+
+        Who learns all of them knows what that one knew, but `base`, which it is told.
+        """
+        told = Told()
+        for _, ruling in self._judged(piece, told):
+            if ruling.creates:
+                self._define(ruling, apart=True)
+                continue
+            if ruling.kind in STORED_CODE:
+                self._tell_of(ruling)
+            if ruling.drops:
+                self.tables.pop(ruling.name, None)
+            if piece.section is Section.HEAD and ruling.kind is StatementKind.SESSION:
+                self._head.append(ruling)
+        self.add(Inserted({}, told))
 
     def settle_base(self, session: Session) -> None:
         """From here on the dump's beginning is over."""
@@ -232,31 +250,42 @@ class PieceLoad:
             raise OrderMattersError
         session.expect_rows()
 
-    def insert_rows(self, piece: Piece, session: Session) -> Inserted:
+    def insert_rows(
+        self, piece: Piece, session: Session, begin: Callable[[], None] = lambda: None
+    ) -> Inserted:
         """Loads a piece's rows in one transaction, which the caller commits.
 
+        Arguments: `begin` is called first in the transaction, and again where it is begun anew.
         Raises OrderMattersError where the piece holds something else; LoadFailed, ArchiveRefused.
         """
         try:
+            begin()
             return self._inserted(piece, session, as_data=True)
         except _NotAsDataError:
             session.rollback()
+        begin()
         return self._inserted(piece, session, as_data=False)
 
     def count_rows(self, piece: Piece, inserted: Inserted) -> None:
-        """Takes account of a piece's rows, which were committed."""
+        """Takes account of a piece, whose rows were committed."""
+        self.add(inserted)
+        self._progress(len(piece.raw))
+
+    def add(self, inserted: Inserted) -> None:
+        """Takes account of rows that were committed, perhaps by another process."""
         with self.lock:
-            self.told.rows_as_statements += inserted.as_statements
+            self.told.statements += inserted.told.statements
+            self.told.left_out |= inserted.told.left_out
+            self.told.rows_as_statements += inserted.told.rows_as_statements
             for name, rows in inserted.rows.items():
                 if name in self.tables:
                     self.tables[name].inserted += rows
-        self._progress(len(piece.raw))
 
     def _inserted(self, piece: Piece, session: Session, *, as_data: bool) -> Inserted:
         touched = False
-        as_statements = 0
+        told = Told()
         inserted: dict[str, int] = {}
-        for statement, ruling in self._judged(piece):
+        for statement, ruling in self._judged(piece, told):
             table = self.tables.get(ruling.name)
             if ruling.kind not in _AMONG_ROWS or ruling.creates or ruling.drops:
                 # Stored code among rows is kept for the swap where the dump's order is followed.
@@ -282,7 +311,7 @@ class PieceLoad:
                     raise _NotAsDataError
             else:
                 done = session.run(where, ruling)
-                as_statements += done
+                told.rows_as_statements += done
             inserted[ruling.name] = inserted.get(ruling.name, 0) + done
             if table is not None and (
                 ruling.name != piece.table or ruling.sql[:6].upper() != b"INSERT"
@@ -290,7 +319,7 @@ class PieceLoad:
                 table.counted = False
         if touched and session.state() != self.base:
             raise OrderMattersError
-        return Inserted(inserted, as_statements)
+        return Inserted(inserted, told)
 
     def _plan_for(self, session: Session, table: Table | None, ruling: Ruling) -> RowPlan | None:
         """How a statement's rows travel as data; None when they travel as a statement.
@@ -319,16 +348,12 @@ class PieceLoad:
         if ruling.kind is StatementKind.EVENT and not self._by_dump_program:
             self.told.disabled.append(ruling.name)
 
-    def _judged(self, piece: Piece) -> Iterator[tuple[Statement, Ruling]]:
+    def _judged(self, piece: Piece, told: Told) -> Iterator[tuple[Statement, Ruling]]:
         splitter = StatementSplitter(dump_program=self._by_dump_program)
-        count = 0
         for statement in splitter.split(piece.raw, self._check):
             self._check()
             ruling = self._policy.judge(PlacedStatement(piece, statement))
-            count += 1
+            told.statements += 1
             if ruling.kind is StatementKind.LEFT_OUT:
-                with self.lock:
-                    self.told.left_out[head(statement.text)] = None
+                told.left_out[head(statement.text)] = None
             yield statement, ruling
-        with self.lock:
-            self.told.statements += count

@@ -1,6 +1,6 @@
 """A dump as the pieces that a load works on, from an archive with an index or from a stream."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from lcp_backup.archive.segment import Section, Segment
@@ -11,6 +11,10 @@ from lcp_backup.errors import NotFound
 type ReadSegments = Callable[[Iterable[Segment]], Iterator[tuple[Segment, bytes]]]
 """The raw bytes of segments, checked, in the order asked for."""
 
+type Numbered = tuple[int, Segment]
+"""A segment, with its number in the dump, from 1."""
+
+_BEFORE_ROWS: Final = frozenset({Section.HEAD, Section.DEFINITION})
 _OF_TABLES: Final = frozenset({Section.DEFINITION, Section.ROWS, Section.TRIGGERS})
 
 
@@ -130,7 +134,39 @@ class IndexedDump:
 
     def pieces(self, *, as_written: bool) -> Iterator[Piece]:
         """Definitions, then rows (largest table first), then all else; or all as it was written."""
-        wanted = self._segments if as_written or not self._apart() else self._in_parallel()
+        in_parallel = self.is_apart and not as_written
+        return self.these(self._in_parallel() if in_parallel else self._segments)
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether nothing but the beginning prepares the session, as dump programs write it."""
+        sections = [segment.section for _, segment in self._segments]
+        heads = sections.count(Section.HEAD)
+        return all(section is Section.HEAD for section in sections[:heads])
+
+    def definitions(self) -> Iterator[Piece]:
+        """The beginning, and what all tables are."""
+        return self.these([it for it in self._segments if it[1].section in _BEFORE_ROWS])
+
+    def rows(self) -> list[Numbered]:
+        """The segments that hold rows, the largest table's first."""
+        rows = [pair for pair in self._segments if pair[1].section is Section.ROWS]
+        rows.sort(key=lambda pair: (-self._row_bytes[pair[1].table or ""], pair[1].table))
+        return rows
+
+    def rest(self, loaded: Collection[str]) -> Iterator[Piece]:
+        """What is left once all is loaded that `definitions` says, and these tables' rows."""
+        return self.these(
+            [
+                (number, segment)
+                for number, segment in self._in_parallel()
+                if segment.section not in _BEFORE_ROWS
+                and not (segment.section is Section.ROWS and segment.table in loaded)
+            ]
+        )
+
+    def these(self, wanted: Sequence[Numbered]) -> Iterator[Piece]:
+        """These segments, a piece each."""
         places = iter(wanted)
         for segment, raw in self._read(segment for _, segment in wanted):
             number, _ = next(places)
@@ -152,21 +188,13 @@ class IndexedDump:
             or (is_of(segment, tables) and (triggers or segment.section is not Section.TRIGGERS))
         ]
 
-    def _apart(self) -> bool:
-        """Whether nothing but the beginning prepares the session, as dump programs write it."""
-        sections = [segment.section for _, segment in self._segments]
-        heads = sections.count(Section.HEAD)
-        return all(section is Section.HEAD for section in sections[:heads])
-
-    def _in_parallel(self) -> list[tuple[int, Segment]]:
-        rows = [pair for pair in self._segments if pair[1].section is Section.ROWS]
+    def _in_parallel(self) -> list[Numbered]:
         # The largest first: its indexes are built while the others' rows still come.
-        rows.sort(key=lambda pair: (-self._row_bytes[pair[1].table or ""], pair[1].table))
-        first = {Section.HEAD, Section.DEFINITION}
+        later = {*_BEFORE_ROWS, Section.ROWS}
         return [
-            *(pair for pair in self._segments if pair[1].section in first),
-            *rows,
-            *(pair for pair in self._segments if pair[1].section not in {*first, Section.ROWS}),
+            *(pair for pair in self._segments if pair[1].section in _BEFORE_ROWS),
+            *self.rows(),
+            *(pair for pair in self._segments if pair[1].section not in later),
         ]
 
 

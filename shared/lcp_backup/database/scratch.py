@@ -26,6 +26,7 @@ from lcp_backup.database.loaded import Loaded
 from lcp_backup.database.pieces import Dump
 from lcp_backup.database.policy import Policy
 from lcp_backup.database.sql import (
+    database_errors,
     describe,
     execute,
     is_denied,
@@ -35,7 +36,7 @@ from lcp_backup.database.sql import (
     quote,
     text,
 )
-from lcp_backup.database.staged_load import StagedLoad, attempt_load, database_errors
+from lcp_backup.database.staged_load import StagedLoad, attempt_load
 from lcp_backup.database.swap import discard
 from lcp_backup.errors import LoadFailed, ServerGaveUp
 
@@ -88,7 +89,7 @@ def prove(
         foreign_keys: False for some of a dump's tables, which may point to others.
         look: told a connection and the scratch schema, as soon as everything is loaded.
         begins: told what the server is, right before the load begins.
-        connections, progress, check: as of `staged_schema.stage`.
+        connections, progress, check: as of `SchemaLoad`.
 
     Raises LoadFailed (names the statement or the table that is wrong), ServerGaveUp,
     ArchiveRefused, AccountRefused, Conflict, DatabaseUnreachable, and what the dump raises.

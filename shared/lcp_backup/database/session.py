@@ -130,6 +130,13 @@ class Session:
         assert isinstance(rows, int)
         return rows
 
+    def note(self, sql: str) -> tuple[tuple[object, ...], ...]:
+        """Executes a statement of this service's own, in the transaction of the rows.
+
+        Raises pymysql.MySQLError.
+        """
+        return execute(self._connection, sql)
+
     def commit(self) -> None:
         """Makes what was executed durable; raises LoadFailed."""
         try:

@@ -114,6 +114,20 @@ def load_failed(
 
 
 @contextmanager
+def database_errors(done: str) -> Iterator[None]:
+    """Maps what the server says to this service's own statements to LoadFailed."""
+    try:
+        yield
+    except pymysql.MySQLError as error:
+        why = "the connection was lost" if is_lost(error) else "the server refused"
+        raise load_failed(
+            error,
+            f"the dump could not be {done}: {why}: {describe(error)}",
+            public=f"the dump could not be {done}: {why}: {numbered(error)}",
+        ) from None
+
+
+@contextmanager
 def working(endpoint: DatabaseEndpoint, schema: str | None) -> Iterator[Connection]:
     """A connection that checks no foreign keys and gives up on a table that others hold.
 

@@ -4,35 +4,26 @@ What comes out of the dump is sent by the loader; the rest are statements of thi
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from threading import Lock
-
-import pymysql
 
 from lcp_backup.database import accounts
 from lcp_backup.database.accounts import Accounts
 from lcp_backup.database.dump_load import DumpLoad, sets_indexes_aside
-from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, Server, connect
+from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, Server
 from lcp_backup.database.foreign_keys import check_ties
 from lcp_backup.database.journal import Journal
+from lcp_backup.database.load_progress import LoadProgress
 from lcp_backup.database.loaded import Loaded
-from lcp_backup.database.local_infile import LoadingConnection, allows_local_infile
-from lcp_backup.database.piece_load import OrderMattersError, PieceLoad, PlanRows
-from lcp_backup.database.pieces import Dump
+from lcp_backup.database.loading import loading_connection, plan_rows
+from lcp_backup.database.piece_load import Inserted, OrderMattersError, PieceLoad, SetAside
+from lcp_backup.database.pieces import Dump, IndexedDump, Piece
 from lcp_backup.database.policy import Policy
-from lcp_backup.database.rows import RowPlan, columns_of
 from lcp_backup.database.scripts import Script, run_scripts
 from lcp_backup.database.session import Session, Staging
-from lcp_backup.database.sql import (
-    describe,
-    is_lost,
-    load_failed,
-    numbered,
-    prepare,
-    tables_of,
-)
+from lcp_backup.database.shared_load import SharedLoad, sets_indexes_aside_for_many
+from lcp_backup.database.sql import tables_of
 from lcp_backup.database.stored_code import set_defaults_aside, try_all
 from lcp_backup.database.swap import create_staging, discard
 from lcp_backup.errors import LoadFailed
@@ -42,12 +33,12 @@ type Inspect = Callable[[DatabaseEndpoint, str, Loaded], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class StagedLoad:
+class StagedLoad[D: Dump]:
     """One dump on its way into a staging schema, under its lock."""
 
     control: Connection
     endpoint: DatabaseEndpoint
-    dump: Dump
+    dump: D
     policy: Policy
     only: Collection[str] | None
     scripts: tuple[Script, ...]
@@ -64,61 +55,139 @@ class StagedLoad:
         """Loads all of it and tries its stored code; as `DumpLoad.load`."""
         discard(self.control, self.endpoint)
         staging = create_staging(self.control, self.endpoint)
-        journal = Journal(self.control, self.endpoint.name)
         with accounts.loader(self.control, self.endpoint, staging, self.given.loader) as endpoint:
-            with (
-                self._connection(endpoint, staging) as connection,
-                self._connection(endpoint, staging) as asking,
-            ):
-                pieces = PieceLoad(
-                    self.policy,
-                    by_dump_program=self.dump.by_dump_program,
-                    sets_aside=partial(sets_indexes_aside, self.dump),
-                    progress=self.progress,
-                    check=self.check,
-                    only=self.only,
-                    foreign_keys=self.foreign_keys,
-                    plan_rows=self._plan_rows(asking, staging),
-                )
-                loaded = DumpLoad(self.dump, pieces, self.check).load(
-                    Staging(
-                        Session(connection),
-                        staging,
-                        journal,
-                        enable_events=self.dump.by_dump_program,
-                    ),
-                    lambda: self._connection(endpoint, staging),
-                    lambda thread_id: accounts.kill(endpoint, thread_id),
-                    connections,
-                )
-            # Before there are triggers, which would fire.
-            ran = run_scripts(endpoint, staging, self.scripts, self.server, self.check)
-            _check_all_there(loaded.tables, tables_of(self.control, staging))
-            check_ties(self.control, staging)
-            try_all(endpoint, self.control, staging, journal.kept(), self.check)
-            if self.inspect is not None:
-                self.inspect(endpoint, staging, loaded)
-            set_defaults_aside(self.control, staging, self.endpoint.name, journal)
+            with self._loading(endpoint, staging, partial(sets_indexes_aside, self.dump)) as load:
+                loaded = load.of(self.dump, connections)
+            return self._tried(endpoint, staging, loaded)
+
+    def define(self: "StagedLoad[IndexedDump]", run_id: str) -> SharedLoad:
+        """Creates its tables, to be filled by several processes of this run.
+
+        Raises OrderMattersError when only one may.
+        """
+        if not (self.dump.by_dump_program and self.dump.is_apart):
+            raise OrderMattersError
+        discard(self.control, self.endpoint)
+        staging = create_staging(self.control, self.endpoint)
+        endpoint = accounts.make_lasting_loader(
+            self.control, self.endpoint, staging, self.given.loader, run_id
+        )
+        with self._loading(
+            endpoint, staging, partial(sets_indexes_aside_for_many, self.dump)
+        ) as load:
+            for piece in self.dump.definitions():
+                load.pieces.execute(piece, load.target, apart=True)
+            load.pieces.settle_base(load.target.session)
+            load.target.session.commit()
+            counted = [name for name, it in load.pieces.tables.items() if it.counted]
+        return SharedLoad(
+            LoadProgress.create(self.control, staging),
+            load.pieces.base or (),
+            tuple(name for name in counted if self.dump.row_bytes(name)),
+        )
+
+    def complete(self: "StagedLoad[IndexedDump]", shared: SharedLoad, connections: int) -> Loaded:
+        """Loads all that others left, and tries its stored code; they are shut out first.
+
+        Raises LoadFailed also when not all is there that they were to load.
+        """
+        staging = shared.progress.schema
+        with accounts.loader(self.control, self.endpoint, staging, self.given.loader) as endpoint:
+            there = shared.progress.read(self.control)
+            with self._loading(endpoint, staging, lambda _: False) as load:
+                load.pieces.base = shared.base
+                for piece in self.dump.definitions():
+                    load.pieces.learn(piece)
+                load.pieces.begin_rows(load.target.session)
+                for number, segment in shared.rows(self.dump):
+                    if number not in there or segment.table is None:
+                        raise LoadFailed(f"rows of table {segment.table!r} were not loaded")
+                    rows, told = there[number]
+                    load.pieces.add(Inserted({segment.table: rows}, told))
+                shared.progress.drop(self.control)
+                loaded = load.of(_Rest(self.dump, shared.tables), connections)
+            return self._tried(endpoint, staging, loaded)
+
+    def _tried(self, endpoint: DatabaseEndpoint, staging: str, loaded: Loaded) -> Loaded:
+        """What was loaded, once all of it turned out to be there and to work."""
+        journal = Journal(self.control, self.endpoint.name)
+        # Before there are triggers, which would fire.
+        ran = run_scripts(endpoint, staging, self.scripts, self.server, self.check)
+        _check_all_there(loaded.tables, tables_of(self.control, staging))
+        check_ties(self.control, staging)
+        try_all(endpoint, self.control, staging, journal.kept(), self.check)
+        if self.inspect is not None:
+            self.inspect(endpoint, staging, loaded)
+        set_defaults_aside(self.control, staging, self.endpoint.name, journal)
         return replace(loaded, scripts=ran)
 
     @contextmanager
-    def _connection(self, endpoint: DatabaseEndpoint, staging: str) -> Iterator[LoadingConnection]:
-        with closing(connect(endpoint, database=staging, local_infile=True)) as connection:
-            prepare(connection)
-            yield connection
+    def _loading(
+        self, endpoint: DatabaseEndpoint, staging: str, sets_aside: SetAside
+    ) -> Iterator["_Loading"]:
+        with (
+            loading_connection(endpoint, staging) as connection,
+            loading_connection(endpoint, staging) as asking,
+        ):
+            pieces = PieceLoad(
+                self.policy,
+                by_dump_program=self.dump.by_dump_program,
+                sets_aside=sets_aside,
+                progress=self.progress,
+                check=self.check,
+                only=self.only,
+                foreign_keys=self.foreign_keys,
+                plan_rows=plan_rows(asking, staging),
+            )
+            target = Staging(
+                Session(connection),
+                staging,
+                Journal(self.control, self.endpoint.name),
+                enable_events=self.dump.by_dump_program,
+            )
+            yield _Loading(endpoint, staging, pieces, target, self.check)
 
-    def _plan_rows(self, asking: LoadingConnection, staging: str) -> PlanRows | None:
-        if not allows_local_infile(self.control):
-            return None
-        lock = Lock()
 
-        def plan(session: Session, table: str, listed: tuple[str, ...] | None) -> RowPlan | None:
-            # Not over the session, whose character set is the dump's: names would arrive garbled.
-            with lock:
-                columns = columns_of(asking, staging, table)
-            return RowPlan.of(table, columns, listed, session.character_set)
+@dataclass(frozen=True)
+class _Loading:
+    """A load that has its connections, but those for rows."""
 
-        return plan
+    endpoint: DatabaseEndpoint
+    """The loader's."""
+    staging: str
+    pieces: PieceLoad
+    target: Staging
+    check: Callable[[], None]
+
+    def of(self, dump: Dump, connections: int | None) -> Loaded:
+        """Loads a dump, as `DumpLoad.load`."""
+        return DumpLoad(dump, self.pieces, self.check).load(
+            self.target,
+            lambda: loading_connection(self.endpoint, self.staging),
+            lambda thread_id: accounts.kill(self.endpoint, thread_id),
+            connections,
+        )
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """What is left of a dump once others have loaded the rows of some tables."""
+
+    dump: IndexedDump
+    loaded: Collection[str]
+
+    @property
+    def by_dump_program(self) -> bool:
+        """As the dump's."""
+        return self.dump.by_dump_program
+
+    def row_bytes(self, table: str) -> int | None:
+        """As the dump's."""
+        return self.dump.row_bytes(table)
+
+    def pieces(self, *, as_written: bool) -> Iterator[Piece]:  # noqa: ARG002 -- begun in this order
+        """All that is left."""
+        return self.dump.rest(self.loaded)
 
 
 def _check_all_there(expected: Iterable[str], found: Iterable[str]) -> None:
@@ -146,17 +215,3 @@ def attempt_load(attempt: Callable[[int | None], Loaded], dump: Dump, connection
         if dump.by_dump_program:
             raise
     return attempt(None)
-
-
-@contextmanager
-def database_errors(done: str) -> Iterator[None]:
-    """Maps what the server says to this service's own statements to LoadFailed."""
-    try:
-        yield
-    except pymysql.MySQLError as error:
-        why = "the connection was lost" if is_lost(error) else "the server refused"
-        raise load_failed(
-            error,
-            f"the dump could not be {done}: {why}: {describe(error)}",
-            public=f"the dump could not be {done}: {why}: {numbered(error)}",
-        ) from None

@@ -8,9 +8,9 @@ schema only (`accounts`). The master user makes accounts and schemas, moves tabl
 old, by statements of this service's own.
 """
 
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import KW_ONLY, dataclass, replace
 
 import pymysql
 
@@ -29,7 +29,9 @@ from lcp_backup.database.pieces import Dump, IndexedDump, PlacedStatement, Strea
 from lcp_backup.database.policy import Policy
 from lcp_backup.database.rulings import StatementKind
 from lcp_backup.database.scripts import Script, judge_scripts
+from lcp_backup.database.shared_load import SharedLoad
 from lcp_backup.database.sql import (
+    database_errors,
     describe,
     execute,
     make_writable,
@@ -38,7 +40,7 @@ from lcp_backup.database.sql import (
     usable,
     working,
 )
-from lcp_backup.database.staged_load import StagedLoad, attempt_load, database_errors
+from lcp_backup.database.staged_load import StagedLoad, attempt_load
 from lcp_backup.database.statements import StatementSplitter
 from lcp_backup.database.stored_code import drop_all, is_empty
 from lcp_backup.database.swap import (
@@ -54,13 +56,13 @@ __all__ = [
     "Accounts",
     "IndexedDump",
     "Loaded",
+    "SchemaLoad",
     "Scope",
     "StagedDatabase",
     "StreamedDump",
     "check_empty",
     "overwrite",
     "recover",
-    "stage",
 ]
 
 _OF_THE_SERVER = frozenset({"mysql", "sys", "information_schema", "performance_schema"})
@@ -106,22 +108,9 @@ class StagedDatabase:
                 ) from None
 
 
-def stage(
-    endpoint: DatabaseEndpoint,
-    dump: Dump,
-    *,
-    dumped_name: str,
-    connections: int,
-    progress: Callable[[int], None],
-    check: Callable[[], None],
-    scope: Scope = Scope(),  # noqa: B008 -- frozen
-    scripts: tuple[Script, ...] = (),
-    given: Accounts = Accounts(),  # noqa: B008 -- frozen
-) -> StagedDatabase:
-    """Loads a dump beside the live schema, which it does not touch.
-
-    Views, triggers, routines and events are tried (events disabled) and kept for the swap. Whatever
-    an unfinished restore left is recovered first.
+@dataclass(frozen=True)
+class SchemaLoad[D: Dump]:
+    """One load of a dump beside the live schema, which it does not touch.
 
     Args:
         endpoint: the live database; its schema need not exist yet.
@@ -134,42 +123,87 @@ def stage(
         scripts: run once all rows are there; judged before anything is loaded.
         given: the accounts that an operator made for restores.
 
-    Raises LoadFailed (a statement failed, a table or a row is missing, the connection was lost),
-    ArchiveRefused (the dump says what no dump says), AccountRefused (the accounts cannot be had),
-    InvalidRequest (tables that others are tied to by foreign keys are not restored without those),
-    Conflict, DatabaseUnreachable.
+    Methods raise LoadFailed (a statement failed, a table or a row is missing, the connection was
+    lost), ArchiveRefused (the dump says what no dump says), AccountRefused (the accounts cannot be
+    had), InvalidRequest (tables that others are tied to by foreign keys are not restored without
+    those), Conflict, DatabaseUnreachable. A failure leaves nothing of it.
     """
-    recover(endpoint, given)
-    with controlled(endpoint) as control, database_errors("staged"):
-        if scope.tables is not None:
-            check_ties_of_live(control, endpoint, scope.tables)
+
+    endpoint: DatabaseEndpoint
+    dump: D
+    _: KW_ONLY
+    dumped_name: str
+    connections: int
+    progress: Callable[[int], None]
+    check: Callable[[], None]
+    scope: Scope = Scope()  # noqa: RUF009 -- frozen
+    scripts: tuple[Script, ...] = ()
+    given: Accounts = Accounts()  # noqa: RUF009 -- frozen
+
+    def stage(self) -> StagedDatabase:
+        """Loads it.
+
+        Views, triggers, routines and events are tried (events disabled) and kept for the swap.
+        Whatever an unfinished restore left is recovered first.
+        """
+        recover(self.endpoint, self.given)
+        with self._working() as work:
+            self._check_possible(work.control)
+            return self._staged(attempt_load(work.attempt, self.dump, self.connections))
+
+    def share_out(self: "SchemaLoad[IndexedDump]", run_id: str) -> SharedLoad:
+        """Begins to load it, for several processes of this run to go on with (`SharedLoader`).
+
+        Whatever an unfinished restore left is recovered first. Raises also OrderMattersError, when
+        only one process may load this dump.
+        """
+        recover(self.endpoint, self.given)
+        with self._working() as work:
+            self._check_possible(work.control)
+            return work.define(run_id)
+
+    def complete(self: "SchemaLoad[IndexedDump]", shared: SharedLoad) -> StagedDatabase:
+        """Loads all that is left of it once its rows are loaded, by none but this process."""
+        with self._working() as work:
+            return self._staged(work.complete(shared, self.connections))
+
+    def _staged(self, loaded: Loaded) -> StagedDatabase:
+        return StagedDatabase(self.endpoint, loaded, self.scope, self.given)
+
+    @contextmanager
+    def _working(self) -> Iterator[StagedLoad[D]]:
+        endpoint, check = self.endpoint, self.check
+        with controlled(endpoint) as control, database_errors("staged"):
+            server = ask_server(control)
+            judge_scripts(self.scripts, server, check)
+            with ExitStack() as whole_or_discarded:
+                # A connection that is gone leaves the rest to the next `recover`.
+                whole_or_discarded.callback(discard_if_possible, control, endpoint)
+                yield StagedLoad(
+                    control=control,
+                    endpoint=endpoint,
+                    dump=self.dump,
+                    policy=Policy(
+                        self.dumped_name, uploaded=not self.dump.by_dump_program, server=server
+                    ),
+                    only=self.scope.tables,
+                    scripts=self.scripts,
+                    server=server,
+                    given=self.given,
+                    progress=self.progress,
+                    check=check,
+                )
+                whole_or_discarded.pop_all()
+
+    def _check_possible(self, control: Connection) -> None:
+        if self.scope.tables is not None:
+            check_ties_of_live(control, self.endpoint, self.scope.tables)
         else:
-            check_ties_from_elsewhere(control, endpoint)
-        name = accounts.idle_owner(control, endpoint.name)
-        with accounts.owner(control, endpoint, given.site, name):
+            check_ties_from_elsewhere(control, self.endpoint)
+        name = accounts.idle_owner(control, self.endpoint.name)
+        with accounts.owner(control, self.endpoint, self.given.site, name):
             # Nothing is done as the owner yet: that it can be had is found out before anything is.
             pass
-        server = ask_server(control)
-        judge_scripts(scripts, server, check)
-        policy = Policy(dumped_name, uploaded=not dump.by_dump_program, server=server)
-        with ExitStack() as whole_or_discarded:
-            # A connection that is gone leaves the rest to the next `recover`.
-            whole_or_discarded.callback(discard_if_possible, control, endpoint)
-            work = StagedLoad(
-                control=control,
-                endpoint=endpoint,
-                dump=dump,
-                policy=policy,
-                only=scope.tables,
-                scripts=scripts,
-                server=server,
-                given=given,
-                progress=progress,
-                check=check,
-            )
-            loaded = attempt_load(work.attempt, dump, connections)
-            whole_or_discarded.pop_all()
-    return StagedDatabase(endpoint, loaded, scope, given)
 
 
 def overwrite(
@@ -185,7 +219,7 @@ def overwrite(
     """Empties the live schema and loads a dump into its place: less room, and no way back.
 
     Every statement of the dump is judged, and the accounts are made, before anything is dropped.
-    From then on a failure leaves the live schema empty. Arguments and errors are those of `stage`.
+    From then on a failure leaves the live schema empty. Arguments and errors: `SchemaLoad`.
     """
     recover(endpoint, given)
     with controlled(endpoint) as control, database_errors("loaded"):
@@ -207,15 +241,16 @@ def overwrite(
         for table in tables_of(control, endpoint.name):
             check()
             execute(control, f"DROP TABLE IF EXISTS {quote(endpoint.name)}.{quote(table)}")
-    return stage(
-        endpoint,
-        dump,
+    load = SchemaLoad(
+        endpoint=endpoint,
+        dump=dump,
         dumped_name=dumped_name,
         connections=connections,
         progress=progress,
         check=check,
         given=given,
-    ).swap()
+    )
+    return load.stage().swap()
 
 
 def check_empty(endpoint: DatabaseEndpoint) -> None:

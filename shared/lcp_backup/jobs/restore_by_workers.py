@@ -1,13 +1,14 @@
 """A restore that several functions work on, each step of it an invocation of its own.
 
-    load                            --> swap
-    unpack (by many) --> attributes -/
+    tables --> rows (by many) --> indexes (by many) --> load --> swap
+    unpack (by many) --> attributes ------------------------/
 
-The restore function has staged an empty volume (jobs/restore_fan_out.py). The state machine
-(functions/restore_worker/restore.asl.json) says what comes next, and when a step is tried again.
-All that one step leaves to another lies below the run's id, or in the staged volume; the run has
-one lease and one record. Whatever fails before the swap, `abort` ends the run, with the reason of
-the worker that failed last, and discards what was staged.
+(The first line in jobs/load_by_workers.py.) The restore function has staged an empty volume
+(jobs/restore_fan_out.py). The state machine (functions/restore_worker/restore.asl.json) says what
+comes next, and when a step is tried again. All that one step leaves to another lies below the run's
+id, in the staged volume, or in the staging schema; the run has one lease and one record. Whatever
+fails before the swap, `abort` ends the run, with the reason of the worker that failed last, and
+discards what was staged.
 """
 
 import time
@@ -21,7 +22,7 @@ from typing import Any, Final, Literal
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.work import REQUEST, RunWork
 from lcp_backup.database.endpoint import DatabaseEndpoint
-from lcp_backup.database.staged_schema import Accounts, Loaded, recover
+from lcp_backup.database.staged_schema import Accounts, recover
 from lcp_backup.document import Document, read_document
 from lcp_backup.errors import (
     BackupError,
@@ -37,8 +38,13 @@ from lcp_backup.errors import (
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.at_work import WORKERS, AtWork, close_to_workers
 from lcp_backup.jobs.failure import describe
+from lcp_backup.jobs.load_by_workers import STAGES, DatabaseSteps, find_loaded
 from lcp_backup.jobs.portion_slices import reading, slice_left
-from lcp_backup.jobs.restore_fan_out import SharedRestore, wanted_members
+from lcp_backup.jobs.restore_fan_out import (
+    SharedRestore,
+    connections_of_worker,
+    wanted_members,
+)
 from lcp_backup.jobs.restored import swapped, tell_completed
 from lcp_backup.jobs.shared_run import (
     SharedRun,
@@ -47,6 +53,7 @@ from lcp_backup.jobs.shared_run import (
     why_it_failed,
 )
 from lcp_backup.jobs.staged_site import (
+    CONNECTIONS,
     SiteStaging,
     loads_beside,
     replaced_database,
@@ -65,10 +72,6 @@ _SWAP: Final = "swap"
 """Is there once an invocation has begun to swap."""
 _ATTRIBUTES: Final = "attributes"
 """The stage of who makes the staged volume whole."""
-_LOAD: Final = "load"
-"""The stage of who loads the database beside the live one."""
-_LOADED: Final = "loaded"
-"""Tells of the database once it is loaded."""
 _SILENCE: Final = timedelta(seconds=60)
 """After which the function that swaps is dead, which writes the record every 15 seconds."""
 
@@ -79,14 +82,6 @@ class _Unpacked(Document):
     format: Literal[1] = 1
     next: int | None
     """The segment to go on with; None: it is done."""
-    read_bytes: int
-
-
-class _Loaded(Document):
-    """A database that is loaded beside the live one."""
-
-    format: Literal[1] = 1
-    loaded: Loaded
     read_bytes: int
 
 
@@ -127,14 +122,14 @@ def work_on_restore(
         return {}
     with active as run:
         step = _Step(run, work, settings, catalog=catalog, source=source)
-        if request.step == "unpack":
-            answer = {"done": step.unpack(request.portion)}
-        elif request.step == "load":
-            step.load(locate, accounts)
-            answer = {}
-        else:
-            step.settle(pause)
-            answer = {}
+        answer: dict[str, Any] = {}
+        match request.step:
+            case "unpack":
+                answer = {"done": step.unpack(request.portion)}
+            case "attributes":
+                step.settle(pause)
+            case _:
+                answer = step.load(request, locate, accounts, pause)
         run.hand_over()
     return answer
 
@@ -167,6 +162,8 @@ class _Step:
 
     def unpack(self, number: int) -> bool:
         """Goes on with a portion; whether it is done."""
+        if not self._shared.request.wants_volume:
+            return True
         name = f"unpack-{number}"
         found = self._work.find(name)
         count = len(self._shared.portions)
@@ -188,24 +185,33 @@ class _Step:
         return following is None
 
     def load(
-        self, locate: Callable[[], DatabaseEndpoint], accounts: Callable[[], Accounts]
-    ) -> None:
-        """Loads the database beside the live one; a failure leaves nothing of it."""
-        if self._work.find(_LOADED) is not None:
-            return
-        with (
-            AtWork(self._work, self._catalog.now, self._run.check, stage=_LOAD) as at_work,
-            ExitStack() as undo,
-        ):
-            staged = self._site(locate(), accounts()).load(at_work.check)
-            undo.callback(staged.discard)
-            told = _Loaded(loaded=staged.loaded, read_bytes=self._backup.read_bytes)
-            at_work.check()
-            self._work.put(_LOADED, told.model_dump_json().encode())
-            undo.pop_all()
+        self,
+        request: RestoreStepRequest,
+        locate: Callable[[], DatabaseEndpoint],
+        accounts: Callable[[], Accounts],
+        pause: Callable[[float], None],
+    ) -> dict[str, Any]:
+        """Does a step of those by which the database is loaded beside the live one."""
+        shared, site = self._shared, self._site(locate(), accounts())
+        steps = DatabaseSteps(
+            self._run, self._work, self._catalog.now, pause, shared.workers, shared.least_rows
+        )
+        match request.step:
+            case "tables":
+                steps.define(site)
+            case "rows":
+                connections = connections_of_worker(self._settings, CONNECTIONS)
+                return {"done": steps.load_rows(site, request.portion, connections)}
+            case "indexes":
+                steps.build_indexes(site, request.portion)
+            case _:
+                steps.load(site, shares=shared.loads == "by-workers")
+        return {}
 
     def settle(self, pause: Callable[[float], None]) -> None:
         """Makes the staged volume whole, once nobody writes into it any more."""
+        if not self._shared.request.wants_volume:
+            return
         run = self._run
         run.step("giving folders their times and modes")
         close_to_workers(self._work, self._catalog.now, run.check, pause)
@@ -230,18 +236,18 @@ class _Step:
         if not self._work.put_new(_SWAP, b""):
             raise Conflict(f"run {self._run.id} is swapped by another invocation already")
         check = self._run.check
-        for stage in (_ATTRIBUTES, _LOAD):
+        for stage in (_ATTRIBUTES, *STAGES):
             close_to_workers(self._work, self._catalog.now, check, pause, stage=stage)
         backup, shared = self._backup, self._shared
-        with self._staged() as unpacked:
-            backup.read_bytes += sum(self._read_by_workers())
-            found = self._work.find(_LOADED)
-            told = None if found is None else read_document(_Loaded, found, "a loaded database")
+        with ExitStack() as staged:
+            site = self._site(locate(), accounts())
+            if shared.request.wants_volume:
+                site.unpacked = staged.enter_context(self._staged())
+                backup.read_bytes += sum(self._read_by_workers())
+            told = find_loaded(self._work)
             if told is not None:
                 backup.read_bytes += told.read_bytes
-            site = self._site(locate(), accounts())
-            site.unpacked = unpacked
-            site.loaded = None if told is None else told.loaded
+                site.loaded = told.loaded
             swapped(self._run, shared.request, backup, site.stage())
         return shared
 
@@ -302,7 +308,7 @@ class _Ending:
             self._wait_for_silence()
             with ActiveRun(stored, self.telemetry, self.timing) as run:
                 stored.settle()
-                for stage in (WORKERS, _ATTRIBUTES, _LOAD):
+                for stage in (WORKERS, _ATTRIBUTES, *STAGES):
                     now, check = self.catalog.now, run.check
                     close_to_workers(self.work, now, check, self.pause, stage=stage)
                 run.add_notices(swap.recover(self._folder()))

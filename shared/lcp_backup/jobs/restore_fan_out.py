@@ -1,4 +1,4 @@
-"""Who unpacks a volume: the restore function alone, or workers, by the state machine."""
+"""Who restores a backup: the restore function alone, or workers, by the state machine."""
 
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -7,22 +7,27 @@ from typing import Any, Final, Literal
 
 from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.catalog import Catalog
-from lcp_backup.catalog.work import ITEMS, REQUEST
+from lcp_backup.catalog.work import ITEMS, REQUEST, RunWork
 from lcp_backup.document import Document
 from lcp_backup.errors import InvalidRequest
 from lcp_backup.exclusion import GENERATED, PathPatterns
 from lcp_backup.jobs.active_run import ActiveRun
+from lcp_backup.jobs.load_by_workers import INDEXES_ITEMS, LEAST, ROWS_ITEMS
 from lcp_backup.jobs.portion_slices import leave_slices
-from lcp_backup.jobs.staged_site import check_restorable, loads_beside
+from lcp_backup.jobs.staged_site import CONNECTIONS, check_restorable, loads_beside
 from lcp_backup.jobs.staged_volume import volume_folder
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
 from lcp_backup.model import BackupType, Manifest
 from lcp_backup.requests import RestoreRequest, check_workers
 from lcp_backup.settings import Settings
 from lcp_backup.volume import portions, staging, swap
-from lcp_backup.volume.portions import Portion, portioned
+from lcp_backup.volume.portions import Portion, PortionedVolume, portioned
 from lcp_backup.volume.slices import Block
+from lcp_backup.volume.swap import StagedVolume
 
+type Loads = Literal["in-swap", "alone", "by-workers"]
+"""Who loads the database: who swaps it in, if it is restored at all; one function beside the live
+one; or several."""
 type StartWorkers = Callable[[str, dict[str, Any]], None]
 """Starts the execution of a state machine, by its name, with its input."""
 
@@ -30,6 +35,10 @@ ALONE: Final = 1
 """Workers of a restore that one invocation does."""
 _BYTES_A_SECOND: Final = 50 << 20
 """What one invocation unpacks at least, with the database beside it: half of what was measured."""
+_SQL_A_SECOND: Final = 20 << 20
+"""Bytes of SQL that one invocation loads at least: half of what was measured (docs/limits.md)."""
+_LEAST_SQL: Final = 1 << 30
+"""Bytes of SQL below which workers would take longer to begin than one function to load it."""
 _FILE: Final = 32 << 10
 """What a file takes beside its content, in bytes that are unpacked in the same time."""
 
@@ -47,6 +56,9 @@ class SharedRestore(Document):
     portions: tuple[Portion, ...]
     slices: tuple[Block, ...]
     """By what each portion finds what it needs of the index."""
+    loads: Loads
+    least_rows: int
+    """As `load_by_workers.LEAST`."""
 
 
 def workers_for(
@@ -56,10 +68,11 @@ def workers_for(
     *,
     seconds: float | None,
 ) -> int:
-    """How many functions are to unpack the volume of a backup.
+    """How many functions are to restore a backup.
 
     As many as were asked for, or all that there may be where one would not come to an end. What was
-    uploaded was taken in by one invocation, so one restores it, too; and so it does a selection.
+    uploaded was taken in by one invocation, so one restores it, too; and so it does what is asked
+    for by paths, and unless several are asked for, what is asked for by tables.
 
     Arguments: `seconds` is how long this invocation may still last; None: as long as it likes.
 
@@ -70,15 +83,24 @@ def workers_for(
     reason = None
     if manifest.type is BackupType.UPLOADED:
         reason = f"{manifest.id} was uploaded, which one function restores: leave workers out"
-    elif request.paths or not request.wants_volume:
-        reason = "they unpack a whole volume, which is not asked for: leave workers out"
+    elif request.paths:
+        reason = "they unpack a whole volume, not some paths of it: leave workers out"
+    elif not request.wants_volume and not loads_beside(request, settings):
+        reason = "a database is overwritten by one function: leave workers out"
     if request.workers is not None:
         if request.workers > ALONE and reason is not None:
             raise InvalidRequest(f"workers: {request.workers} are asked for, and {reason}")
         return min(request.workers, most)
+    if reason or seconds is None:
+        return ALONE
     facts = manifest.volume_facts
-    needed = (facts.bytes + facts.files * _FILE) / _BYTES_A_SECOND
-    return ALONE if reason or seconds is None or needed < seconds else most
+    of_volume = (facts.bytes + facts.files * _FILE) / _BYTES_A_SECOND
+    of_database = manifest.database.raw_size / _SQL_A_SECOND
+    longest = max(
+        of_volume if request.wants_volume else 0,
+        of_database if loads_beside(request, settings) and not request.tables else 0,
+    )
+    return ALONE if longest < seconds else most
 
 
 def hand_out(
@@ -93,51 +115,123 @@ def hand_out(
 ) -> None:
     """Stages an empty volume, and leaves the run with its lease to the state machine.
 
-    What an earlier restore left is finished or undone first. A failure leaves nothing staged.
+    What an earlier restore left of the volume is finished or undone first. A failure leaves nothing
+    staged.
 
     Raises InvalidRequest, VolumeError, ArchiveDamaged, AwsError, LeaseLost, StorageError.
     """
     check_restorable(request, backup.manifest, settings)
+    work = catalog.work.of(run.id)
+    with ExitStack() as undo:
+        cut, slices = PortionedVolume(0, ()), tuple[Block, ...]()
+        if request.wants_volume:
+            cut, slices = _share_out_volume(
+                run, request, backup, settings, work=work, workers=workers
+            )
+            staged = _stage_volume(run, request, settings)
+            undo.callback(staged.discard)
+        shared = SharedRestore(
+            request=request,
+            backup_id=backup.manifest.id,
+            backup_run_id=backup.manifest.run_id,
+            workers=workers,
+            most=cut.most,
+            portions=cut.portions,
+            slices=slices,
+            loads=_who_loads(request, settings, backup.manifest),
+            least_rows=1 if _is_asked_for(request) else LEAST,
+        )
+        # (What AWS makes of a Map without items is nowhere told.)
+        numbers = range(max(len(cut.portions), 1))
+        items = ",".join(f'{{"portion":{number}}}' for number in numbers)
+        work.put(ITEMS, f"[{items}]".encode())
+        work.put(REQUEST, shared.model_dump_json().encode())
+        run.step(_step(shared))
+        run.hand_over()
+        start(
+            run.id,
+            {
+                "run_id": run.id,
+                "workers": workers,
+                "loads": shared.loads,
+                "rows_workers": _at_once(workers, settings),
+                **work.place(ITEMS),
+                "rows_key": work.place(ROWS_ITEMS)["key"],
+                "indexes_key": work.place(INDEXES_ITEMS)["key"],
+            },
+        )
+        undo.pop_all()
+
+
+def _share_out_volume(
+    run: ActiveRun,
+    request: RestoreRequest,
+    backup: StoredBackup,
+    settings: Settings,
+    *,
+    work: RunWork,
+    workers: int,
+) -> tuple[PortionedVolume, tuple[Block, ...]]:
     folder = volume_folder(request, settings)
     run.step("finishing or undoing what an earlier restore left")
     run.add_notices(swap.recover(Path(settings.backup_folder)))
     if request.into_folder is not None:
         staging.check_empty(folder)
     run.step("cutting the volume into portions")
-    work = catalog.work.of(run.id)
     with backup.volume() as volume:
         cut = portioned(
             wanted_members(volume, settings),
             workers,
-            least=portions.LEAST if request.workers is None else 1,
+            least=1 if _is_asked_for(request) else portions.LEAST,
         )
-        # (What AWS makes of a Map without items is nowhere told.)
         cut = cut._replace(portions=cut.portions or (portions.NOTHING,))
-        slices = leave_slices(work, volume, wanted_members(volume, settings), cut)
-    shared = SharedRestore(
-        request=request,
-        backup_id=backup.manifest.id,
-        backup_run_id=backup.manifest.run_id,
-        workers=workers,
-        most=cut.most,
-        portions=cut.portions,
-        slices=slices,
-    )
-    items = ",".join(f'{{"portion":{number}}}' for number in range(len(cut.portions)))
-    work.put(ITEMS, f"[{items}]".encode())
-    with ExitStack() as undo:
-        staged = staging.stage(folder)
-        undo.callback(staged.discard)
-        run.add_notices(staged.notices)
-        staged.leave_to(run.id)
-        work.put(REQUEST, shared.model_dump_json().encode())
-        loads = loads_beside(request, settings)
-        also = ", and loading the database," if loads else ""
-        run.step(f"unpacking the volume by {workers} workers{also} beside the live site")
-        run.hand_over()
-        told = {"run_id": run.id, "workers": workers, "loads": loads}
-        start(run.id, {**told, **work.place(ITEMS)})
-        undo.pop_all()
+        return cut, leave_slices(work, volume, wanted_members(volume, settings), cut)
+
+
+def _stage_volume(run: ActiveRun, request: RestoreRequest, settings: Settings) -> StagedVolume:
+    """An empty one, left to the run."""
+    staged = staging.stage(volume_folder(request, settings))
+    run.add_notices(staged.notices)
+    staged.leave_to(run.id)
+    return staged
+
+
+def _who_loads(request: RestoreRequest, settings: Settings, manifest: Manifest) -> Loads:
+    if not loads_beside(request, settings):
+        return "in-swap"
+    # (How much of it is asked for by tables is not known before the index is read.)
+    large = manifest.database.raw_size >= _LEAST_SQL and not request.tables
+    return "by-workers" if large or _is_asked_for(request) else "alone"
+
+
+def _is_asked_for(request: RestoreRequest) -> bool:
+    """Whether somebody wants workers, and so however little there is to do."""
+    return request.workers is not None
+
+
+def connections_of_worker(settings: Settings, most: int) -> int:
+    """Over how many connections a worker loads rows, where it would over so many by itself."""
+    return min(settings.backup_restore_connections or most, most)
+
+
+def _at_once(workers: int, settings: Settings) -> int:
+    """How many workers load rows at once: no more than have the connections that a setting allows.
+
+    Without one, all: where a server has no connection left, a worker goes on with fewer.
+    """
+    allowed = settings.backup_restore_connections
+    return workers if allowed is None else max(1, min(workers, allowed // CONNECTIONS))
+
+
+def _step(shared: SharedRestore) -> str:
+    does = []
+    if shared.request.wants_volume:
+        does.append(f"unpacking the volume by {shared.workers} workers")
+    if shared.loads == "alone":
+        does.append("loading the database")
+    if shared.loads == "by-workers":
+        does.append(f"loading the database by {shared.workers} workers")
+    return f"{', and '.join(does)}, beside the live site"
 
 
 def wanted_members(volume: StoredVolume, settings: Settings) -> Iterable[IndexedMember]:

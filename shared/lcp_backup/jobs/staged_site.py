@@ -9,9 +9,18 @@ from typing import Final, Self
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.database import staged_schema
+from lcp_backup.database.accounts import lasting_loader
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.scripts import Script
-from lcp_backup.database.staged_schema import Accounts, IndexedDump, Loaded, Scope, StagedDatabase
+from lcp_backup.database.shared_load import SharedLoad, SharedLoader
+from lcp_backup.database.staged_schema import (
+    Accounts,
+    IndexedDump,
+    Loaded,
+    SchemaLoad,
+    Scope,
+    StagedDatabase,
+)
 from lcp_backup.errors import InvalidRequest, RestoredInPart
 from lcp_backup.intake.scripts import take_scripts
 from lcp_backup.jobs.active_run import ActiveRun
@@ -25,7 +34,7 @@ from lcp_backup.volume import swap
 from lcp_backup.volume.mounts import check_mounted
 from lcp_backup.volume.paths import checked_paths
 
-_CONNECTIONS: Final = (os.process_cpu_count() or 1) + 1
+CONNECTIONS: Final = (os.process_cpu_count() or 1) + 1
 """Over how many connections rows are loaded unless a setting says (measured: docs/decisions.md)."""
 
 
@@ -167,7 +176,32 @@ class SiteStaging:
         `check` is called again and again.
         """
         self._say_where()
-        return self._stage_database(check)
+        return self._schema_load(check).stage()
+
+    def share_out(self, check: Check) -> SharedLoad:
+        """Begins to load the database, for several processes of the run to go on with.
+
+        Raises also OrderMattersError, when only one may load it.
+        """
+        self._say_where()
+        return self._schema_load(check).share_out(self.run.id)
+
+    def shared_loader(self, load: SharedLoad, connections: int, check: Check) -> SharedLoader:
+        """One of these processes."""
+        live = replaced_database(self.request, self.live)
+        return SharedLoader(
+            endpoint=lasting_loader(live, self.accounts.loader, self.run.id),
+            load=load,
+            dump=self.dump(),
+            dumped_name=self.backup.manifest.database_facts.name,
+            connections=connections,
+            progress=self.run.progress_of("database"),
+            check=check,
+        )
+
+    def complete(self, load: SharedLoad, check: Check) -> StagedDatabase:
+        """Loads what is left once they are done."""
+        return self._schema_load(check).complete(load)
 
     def stage(self) -> StagedSite:
         """Loads and unpacks what is asked for beside the live site, and checks it to its end.
@@ -224,7 +258,7 @@ class SiteStaging:
             tls=self.live.tls,
             database=self.request.into_database or self.live.name,
             folder=self.request.into_folder or self.settings.backup_folder,
-            connections=self._connections(),
+            connections=self.connections(),
         )
 
     @property
@@ -244,14 +278,14 @@ class SiteStaging:
                 check()
             return self._overwrite
         if self.loaded is None:
-            staged = self._stage_database(check)
+            staged = self._schema_load(check).stage()
         else:
             endpoint = replaced_database(self.request, self.live)
             staged = StagedDatabase(endpoint, self.loaded, self._scope(), self.accounts)
         undo.callback(staged.discard)
         return staged.swap
 
-    def _stage_database(self, check: Check) -> StagedDatabase:
+    def _schema_load(self, check: Check) -> SchemaLoad[IndexedDump]:
         endpoint = replaced_database(self.request, self.live)
         if self.request.into_database is not None:
             staged_schema.check_empty(endpoint)
@@ -259,11 +293,11 @@ class SiteStaging:
         if self.request.scripts:
             stored = self.catalog.scripts.read(self.settings.restore_scripts)
             scripts = take_scripts(stored, check)
-        return staged_schema.stage(
+        return SchemaLoad(
             endpoint,
-            self._dump(),
+            self.dump(),
             dumped_name=self.backup.manifest.database_facts.name,
-            connections=self._connections(),
+            connections=self.connections(),
             progress=self.run.progress_of("database"),
             check=check,
             scope=self._scope(),
@@ -284,15 +318,16 @@ class SiteStaging:
     def _overwrite(self) -> Loaded:
         return staged_schema.overwrite(
             self.live,
-            self._dump(),
+            self.dump(),
             dumped_name=self.backup.manifest.database_facts.name,
-            connections=self._connections(),
+            connections=self.connections(),
             progress=self.run.progress_of("database"),
             check=self.run.check,
             given=self.accounts,
         )
 
-    def _dump(self) -> IndexedDump:
+    def dump(self) -> IndexedDump:
+        """What of the backup's dump is loaded."""
         return IndexedDump(
             self.backup.database_segments(),
             self.backup.read_database,
@@ -300,5 +335,6 @@ class SiteStaging:
             tables=self.request.tables or None,
         )
 
-    def _connections(self) -> int:
-        return self.settings.backup_restore_connections or _CONNECTIONS
+    def connections(self) -> int:
+        """Over how many connections one process loads rows."""
+        return self.settings.backup_restore_connections or CONNECTIONS

@@ -76,7 +76,7 @@ def stage(
     dump: bytes = _DUMP,
     given: Accounts = Accounts(),  # noqa: B008
 ) -> StagedDatabase:
-    return staged_schema.stage(
+    return staged_schema.SchemaLoad(
         master,
         StreamedDump(lambda: [dump]),
         dumped_name="owned",
@@ -84,7 +84,7 @@ def stage(
         progress=lambda _: None,
         check=lambda: None,
         given=given,
-    )
+    ).stage()
 
 
 def restore(master: DatabaseEndpoint, given: Accounts = Accounts()) -> Loaded:  # noqa: B008
@@ -179,14 +179,14 @@ def test_the_loader_may_do_nothing_outside_of_the_staging_schema(
                 for (grant,) in server.execute(f"SHOW GRANTS FOR '{loader_name('owned')}'@'%'")
             )
 
-    staged_schema.stage(
+    staged_schema.SchemaLoad(
         master,
         StreamedDump(lambda: [_DUMP]),
         dumped_name="owned",
         connections=1,
         progress=lambda _: None,
         check=look,
-    ).discard()
+    ).stage().discard()
     assert len(seen) == 2
     assert "USAGE ON *.*" in seen[0]
     assert "ON `owned\\_lcp\\_staging`.*" in seen[1]
@@ -200,14 +200,14 @@ def test_a_loader_that_a_killed_restore_left_is_taken_away_by_the_next(
             os.kill(os.getpid(), signal.SIGKILL)
 
     def work() -> None:
-        staged_schema.stage(
+        staged_schema.SchemaLoad(
             master,
             StreamedDump(lambda: [_DUMP]),
             dumped_name="owned",
             connections=1,
             progress=lambda _: None,
             check=die,
-        )
+        ).stage()
 
     assert in_process(work) == -signal.SIGKILL
     assert loader_name("owned") in users(server)

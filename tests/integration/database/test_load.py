@@ -100,14 +100,14 @@ def chunks(raw: bytes, size: int = 777) -> Iterator[bytes]:
 
 
 def stage(server: DatabaseServer, raw: bytes, name: str = "site") -> StagedDatabase:
-    return staged_schema.stage(
+    return staged_schema.SchemaLoad(
         server.endpoint(name),
         OwnDump(lambda: chunks(raw)),
         dumped_name="site",
         connections=3,
         progress=lambda _: None,
         check=lambda: None,
-    )
+    ).stage()
 
 
 def schemas(server: DatabaseServer) -> set[object]:
@@ -455,14 +455,14 @@ def test_a_load_killed_half_way_is_cleared_and_can_be_done_again(
             yield chunk
 
     def work() -> None:
-        staged_schema.stage(
+        staged_schema.SchemaLoad(
             clean.endpoint("site"),
             OwnDump(dying),
             dumped_name="site",
             connections=3,
             progress=lambda _: None,
             check=lambda: None,
-        )
+        ).stage()
 
     assert in_process(work) == -signal.SIGKILL
     assert "site_lcp_staging" in schemas(clean)
@@ -477,14 +477,14 @@ def test_an_error_of_the_source_stops_the_load(clean: DatabaseServer, old: bytes
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        staged_schema.stage(
+        staged_schema.SchemaLoad(
             clean.endpoint("site"),
             OwnDump(broken),
             dumped_name="site",
             connections=3,
             progress=lambda _: None,
             check=lambda: None,
-        )
+        ).stage()
     assert dump(clean) == old
     assert schemas(clean) == {"site"}
 
@@ -500,12 +500,12 @@ def test_a_lost_connection_is_a_failed_load(clean: DatabaseServer, site: bytes, 
             yield chunk
 
     with pytest.raises(DatabaseError, match="connection was lost"):
-        staged_schema.stage(
+        staged_schema.SchemaLoad(
             clean.endpoint("site"),
             OwnDump(losing),
             dumped_name="site",
             connections=3,
             progress=lambda _: None,
             check=lambda: None,
-        )
+        ).stage()
     assert dump(clean) == old

@@ -158,14 +158,14 @@ def test_a_schema_with_one_of_everything_is_the_same_after_a_restore(
     if form == "all indexes aside":
         monkeypatch.setattr("lcp_backup.database.dump_load._WORTH_SETTING_ASIDE", 0)
     found: Dump = OwnDump(lambda: [everything]) if form == "streamed" else Stored(everything).dump()
-    staged = staged_schema.stage(
+    staged = staged_schema.SchemaLoad(
         server.endpoint("every"),
         found,
         dumped_name="every",
         connections=3,
         progress=lambda _: None,
         check=lambda: None,
-    )
+    ).stage()
     staged.swap()
     again = dump(server, "every")
     differing = [

@@ -104,7 +104,7 @@ def stage(
     scope: Scope = Scope(),  # noqa: B008 -- frozen
     check: Callable[[], None] = lambda: None,
 ) -> StagedDatabase:
-    return staged_schema.stage(
+    return staged_schema.SchemaLoad(
         server.endpoint(name),
         found,
         dumped_name="selected",
@@ -112,7 +112,7 @@ def stage(
         progress=lambda _: None,
         check=check,
         scope=scope,
-    )
+    ).stage()
 
 
 def only(*tables: str) -> Scope:

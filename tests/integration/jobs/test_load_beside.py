@@ -4,57 +4,26 @@ from typing import Any
 
 import pytest
 
-from lcp_backup.aws.machines import MachineStarter
 from lcp_backup.database.staged_schema import StagedDatabase
 from lcp_backup.errors import LeaseLost, RunIsOver
 from lcp_backup.jobs.staged_site import SiteStaging
 from lcp_backup.model import RunState
-from lcp_backup.requests import RestoreStepRequest
-from lcp_backup.service import deadline
 from tests.support.job_site import JobSite
-
-_QUARTER_HOUR = 15 * 60 * 1000  # milliseconds
-
-
-class Machine:
-    """A restore that was begun, and what its state machine asks for."""
-
-    def __init__(self, site: JobSite, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.site = site
-        self.told: dict[str, Any] = {}
-        site.env["LCP_RESTORE_MACHINE"] = "arn"
-
-        def start(_starter: MachineStarter, _arn: str, _name: str, told: dict[str, Any]) -> None:
-            self.told.update(told)
-
-        monkeypatch.setattr(MachineStarter, "start", start)
-
-    def begin(self, **request: Any) -> None:
-        answer = self.site.restore(workers=2, **request)
-        assert answer["restored"] is False
-        assert self.told["run_id"] == answer["run_id"]
-
-    def step(self, step: str, **more: Any) -> dict[str, Any]:
-        event = {"run_id": self.told["run_id"], "step": step, **more}
-        return self.site.service().restore_step(
-            RestoreStepRequest.read(event), deadline(_QUARTER_HOUR)
-        )
-
-    def unpack(self) -> None:
-        work = self.site.catalog.work.of(self.told["run_id"])
-        for portion in range(work.get("items").count(b"portion")):
-            assert self.step("unpack", portion=portion) == {"done": True}
-        self.step("attributes")
-
-    @property
-    def state(self) -> RunState:
-        return self.site.catalog.runs.get(self.told["run_id"]).state
+from tests.support.restore_machine import RestoreMachine
 
 
 @pytest.fixture
-def machine(mariadb_site: JobSite, monkeypatch: pytest.MonkeyPatch) -> Machine:
+def machine(mariadb_site: JobSite, monkeypatch: pytest.MonkeyPatch) -> RestoreMachine:
     mariadb_site.create()
-    return Machine(mariadb_site, monkeypatch)
+    return RestoreMachine(mariadb_site, monkeypatch)
+
+
+@pytest.fixture(params=["alone", "by-workers"])
+def loading(machine: RestoreMachine, request: pytest.FixtureRequest) -> RestoreMachine:
+    """One whose database one function loads, and one whose rows several do."""
+    if request.param == "alone":
+        machine.load_alone()
+    return machine
 
 
 def change(site: JobSite) -> None:
@@ -65,15 +34,15 @@ def change(site: JobSite) -> None:
 
 @pytest.mark.parametrize("load_first", [True, False])
 def test_what_was_loaded_beside_is_swapped_in_with_what_workers_unpacked(
-    machine: Machine, *, load_first: bool
+    loading: RestoreMachine, *, load_first: bool
 ) -> None:
-    site = machine.site
+    machine, site = loading, loading.site
     before = site.fingerprint()
     change(site)
     changed = site.fingerprint()
     machine.begin()
-    assert machine.told["loads"] is True
-    for work in [machine_load, Machine.unpack] if load_first else [Machine.unpack, machine_load]:
+    works = [RestoreMachine.load, RestoreMachine.unpack]
+    for work in works if load_first else reversed(works):
         work(machine)
         assert changed.differences(site.fingerprint()) == [], "the live site is as it was"
     machine.step("load")  # a second delivery
@@ -88,16 +57,12 @@ def test_what_was_loaded_beside_is_swapped_in_with_what_workers_unpacked(
     assert list(site.catalog.work.of(run.id).names()) == []
 
 
-def machine_load(machine: Machine) -> None:
-    assert machine.step("load") == {}
-
-
-def test_an_abort_leaves_nothing_of_what_was_loaded_beside(machine: Machine) -> None:
-    site = machine.site
+def test_an_abort_leaves_nothing_of_what_was_loaded_beside(loading: RestoreMachine) -> None:
+    machine, site = loading, loading.site
     change(site)
     changed = site.fingerprint()
     machine.begin()
-    machine.step("load")
+    machine.load()
     assert len(site.schemas()) > 1
     machine.step("abort", error={"Error": "ArchiveDamaged", "Cause": ""})
     assert site.schemas() == {site.name}
@@ -108,9 +73,10 @@ def test_an_abort_leaves_nothing_of_what_was_loaded_beside(machine: Machine) -> 
 
 
 def test_a_load_that_is_still_under_way_when_the_run_is_aborted_takes_itself_back(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+    machine: RestoreMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = machine.site
+    machine.load_alone()
     machine.begin()
     load = SiteStaging.load
 
@@ -129,23 +95,23 @@ def test_a_load_that_is_still_under_way_when_the_run_is_aborted_takes_itself_bac
 
 @pytest.mark.parametrize(
     ("request_", "loads"),
-    [({"only": "volume"}, False), ({"into_database": "elsewhere_1"}, True)],
+    [({"only": "volume"}, "in-swap"), ({"into_database": "elsewhere_1"}, "by-workers")],
 )
-def test_the_machine_is_told_whether_there_is_anything_to_load(
-    machine: Machine, request_: dict[str, Any], *, loads: bool
+def test_the_machine_is_told_who_loads(
+    machine: RestoreMachine, request_: dict[str, Any], loads: str
 ) -> None:
     machine.begin(**request_)
-    assert machine.told["loads"] is loads
+    assert machine.told["loads"] == loads
     machine.step("abort", error={"Error": "States.Timeout", "Cause": ""})
 
 
-def test_a_database_that_is_overwritten_is_loaded_by_the_swap(machine: Machine) -> None:
+def test_a_database_that_is_overwritten_is_loaded_by_the_swap(machine: RestoreMachine) -> None:
     site = machine.site
     before = site.fingerprint()
     change(site)
     site.env["LCP_BACKUP_RESTORE_STRATEGY"] = "OVERWRITE"
     machine.begin()
-    assert machine.told["loads"] is False
+    assert machine.told["loads"] == "in-swap"
     machine.unpack()
     machine.step("swap")
     assert before.differences(site.fingerprint()) == []

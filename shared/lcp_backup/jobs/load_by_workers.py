@@ -1,0 +1,216 @@
+"""The database of a restore, as steps that several functions do: loaded beside the live one.
+
+    tables --> rows (by many) --> indexes (by many) --> load
+
+A database that is small is loaded by the last of them alone; and so is one of which only that turns
+out to be possible. What one step leaves to another lies below the run's id, and in the staging
+schema, where the server keeps which rows are loaded.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Final, Literal
+
+from lcp_backup.catalog import Clock
+from lcp_backup.catalog.work import RunWork
+from lcp_backup.database.loaded import Loaded
+from lcp_backup.database.piece_load import OrderMattersError
+from lcp_backup.database.pieces import IndexedDump, Numbered
+from lcp_backup.database.shared_load import SharedLoad
+from lcp_backup.document import Document, read_document
+from lcp_backup.errors import InvalidRequest, LoadFailed
+from lcp_backup.jobs.active_run import ActiveRun
+from lcp_backup.jobs.at_work import AtWork, close_to_workers
+from lcp_backup.jobs.shared_run import end_of_stretch
+from lcp_backup.jobs.staged_site import SiteStaging
+
+TABLES: Final = "tables"
+ROWS: Final = "rows"
+INDEXES: Final = "indexes"
+LOAD: Final = "load"
+STAGES: Final = (TABLES, ROWS, INDEXES, LOAD)
+"""Who loads the database, step by step (as of `AtWork`)."""
+ROWS_ITEMS: Final = "items-rows"
+INDEXES_ITEMS: Final = "items-indexes"
+"""What the state machine's Maps read."""
+LEAST: Final = 64 << 20
+"""Bytes of the smallest portions of rows, about: an invocation takes some time to begin."""
+_MOST: Final = 2 << 30
+_PORTIONS_OF_WORKER: Final = 4
+_SHARED: Final = "shared-load"
+_IN_ORDER: Final = "in-order"
+"""Is there once it turned out that the dump has to be loaded by one function, as it was written."""
+_LOADED: Final = "loaded"
+
+
+class _SharedRows(Document):
+    """How a database is shared out."""
+
+    format: Literal[1] = 1
+    load: SharedLoad | None
+    """None: one function has to load it."""
+    portions: tuple[int, ...]
+    """Where each portion of the pieces of rows ends, counted in their order."""
+    groups: tuple[tuple[str, ...], ...]
+    """Tables whose indexes are built together."""
+
+
+class LoadedBeside(Document):
+    """A database that is loaded beside the live one."""
+
+    format: Literal[1] = 1
+    loaded: Loaded
+    read_bytes: int
+
+
+@dataclass(frozen=True)
+class DatabaseSteps:
+    """The steps of one run; each may be asked for again."""
+
+    run: ActiveRun
+    work: RunWork
+    now: Clock
+    pause: Callable[[float], None]
+    workers: int
+    least: int
+    """As LEAST."""
+
+    def define(self, site: SiteStaging) -> None:
+        """Creates the tables, and shares the rows out."""
+        if self.work.find(_SHARED) is not None:
+            return
+        with AtWork(self.work, self.now, self.run.check, stage=TABLES) as at_work:
+            try:
+                load = site.share_out(at_work.check)
+            except OrderMattersError:
+                load = None
+            dump = site.dump()
+            rows = [] if load is None else load.rows(dump)
+            tables = () if load is None else load.tables
+            shared = _SharedRows(
+                load=load, portions=self._portions(rows), groups=self._groups(tables, dump)
+            )
+            at_work.check()
+            self._leave_items(ROWS_ITEMS, len(shared.portions))
+            self._leave_items(INDEXES_ITEMS, len(shared.groups))
+            self.work.put(_SHARED, shared.model_dump_json().encode())
+
+    def load_rows(self, site: SiteStaging, number: int, connections: int) -> bool:
+        """Goes on with a portion of the rows; whether all of them are loaded."""
+        shared = self._shared()
+        portions = shared.portions
+        _check_portion(number, len(portions))
+        if shared.load is None or not portions or self._is_in_order():
+            return True
+        with AtWork(self.work, self.now, self.run.check, stage=ROWS) as at_work:
+            loader = site.shared_loader(shared.load, connections, at_work.check)
+            first = portions[number - 1] if number else 0
+            wanted = shared.load.rows(loader.dump)[first : portions[number]]
+            try:
+                return loader.load_rows(wanted, end_of_stretch(self.run))
+            except OrderMattersError:
+                self.work.put(_IN_ORDER, b"")
+                return True
+
+    def build_indexes(self, site: SiteStaging, number: int) -> None:
+        """Builds the indexes of a group of tables, once all rows are there."""
+        shared = self._shared()
+        _check_portion(number, len(shared.groups))
+        if shared.load is None or not shared.groups or self._is_in_order():
+            return
+        if self._is_indexed(number):
+            return
+        close_to_workers(self.work, self.now, self.run.check, self.pause, stage=ROWS)
+        with AtWork(self.work, self.now, self.run.check, stage=INDEXES) as at_work:
+            loader = site.shared_loader(shared.load, 1, at_work.check)
+            loader.build_indexes(shared.groups[number])
+            self.work.put(_indexed(number), b"")
+
+    def load(self, site: SiteStaging, *, shares: bool) -> None:
+        """Loads all that is not loaded yet; a failure leaves nothing of the database."""
+        if self.work.find(_LOADED) is not None:
+            return
+        for stage in (TABLES, ROWS, INDEXES) if shares else ():
+            close_to_workers(self.work, self.now, self.run.check, self.pause, stage=stage)
+        with (
+            AtWork(self.work, self.now, self.run.check, stage=LOAD) as at_work,
+            ExitStack() as undo,
+        ):
+            load = self._filled() if shares else None
+            if load is None:
+                staged, by_others = site.load(at_work.check), 0
+            else:
+                staged = site.complete(load, at_work.check)
+                by_others = sum(segment.size for _, segment in load.rows(site.dump()))
+            undo.callback(staged.discard)
+            told = LoadedBeside(loaded=staged.loaded, read_bytes=site.backup.read_bytes + by_others)
+            at_work.check()
+            self.work.put(_LOADED, told.model_dump_json().encode())
+            undo.pop_all()
+
+    def _filled(self) -> SharedLoad | None:
+        """What the others have filled; None where one function has to load all of it."""
+        shared = self._shared()
+        if shared.load is None or self._is_in_order():
+            return None
+        if not all(map(self._is_indexed, range(len(shared.groups)))):
+            raise LoadFailed("the indexes of some tables were not built")
+        return shared.load
+
+    def _shared(self) -> _SharedRows:
+        return read_document(_SharedRows, self.work.get(_SHARED), "a database that is shared out")
+
+    def _is_in_order(self) -> bool:
+        return self.work.find(_IN_ORDER) is not None
+
+    def _is_indexed(self, number: int) -> bool:
+        return self.work.find(_indexed(number)) is not None
+
+    def _portions(self, rows: Sequence[Numbered]) -> tuple[int, ...]:
+        return cut_evenly([segment.raw_size for _, segment in rows], self._most(rows))
+
+    def _groups(self, tables: Sequence[str], dump: IndexedDump) -> tuple[tuple[str, ...], ...]:
+        ordered = sorted(tables, key=lambda it: -(dump.row_bytes(it) or 0))
+        sizes = [dump.row_bytes(it) or 0 for it in ordered]
+        ends = cut_evenly(sizes, self._most(dump.rows()))
+        return tuple(
+            tuple(ordered[first:last]) for first, last in zip((0, *ends), ends, strict=False)
+        )
+
+    def _most(self, rows: Sequence[Numbered]) -> int:
+        """Bytes in which one worker has enough to do at a time."""
+        total = sum(segment.raw_size for _, segment in rows)
+        return min(max(total // (self.workers * _PORTIONS_OF_WORKER), self.least), _MOST)
+
+    def _leave_items(self, name: str, count: int) -> None:
+        # (What AWS makes of a Map without items is nowhere told.)
+        items = ",".join(f'{{"portion":{number}}}' for number in range(max(count, 1)))
+        self.work.put(name, f"[{items}]".encode())
+
+
+def find_loaded(work: RunWork) -> LoadedBeside | None:
+    """What was loaded beside the live database; None when nothing was."""
+    found = work.find(_LOADED)
+    return None if found is None else read_document(LoadedBeside, found, "a loaded database")
+
+
+def cut_evenly(sizes: Sequence[int], most: int) -> tuple[int, ...]:
+    """Where runs of these end, each of about `most` in all, or of one that is larger."""
+    ends: list[int] = []
+    begun_at = 0
+    for number, reached in enumerate(accumulate(sizes), 1):
+        if reached - begun_at >= most or number == len(sizes):
+            ends.append(number)
+            begun_at = reached
+    return tuple(ends)
+
+
+def _check_portion(number: int, count: int) -> None:
+    if number >= max(count, 1):
+        raise InvalidRequest(f"portion: {number} is asked for, and there are {count}")
+
+
+def _indexed(number: int) -> str:
+    return f"indexed-{number}"
