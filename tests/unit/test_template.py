@@ -18,9 +18,9 @@ from tests.support.roles import FUNCTIONS
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 OWN = "${Bucket.Arn}/${Prefix}/"
 SECRETS = {
-    "MasterUserPassword": {"Create", "CreateWorker", "Restore", "Verify"},
-    "ProjectMasterToken": {"Api", "Create", "CreateWorker", "Restore", "Verify"},
-    "LoaderUserPassword": {"Restore"},
+    "MasterUserPassword": {"Create", "CreateWorker", "Restore", "RestoreWorker", "Verify"},
+    "ProjectMasterToken": {"Api", "Create", "CreateWorker", "Restore", "RestoreWorker", "Verify"},
+    "LoaderUserPassword": {"Restore", "RestoreWorker"},
     "SiteUserPassword": {"Restore"},
     "BackupVerifyUserPassword": {"Verify"},
 }

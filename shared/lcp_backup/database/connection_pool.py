@@ -3,8 +3,10 @@
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Final, Protocol, Self
+
+from lcp_backup.errors import DatabaseUnreachable
 
 _LOOK_UP_SECONDS: Final = 0.2
 """How often whoever waits for the pool asks whether the run has to stop."""
@@ -22,9 +24,10 @@ class PooledConnection(Protocol):
 class ConnectionPool[C: PooledConnection]:
     """Threads with a connection each, that take tasks from one short queue.
 
-    The first failure ends all: it is raised by the next call, and once more never. Leaving the
-    block by an exception kills what still runs inside the server: an index that takes minutes must
-    not hold up a run whose time ends.
+    The first failure ends all: it is raised by the next call, and once more never. A connection
+    that the server does not give is no failure as long as there is another one: it may have none
+    left. Leaving the block by an exception kills what still runs inside the server: an index that
+    takes minutes must not hold up a run whose time ends.
 
     Args:
         size: how many connections. They are opened with the first task.
@@ -46,6 +49,8 @@ class ConnectionPool[C: PooledConnection]:
         self._check = check
         self._tasks: deque[Callable[[C], None]] = deque()
         self._busy = 0
+        self._alive = size
+        """Connections that are there, or are being opened."""
         self._ending = False
         self._failure: BaseException | None = None
         self._connected: set[int] = set()
@@ -102,7 +107,13 @@ class ConnectionPool[C: PooledConnection]:
 
     def _work(self) -> None:
         try:
-            with self._connect() as connection:
+            with ExitStack() as connected:
+                try:
+                    connection = connected.enter_context(self._connect())
+                except DatabaseUnreachable:
+                    if self._can_do_without():
+                        return
+                    raise
                 with self._changed:
                     self._connected.add(connection.thread_id)
                 try:
@@ -116,6 +127,11 @@ class ConnectionPool[C: PooledConnection]:
             with self._changed:
                 self._failure = self._failure or error
                 self._changed.notify_all()
+
+    def _can_do_without(self) -> bool:
+        with self._changed:
+            self._alive -= 1
+            return self._alive > 0
 
     def _next(self) -> Callable[[C], None] | None:
         with self._changed:

@@ -85,8 +85,6 @@ def workers_for(
         reason = f"{manifest.id} was uploaded, which one function restores: leave workers out"
     elif request.paths:
         reason = "they unpack a whole volume, not some paths of it: leave workers out"
-    elif not request.wants_volume and not loads_beside(request, settings):
-        reason = "a database is overwritten by one function: leave workers out"
     if request.workers is not None:
         if request.workers > ALONE and reason is not None:
             raise InvalidRequest(f"workers: {request.workers} are asked for, and {reason}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from lcp_backup.database.connection_pool import ConnectionPool
-from lcp_backup.errors import LoadFailed, OutOfTime
+from lcp_backup.errors import DatabaseUnreachable, LoadFailed, OutOfTime
 
 
 @dataclass
@@ -135,3 +135,36 @@ def test_a_run_whose_time_ends_kills_what_the_server_still_does(hands: Hands) ->
         pool.drain()
     assert hands.opened[0].killed.is_set()
     assert len(hands.closed) == 1
+
+
+class FullServer(Hands):
+    """A server that gives so many connections, and no more."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self._room = threading.Semaphore(room)
+
+    @contextmanager
+    def connect(self) -> Iterator[Hand]:
+        if not self._room.acquire(blocking=False):
+            raise DatabaseUnreachable("too many connections")
+        with super().connect() as hand:
+            yield hand
+
+
+@pytest.mark.parametrize("room", [1, 2])
+def test_a_server_that_has_fewer_connections_left_is_worked_with_over_those(room: int) -> None:
+    hands = FullServer(room)
+    done: list[int] = []
+    with pool_of(hands, 5) as pool:
+        for number in range(40):
+            pool.put(lambda _, number=number: done.append(number))  # type: ignore[misc]
+        pool.drain()
+    assert sorted(done) == list(range(40))
+    assert len(hands.opened) == room
+
+
+def test_a_server_that_gives_no_connection_at_all_is_told_of() -> None:
+    with pytest.raises(DatabaseUnreachable), pool_of(FullServer(0), 3) as pool:
+        pool.put(lambda _: None)
+        pool.drain()

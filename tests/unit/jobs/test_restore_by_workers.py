@@ -437,14 +437,26 @@ def test_a_machine_that_does_not_start_fails_the_restore_and_leaves_nothing(
 # --- who restores --------------------------------------------------------------------------------
 
 
+NO_MACHINE = {"LCP_RESTORE_MACHINE": ""}
+OVERWRITE = {"LCP_BACKUP_RESTORE_STRATEGY": "OVERWRITE"}
+
+
 def chosen(
-    *, seconds: float | None = 880, gigabytes: float = 1, machine: str = "arn", **request: Any
+    *,
+    seconds: float | None = 880,
+    gigabytes: float = 1,
+    of_sql: float = 1,
+    env: dict[str, str] | None = None,
+    **request: Any,
 ) -> int:
     manifest = a_manifest(SettableClock()())
     kind = BackupType(request.pop("type", "Auto"))
     facts = manifest.volume_facts.model_copy(update={"bytes": int(gigabytes * 1e9)})
-    settings = Settings.from_env({"LCP_RESTORE_MACHINE": machine, "LCP_BACKUP_WORKERS": "8"})
-    manifest = manifest.model_copy(update={"volume_facts": facts, "type": kind})
+    given = {"LCP_RESTORE_MACHINE": "arn", "LCP_BACKUP_WORKERS": "8", **(env or {})}
+    settings = Settings.from_env(given)
+    database = manifest.database.model_copy(update={"raw_size": int(of_sql * 1e9)})
+    update = {"volume_facts": facts, "type": kind, "database": database}
+    manifest = manifest.model_copy(update=update)
     asked = RestoreRequest(**request)
     return workers_for(asked, settings, manifest, seconds=seconds)
 
@@ -456,14 +468,22 @@ def chosen(
         (ALONE, {"seconds": None, "gigabytes": 900}),
         (8, {"gigabytes": 90}),
         (8, {"seconds": 10}),
-        (ALONE, {"gigabytes": 90, "machine": ""}),
+        (ALONE, {"gigabytes": 90, "env": NO_MACHINE}),
         (ALONE, {"gigabytes": 90, "type": "Uploaded"}),
         (ALONE, {"gigabytes": 90, "paths": ("a",)}),
         (ALONE, {"gigabytes": 90, "only": "database"}),
+        (8, {"of_sql": 40}),
+        (8, {"of_sql": 40, "only": "database"}),
+        (8, {"of_sql": 40, "into_database": "other"}),
+        (ALONE, {"of_sql": 40, "only": "volume"}),
+        (ALONE, {"of_sql": 40, "tables": ("a",)}),
+        (ALONE, {"of_sql": 40, "env": OVERWRITE}),
+        (3, {"workers": 3, "tables": ("a",)}),
+        (3, {"workers": 3, "only": "database"}),
         (ALONE, {"gigabytes": 90, "workers": 1}),
         (3, {"workers": 3}),
         (8, {"workers": 64}),
-        (ALONE, {"workers": 1, "machine": ""}),
+        (ALONE, {"workers": 1, "env": NO_MACHINE}),
     ],
 )
 def test_workers_restore_what_one_invocation_could_not_or_what_asks_for_them(
@@ -475,10 +495,9 @@ def test_workers_restore_what_one_invocation_could_not_or_what_asks_for_them(
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({"machine": ""}, "deployed with Workers=1"),
+        ({"env": NO_MACHINE}, "deployed with Workers=1"),
         ({"type": "Uploaded"}, "was uploaded"),
         ({"paths": ("a",)}, "a whole volume"),
-        ({"only": "database"}, "a whole volume"),
     ],
 )
 def test_workers_that_cannot_be_had_are_refused_with_the_reason(
