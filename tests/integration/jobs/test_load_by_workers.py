@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from lcp_backup.aws.s3 import ObjectStore
-from lcp_backup.database import accounts
+from lcp_backup.database import accounts, shared_load
 from lcp_backup.database.endpoint import connect
 from lcp_backup.database.load_progress import LoadProgress
 from lcp_backup.database.piece_load import Inserted, OrderMattersError, PieceLoad
@@ -185,6 +185,50 @@ def test_a_worker_that_died_in_a_piece_leaves_nothing_of_it_and_another_loads_it
             on_mariadb.step("rows", portion=0)
     for portion in on_mariadb.items("items-rows"):
         assert on_mariadb.step("rows", portion=portion) == {"done": True}
+    on_mariadb.build_indexes()
+    on_mariadb.step("load")
+    on_mariadb.unpack()
+    on_mariadb.step("swap")
+    assert before.differences(site.fingerprint()) == []
+
+
+def test_a_worker_that_froze_in_a_piece_holds_nobody_up_for_long(
+    on_mariadb: RestoreMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = on_mariadb.site
+    before = site.fingerprint()
+    on_mariadb.begin()
+    on_mariadb.step("tables")
+    insert_rows = PieceLoad.insert_rows
+    frozen, thawed = threading.Event(), threading.Event()
+
+    def freezes(
+        self: PieceLoad, piece: Any, session: Session, begin: Callable[[], None]
+    ) -> Inserted:
+        if frozen.is_set():
+            return insert_rows(self, piece, session, begin)
+        begin()
+        frozen.set()
+        thawed.wait()
+        return insert_rows(self, piece, session)
+
+    monkeypatch.setattr(shared_load, "_SILENCE_SECONDS", 2)
+    monkeypatch.setattr(PieceLoad, "insert_rows", freezes)
+    ended: list[BaseException | None] = []
+
+    def work() -> None:
+        try:
+            on_mariadb.step("rows", portion=0)
+        except ServerGaveUp as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    frozen.wait()
+    on_mariadb.load_rows()
+    thawed.set()
+    thread.join()
+    assert len(ended) == 1, "its connection is gone, and what it began with it"
     on_mariadb.build_indexes()
     on_mariadb.step("load")
     on_mariadb.unpack()
