@@ -19,14 +19,14 @@ from lcp_backup.jobs.staged_site import CONNECTIONS
 
 LINES: Final = (NO_LOSS := Line("database loaded by 2 workers, times as fast as by 1", at_least=1),)
 
-_SIZE: Final = 500_000_000
+_SIZE: Final = 1_000_000_000
 _WORKERS: Final = 2
 _PORTIONS: Final = 8
 _RUN: Final = "20261120T000000Z-restore-0000000000000000"
 
 
 def shared_load(work: Path, rounds: int) -> list[Measured]:
-    """Seconds to bring half a gigabyte of SQL back on two cores, on which the server is, too.
+    """Seconds to bring a gigabyte of SQL back on two cores, on which the server is, too.
 
     The workers are processes that are there already, as functions are. All that is done before and
     after them, by one process, is part of their time.
