@@ -41,6 +41,8 @@ class Place:
     calls: float = 16_000.0
     """Calls a second that one function makes to the file system: 16 threads, a millisecond each
     (AWS: sub-millisecond reads, low single-digit millisecond writes)."""
+    names: float = 100_000.0
+    """Names a second of an index that is cut into portions: half of what was measured."""
     create_fixed: float = 25.0
     """All that does not grow: functions that start, a dozen transitions, opening, publishing."""
     restore_fixed: float = 85.0
@@ -64,10 +66,6 @@ _USD_GET: Final = 0.0000004
 _USD_EFS_READ: Final = 0.03
 _USD_EFS_WRITE: Final = 0.06
 """List prices of us-east-1, as in docs/cost.md; EFS in Elastic mode, a GB."""
-_INDEX_BYTES: Final = 57
-"""Of each name, packed (docs/limits.md)."""
-_TEMPORARY: Final = 512.0
-"""MB of a function's /tmp."""
 _PART: Final = 16.0
 _SEGMENT: Final = 1.0
 _CALL_KIB: Final = 4
@@ -195,7 +193,8 @@ def restore(site: Site, place: Place, *, workers: int) -> Estimate:
     )
     by_files: tuple[Phase, ...] = (unpack, attributes)
     longer = not load.fits or load.seconds > sum(it.seconds for it in by_files)
-    return Estimate((_index(site), *((load,) if longer else by_files)), place.restore_fixed, usd)
+    plan = _alone("plan", site.entries / place.names, "one function cuts the index into portions")
+    return Estimate((plan, *((load,) if longer else by_files)), place.restore_fixed, usd)
 
 
 def _loaded(site: Site, place: Place, workers: int) -> Phase:
@@ -216,11 +215,6 @@ def _slowest(name: str, *held_up_by: tuple[float, str]) -> Phase:
 
 def _alone(name: str, seconds: float, bound: str) -> Phase:
     return Phase(name, seconds, bound, fits=seconds <= _INVOCATION)
-
-
-def _index(site: Site) -> Phase:
-    fits = site.entries * _INDEX_BYTES / 1e6 <= _TEMPORARY
-    return Phase("index", 0, "it is larger than a function's /tmp", fits)
 
 
 def _stretches(phase: Phase, workers: int) -> int:
