@@ -209,7 +209,9 @@ class Backups:
     def archive_writer(self, backup_id: str, kind: ArchiveKind) -> ObjectWriter:
         """Where a new archive's bytes go."""
         return self._store.writer(
-            self._keys.of_backup(backup_id, archive_name(kind)), lock=self._new_lock()
+            self._keys.of_backup(backup_id, archive_name(kind)),
+            takes_head=kind is ArchiveKind.DATABASE,
+            lock=self._new_lock(),
         )
 
     def index_writer(self, backup_id: str, kind: ArchiveKind) -> ObjectWriter:
