@@ -48,11 +48,6 @@ NOT_SEEN_HERE = {
     ("Assemble", "s3:ListBucket", "*"): "S3 says 404 only to who may list; this emulator to all",
     ("RestoreWorker", "s3:ListBucket", "*"): "as above",
     ("VerifyWorker", "s3:ListBucket", "*"): "as above",
-    (
-        "VerifyWorker",
-        "s3:GetObject",
-        "*/volume.index",
-    ): "of what is damaged; see test_verify_by_workers.py",
     ("CreateWorker", "s3:AbortMultipartUpload", "*"): "of creates that fail; see test_workers.py",
     (
         "Create",
