@@ -5,7 +5,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,14 +19,15 @@ from bench.rounds import in_turns, middle, need
 from bench.sinks import DiscardingSink, FileSink, FileSource
 from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import read_segments
+from lcp_backup.archive.segment import Segment
 from lcp_backup.archive.streams import ByteSink
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile, WrittenArchive
-from lcp_backup.database import staged_schema
 from lcp_backup.database.dump import start_dump
 from lcp_backup.database.dump_program import find_program
 from lcp_backup.database.endpoint import DatabaseEndpoint, ask_server, connect
+from lcp_backup.database.pieces import Dump, IndexedDump, StreamedDump
 from lcp_backup.database.sections import SectionCutter
-from lcp_backup.database.staged_schema import IndexedDump, Scope, StreamedDump
+from lcp_backup.database.staged_schema import SchemaLoad, Scope
 from lcp_backup.settings import program_folders
 from local import mariadb
 
@@ -74,14 +75,7 @@ def server_in_memory() -> Iterator[DatabaseEndpoint]:
 
 def fill(endpoint: DatabaseEndpoint, size: int) -> None:
     """Makes the database, about `size` bytes of SQL."""
-    staged_schema.SchemaLoad(
-        endpoint,
-        StreamedDump(lambda: dump_of(_NAME, size)),
-        dumped_name=_NAME,
-        connections=_CONNECTIONS,
-        progress=lambda _: None,
-        check=lambda: None,
-    ).stage().swap()
+    schema_load(endpoint, StreamedDump(lambda: dump_of(_NAME, size))).stage().swap()
 
 
 def database_archive(work: Path, rounds: int) -> list[Measured]:
@@ -161,48 +155,65 @@ class Stored:
 
     def __init__(self, work: Path, endpoint: DatabaseEndpoint) -> None:
         self._endpoint = endpoint
-        files = work / "database.tgz", work / "database.index"
-        written = archive(endpoint, *map(FileSink, files))
-        self.archive = FileSource(files[0])
-        index = FileSource(files[1])
-        self._segments = list(
+        self.path = work / "database.tgz"
+        index_path = work / "database.index"
+        written = archive(endpoint, FileSink(self.path), FileSink(index_path))
+        self.archive = FileSource(self.path)
+        index = FileSource(index_path)
+        self.segments = list(
             read_index(index, archive_name=written.name, sha256=written.index_sha256)
         )
 
     def restore(self) -> None:
         """The whole database, beside the live one and swapped in."""
-        self._stage(self._dump(), Scope())
+        schema_load(self._endpoint, self.dump()).stage().swap()
 
     def restore_small_table(self) -> int:
         """One table; answers the bytes of the archive that were read."""
         before = self.archive.bytes_read
         tables = frozenset({SMALL_TABLE})
-        self._stage(self._dump(tables), Scope(tables))
+        schema_load(self._endpoint, self.dump(tables), Scope(tables)).stage().swap()
         return self.archive.bytes_read - before
 
     def share_of_small_table(self) -> float:
         """The table's share of the archive, in percent."""
-        sizes = [it.size for it in self._segments if it.table == SMALL_TABLE]
+        sizes = [it.size for it in self.segments if it.table == SMALL_TABLE]
         return 100 * sum(sizes) / self.archive.size
 
-    def _dump(self, tables: frozenset[str] | None = None) -> IndexedDump:
-        return IndexedDump(
-            self._segments,
-            lambda some: read_segments(self.archive, some, name="the archive", threads=_THREADS),
-            by_dump_program=True,
-            tables=tables,
-        )
+    def dump(self, tables: frozenset[str] | None = None) -> IndexedDump:
+        """What is restored: all of it, or these tables."""
+        return _dump_in(self.archive, self.segments, tables)
 
-    def _stage(self, dump: IndexedDump, scope: Scope) -> None:
-        staged_schema.SchemaLoad(
-            self._endpoint,
-            dump,
-            dumped_name=_NAME,
-            connections=_CONNECTIONS,
-            progress=lambda _: None,
-            check=lambda: None,
-            scope=scope,
-        ).stage().swap()
+
+def dump_in(path: Path, segments: Sequence[Segment]) -> IndexedDump:
+    """All of what `Stored` stored, for another process."""
+    return _dump_in(FileSource(path), segments, None)
+
+
+def _dump_in(
+    source: FileSource, segments: Sequence[Segment], tables: frozenset[str] | None
+) -> IndexedDump:
+    return IndexedDump(
+        segments,
+        lambda some: read_segments(source, some, name="the archive", threads=_THREADS),
+        by_dump_program=True,
+        tables=tables,
+    )
+
+
+def schema_load[D: Dump](
+    endpoint: DatabaseEndpoint, dump: D, scope: Scope | None = None
+) -> SchemaLoad[D]:
+    """A load as a restore function does it."""
+    return SchemaLoad(
+        endpoint,
+        dump,
+        dumped_name=_NAME,
+        connections=_CONNECTIONS,
+        progress=lambda _: None,
+        check=lambda: None,
+        scope=scope or Scope(),
+    )
 
 
 class _Tools:

@@ -54,6 +54,26 @@ def test_a_site_comes_back_exactly_whose_volume_workers_unpack_of_which_each_fai
     assert [it.name for it in stack.folder.parent.iterdir() if it.name.startswith(".lcp")] == []
 
 
+def test_a_database_alone_comes_back_that_workers_load_of_which_each_failed_once(
+    deployed: Deployed,
+) -> None:
+    stack = deployed.stack
+    before = deployed.fingerprint()
+    backup_id = stack.invoke("create", {"time": "2026-11-20T08:30:00Z"})["backup_id"]
+    database = stack.database
+    with database.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM `{database.name}`.Image_")
+    with refused(deployed, WORKER, "indexed-*"):
+        begun = stack.invoke("restore", {"backup_id": backup_id, "only": "database", "workers": 3})
+        wait_until(lambda: "error" in left(deployed, begun["run_id"]))
+        assert "shared-load" in left(deployed, begun["run_id"])
+    ended = deployed.admin.wait_for(begun["run_id"])
+    assert (ended["state"], ended["error"]) == ("succeeded", None)
+    assert ended["result"]["rows"] > 0
+    assert before.differences(deployed.fingerprint()) == []
+    assert left(deployed, begun["run_id"]) == []
+
+
 def test_a_backup_that_workers_find_damaged_leaves_the_site_as_it_is(deployed: Deployed) -> None:
     stack = deployed.stack
     backup_id = stack.invoke("create", {"time": "2026-11-20T09:00:00Z"})["backup_id"]

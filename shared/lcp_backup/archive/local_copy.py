@@ -1,15 +1,34 @@
-"""A small object fetched once, to be read several times."""
+"""An object to be read several times: fetched once, or in its place where it is large."""
 
 import hashlib
 import os
+from contextlib import AbstractContextManager, nullcontext
 from tempfile import TemporaryFile, gettempdir
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from lcp_backup.archive.streams import RangeSource
 from lcp_backup.errors import ArchiveDamaged, VolumeError
 
-_PIECE = 4 << 20
+LARGEST: Final = 256 << 20
+"""Bytes of the largest object of which a copy is made: half of what a function has room for."""
+_PIECE: Final = 4 << 20
+
+
+def read_again(
+    source: RangeSource, *, sha256: str, name: str
+) -> AbstractContextManager[RangeSource]:
+    """What is read instead of `source`, for as long as the block lasts: it was checked.
+
+    A copy, or `source` itself where that is large. Arguments and errors are those of LocalCopy.
+    """
+    if source.size <= LARGEST:
+        return LocalCopy(source, sha256=sha256, name=name)
+    digest = hashlib.sha256()
+    for offset in range(0, source.size, _PIECE):
+        digest.update(source.read(offset, min(_PIECE, source.size - offset)))
+    _check(digest.hexdigest(), sha256, name)
+    return nullcontext(source)
 
 
 class LocalCopy:
@@ -36,8 +55,7 @@ class LocalCopy:
                 piece = source.read(offset, min(_PIECE, self.size - offset))
                 digest.update(piece)
                 self._write(piece, name)
-            if digest.hexdigest() != sha256:
-                raise ArchiveDamaged(f"{name} is not what was written: its SHA-256 differs")
+            _check(digest.hexdigest(), sha256, name)
         except BaseException:
             self._file.close()
             raise
@@ -71,3 +89,8 @@ class LocalCopy:
     def read(self, offset: int, length: int) -> bytes:
         """Exactly `length` bytes from `offset`."""
         return os.pread(self._file.fileno(), length, offset)
+
+
+def _check(found: str, sha256: str, name: str) -> None:
+    if found != sha256:
+        raise ArchiveDamaged(f"{name} is not what was written: its SHA-256 differs")

@@ -5,6 +5,7 @@ the very transaction that loads the piece. Of two processes that load the same o
 for the first, and then finds that it is there; one that dies takes back both.
 """
 
+import hashlib
 import json
 import secrets
 from dataclasses import dataclass
@@ -98,6 +99,10 @@ class LoadProgress:
             )
             for piece, inserted, as_statements, statements, left_out in rows
         }
+
+    def lock(self, table: str) -> str:
+        """The name of a lock of the server's, for what one process at a time does with a table."""
+        return f"{self.table}.{hashlib.sha256(table.encode()).hexdigest()[:16]}"
 
     @property
     def _quoted(self) -> str:

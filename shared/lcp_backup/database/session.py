@@ -1,7 +1,7 @@
 """A loader's connection that executes a dump's statements, and where those go that are no rows."""
 
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
@@ -136,6 +136,20 @@ class Session:
         Raises pymysql.MySQLError.
         """
         return execute(self._connection, sql)
+
+    @contextmanager
+    def alone_at(self, lock: str) -> Iterator[bool]:
+        """Whether nobody else has this lock of the server's, nor gets it during the block.
+
+        Raises LoadFailed.
+        """
+        try:
+            ((got,),) = self.note(f"SELECT GET_LOCK('{lock}', 0)")
+            yield got == 1
+            if got == 1:
+                self.note(f"SELECT RELEASE_LOCK('{lock}')")
+        except pymysql.MySQLError as error:
+            raise load_failed(error, f"a lock could not be had: {describe(error)}") from None
 
     def commit(self) -> None:
         """Makes what was executed durable; raises LoadFailed."""

@@ -87,6 +87,7 @@ class SharedLoader:
     def load_rows(self, wanted: Sequence[Numbered], is_over: Callable[[], bool]) -> bool:
         """Loads the pieces of these that are not loaded yet, each exactly once whoever else does.
 
+        Of a table whose rows are all there then it builds the indexes, unless another process does.
         Answers whether all are there; once `is_over`, no further one is begun.
         """
         with database_errors("loaded"), self._asking() as asking:
@@ -100,10 +101,14 @@ class SharedLoader:
                         pool.drain()
                         return False
                 pool.drain()
+                there = self.load.progress.read(asking)
+                for name in self._complete(there, wanted):
+                    pool.put(partial(self._build_if_nobody_does, pieces, name))
+                pool.drain()
         return True
 
     def build_indexes(self, tables: Collection[str]) -> None:
-        """Builds the indexes that were set aside, and counts what is there; may be done again."""
+        """Builds the indexes that are missing, and counts what is there; may be done again."""
         with database_errors("loaded"), self._asking() as asking:
             there = self.load.progress.read(asking)
             pieces = self._pieces(asking)
@@ -132,16 +137,32 @@ class SharedLoader:
         session.commit()
         pieces.count_rows(piece, inserted)
 
-    def _finish(self, pieces: PieceLoad, name: str, sent: int, session: Session) -> None:
-        table = pieces.tables[name]
+    def _complete(self, there: Collection[int], wanted: Sequence[Numbered]) -> Collection[str]:
+        """The tables of these pieces of which all pieces are loaded."""
+        missing = {it.table for number, it in self.load.rows(self.dump) if number not in there}
+        tables = dict.fromkeys(it.table for _, it in wanted if it.table is not None)
+        return [name for name in tables if name not in missing]
+
+    def _build_if_nobody_does(self, pieces: PieceLoad, name: str, session: Session) -> None:
+        with session.alone_at(self.load.progress.lock(name)) as is_alone:
+            if is_alone:
+                self._build(pieces, name, session)
+
+    def _build(self, pieces: PieceLoad, name: str, session: Session) -> None:
+        indexes = pieces.tables[name].definition.indexes
         self.check()
-        if table.definition.indexes and not _has_indexes(session, name):
-            try:
-                session.alter(name, table.definition.indexes)
-            except LoadFailed:
-                # The statement of an attempt that died may have been at work on them until now.
-                if not _has_indexes(session, name):
-                    raise
+        if not indexes or _has_indexes(session, name):
+            return
+        try:
+            session.alter(name, indexes)
+        except LoadFailed:
+            # The statement of an attempt that died may have been at work on them until now.
+            if not _has_indexes(session, name):
+                raise
+
+    def _finish(self, pieces: PieceLoad, name: str, sent: int, session: Session) -> None:
+        self._build(pieces, name, session)
+        table = pieces.tables[name]
         table.inserted = sent
         table.check_count(name, session.count(name))
 

@@ -2,20 +2,12 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import (
-    AbstractContextManager,
-    ExitStack,
-    closing,
-    contextmanager,
-    nullcontext,
-    suppress,
-)
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 
 from lcp_backup.archive.index import IndexReader, read_members
-from lcp_backup.archive.local_copy import LocalCopy
+from lcp_backup.archive.local_copy import read_again
 from lcp_backup.archive.read import OpenArchive, read_segments_of
 from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.archive.streams import RangeSource
@@ -38,7 +30,6 @@ from lcp_backup.volume.live import LiveMembers
 from lcp_backup.volume.unchanged import unchanged
 
 _ASKED_AT_ONCE = 16
-_READ_AT_ONCE = 8 << 20
 _NOTHING = Plan((), (), ())
 
 
@@ -268,8 +259,7 @@ def open_increment(
             stored again, with a notice.
         stores_anew: whatever would be carried over is treated like that, too.
         carries: False reads what would be carried over from the folder without a notice, for
-            nothing is wrong with it; and the base's index from S3, as often as it is needed:
-            nothing lies on the disk.
+            nothing is wrong with it.
 
     Raises StorageError.
     """
@@ -278,14 +268,14 @@ def open_increment(
         if isinstance(base, Notice):
             notices = (*notices, base)
             continue
-        try:
-            opened = copy_of_index(catalog, base) if carries else read_index_in_place(catalog, base)
-        except (ArchiveDamaged, ObjectNotFound, UnknownFormat) as error:
-            is_backup = isinstance(base, Manifest)
-            told = _stored_whole(base.id, str(error)) if is_backup else _missing(base.id)
-            notices = (*notices, told)
-            continue
-        with opened as index:
+        with ExitStack() as opened:
+            try:
+                index = opened.enter_context(open_index(catalog, base))
+            except (ArchiveDamaged, ObjectNotFound, UnknownFormat) as error:
+                is_backup = isinstance(base, Manifest)
+                told = _stored_whole(base.id, str(error)) if is_backup else _missing(base.id)
+                notices = (*notices, told)
+                continue
             found = archives_found(catalog, base)
             for backup_id in unusable:
                 found.pop(backup_id, None)
@@ -305,36 +295,19 @@ def open_increment(
     yield Increment(catalog, notices=notices)
 
 
-def copy_of_index(catalog: Catalog, base: BaseVolume) -> LocalCopy:
-    """The index of a base, of which the first line was read; the caller closes it."""
-    copy = LocalCopy(
+@contextmanager
+def open_index(catalog: Catalog, base: BaseVolume) -> Iterator[RangeSource]:
+    """The index of a base, as often as it is read.
+
+    Raises ArchiveDamaged, ObjectNotFound, UnknownFormat, and what `read_again` raises.
+    """
+    with read_again(
         catalog.backups.open(base.id, base.volume.index_name),
         sha256=base.volume.index_sha256,
         name=f"the index of {base.volume.name} of backup {base.id}",
-    )
-    with ExitStack() as undo:
-        undo.enter_context(copy)
-        IndexReader(copy, archive_name=base.volume.name)
-        undo.pop_all()
-    return copy
-
-
-def read_index_in_place(catalog: Catalog, base: BaseVolume) -> AbstractContextManager[RangeSource]:
-    """The index of a base where it lies, once all of it was found to be as it was written.
-
-    Raises as `copy_of_index`.
-    """
-    index = catalog.backups.open(base.id, base.volume.index_name)
-    digest = sha256()
-    for offset in range(0, index.size, _READ_AT_ONCE):
-        digest.update(index.read(offset, min(_READ_AT_ONCE, index.size - offset)))
-    if digest.hexdigest() != base.volume.index_sha256:
-        raise ArchiveDamaged(
-            f"the index of {base.volume.name} of backup {base.id} is not what was written: its"
-            " SHA-256 differs"
-        )
-    IndexReader(index, archive_name=base.volume.name)
-    return nullcontext(index)
+    ) as index:
+        IndexReader(index, archive_name=base.volume.name)
+        yield index
 
 
 def bases(catalog: Catalog) -> Iterator[BaseVolume | Notice]:

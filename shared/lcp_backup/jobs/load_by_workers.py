@@ -10,7 +10,7 @@ schema, where the server keeps which rows are loaded.
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Final, Literal
 
 from lcp_backup.catalog import Clock
@@ -90,7 +90,9 @@ class DatabaseSteps:
             rows = [] if load is None else load.rows(dump)
             tables = () if load is None else load.tables
             shared = _SharedRows(
-                load=load, portions=self._portions(rows), groups=self._groups(tables, dump)
+                load=load,
+                portions=cut_evenly([segment.raw_size for _, segment in rows], self._most(rows)),
+                groups=grouped(tables, dump, self._most(dump.rows())),
             )
             at_work.check()
             self._leave_items(ROWS_ITEMS, len(shared.portions))
@@ -168,17 +170,6 @@ class DatabaseSteps:
     def _is_indexed(self, number: int) -> bool:
         return self.work.find(_indexed(number)) is not None
 
-    def _portions(self, rows: Sequence[Numbered]) -> tuple[int, ...]:
-        return cut_evenly([segment.raw_size for _, segment in rows], self._most(rows))
-
-    def _groups(self, tables: Sequence[str], dump: IndexedDump) -> tuple[tuple[str, ...], ...]:
-        ordered = sorted(tables, key=lambda it: -(dump.row_bytes(it) or 0))
-        sizes = [dump.row_bytes(it) or 0 for it in ordered]
-        ends = cut_evenly(sizes, self._most(dump.rows()))
-        return tuple(
-            tuple(ordered[first:last]) for first, last in zip((0, *ends), ends, strict=False)
-        )
-
     def _most(self, rows: Sequence[Numbered]) -> int:
         """Bytes in which one worker has enough to do at a time."""
         total = sum(segment.raw_size for _, segment in rows)
@@ -205,6 +196,13 @@ def cut_evenly(sizes: Sequence[int], most: int) -> tuple[int, ...]:
             ends.append(number)
             begun_at = reached
     return tuple(ends)
+
+
+def grouped(tables: Sequence[str], dump: IndexedDump, most: int) -> tuple[tuple[str, ...], ...]:
+    """Tables in groups of about `most` bytes of rows, the largest first."""
+    ordered = sorted(tables, key=lambda it: -(dump.row_bytes(it) or 0))
+    ends = cut_evenly([dump.row_bytes(it) or 0 for it in ordered], most)
+    return tuple(tuple(ordered[first:last]) for first, last in pairwise((0, *ends)))
 
 
 def _check_portion(number: int, count: int) -> None:

@@ -7,9 +7,10 @@ from functools import cache
 from typing import Final
 
 from lcp_backup.archive.index import IndexReader, read_index, read_members
-from lcp_backup.archive.local_copy import LocalCopy
+from lcp_backup.archive.local_copy import read_again
 from lcp_backup.archive.read import OpenArchive, read_segments, read_segments_of
 from lcp_backup.archive.segment import IndexedMember, Segment
+from lcp_backup.archive.streams import RangeSource
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import ArchiveDamaged, ObjectNotFound
 from lcp_backup.model import Manifest
@@ -48,11 +49,11 @@ class StoredBackup:
 
     @contextmanager
     def volume(self) -> Iterator["StoredVolume"]:
-        """The volume, for as long as the block lasts: its index is kept on this machine's disk."""
+        """The volume, for as long as the block lasts."""
         archive = self.manifest.volume
         index = self._open(self.manifest.id, archive.index_name).source
         name = f"the index of {archive.name} of backup {self.manifest.id}"
-        with LocalCopy(index, sha256=archive.index_sha256, name=name) as copy:
+        with read_again(index, sha256=archive.index_sha256, name=name) as copy:
             yield StoredVolume(self, copy)
 
     def read_volume(
@@ -89,7 +90,7 @@ class StoredBackup:
 class StoredVolume:
     """The volume of a backup: what it holds, and the segments that it lies in."""
 
-    def __init__(self, backup: StoredBackup, index: LocalCopy) -> None:
+    def __init__(self, backup: StoredBackup, index: RangeSource) -> None:
         self._backup = backup
         self._index = index
         self._name = backup.manifest.volume.name

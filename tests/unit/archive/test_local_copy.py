@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lcp_backup.archive import local_copy
-from lcp_backup.archive.local_copy import LocalCopy
+from lcp_backup.archive.local_copy import LocalCopy, read_again
 from lcp_backup.errors import ArchiveDamaged, StorageError, VolumeError
 from tests.support.buffers import Buffer
 
@@ -37,6 +37,32 @@ def test_it_can_be_read_anywhere_and_its_source_is_read_once(
         for offset, length in ((0, 10_000), (9_999, 1), (2_500, 4_000), (0, 1)):
             assert copy.read(offset, length) == CONTENT[offset : offset + length]
     assert source.reads == [(0, 3000), (3000, 3000), (6000, 3000), (9000, 1000)]
+
+
+def test_a_large_object_is_read_where_it_lies_once_it_was_checked(
+    monkeypatch: pytest.MonkeyPatch, disk: Path
+) -> None:
+    monkeypatch.setattr(local_copy, "LARGEST", len(CONTENT) - 1)
+    monkeypatch.setattr(local_copy, "_PIECE", 3000)
+    source = Buffer(CONTENT)
+    with read_again(source, sha256=SHA256, name="the index of x") as found:
+        assert found is source
+        assert list(disk.iterdir()) == []
+    assert source.reads == [(0, 3000), (3000, 3000), (6000, 3000), (9000, 1000)]
+    damaged = Buffer(CONTENT[:-1] + bytes([CONTENT[-1] ^ 1]))
+    with (
+        pytest.raises(ArchiveDamaged, match="the index of x is not what was written"),
+        read_again(damaged, sha256=SHA256, name="the index of x"),
+    ):
+        pass
+
+
+def test_a_small_object_is_fetched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_copy, "LARGEST", len(CONTENT))
+    source = Buffer(CONTENT)
+    with read_again(source, sha256=SHA256, name="x") as found:
+        assert [found.read(0, 5) for _ in range(3)] == [CONTENT[:5]] * 3
+    assert len(source.reads) == 1
 
 
 def test_an_empty_object_has_an_empty_copy() -> None:

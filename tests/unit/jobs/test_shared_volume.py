@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
+from lcp_backup.archive import local_copy
 from lcp_backup.archive.index import read_index
 from lcp_backup.aws import s3_shared
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import StorageError, VolumeIncomplete
-from lcp_backup.jobs import increment, joined_volume, shared_volume
+from lcp_backup.jobs import joined_volume, shared_volume
 from lcp_backup.jobs.joined_volume import join_volume
 from lcp_backup.jobs.new_volume import NewVolume, secure_sources
 from lcp_backup.jobs.shared_volume import SharedVolume
@@ -321,12 +322,13 @@ def test_a_file_that_is_a_folder_to_the_next_stretch_makes_no_backup(site: Site)
 def test_an_increment_by_workers_keeps_no_index_on_the_disk(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is room for 512 MB, and the index of ten million files has more."""
+    """There is room for 512 MB; that of ten million files has more, and this one stands for it."""
     for name in "abc":
         (site.folder / name).write_bytes(os.urandom(20 * SEGMENT))
     site.back_up(2)
     (site.folder / "d").write_bytes(b"new")
-    monkeypatch.setattr(increment, "LocalCopy", lambda *_, **__: pytest.fail("copied"))
+    monkeypatch.setattr(local_copy, "LARGEST", 1)
+    monkeypatch.setattr(local_copy, "LocalCopy", lambda *_, **__: pytest.fail("copied"))
     manifest = site.back_up(2)
     assert [it.live_size > 0 for it in manifest.sources] == [True]
     assert manifest.volume.raw_size < 20 * SEGMENT

@@ -1,0 +1,507 @@
+"""A database whose rows and indexes several functions load beside the live one, on real servers."""
+
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import pymysql
+import pytest
+from pydantic import SecretStr
+
+from lcp_backup.aws.s3 import ObjectStore
+from lcp_backup.database import accounts, shared_load
+from lcp_backup.database.endpoint import connect
+from lcp_backup.database.load_progress import LoadProgress
+from lcp_backup.database.piece_load import Inserted, OrderMattersError, PieceLoad
+from lcp_backup.database.session import Session
+from lcp_backup.database.shared_load import SharedLoader
+from lcp_backup.errors import DatabaseUnreachable, LeaseLost, LoadFailed, ServerGaveUp
+from lcp_backup.jobs import load_by_workers
+from lcp_backup.jobs.staged_site import SiteStaging
+from lcp_backup.model import RunState
+from tests.support.job_site import JobSite
+from tests.support.restore_machine import RestoreMachine
+
+_ROWS = 24_000
+"""Of 300 bytes: some pieces of them."""
+
+
+def _backed_up(site: JobSite) -> JobSite:
+    """With a table of several pieces, whose indexes are set aside, and one that points to it."""
+    with site.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"USE {site.name}")
+        cursor.execute(
+            "CREATE TABLE big (id INT PRIMARY KEY, word VARCHAR(40), doc VARCHAR(300),"
+            " KEY by_word (word), UNIQUE KEY by_both (word, id)) ENGINE=InnoDB"
+        )
+        cursor.execute(
+            "CREATE TABLE refers (id INT PRIMARY KEY, big INT, KEY (big),"
+            " CONSTRAINT to_big FOREIGN KEY (big) REFERENCES big (id)) ENGINE=InnoDB"
+        )
+        for first in range(0, _ROWS, 1000):
+            rows = ((it, f"wörd {it % 97}", "é😀" * 50) for it in range(first, first + 1000))
+            cursor.executemany("INSERT INTO big VALUES (%s, %s, %s)", list(rows))
+        cursor.execute("INSERT INTO refers SELECT id, id FROM big WHERE id < 50")
+        cursor.execute(
+            "CREATE TRIGGER doubles BEFORE INSERT ON big FOR EACH ROW SET NEW.word = 'twice'"
+        )
+    site.create()
+    return site
+
+
+@pytest.fixture
+def machine(job_site: JobSite, monkeypatch: pytest.MonkeyPatch) -> RestoreMachine:
+    """On each server in turn."""
+    return RestoreMachine(_backed_up(job_site), monkeypatch)
+
+
+@pytest.fixture
+def on_mariadb(mariadb_site: JobSite, monkeypatch: pytest.MonkeyPatch) -> RestoreMachine:
+    return RestoreMachine(_backed_up(mariadb_site), monkeypatch)
+
+
+@pytest.fixture
+def none_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes sure that no function loads the whole instead."""
+
+    def load(*_: object) -> None:
+        raise AssertionError("one function loads the whole database")
+
+    monkeypatch.setattr(SiteStaging, "load", load)
+
+
+def change(site: JobSite) -> None:
+    with site.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {site.name}.Image_")
+        cursor.execute(f"DROP TABLE {site.name}.refers")
+
+
+def staging(site: JobSite) -> str:
+    return f"{site.name}_lcp_staging"
+
+
+def progress_table(site: JobSite) -> str:
+    rows = site.server.execute(
+        "SELECT table_name FROM information_schema.tables"
+        f" WHERE table_schema = '{staging(site)}' AND table_name LIKE 'lcp\\_load\\_%'"
+    )
+    ((name,),) = rows
+    return f"{staging(site)}.{name}"
+
+
+@pytest.mark.usefixtures("none_in_order")
+def test_a_database_comes_back_exactly_whose_rows_and_indexes_workers_load_twice_each(
+    machine: RestoreMachine,
+) -> None:
+    site = machine.site
+    before = site.fingerprint()
+    change(site)
+    changed = site.fingerprint()
+    machine.begin(workers=3)
+    machine.step("tables")
+    portions = machine.items("items-rows")
+    assert len(portions) > 3
+    failures: list[BaseException] = []
+
+    def work(order: list[int]) -> None:
+        try:
+            for portion in order:
+                assert machine.step("rows", portion=portion) == {"done": True}
+        except BaseException as error:  # noqa: BLE001 -- raised below
+            failures.append(error)
+
+    orders = [list(portions), list(portions), list(reversed(portions))]
+    threads = [threading.Thread(target=work, args=(order,)) for order in orders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    machine.build_indexes()
+    machine.build_indexes()
+    assert changed.differences(site.fingerprint()) == [], "the live site is as it was"
+    machine.step("load")
+    machine.unpack()
+    machine.step("swap")
+    assert before.differences(site.fingerprint()) == []
+    assert site.schemas() == {site.name}
+    run = site.catalog.runs.get(machine.told["run_id"])
+    assert run.state is RunState.SUCCEEDED
+    rows = run.result["rows"]
+    assert isinstance(rows, int)
+    assert rows >= _ROWS
+    assert list(site.catalog.work.of(run.id).names()) == []
+
+
+@pytest.mark.parametrize(
+    "request_", [{"only": "database"}, {"tables": ["big", "refers"]}, {"into_database": "other_9"}]
+)
+@pytest.mark.usefixtures("none_in_order")
+def test_a_database_alone_or_some_tables_or_another_database_come_back_by_workers(
+    on_mariadb: RestoreMachine, request_: dict[str, Any]
+) -> None:
+    site = on_mariadb.site
+    before = site.fingerprint()
+    if "into_database" not in request_:
+        with site.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"DELETE FROM {site.name}.refers")
+            cursor.execute(f"DELETE FROM {site.name}.big")
+        if "tables" not in request_:
+            change(site)
+    on_mariadb.begin(**request_)
+    assert on_mariadb.told["loads"] == "by-workers"
+    on_mariadb.load()
+    on_mariadb.unpack()
+    on_mariadb.step("swap")
+    assert before.differences(site.fingerprint()) == []
+    assert site.schemas() == {site.name}
+    if name := request_.get("into_database"):
+        ((count,),) = site.server.execute(f"SELECT COUNT(*) FROM {name}.big")
+        assert count == _ROWS
+        site.server.execute(f"DROP DATABASE {name}")
+
+
+def test_a_worker_that_died_in_a_piece_leaves_nothing_of_it_and_another_loads_it(
+    on_mariadb: RestoreMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = on_mariadb.site
+    before = site.fingerprint()
+    on_mariadb.begin()
+    on_mariadb.step("tables")
+    commit = Session.commit
+    calls: list[None] = []
+
+    def dies(self: Session) -> None:
+        calls.append(None)
+        if len(calls) == 1:
+            raise ServerGaveUp("the connection was lost")
+        commit(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "commit", dies)
+        with pytest.raises(ServerGaveUp):
+            on_mariadb.step("rows", portion=0)
+    for portion in on_mariadb.items("items-rows"):
+        assert on_mariadb.step("rows", portion=portion) == {"done": True}
+    on_mariadb.build_indexes()
+    on_mariadb.step("load")
+    on_mariadb.unpack()
+    on_mariadb.step("swap")
+    assert before.differences(site.fingerprint()) == []
+
+
+def test_a_worker_that_froze_in_a_piece_holds_nobody_up_for_long(
+    on_mariadb: RestoreMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = on_mariadb.site
+    before = site.fingerprint()
+    on_mariadb.begin()
+    on_mariadb.step("tables")
+    insert_rows = PieceLoad.insert_rows
+    frozen, thawed = threading.Event(), threading.Event()
+
+    def freezes(
+        self: PieceLoad, piece: Any, session: Session, begin: Callable[[], None]
+    ) -> Inserted:
+        if frozen.is_set():
+            return insert_rows(self, piece, session, begin)
+        begin()
+        frozen.set()
+        thawed.wait()
+        return insert_rows(self, piece, session)
+
+    monkeypatch.setattr(shared_load, "_SILENCE_SECONDS", 2)
+    monkeypatch.setattr(PieceLoad, "insert_rows", freezes)
+    ended: list[BaseException | None] = []
+
+    def work() -> None:
+        try:
+            on_mariadb.step("rows", portion=0)
+        except ServerGaveUp as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    frozen.wait()
+    on_mariadb.load_rows()
+    thawed.set()
+    thread.join()
+    assert len(ended) == 1, "its connection is gone, and what it began with it"
+    on_mariadb.build_indexes()
+    on_mariadb.step("load")
+    on_mariadb.unpack()
+    on_mariadb.step("swap")
+    assert before.differences(site.fingerprint()) == []
+
+
+def test_a_portion_is_gone_on_with_where_the_last_invocation_stopped(
+    on_mariadb: RestoreMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = on_mariadb.site
+    before = site.fingerprint()
+    monkeypatch.setattr(load_by_workers, "_PORTIONS_OF_WORKER", 1)
+    on_mariadb.begin()
+    on_mariadb.step("tables")
+    monkeypatch.setattr(load_by_workers, "end_of_stretch", lambda _: lambda: True)
+    inserted: list[str | None] = []
+    insert_rows = PieceLoad.insert_rows
+
+    def counting(self: PieceLoad, piece: Any, *more: Any) -> Inserted:
+        inserted.append(piece.of)
+        return insert_rows(self, piece, *more)
+
+    monkeypatch.setattr(PieceLoad, "insert_rows", counting)
+    calls = 0
+    for portion in on_mariadb.items("items-rows"):
+        done = False
+        while not done:
+            calls += 1
+            done = on_mariadb.step("rows", portion=portion)["done"]
+    assert len(inserted) == len(set(inserted)) == calls > len(on_mariadb.items("items-rows"))
+    on_mariadb.build_indexes()
+    on_mariadb.step("load")
+    on_mariadb.unpack()
+    on_mariadb.step("swap")
+    assert before.differences(site.fingerprint()) == []
+
+
+def lose_a_piece(machine: RestoreMachine) -> None:
+    table = progress_table(machine.site)
+    machine.site.server.execute(f"DELETE FROM {table} ORDER BY piece LIMIT 1")
+
+
+def lose_a_row(machine: RestoreMachine) -> None:
+    machine.site.server.execute(f"DELETE FROM {staging(machine.site)}.big WHERE id = 7")
+
+
+@pytest.mark.parametrize("lose", [lose_a_piece, lose_a_row])
+def test_indexes_are_not_built_where_rows_are_missing(
+    on_mariadb: RestoreMachine, lose: Callable[[RestoreMachine], None]
+) -> None:
+    on_mariadb.begin()
+    on_mariadb.load_rows()
+    lose(on_mariadb)
+    with pytest.raises(LoadFailed, match=r"'big'|rows of table"):
+        on_mariadb.build_indexes()
+
+
+@pytest.mark.parametrize("rows", [RestoreMachine.load_rows, lambda it: it.step("tables")])
+def test_a_database_is_not_completed_whose_rows_or_indexes_are_missing(
+    on_mariadb: RestoreMachine, rows: Callable[[RestoreMachine], None]
+) -> None:
+    site = on_mariadb.site
+    before = site.fingerprint()
+    on_mariadb.begin()
+    rows(on_mariadb)
+    with pytest.raises(LoadFailed):
+        on_mariadb.step("load")
+    on_mariadb.step("abort", error={"Error": "LoadFailed", "Cause": ""})
+    assert site.schemas() == {site.name}
+    assert before.differences(site.fingerprint()) == []
+
+
+def test_a_piece_that_is_lost_after_the_indexes_is_noticed(on_mariadb: RestoreMachine) -> None:
+    on_mariadb.begin()
+    on_mariadb.load_rows()
+    on_mariadb.build_indexes()
+    lose_a_piece(on_mariadb)
+    with pytest.raises(LoadFailed, match="were not loaded"):
+        on_mariadb.step("load")
+    on_mariadb.step("abort", error={"Error": "LoadFailed", "Cause": ""})
+    assert on_mariadb.site.schemas() == {on_mariadb.site.name}
+
+
+def test_indexes_that_an_attempt_built_before_it_died_are_taken_as_they_are(
+    machine: RestoreMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = machine.site
+    before = site.fingerprint()
+    machine.begin()
+    machine.load_rows()
+    machine.site.server.execute(f"DROP INDEX by_word ON {staging(site)}.big")
+    machine.site.server.execute(f"DROP INDEX by_both ON {staging(site)}.big")
+    with monkeypatch.context() as patched:
+
+        def dies(*_: object) -> int:
+            raise ServerGaveUp("the connection was lost")
+
+        patched.setattr(Session, "count", dies)
+        for portion in machine.items("items-indexes"):
+            with pytest.raises(ServerGaveUp):
+                machine.step("indexes", portion=portion)
+    machine.build_indexes()
+    machine.step("load")
+    machine.unpack()
+    machine.step("swap")
+    assert before.differences(site.fingerprint()) == []
+
+
+def indexes(site: JobSite) -> set[str]:
+    rows = site.server.execute(f"SHOW INDEX FROM {staging(site)}.big")
+    return {str(row[2]) for row in rows}
+
+
+def test_who_loads_the_last_rows_of_a_table_builds_its_indexes(
+    on_mariadb: RestoreMachine,
+) -> None:
+    site = on_mariadb.site
+    on_mariadb.begin()
+    on_mariadb.step("tables")
+    assert indexes(site) == {"PRIMARY"}
+    on_mariadb.load_rows()
+    assert indexes(site) == {"PRIMARY", "by_word", "by_both"}
+
+
+def test_indexes_that_another_worker_builds_are_left_to_it(
+    on_mariadb: RestoreMachine,
+) -> None:
+    site = on_mariadb.site
+    on_mariadb.begin()
+    on_mariadb.step("tables")
+    progress = LoadProgress(staging(site), progress_table(site).partition(".")[2])
+    with site.connect() as other, other.cursor() as cursor:
+        cursor.execute("SELECT GET_LOCK(%s, 0)", (progress.lock("big"),))
+        on_mariadb.load_rows()
+    assert indexes(site) == {"PRIMARY"}
+    on_mariadb.build_indexes()
+    assert indexes(site) == {"PRIMARY", "by_word", "by_both"}
+
+
+def test_a_dump_whose_order_turns_out_to_matter_is_loaded_by_one_function(
+    on_mariadb: RestoreMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = on_mariadb.site
+    before = site.fingerprint()
+    change(site)
+    on_mariadb.begin()
+    on_mariadb.step("tables")
+    with monkeypatch.context() as patched:
+
+        def matters(*_: object) -> Inserted:
+            raise OrderMattersError
+
+        patched.setattr(PieceLoad, "insert_rows", matters)
+        assert on_mariadb.step("rows", portion=0) == {"done": True}
+    for portion in on_mariadb.items("items-rows"):
+        assert on_mariadb.step("rows", portion=portion) == {"done": True}
+    on_mariadb.build_indexes()
+    on_mariadb.step("load")
+    on_mariadb.unpack()
+    on_mariadb.step("swap")
+    assert before.differences(site.fingerprint()) == []
+
+
+def test_a_dump_that_cannot_be_defined_apart_is_loaded_by_one_function(
+    on_mariadb: RestoreMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = on_mariadb.site
+    before = site.fingerprint()
+    on_mariadb.begin()
+
+    def matters(*_: object, **__: object) -> None:
+        raise OrderMattersError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PieceLoad, "execute", matters)
+        on_mariadb.step("tables")
+    on_mariadb.load()
+    on_mariadb.unpack()
+    on_mariadb.step("swap")
+    assert before.differences(site.fingerprint()) == []
+
+
+def test_whoever_still_loads_is_shut_out_by_the_server_once_the_load_is_completed(
+    machine: RestoreMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = machine.site
+    before = site.fingerprint()
+    machine.begin()
+    machine.step("tables")
+    late: list[tuple[SharedLoader, Any]] = []
+    load_rows = SharedLoader.load_rows
+
+    def seen(self: SharedLoader, wanted: Any, is_over: Any) -> bool:
+        late.append((self, wanted))
+        return load_rows(self, wanted, is_over)
+
+    monkeypatch.setattr(SharedLoader, "load_rows", seen)
+    for portion in machine.items("items-rows"):
+        machine.step("rows", portion=portion)
+    loader, wanted = late[0]
+    with closing(connect(loader.endpoint, database=staging(site))) as connection:
+        machine.build_indexes()
+        machine.step("load")
+        with pytest.raises(pymysql.MySQLError):
+            connection.ping(reconnect=False)
+        with pytest.raises(DatabaseUnreachable):
+            replace(loader, check=lambda: None).load_rows(wanted, lambda: False)
+    with pytest.raises(LeaseLost):
+        machine.step("rows", portion=0)
+    machine.unpack()
+    machine.step("swap")
+    assert before.differences(site.fingerprint()) == []
+
+
+def test_the_loaders_password_lies_nowhere(on_mariadb: RestoreMachine) -> None:
+    site = on_mariadb.site
+    on_mariadb.begin()
+    on_mariadb.load_rows()
+    run_id = on_mariadb.told["run_id"]
+    endpoint = accounts.lasting_loader(
+        replace(site.server.endpoint(site.name), password=_password(site)), None, run_id
+    )
+    with closing(connect(endpoint, database=staging(site))):
+        pass  # it is that one
+    store: ObjectStore = site.store
+    for entry in store.entries("acme/prd/runs/"):
+        assert endpoint.password.get_secret_value().encode() not in store.get(entry.key).body
+    assert endpoint.password.get_secret_value() not in str(on_mariadb.told)
+
+
+def _password(site: JobSite) -> SecretStr:
+    return SecretStr(site.env["LCP_MASTER_USER_PASSWORD"])
+
+
+def test_the_progress_is_no_table_of_the_site(on_mariadb: RestoreMachine) -> None:
+    site = on_mariadb.site
+    on_mariadb.begin()
+    on_mariadb.load_rows()
+    assert progress_table(site)
+    on_mariadb.build_indexes()
+    on_mariadb.step("load")
+    with pytest.raises(ValueError, match="not enough values"):
+        progress_table(site)
+
+
+def test_a_server_that_takes_no_rows_as_data_is_loaded_by_statements(
+    on_mariadb: RestoreMachine,
+) -> None:
+    site = on_mariadb.site
+    before = site.fingerprint()
+    site.server.execute("SET GLOBAL local_infile = 0")
+    try:
+        on_mariadb.begin()
+        on_mariadb.load()
+        on_mariadb.unpack()
+        on_mariadb.step("swap")
+    finally:
+        site.server.execute("SET GLOBAL local_infile = 1")
+    assert before.differences(site.fingerprint()) == []
+    run = site.catalog.runs.get(on_mariadb.told["run_id"])
+    assert [it.code for it in run.warnings] == ["rows-as-statements"]
+
+
+def test_nobody_can_know_the_name_of_the_table_in_which_the_progress_is_kept(
+    on_mariadb: RestoreMachine,
+) -> None:
+    site = on_mariadb.site
+    with site.connect() as connection:
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {staging(site)}")
+        names = {LoadProgress.create(connection, staging(site)).table for _ in range(3)}
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE {staging(site)}")
+    assert len(names) == 3
+    assert all(len(name) >= 32 for name in names)
