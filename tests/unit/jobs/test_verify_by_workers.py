@@ -529,7 +529,9 @@ def test_a_late_worker_learns_that_the_run_is_over(site: Site) -> None:
             site.abort(StorageError("another's"))
             with pytest.raises(LeaseLost):
                 stored.write()
-            run.check()
+            with pytest.raises(LeaseLost, match="ended by another"):
+                run.check()
+            raise LeaseLost("it was ended by another")
     with pytest.raises(RunIsOver):
         site.step("read", portion=0)
     with pytest.raises(RunIsOver):
