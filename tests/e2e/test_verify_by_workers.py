@@ -39,6 +39,11 @@ def shown(deployed: Deployed, backup_id: str) -> dict[str, Any]:
     return verification
 
 
+def forget(deployed: Deployed, backup_id: str) -> None:
+    """Deletes it, so that a later backup without these files does not look like a loss."""
+    assert deployed.admin.call("DELETE", f"/backup/{backup_id}").status == 204
+
+
 @pytest.mark.usefixtures("files")
 def test_a_good_backup_is_proved_by_workers_of_which_each_failed_once(deployed: Deployed) -> None:
     """Over HTTP, and as one function finds it."""
@@ -54,6 +59,7 @@ def test_a_good_backup_is_proved_by_workers_of_which_each_failed_once(deployed: 
     assert {it: ended["result"][it] for it in figures} == {it: alone[it] for it in figures}
     assert shown(deployed, backup_id)["verdict"] == "verified"
     assert left(deployed, run_id) == []
+    forget(deployed, backup_id)
 
 
 @pytest.mark.usefixtures("files")
@@ -77,4 +83,4 @@ def test_a_byte_that_was_flipped_is_found_by_workers_and_its_segment_named(
     assert found["verdict"] == "bad"
     assert ended["error"]["message"] in str(found["error"])
     assert left(deployed, run_id) == []
-    assert deployed.admin.call("DELETE", f"/backup/{backup_id}").status == 204
+    forget(deployed, backup_id)
