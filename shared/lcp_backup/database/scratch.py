@@ -193,7 +193,7 @@ def _schemas(control: Connection, whose: str) -> list[str]:
 def _drop(control: Connection, endpoint: DatabaseEndpoint) -> None:
     """Drops schemas and loader; over a connection that is gone nothing, and the next load does."""
     try:
-        accounts.put_away(control, endpoint.name)
+        accounts.put_away(control, endpoint, None)
         discard(control, endpoint)
     except pymysql.MySQLError:
         return
