@@ -47,6 +47,10 @@ class Place:
     """All that does not grow: functions that start, a dozen transitions, opening, publishing."""
     restore_fixed: float = 85.0
     """The same for a restore, with the minute in which late workers must have fallen silent."""
+    read: float = 70.0
+    """One worker that verifies: as for pack; nothing is written."""
+    verify_fixed: float = 85.0
+    """As of a restore."""
 
 
 AWS: Final = Place()
@@ -180,9 +184,7 @@ def restore(site: Site, place: Place, *, workers: int) -> Estimate:
         "attributes", site.folders / place.calls, "one function sets those of all folders"
     )
     load = _loaded(site, place, workers)
-    functions = (
-        (unpack.seconds + load.seconds) * workers + attributes.seconds + place.restore_fixed
-    )
+    functions = (unpack.seconds + load.seconds) * workers + attributes.seconds + place.restore_fixed
     usd = (
         functions * _MEMORY * _USD_GB_SECOND
         + (_stretches(unpack, workers) + _stretches(load, workers))
@@ -195,6 +197,22 @@ def restore(site: Site, place: Place, *, workers: int) -> Estimate:
     longer = not load.fits or load.seconds > sum(it.seconds for it in by_files)
     plan = _alone("plan", site.entries / place.names, "one function cuts the index into portions")
     return Estimate((plan, *((load,) if longer else by_files)), place.restore_fixed, usd)
+
+
+def verify(site: Site, place: Place, *, workers: int) -> Estimate:
+    """A verification by so many workers."""
+    # (Each name's mark takes as long as its place.)
+    plan = _alone("plan", 2 * site.entries / place.names, "one function cuts the index")
+    read = _slowest("read", (site.files / (workers * place.read), "the workers' network"))
+    load = _alone("load", site.sql / place.load, "one function loads and builds indexes")
+    functions = plan.seconds + read.seconds * workers + load.seconds + place.verify_fixed
+    usd = (
+        functions * _MEMORY * _USD_GB_SECOND
+        + _stretches(read, workers) * _STEPS_A_STRETCH * _USD_TRANSITION
+        + site.files / _SEGMENT * _USD_GET
+    )
+    proved = max(read, load, key=lambda it: (not it.fits, it.seconds))
+    return Estimate((plan, proved), place.verify_fixed, usd)
 
 
 def _loaded(site: Site, place: Place, workers: int) -> Phase:
@@ -237,6 +255,7 @@ _WORKS: Final = (
         "dump by a task", lambda site, by: create(site, AWS, workers=by, dump_task=True), (), (2,)
     ),
     _Work("restore", lambda site, by: restore(site, AWS, workers=by), (8, 64), (1, 8)),
+    _Work("verification", lambda site, by: verify(site, AWS, workers=by), (8, 64), (1,)),
 )
 
 

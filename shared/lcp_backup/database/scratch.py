@@ -137,6 +137,16 @@ def prove(
     )
 
 
+def drop_abandoned(server: DatabaseEndpoint, *, whose: str) -> None:
+    """Drops what loads of this owner left that were killed; nothing of one that is under way.
+
+    Arguments, and what it raises: as `prove`.
+    """
+    endpoint = replace(server, name=f"{_prefix(whose)}{secrets.token_hex(_TOKEN_BYTES)}")
+    with controlled(endpoint) as control, database_errors("cleared up"), _denials():
+        _drop_what_killed_ones_left(control, server, whose)
+
+
 @contextmanager
 def _denials() -> Iterator[None]:
     """Maps what the service's own account may not do to ServerGaveUp: no dump is bad for that."""

@@ -10,7 +10,7 @@ from lcp_backup.errors import NotFound, UnknownFormat
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.expiry import expire
 from lcp_backup.jobs.failure import DIED
-from lcp_backup.jobs.left_work import forget_work, runs_left
+from lcp_backup.jobs.left_work import DEAD_AFTER, forget_work, runs_left
 from lcp_backup.jobs.retirement import give_up_unfinished, settle_retired
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import Run, RunError, RunId, RunKind, RunState
@@ -23,8 +23,6 @@ UNFINISHED_KEPT = timedelta(days=1)
 """How long a create may go on from what an earlier one stored until its time ended."""
 DOWNLOADS_KEPT = timedelta(days=1)
 """How long an assembled archive is used again."""
-DEAD_AFTER = timedelta(hours=1)
-"""A run that is under way renews its record every few seconds, and lasts 15 minutes at most."""
 RUNS_KEPT = timedelta(days=90)
 """How long records of runs stay: they outlive every backup, so that its story can be told."""
 
