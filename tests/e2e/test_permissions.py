@@ -107,8 +107,7 @@ def do_one_of_everything(deployed: Deployed) -> None:
     shared = stack.invoke("create", {"time": "2026-11-21T04:30:00Z", "workers": 2})
     made = deployed.admin.wait_for(shared["run_id"])
     assert made["state"] == "succeeded"
-    by_workers = {"backup_id": made["backup_id"], "only": "volume", "workers": 2}
-    shared = stack.invoke("restore", by_workers)
+    shared = stack.invoke("restore", {"backup_id": made["backup_id"], "workers": 2})
     assert deployed.admin.wait_for(shared["run_id"])["state"] == "succeeded"
     stack.invoke("cleanup", {})
     assert deployed.admin.call("PUT", "/backup/restore/pause").status == 200
