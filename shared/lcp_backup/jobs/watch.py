@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import UnknownFormat
-from lcp_backup.jobs.overdue import overdue_backup, overdue_restore, unverified
+from lcp_backup.jobs.overdue import overdue_backup, overdue_restore
+from lcp_backup.jobs.unverified import unverified
 from lcp_backup.model import Manifest
 from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
@@ -36,7 +37,7 @@ def watch(
 ) -> WatchResult:
     """Looks, writes metrics, and changes nothing.
 
-    What counts as overdue and as unverified is told in `jobs/overdue.py`. In a disaster-recovery
+    `jobs/overdue.py` and `jobs/unverified.py` say what counts as that. In a disaster-recovery
     environment a restore can be overdue, in any other one a backup.
 
     Arguments: `source` holds what this environment restores from. Raises StorageError,
@@ -45,8 +46,8 @@ def watch(
     create, restore = settings.backup_create_schedule, settings.backup_restore_schedule
     telemetry.log.debug(
         "what the schedules ask for",
-        create_schedule=create.source if create else None,
-        restore_schedule=restore.source if restore else None,
+        create_schedule=create.text if create else None,
+        restore_schedule=restore.text if restore else None,
         since=str(settings.schedules_since),
     )
     own = list(_manifests(catalog, telemetry))

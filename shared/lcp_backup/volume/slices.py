@@ -218,7 +218,7 @@ class _Sweep:
 
 
 class _Runs:
-    """The portions of one archive that are runs of segments."""
+    """The portions of one archive that are stretches of segments."""
 
     def __init__(self) -> None:
         self._slices: list[_Growing] = []
