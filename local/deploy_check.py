@@ -17,8 +17,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,14 +28,13 @@ from local.api import Answer, Api
 from local.database import Database
 from local.deploy_sample import Sample
 from local.stack import PROJECT, Stack, variables_from
+from local.stack_removal import remove
 
 MARK = "lcp_backup_check"
 """In the names of the database and of the folder: neither is anybody's site."""
 
 _UPLOADED_WITHIN = 1800
 """Seconds for sending the sample and having it taken in."""
-
-type Say = Callable[[str], None]
 
 
 _TAKEN = {
@@ -82,7 +80,7 @@ def run(state: Path, environment: Mapping[str, str]) -> None:
     say(_whose(stack))
     if note.exists():
         say("an earlier check did not end")
-        _remove(stack, note.read_text(), say)
+        remove(stack, note.read_text(), say)
         note.unlink()
     name = f"lcp-backup-check-{secrets.token_hex(4)}"
     with Sample.made(state, database.name, name) as sample:
@@ -110,7 +108,7 @@ def run(state: Path, environment: Mapping[str, str]) -> None:
             say("its download holds every row, view, trigger, routine, event, file, mode and time")
         finally:
             if note.exists():
-                _remove(stack, name, say)
+                remove(stack, name, say)
                 note.unlink()
     say(f"deploy-check: all checks held; {database.name} and {folder} are left, and yours to drop")
 
@@ -163,50 +161,6 @@ def _wait_for(api: Api) -> None:
             return
         time.sleep(1)
     raise SystemExit("the API does not answer GET /backup/health")
-
-
-def _remove(stack: Stack, name: str, say: Say) -> None:
-    """Deletes the stack, its secrets, and the bucket and the user pool that it would keep.
-
-    Tries all of it whatever fails; raises SystemExit, which names what is left.
-    """
-    say(f"removing {name}; the network interfaces of functions in a VPC can take 45 minutes")
-    stack.secret_prefix = f"{name}/"
-    kept: list[tuple[str, str]] = []
-    left: list[str] = []
-
-    @contextmanager
-    def trying(what: str) -> Iterator[None]:
-        try:
-            yield
-        except (BotoCoreError, ClientError) as error:
-            if not any(gone in str(error) for gone in _GONE):
-                left.append(f"{what} ({error})")
-
-    with trying(f"whatever stack {name} would keep"):
-        kept = stack.kept_by_deletion(stack_name=name)
-    with trying(f"the stack {name}"):
-        stack.delete(stack_name=name)
-    with trying(f"the secrets whose names begin with {name}/"):
-        stack.delete_secrets()
-    for kind, physical in kept:
-        with trying(f"{kind} {physical}"):
-            if kind == "AWS::S3::Bucket":
-                _delete_bucket(stack.client("s3"), physical)
-            else:
-                stack.client("cognito-idp").delete_user_pool(UserPoolId=physical)
-    if left:
-        raise SystemExit("these could not be removed, do it by hand: " + "; ".join(left))
-
-
-_GONE = ("does not exist", "NoSuchBucket", "ResourceNotFoundException")
-
-
-def _delete_bucket(s3: Any, bucket: str) -> None:
-    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-        for version in page.get("Versions", []) + page.get("DeleteMarkers", []):
-            s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
-    s3.delete_bucket(Bucket=bucket)
 
 
 def _succeeded(api: Api, answer: Answer) -> dict[str, Any]:

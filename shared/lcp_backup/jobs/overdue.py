@@ -4,22 +4,18 @@ A schedule asks for nothing before `schedules_since`, and there is still time fo
 less than _MARGIN ago.
 """
 
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.cron import CronExpression
-from lcp_backup.errors import NotFound
-from lcp_backup.model import BackupId, BackupType, Manifest, Run, RunId, RunKind, RunState
+from lcp_backup.model import BackupId, BackupType, Manifest, Run
 from lcp_backup.settings import Settings
 
 _MARGIN: Final = timedelta(hours=1)
 """What a run has after its time before it is missed: three attempts of 15 minutes, and the waits
 between them."""
-_RECORDS_LAST: Final = timedelta(days=89)
-"""How long records of runs are there for certain: cleanup deletes them after 90 days."""
-_LOOKS_BACK: Final = timedelta(days=366)
+LOOKS_BACK: Final = timedelta(days=366)
 """How far a fire time is looked for when nobody says since when the schedule has been there."""
 
 
@@ -30,7 +26,7 @@ def overdue_backup(settings: Settings, manifests: list[Manifest], now: datetime)
     """
     schedule = settings.backup_create_schedule
     # Without a schedule (a stack's own draws one) nothing is asked for.
-    fired = None if schedule is None else _fired(schedule, settings, now)
+    fired = None if schedule is None else last_due(schedule, settings, now)
     if fired is None or any(
         manifest.slot >= fired and manifest.type is not BackupType.UPLOADED
         for manifest in manifests
@@ -57,7 +53,7 @@ def overdue_restore(
 
     Arguments: `manifests` are the source's, newest first. Raises StorageError, UnknownFormat.
     """
-    fired = _fired(schedule, settings, now)
+    fired = last_due(schedule, settings, now)
     if fired is None or catalog.pause.get():
         return None
     wanted = next(
@@ -85,43 +81,10 @@ def overdue_restore(
     )
 
 
-def unverified(settings: Settings, catalog: Catalog) -> str | None:
-    """Backups are unverified when the verify schedule fired twice without a proof.
-
-    No verification that was asked for since the first of these times found a backup whole.
-    Raises StorageError, UnknownFormat.
-    """
-    schedule = settings.backup_verify_schedule
-    fired = None if schedule is None else _fired(schedule, settings, catalog.now())
-    if schedule is None or fired is None:
-        return None
-    since = settings.schedules_since or fired - _LOOKS_BACK
-    first = schedule.last_fire_time(fired - timedelta(minutes=1), since=since)
-    # What was proved is known by the records of runs, which cleanup deletes in the end.
-    if first is None or first < catalog.now() - _RECORDS_LAST:
-        return None
-    for run_id in catalog.runs.ids():
-        named = RunId.parse(run_id)
-        if named.started_at < first:
-            break
-        if named.kind is RunKind.VERIFY and _succeeded(catalog, run_id):
-            return None
-    return (
-        f"no backup was proved since {first:%Y-%m-%d %H:%M} UTC, and two verifications were due;"
-        " the verify function's log and GET /backup/runs?kind=verify say why, if it ran at all"
-    )
-
-
-def _succeeded(catalog: Catalog, run_id: str) -> bool:
-    with suppress(NotFound):  # cleanup may delete one while they are read
-        return catalog.runs.get(run_id).state is RunState.SUCCEEDED
-    return False
-
-
-def _fired(schedule: CronExpression, settings: Settings, now: datetime) -> datetime | None:
+def last_due(schedule: CronExpression, settings: Settings, now: datetime) -> datetime | None:
     """When the schedule last fired so long ago that its run must have succeeded."""
     until = now - _MARGIN
-    return schedule.last_fire_time(until, since=settings.schedules_since or until - _LOOKS_BACK)
+    return schedule.last_fire_time(until, since=settings.schedules_since or until - LOOKS_BACK)
 
 
 def _is_as_new(restore: Run, wanted: Manifest) -> bool:
