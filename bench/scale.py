@@ -182,9 +182,7 @@ def restore(site: Site, place: Place, *, workers: int) -> Estimate:
         "attributes", site.folders / place.calls, "one function sets those of all folders"
     )
     load = _loaded(site, place, workers)
-    functions = (
-        (unpack.seconds + load.seconds) * workers + attributes.seconds + place.restore_fixed
-    )
+    functions = (unpack.seconds + load.seconds) * workers + attributes.seconds + place.restore_fixed
     usd = (
         functions * _MEMORY * _USD_GB_SECOND
         + (_stretches(unpack, workers) + _stretches(load, workers))

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from lcp_backup.archive.segment import IndexedMember, MemberType, Segment
 from lcp_backup.errors import ArchiveDamaged
-from lcp_backup.volume.live import LiveMembers, hand_over_live
 from lcp_backup.volume.members import Attributes, Content, Members
 from lcp_backup.volume.names import quoted
+from lcp_backup.volume.wanted import WantedMembers, hand_over_wanted
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Read:
 
 def read_all(
     members: Callable[[], Iterator[IndexedMember]],
-    live: LiveMembers,
+    wanted: WantedMembers,
     read: Iterable[tuple[Segment, bytes]],
     *,
     progress: Callable[[int], None],
@@ -37,7 +37,7 @@ def read_all(
 
     Args:
         members: those of the index, from the first; called twice.
-        live: the places of the same.
+        wanted: the places of the same.
         read: the segments that hold any, checked, each archive's in its order.
         progress, check: as of `TarReader`.
 
@@ -46,7 +46,7 @@ def read_all(
     """
     nameless = sum(it.type == "file" and it.sha256 is None for it in members())
     found = _Found(also_without_sha256=nameless > 0)
-    hand_over_live(live, read, found, progress=progress, check=check)
+    hand_over_wanted(wanted, read, found, progress=progress, check=check)
     marks = array("Q", sorted(found.marks))
     count = files = compared = 0
     for member in members():

@@ -12,9 +12,9 @@ from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.errors import ArchiveDamaged
 from lcp_backup.volume import slices
 from lcp_backup.volume.large_files import LargePiece
-from lcp_backup.volume.live import LiveMembers, Place
 from lcp_backup.volume.portions import PortionedVolume, is_large, portioned
 from lcp_backup.volume.slices import Block, Slice, read_slice, write_slices
+from lcp_backup.volume.wanted import Place, WantedMembers
 
 MIB = 1 << 20
 ARCHIVES = ("own", "older", "oldest")
@@ -111,8 +111,8 @@ def test_each_member_comes_in_one_slice_with_every_segment_that_it_lies_in(
             assert segment.model_copy(update={"source": portion.source}) == as_listed
         if own.piece is None:
             found = list(own.places(portion.first))
-            live = LiveMembers(found)
-            assert numbers(own) == [it.number for it in own.segments if it in live]
+            wanted = WantedMembers(found)
+            assert numbers(own) == [it.number for it in own.segments if it in wanted]
             assert numbers(own) == sorted(set(numbers(own)))
             needed = {n for it in found for n in range(it.segment, it.segment + it.more + 1)}
             assert needed == set(numbers(own))
