@@ -41,10 +41,16 @@ class Place:
     calls: float = 16_000.0
     """Calls a second that one function makes to the file system: 16 threads, a millisecond each
     (AWS: sub-millisecond reads, low single-digit millisecond writes)."""
+    names: float = 100_000.0
+    """Names a second of an index that is cut into portions: half of what was measured."""
     create_fixed: float = 25.0
     """All that does not grow: functions that start, a dozen transitions, opening, publishing."""
     restore_fixed: float = 85.0
     """The same for a restore, with the minute in which late workers must have fallen silent."""
+    read: float = 70.0
+    """One worker that verifies: as for pack; nothing is written."""
+    verify_fixed: float = 85.0
+    """As of a restore."""
 
 
 AWS: Final = Place()
@@ -64,10 +70,6 @@ _USD_GET: Final = 0.0000004
 _USD_EFS_READ: Final = 0.03
 _USD_EFS_WRITE: Final = 0.06
 """List prices of us-east-1, as in docs/cost.md; EFS in Elastic mode, a GB."""
-_INDEX_BYTES: Final = 57
-"""Of each name, packed (docs/limits.md)."""
-_TEMPORARY: Final = 512.0
-"""MB of a function's /tmp."""
 _PART: Final = 16.0
 _SEGMENT: Final = 1.0
 _CALL_KIB: Final = 4
@@ -193,7 +195,24 @@ def restore(site: Site, place: Place, *, workers: int) -> Estimate:
     )
     by_files: tuple[Phase, ...] = (unpack, attributes)
     longer = not load.fits or load.seconds > sum(it.seconds for it in by_files)
-    return Estimate((_index(site), *((load,) if longer else by_files)), place.restore_fixed, usd)
+    plan = _alone("plan", site.entries / place.names, "one function cuts the index into portions")
+    return Estimate((plan, *((load,) if longer else by_files)), place.restore_fixed, usd)
+
+
+def verify(site: Site, place: Place, *, workers: int) -> Estimate:
+    """A verification by so many workers."""
+    # (Each name's mark takes as long as its place.)
+    plan = _alone("plan", 2 * site.entries / place.names, "one function cuts the index")
+    read = _slowest("read", (site.files / (workers * place.read), "the workers' network"))
+    load = _alone("load", site.sql / place.load, "one function loads and builds indexes")
+    functions = plan.seconds + read.seconds * workers + load.seconds + place.verify_fixed
+    usd = (
+        functions * _MEMORY * _USD_GB_SECOND
+        + _stretches(read, workers) * _STEPS_A_STRETCH * _USD_TRANSITION
+        + site.files / _SEGMENT * _USD_GET
+    )
+    proved = max(read, load, key=lambda it: (not it.fits, it.seconds))
+    return Estimate((plan, proved), place.verify_fixed, usd)
 
 
 def _loaded(site: Site, place: Place, workers: int) -> Phase:
@@ -216,11 +235,6 @@ def _alone(name: str, seconds: float, bound: str) -> Phase:
     return Phase(name, seconds, bound, fits=seconds <= _INVOCATION)
 
 
-def _index(site: Site) -> Phase:
-    fits = site.entries * _INDEX_BYTES / 1e6 <= _TEMPORARY
-    return Phase("index", 0, "it is larger than a function's /tmp", fits)
-
-
 def _stretches(phase: Phase, workers: int) -> int:
     return workers * math.ceil(phase.seconds / _INVOCATION)
 
@@ -241,6 +255,7 @@ _WORKS: Final = (
         "dump by a task", lambda site, by: create(site, AWS, workers=by, dump_task=True), (), (2,)
     ),
     _Work("restore", lambda site, by: restore(site, AWS, workers=by), (8, 64), (1, 8)),
+    _Work("verification", lambda site, by: verify(site, AWS, workers=by), (8, 64), (1,)),
 )
 
 

@@ -123,13 +123,16 @@ def restore(
 
 
 @command("lcp-backup verify latest --wait")
-def verify(session: Session, backup_id: BackupId, wait: Wait = False) -> None:
+def verify(
+    session: Session, backup_id: BackupId, *, workers: Workers = None, wait: Wait = False
+) -> None:
     """Restore a backup for a proof, into a schema that is dropped again.
 
     Nothing of the site is touched. With --wait it fails if the backup is bad.
     """
     # Not resolved here: the latest that can be proved was made of a site, not uploaded.
-    started = session.client.post(f"/backup/verify/{backup_id}")
+    body = {"workers": workers} if workers else None
+    started = session.client.post(f"/backup/verify/{backup_id}", body)
     _go_on(session, started, wait=wait, totals={})
     if wait:
         _say_report(session, started["backup_id"])

@@ -344,6 +344,8 @@ class VerifyRequest(_Request):
     backup_id: str = LATEST
     run_id: _RunId | None = None
     """The queued run that this is; None makes one."""
+    workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] | None = None
+    """How many functions are to read the volume, as far as the stack allows; None: as it needs."""
 
     @field_validator("backup_id")
     @classmethod

@@ -30,6 +30,7 @@ from lcp_backup.jobs.restore_by_workers import work_on_restore
 from lcp_backup.jobs.shared_run import SHARED_TERM
 from lcp_backup.jobs.take_in import take_in
 from lcp_backup.jobs.verify import verify_backup
+from lcp_backup.jobs.verify_by_workers import work_on_verification
 from lcp_backup.jobs.watch import watch
 from lcp_backup.requests import (
     CleanupRequest,
@@ -45,6 +46,7 @@ from lcp_backup.requests import (
 )
 from lcp_backup.setting_values import DatabaseTls
 from lcp_backup.telemetry import Telemetry
+from lcp_backup.verify_step import VerifyStepRequest
 
 STOPPING_TIME = timedelta(seconds=20)
 """What a run that has to stop needs: kill the dump, abort the multiparts, write its record."""
@@ -164,7 +166,19 @@ class Service:
                 telemetry=self._telemetry,
                 locate=self._scratch_server,
                 timing=RunTiming(until),
+                start_workers=partial(self._start, self._settings.verify_machine),
             )
+        )
+
+    def verify_step(self, request: VerifyStepRequest, until: datetime) -> dict[str, Any]:
+        """Does a step of a verification that several functions work on, as `verify`."""
+        return work_on_verification(
+            request,
+            settings=self._settings,
+            catalog=self._catalog,
+            telemetry=self._telemetry,
+            locate=self._scratch_server,
+            timing=RunTiming(until, lease_term=SHARED_TERM),
         )
 
     def report(self, request: ReportRequest, until: datetime) -> dict[str, Any]:

@@ -47,6 +47,7 @@ NOT_SEEN_HERE = {
     ("Upload", "s3:AbortMultipartUpload", "*"): "what was refused late; see test_take_in.py",
     ("Assemble", "s3:ListBucket", "*"): "S3 says 404 only to who may list; this emulator to all",
     ("RestoreWorker", "s3:ListBucket", "*"): "as above",
+    ("VerifyWorker", "s3:ListBucket", "*"): "as above",
     ("CreateWorker", "s3:AbortMultipartUpload", "*"): "of creates that fail; see test_workers.py",
     (
         "Create",
@@ -100,6 +101,8 @@ def do_one_of_everything(deployed: Deployed) -> None:
     stack.invoke("restore", {"action": "resume"})
     for _ in range(2):  # the second time, what was known before is deleted
         assert stack.invoke("verify", {"backup_id": "latest"})["verdict"] == "verified"
+    verified = stack.invoke("verify", {"backup_id": backup_id, "workers": 2})
+    assert deployed.admin.wait_for(verified["run_id"])["state"] == "succeeded"
     stack.invoke("create", {"time": "2020-01-01T00:00:00Z"})
     shared = stack.invoke("create", {"time": "2026-11-21T04:30:00Z", "workers": 2})
     made = deployed.admin.wait_for(shared["run_id"])

@@ -11,7 +11,8 @@ FUNCTIONS = (
     "Schedules",
     "Upload",
     "Verify",
+    "VerifyWorker",
     "Watch",
 )
 
-MACHINES = ("CreateMachine", "RestoreMachine")
+MACHINES = ("CreateMachine", "RestoreMachine", "VerifyMachine")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.scale import AWS, GB, Site, create, restore, table
+from bench.scale import AWS, GB, Site, create, restore, table, verify
 
 PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
 
@@ -25,6 +25,14 @@ def test_a_restore_by_many_waits_for_the_file_system() -> None:
     found = restore(Site("", 1000 * GB, 0), AWS, workers=64)
     assert found.bound == "unpack: the file system's writes"
     assert found.seconds > 1000 * GB / AWS.writes
+
+
+def test_a_verification_is_as_quick_as_its_workers_and_its_database_stays_with_one() -> None:
+    site = Site("", 1000 * GB, 0)
+    four, eight = (verify(site, AWS, workers=workers) for workers in (4, 8))
+    assert eight.bound == "read: the workers' network"
+    assert four.phases[-1].seconds == pytest.approx(2 * eight.phases[-1].seconds)
+    assert verify(Site("", 0, 50 * GB), AWS, workers=64).bound.startswith("does not fit: load")
 
 
 def test_a_plan_that_lasts_longer_than_an_invocation_goes_on_in_the_next() -> None:

@@ -97,6 +97,10 @@ def who_may(template: dict[str, Any], action: str, key: str) -> set[str]:
 
 
 BACKUP = "backups/acme-prd-202611230015/"
+READ_VOLUMES = {
+    "Api", "Assemble", "Create", "CreateWorker", "Restore", "RestoreWorker", "Verify",
+    "VerifyWorker",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -110,12 +114,12 @@ BACKUP = "backups/acme-prd-202611230015/"
         (
             "s3:GetObject",
             f"{BACKUP}volume.tgz",
-            {"Api", "Assemble", "Create", "CreateWorker", "Restore", "RestoreWorker", "Verify"},
+            READ_VOLUMES,
         ),
         (
             "s3:GetObject",
             f"{BACKUP}volume.index",
-            {"Api", "Assemble", "Create", "CreateWorker", "Restore", "RestoreWorker", "Verify"},
+            READ_VOLUMES,
         ),
         (
             "s3:PutObject",
@@ -157,7 +161,13 @@ BACKUP = "backups/acme-prd-202611230015/"
             "runs/20261123T001500-download-0a1b2c3d.json",
             {"Api", "Assemble", "Cleanup"},
         ),
-        ("s3:PutObject", "runs/20261123T001500-verify-0a1b2c3d.json", {"Api", "Cleanup", "Verify"}),
+        (
+            "s3:PutObject",
+            "runs/20261123T001500-verify-0a1b2c3d.json",
+            {"Api", "Cleanup", "Verify", "VerifyWorker"},
+        ),
+        ("s3:PutObject", "runs/20261123T001500-verify-0a1b2c3d/read-0", {"Verify", "VerifyWorker"}),
+        ("s3:DeleteObject", "runs/20261123T001500-verify-0a1b2c3d/read-0", {"Cleanup", "Verify"}),
         ("s3:DeleteObject", "runs/20261123T001500-upload-0a1b2c3d.json", {"Cleanup"}),
         ("s3:PutObject", "runs/20261123T001500-create-0a1b2c3d/plan", {"CreateWorker"}),
         (

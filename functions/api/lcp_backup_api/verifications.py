@@ -1,15 +1,18 @@
 """Verifications and reports: started by hand, and what the last report says."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Body, Path, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from lcp_backup.errors import NotFound
 from lcp_backup.jobs.queued_run import queued
 from lcp_backup.model import BackupId, RunKind
-from lcp_backup.requests import LATEST
+from lcp_backup.requests import LATEST, check_workers
+from lcp_backup.setting_values import MAX_WORKERS
 from lcp_backup_api.audit import audited
 from lcp_backup_api.backend import Backend
 from lcp_backup_api.dependencies import Admin, TheBackend, TheBackupId, Viewer
@@ -25,6 +28,17 @@ type TheIdOrLatest = Annotated[
 ]
 
 
+class VerifyBody(BaseModel):
+    """How a backup is verified."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{}]})
+
+    workers: Annotated[
+        int | None,
+        Field(ge=1, le=MAX_WORKERS, description="Functions that read the volume, at most."),
+    ] = None
+
+
 @router.post(
     "/backup/verify/{backup_id}",
     summary="Prove that a backup can be restored",
@@ -33,14 +47,21 @@ type TheIdOrLatest = Annotated[
     response_model=Started,
 )
 def verify_backup(
+    *,
     caller: Admin,
     backend: TheBackend,
     backup_id: TheIdOrLatest,
     request: Request,
     answer: Response,
+    body: Annotated[VerifyBody | None, Body()] = None,
 ) -> Started:
     """Restores it into a schema of its own, which is dropped again; the site is not touched."""
-    return _start(RunKind.VERIFY, backup_id, backend, request=request, caller=caller, answer=answer)
+    workers = body.workers if body else None
+    check_workers(workers, backend.settings.backup_workers)
+    more = {} if workers is None else {"workers": workers}
+    return _start(
+        RunKind.VERIFY, backup_id, backend, more, request=request, caller=caller, answer=answer
+    )
 
 
 @router.post(
@@ -61,7 +82,10 @@ def report_on_backup(
 
     Every verification does so, too.
     """
-    return _start(RunKind.REPORT, backup_id, backend, request=request, caller=caller, answer=answer)
+    more = {"report": True}
+    return _start(
+        RunKind.REPORT, backup_id, backend, more, request=request, caller=caller, answer=answer
+    )
 
 
 @router.get(
@@ -100,6 +124,7 @@ def _start(
     kind: RunKind,
     backup_id: str,
     backend: Backend,
+    more: Mapping[str, object],
     *,
     request: Request,
     caller: Caller,
@@ -116,9 +141,7 @@ def _start(
         )
         subject["run_id"] = run.id
         with queued(catalog, run.id, backend.log):
-            event: dict[str, object] = {"backup_id": known.id, "run_id": run.id}
-            if kind is RunKind.REPORT:
-                event["report"] = True
+            event = {"backup_id": known.id, "run_id": run.id, **more}
             backend.start(backend.function_for(kind), event)
     answer.headers["Location"] = f"/backup/runs/{run.id}"
     return Started(run_id=run.id, state=run.state, backup_id=known.id)

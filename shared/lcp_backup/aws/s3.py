@@ -347,15 +347,20 @@ class ObjectStore:
         *,
         content_type: str = "application/gzip",
         threads: int = 4,
+        takes_head: bool = False,
         lock: ObjectLock | None = None,
     ) -> ObjectWriter:
-        """A ByteSink for one new object of any size; nothing is sent before a part is full."""
+        """A ByteSink for one new object of any size; nothing is sent before a part is full.
+
+        Arguments: `takes_head` is whether `complete` may be given one.
+        """
         return ObjectWriter(
             self._client,
             self._bucket,
             key,
             content_type=content_type,
             threads=threads,
+            takes_head=takes_head,
             lock=lock,
             pause=self._pause,
         )

@@ -42,10 +42,10 @@ class ObjectWriter:
 
     What lies in the same bucket already is copied there by S3 (`append`), in parts too.
 
-    The first part is held back, because a database archive's tar header is known last and stands
-    in front; but not one that S3 copies. At most `threads` parts are in memory beside the one that
-    fills and the first. The object must not exist: `complete` raises PreconditionFailed when it
-    does, so that nothing published is ever rewritten.
+    Where it takes a head the first part is held back, because a database archive's tar header is
+    known last and stands in front; but not one that S3 copies. At most `threads` parts are in
+    memory beside the one that fills and the first. The object must not exist: `complete` raises
+    PreconditionFailed when it does, so that nothing published is ever rewritten.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class ObjectWriter:
         *,
         content_type: str,
         threads: int,
+        takes_head: bool,
         lock: ObjectLock | None,
         pause: Callable[[float], None],
     ) -> None:
@@ -72,7 +73,7 @@ class ObjectWriter:
         self._multipart_id: str | None = None
         self._cutter = PartCutter()
         self._first: bytes | None = None
-        self._takes_head: bool | None = None
+        self._takes_head = None if takes_head else False
         self._parts: list[Future[CompletedPartTypeDef]] = []
         self._failure: Exception | None = None
         self._closed = False
@@ -107,12 +108,12 @@ class ObjectWriter:
     def complete(self, head: bytes = b"") -> None:
         """Makes the object visible, `head` in front; raises PreconditionFailed, StorageError.
 
-        Raises ValueError for a head when the first bytes were those of another object: they may
-        have been copied already.
+        Raises ValueError for a head where none is taken: the first bytes may have been sent
+        already, or copied from another object.
         """
         self._check_open()
         if head and self._takes_head is False:
-            raise ValueError("an object that begins with bytes of another one takes no head")
+            raise ValueError("this object takes no head: its first bytes may have been sent")
         with self._failing_for_good():
             parts = list(self._cutter.end())
         bodies = [body for _, body in parts if isinstance(body, bytes)]
@@ -216,7 +217,7 @@ class ObjectWriter:
     def _take(self, parts: Iterable[tuple[int, Part]]) -> None:
         with self._failing_for_good():
             for number, part in parts:
-                if number == 1 and isinstance(part, bytes):
+                if number == 1 and isinstance(part, bytes) and self._takes_head:
                     self._first = part
                 else:
                     self._send(number, part)

@@ -209,7 +209,9 @@ class Backups:
     def archive_writer(self, backup_id: str, kind: ArchiveKind) -> ObjectWriter:
         """Where a new archive's bytes go."""
         return self._store.writer(
-            self._keys.of_backup(backup_id, archive_name(kind)), lock=self._new_lock()
+            self._keys.of_backup(backup_id, archive_name(kind)),
+            takes_head=kind is ArchiveKind.DATABASE,
+            lock=self._new_lock(),
         )
 
     def index_writer(self, backup_id: str, kind: ArchiveKind) -> ObjectWriter:
@@ -260,9 +262,8 @@ class Backups:
         """Makes the backup exist; raises Conflict when one with its id does already."""
         body = manifest.model_dump_json(indent=1).encode()
         try:
-            self._store.put_new(
-                self._keys.of_backup(manifest.id, MANIFEST), body, lock=self._new_lock()
-            )
+            key = self._keys.of_backup(manifest.id, MANIFEST)
+            self._store.put_new(key, body, lock=self._new_lock())
         except PreconditionFailed as error:
             raise Conflict(
                 f"backup {manifest.id} was published by another run meanwhile"

@@ -62,7 +62,7 @@ class Downloads:
 
     def writer(self, name: str) -> ObjectWriter:
         """Where a new one's bytes go; PreconditionFailed when another run was faster."""
-        return self._store.writer(self._keys.of_download(name))
+        return self._store.writer(self._keys.of_download(name), takes_head=True)
 
     def url(self, name: str, expires: timedelta, *, file_name: str) -> str:
         """A URL by which anybody may fetch it for a while, to be kept as `file_name`."""

@@ -180,13 +180,23 @@ def owner(
             execute(control, f"ALTER USER {_account(endpoint.user)} ACCOUNT LOCK")
 
 
-def put_away(control: Connection, schema: str) -> None:
-    """Drops the loader and locks the owner that a killed restore left."""
+def put_away(control: Connection, live: DatabaseEndpoint, given: Login | None) -> None:
+    """Drops the loader and locks the owner that a killed restore left.
+
+    Whatever the loader (`given`, if an operator made it) still runs inside the server is ended:
+    nothing can be dropped that a transaction holds.
+    """
     for number in range(_MOST_OWNERS):
         with suppress(pymysql.MySQLError):
-            execute(control, f"ALTER USER {_account(owner_name(schema, number))} ACCOUNT LOCK")
+            execute(control, f"ALTER USER {_account(owner_name(live.name, number))} ACCOUNT LOCK")
+    name = loader_name(live.name)
+    with suppress(pymysql.MySQLError, DatabaseUnreachable, AccountRefused):
+        if given is not None:
+            _end_connections(_given(live, given, "LCP_LOADER_USER_NAME"))
+        elif _taken_over(control, _account(name), password := _random_password()):
+            _end_connections(replace(live, user=name, password=SecretStr(password)))
     with suppress(pymysql.MySQLError):
-        _retire(control, loader_name(schema))
+        _retire(control, name)
 
 
 def kill(endpoint: DatabaseEndpoint, thread_id: int) -> None:

@@ -137,6 +137,16 @@ def prove(
     )
 
 
+def drop_abandoned(server: DatabaseEndpoint, *, whose: str) -> None:
+    """Drops what loads of this owner left that were killed; nothing of one that is under way.
+
+    Arguments, and what it raises: as `prove`.
+    """
+    endpoint = replace(server, name=f"{_prefix(whose)}{secrets.token_hex(_TOKEN_BYTES)}")
+    with controlled(endpoint) as control, database_errors("cleared up"), _denials():
+        _drop_what_killed_ones_left(control, server, whose)
+
+
 @contextmanager
 def _denials() -> Iterator[None]:
     """Maps what the service's own account may not do to ServerGaveUp: no dump is bad for that."""
@@ -183,7 +193,7 @@ def _schemas(control: Connection, whose: str) -> list[str]:
 def _drop(control: Connection, endpoint: DatabaseEndpoint) -> None:
     """Drops schemas and loader; over a connection that is gone nothing, and the next load does."""
     try:
-        accounts.put_away(control, endpoint.name)
+        accounts.put_away(control, endpoint, None)
         discard(control, endpoint)
     except pymysql.MySQLError:
         return

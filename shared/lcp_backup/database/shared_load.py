@@ -30,8 +30,9 @@ _LARGEST_BUILT_LATER: Final = 8 << 30
 """Raw bytes of rows up to which a table's indexes are built once they are there: one statement does
 that, for which an invocation has time. Those of a larger one grow with its rows."""
 _SILENCE_SECONDS: Final = 120
-"""After which the server ends the connection of a process that died, with its open transaction:
-another one that loads the same rows waits for that."""
+"""After which the server ends the connection of a process that died, with its open transaction."""
+_PATIENCE_SECONDS: Final = 150
+"""For how long another one that loads the same rows waits for that."""
 
 
 @dataclass(frozen=True)
@@ -176,8 +177,12 @@ class SharedLoader:
         @contextmanager
         def connected() -> Iterator[Session]:
             with loading_connection(self.endpoint, self.load.progress.schema) as connection:
-                for variable in ("wait_timeout", "net_read_timeout"):
-                    execute(connection, f"SET SESSION {variable} = {_SILENCE_SECONDS}")
+                execute(
+                    connection,
+                    f"SET SESSION wait_timeout = {_SILENCE_SECONDS},"
+                    f" net_read_timeout = {_SILENCE_SECONDS},"
+                    f" innodb_lock_wait_timeout = {_PATIENCE_SECONDS}",
+                )
                 session = Session(connection)
                 pieces.begin_rows(session)
                 yield session

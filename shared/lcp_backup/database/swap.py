@@ -156,7 +156,7 @@ def recover(
 
 def _recover(control: Connection, endpoint: DatabaseEndpoint, given: Accounts) -> Outcome:
     journal = Journal(control, endpoint.name)
-    accounts.put_away(control, endpoint.name)
+    accounts.put_away(control, endpoint, given.loader)
     if not journal.exists:
         return Outcome.NOTHING
     if journal.is_marked(AFTER) or journal.is_marked(EMPTIED):

@@ -36,7 +36,8 @@ class ConsistencyReport:
     run_id: str
     report: Report | None = None
     """What was found out, once `look` was called."""
-    _listed: list[Difference] = field(default_factory=list)
+    listed: list[Difference] = field(default_factory=list)
+    """The differences that it lists."""
 
     def look(
         self,
@@ -83,7 +84,7 @@ class ConsistencyReport:
         assert self.report is not None, "it was looked at"
         manifest = self.backup.manifest
         check_is_there(self.catalog, manifest)
-        self.catalog.reports.keep(self.report, self._listed)
+        self.catalog.reports.keep(self.report, self.listed)
         try:
             check_is_there(self.catalog, manifest)
         except NotFound:
@@ -123,7 +124,7 @@ class ConsistencyReport:
             comparison.run(named, stored, place_in_order, check)
         lies = self._where_they_lie(comparison, store)
         self.report = self._report(lies, store, comparison)
-        self._listed = comparison.listed if lies is Documents.VOLUME else []
+        self.listed = comparison.listed if lies is Documents.VOLUME else []
 
     def _where_they_lie(self, comparison: Comparison, store: Store | None) -> Documents:
         expected = comparison.rows - comparison.kept_out

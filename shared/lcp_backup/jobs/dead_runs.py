@@ -8,13 +8,11 @@ from typing import Final
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import NotFound, UnknownFormat
 from lcp_backup.jobs.failure import DIED
-from lcp_backup.jobs.left_work import forget_work, runs_left
+from lcp_backup.jobs.left_work import DEAD_AFTER, forget_work, runs_left
 from lcp_backup.jobs.planned import CarryOut
 from lcp_backup.model import Run, RunError, RunId, RunState
 from lcp_backup.telemetry import Telemetry
 
-DEAD_AFTER: Final = timedelta(hours=1)
-"""A run that is under way renews its record every few seconds, and lasts 15 minutes at most."""
 RUNS_KEPT: Final = timedelta(days=90)
 """How long records of runs stay: they outlive every backup, so that its story can be told."""
 _SETTLED_WITHIN: Final = timedelta(days=2)

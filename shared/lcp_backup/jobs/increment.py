@@ -194,7 +194,7 @@ class Increment:
         places, used = self._places(), self._base.used
         for segment in self._reader().segments():
             source = places.get(segment.source)
-            if source is not None and segment.number in used.get(source, ()):
+            if source in used and segment.number in used[source]:
                 yield segment.model_copy(update={"source": source})
 
     def referred(self) -> tuple[VolumeSource, ...]:

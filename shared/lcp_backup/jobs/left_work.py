@@ -1,6 +1,8 @@
 """What functions leave that worked on one run side by side, once none of them lives any more."""
 
 from contextlib import suppress
+from datetime import timedelta
+from typing import Final
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.work import REQUEST, RunWork
@@ -8,11 +10,15 @@ from lcp_backup.errors import NotFound, StorageError, UnknownFormat
 from lcp_backup.model import Run, RunId, RunKind
 from lcp_backup.telemetry import Telemetry
 
+DEAD_AFTER: Final = timedelta(hours=1)
+"""A run that is under way renews its record every few seconds, or waits for functions to start."""
+
 
 def runs_left(catalog: Catalog, telemetry: Telemetry) -> list[Run]:
     """The runs that have left something, and of which no function is at work: none has the lease.
 
-    An execution that was stopped by hand runs none of its steps any more, and so ends nothing.
+    Of a kind that takes no lease, none has renewed the record for an hour, or it has ended. An
+    execution that was stopped by hand runs none of its steps any more, and so ends nothing.
     Raises StorageError.
     """
     found: list[Run] = []
@@ -21,6 +27,10 @@ def runs_left(catalog: Catalog, telemetry: Telemetry) -> list[Run]:
             run = catalog.runs.get(run_id)
         except (NotFound, UnknownFormat) as error:
             telemetry.log.warning("a run's work was kept", run=run_id, reason=str(error))
+            continue
+        if not run.kind.takes_lease:
+            if run.state.ended or run.updated_at <= catalog.now() - DEAD_AFTER:
+                found.append(run)
             continue
         # The record first: what has no lease then will not get one any more.
         holder = catalog.lease.holder()

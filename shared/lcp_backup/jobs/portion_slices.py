@@ -1,4 +1,4 @@
-"""What the plan of a restore by workers leaves each of them of the index, below the run's id."""
+"""What a plan leaves each worker of the volume's index, below the run's id."""
 
 from collections.abc import Generator, Iterable
 
@@ -8,13 +8,18 @@ from lcp_backup.errors import ArchiveDamaged, ObjectNotFound
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
 from lcp_backup.volume.portions import PortionedVolume
 from lcp_backup.volume.shared_tree import ReadSegments
-from lcp_backup.volume.slices import Block, Slice, read_slice, write_slices
+from lcp_backup.volume.slices import Block, Mark, Slice, read_slice, write_slices
 
 _SLICES = "slices-"
 
 
 def leave_slices(
-    work: RunWork, volume: StoredVolume, members: Iterable[IndexedMember], cut: PortionedVolume
+    work: RunWork,
+    volume: StoredVolume,
+    members: Iterable[IndexedMember],
+    cut: PortionedVolume,
+    *,
+    mark: Mark | None = None,
 ) -> tuple[Block, ...]:
     """Leaves each portion its slice, and answers by what to find it; as `write_slices`."""
     return write_slices(
@@ -23,6 +28,7 @@ def leave_slices(
         volume.all_segments,
         volume.archives,
         lambda number, body: work.put(f"{_SLICES}{number}", body),
+        mark=mark,
     )
 
 

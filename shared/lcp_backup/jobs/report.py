@@ -14,11 +14,13 @@ from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.pieces import IndexedDump
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.consistency import ConsistencyReport, notices_of
+from lcp_backup.jobs.database_proof import CONNECTIONS
 from lcp_backup.jobs.giving_way import GivesWay
 from lcp_backup.jobs.queued_run import queued, succeeded_before
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.jobs.stored_run import NewRun
-from lcp_backup.jobs.verify import CONNECTIONS, chosen, left_behind
+from lcp_backup.jobs.verified import left_behind
+from lcp_backup.jobs.verify import chosen
 from lcp_backup.model import BackupType, RunKind
 from lcp_backup.requests import ReportRequest
 from lcp_backup.settings import Settings

@@ -90,7 +90,9 @@ class SharedRun(StoredRun):
 
         def add(run: Run) -> Run:
             if run.state.ended:
-                raise LeaseLost(f"run {run.id} was ended by another process meanwhile")
+                # (Of a run without a lease, nothing else tells its processes.)
+                self._lost = LeaseLost(f"run {run.id} was ended by another process meanwhile")
+                raise self._lost
             progress = dict(run.progress)
             for what, count in counted.items():
                 progress[what] = progress.get(what, 0) + count - self._written.get(what, 0)

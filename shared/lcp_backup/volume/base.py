@@ -45,6 +45,21 @@ def verdict(member: IndexedMember, status: os.stat_result) -> Verdict:
     return Verdict.CHANGED if member.sha256 is None else Verdict.MAYBE
 
 
+class Numbers:
+    """Some of the numbers from 0 on; a byte for each up to the largest, as a set takes 70."""
+
+    def __init__(self) -> None:
+        self._marks = bytearray()
+
+    def __contains__(self, number: int) -> bool:
+        return number < len(self._marks) and bool(self._marks[number])
+
+    def add(self, first: int, end: int) -> None:
+        """Adds those from `first` on and before `end`."""
+        self._marks.extend(bytes(max(end - len(self._marks), 0)))
+        self._marks[first:end] = b"\1" * (end - first)
+
+
 class Base:
     """The members of the base, in step with a scan of the folder; and what is referred to of them.
 
@@ -68,7 +83,7 @@ class Base:
         self._ahead: IndexedMember | None = next(self._members, None)
         self._referred = (0, 0)
         """The segment of the member that was referred to last."""
-        self.used: dict[int, set[int]] = {}
+        self.used: dict[int, Numbers] = {}
         """The segments that the new index needs, by their source's number in it."""
         self.live: dict[int, int] = {}
         """How many raw bytes of each source are needed, by its number in the new index."""
@@ -112,8 +127,9 @@ class Base:
         place = (member.source, member.segment)
         if member.more or place != self._referred:
             self._referred = place
-            used = self.used.setdefault(member.source, set())
-            used.update(range(member.segment, member.segment + 1 + member.more))
+            if (used := self.used.get(member.source)) is None:
+                used = self.used[member.source] = Numbers()
+            used.add(member.segment, member.segment + 1 + member.more)
         self.live[member.source] = self.live.get(member.source, 0) + footprint(member.size)
 
 

@@ -6,7 +6,9 @@ segments: it has portions of its own, each some of these segments. Folders are i
 get their attributes once all portions are unpacked.
 """
 
+import sys
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from lcp_backup.archive.segment import IndexedMember
@@ -72,14 +74,33 @@ def portioned(
         else:
             _add(weights, member)
     total = sum(weights.values()) + sum(map(_weight, perhaps_large))
-    most = min(max(total // (workers * _PORTIONS_OF_WORKER), least), MOST)
+    most = _most(total, workers, least)
     portions: list[Portion] = []
     for member in perhaps_large:
         if is_large(member, most):
             portions += _pieces(member, most)
         else:
             _add(weights, member)
-    return PortionedVolume(most, (*portions, *_runs(weights, most)))
+    return PortionedVolume(most, (*portions, *(run for _, run in _runs(weights, most))))
+
+
+def portioned_uncut(
+    members: Iterable[IndexedMember], workers: int, *, least: int = LEAST
+) -> PortionedVolume:
+    """As `portioned`, but with folders, and no file has portions of its own.
+
+    So each member is in one portion whole, for who has to see all of it.
+    """
+    weights: dict[_Place, int] = {}
+    for member in members:
+        _add(weights, member)
+    most = _most(sum(weights.values()), workers, least)
+    runs = sorted(_runs(weights, most), key=itemgetter(0), reverse=True)
+    return PortionedVolume(sys.maxsize, tuple(run for _, run in runs))
+
+
+def _most(total: int, workers: int, least: int) -> int:
+    return min(max(total // (workers * _PORTIONS_OF_WORKER), least), MOST)
 
 
 def _weight(member: IndexedMember) -> int:
@@ -100,14 +121,15 @@ def _pieces(member: IndexedMember, most: int) -> Iterator[Portion]:
         yield Portion(member.source, first, last, (member.segment, member.at))
 
 
-def _runs(weights: dict[_Place, int], most: int) -> Iterator[Portion]:
+def _runs(weights: dict[_Place, int], most: int) -> Iterator[tuple[int, Portion]]:
+    """The portions, each with what it holds."""
     run: list[_Place] = []
     held = 0
     for place in sorted(weights):
         if run and (held + weights[place] > most or place[0] != run[0][0]):
-            yield Portion(run[0][0], run[0][1], run[-1][1])
+            yield held, Portion(run[0][0], run[0][1], run[-1][1])
             run, held = [], 0
         run.append(place)
         held += weights[place]
     if run:
-        yield Portion(run[0][0], run[0][1], run[-1][1])
+        yield held, Portion(run[0][0], run[0][1], run[-1][1])

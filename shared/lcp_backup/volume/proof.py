@@ -4,14 +4,20 @@ import hashlib
 import os
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 from lcp_backup.archive.segment import IndexedMember, MemberType, Segment
 from lcp_backup.errors import ArchiveDamaged
 from lcp_backup.volume.members import Attributes, Content, Members
 from lcp_backup.volume.names import quoted
+from lcp_backup.volume.slices import Slice
 from lcp_backup.volume.wanted import WantedMembers, hand_over_wanted
+
+type ReadSegments = Callable[[Iterable[Segment]], Generator[tuple[Segment, bytes]]]
+"""As of `shared_tree`."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,47 @@ class Read:
     files: int
     files_compared: int
     """Of which the index has a SHA-256."""
+
+
+class ReadMembers:
+    """Members that were read, and nothing of them but a mark of eight bytes each.
+
+    Args:
+        wanted: the places of those that are wanted.
+        read: the segments that hold any, checked, each archive's in its order.
+        also_without_sha256: whether the index may have no SHA-256 of some of the files.
+        progress, check: as of `TarReader`.
+
+    Raises ArchiveDamaged when a segment does not hold what the index says; ArchiveRefused for a
+    member that no restore would write; and what `read` raises.
+    """
+
+    def __init__(
+        self,
+        wanted: WantedMembers,
+        read: Iterable[tuple[Segment, bytes]],
+        *,
+        also_without_sha256: bool,
+        progress: Callable[[int], None],
+        check: Callable[[], None],
+    ) -> None:
+        found = _Found(also_without_sha256=also_without_sha256)
+        hand_over_wanted(wanted, read, found, progress=progress, check=check)
+        self._marks = array("Q", sorted(found.marks))
+        self._count = found.members
+
+    def check_has(self, mark: int, name: Callable[[], str]) -> None:
+        """Raises ArchiveDamaged, which names the member, where none of them has this mark."""
+        at = bisect_left(self._marks, mark)
+        if at == len(self._marks) or self._marks[at] != mark:
+            raise ArchiveDamaged(f"the volume's member {quoted(name())} is not what the index says")
+
+    def check_are(self, count: int) -> None:
+        """Raises ArchiveDamaged where they are not so many."""
+        if count != self._count:
+            raise ArchiveDamaged(
+                f"the volume has {self._count} members where the index lists {count}"
+            )
 
 
 def read_all(
@@ -45,26 +92,67 @@ def read_all(
     one that no restore would write; and what `read` raises.
     """
     nameless = sum(it.type == "file" and it.sha256 is None for it in members())
-    found = _Found(also_without_sha256=nameless > 0)
-    hand_over_wanted(wanted, read, found, progress=progress, check=check)
-    marks = array("Q", sorted(found.marks))
+    found = ReadMembers(
+        wanted, read, also_without_sha256=nameless > 0, progress=progress, check=check
+    )
     count = files = compared = 0
     for member in members():
         check()
-        mark = _mark(member.name, member.type, member.size, member.sha256)
-        at = bisect_left(marks, mark)
-        if at == len(marks) or marks[at] != mark:
-            raise ArchiveDamaged(
-                f"the volume's member {quoted(member.name)} is not what the index says"
-            )
+        found.check_has(mark_of(member), partial(str, member.name))
         count += 1
         files += member.type == "file"
         compared += member.sha256 is not None
-    if count != found.members:
-        raise ArchiveDamaged(
-            f"the volume has {found.members} members where the index lists {count}"
-        )
+    found.check_are(count)
     return Read(files, compared)
+
+
+def read_portion(
+    own: Slice,
+    read: ReadSegments,
+    *,
+    also_without_sha256: bool,
+    name_of: Callable[[int], str],
+    progress: Callable[[int], None],
+    check: Callable[[], None],
+) -> int:
+    """Reads the members of a portion as `read_all` does those of a volume; how many they are.
+
+    Of a slice without members all segments are read.
+
+    Args:
+        own: with marks, as `mark_of` answers them.
+        read: reads segments of the archive that it lies in.
+        also_without_sha256: as of ReadMembers.
+        name_of: the name of a member with this mark; asked for one that is not as it should be.
+        progress, check: as of `TarReader`.
+
+    Raises as `read_all`.
+    """
+    wanted = WantedMembers(own.places(0))
+    count = sum(1 for _ in own.marks())
+    with closing(read(own.segments)) as segments:
+        if not count:
+            for _, raw in segments:
+                check()
+                progress(len(raw))
+            return 0
+        found = ReadMembers(
+            wanted,
+            segments,
+            also_without_sha256=also_without_sha256,
+            progress=progress,
+            check=check,
+        )
+    for mark in own.marks():
+        check()
+        found.check_has(mark, partial(name_of, mark))
+    found.check_are(count)
+    return count
+
+
+def mark_of(member: IndexedMember) -> int:
+    """By what a member that was read is found again: eight bytes of all that the index says."""
+    return _mark(member.name, member.type, member.size, member.sha256)
 
 
 class _Found(Members):

@@ -19,7 +19,7 @@ from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.document import Document, read_document
 from lcp_backup.errors import ArchiveDamaged
 from lcp_backup.volume.large_files import LargeFileBegins, LargePiece
-from lcp_backup.volume.portions import Portion, PortionedVolume, is_large
+from lcp_backup.volume.portions import MOST, NOTHING, Portion, PortionedVolume, is_large
 from lcp_backup.volume.wanted import Place
 
 _MOST_WAITING: Final = 1 << 18
@@ -45,6 +45,8 @@ class _File(NamedTuple):
     begin: int
 
 
+type Mark = Callable[[IndexedMember], int]
+"""Answers eight bytes."""
 type _SegmentRow = tuple[int, int, int, int, str, int, int]
 
 
@@ -57,6 +59,8 @@ class _Content(Document):
     places: tuple[int, ...]
     """Segment, byte and further segments of each member, one behind the other."""
     segments: tuple[_SegmentRow, ...]
+    marks: tuple[int, ...] = ()
+    """Of each of these members, in their order; none where no marks were asked for."""
     file: _File | None = None
     """In the last block of a piece of a large file."""
 
@@ -84,6 +88,10 @@ class Slice:
             for segment, at, more in zip(numbers, numbers, numbers, strict=True):
                 if segment >= first:
                     yield Place(0, segment, at, more)
+
+    def marks(self) -> Iterator[int]:
+        """The marks of all members, as they were asked for."""
+        return (mark for block in self._blocks for mark in block.marks)
 
 
 def read_slice(last: Block, read: Callable[[Block], bytes], what: str) -> Slice:
@@ -114,8 +122,13 @@ def write_slices(
     segments: Callable[[], Iterable[Segment]],
     archives: Sequence[str],
     put: Callable[[int, bytes], None],
+    *,
+    mark: Mark | None = None,
 ) -> tuple[Block, ...]:
     """Leaves the slices of a volume, and answers the last block of each portion's, in their order.
+
+    With marks, folders are among the members, and behind the portions' come slices without members:
+    the segments of the first archive, cut into portions, that nothing of the volume lies in.
 
     Memory: some 20 MB, about 70 bytes for every segment, and a little for every portion.
 
@@ -126,12 +139,13 @@ def write_slices(
             are through.
         archives: the ids of the backups that members and segments name by a number.
         put: writes the object with this number.
+        mark: what to say of each member beside its place: eight bytes.
 
     Raises ArchiveDamaged when the index contradicts itself, and what the others raise.
     """
-    slices = _Slices(cut, archives, put)
+    slices = _Slices(cut, archives, put, mark)
     for it in members:
-        if it.type != "folder":
+        if mark is not None or it.type != "folder":
             slices.add(it)
     slices.add_segments(segments())
     return slices.end()
@@ -158,6 +172,7 @@ class _Growing:
         self.first, self.end = portion.first, portion.last
         """The last segment in which any of its members goes on."""
         self.places = array("Q")
+        self.marks = array("Q")
         self.segments: list[_SegmentRow] = []
         self.before: Block | None = None
         self.file: _File | None = None
@@ -238,9 +253,17 @@ class _Slices:
     """All slices of a volume."""
 
     def __init__(
-        self, cut: PortionedVolume, archives: Sequence[str], put: Callable[[int, bytes], None]
+        self,
+        cut: PortionedVolume,
+        archives: Sequence[str],
+        put: Callable[[int, bytes], None],
+        mark: Mark | None,
     ) -> None:
         self._most = cut.most
+        self._mark = mark
+        self._rest: list[_Growing] = []
+        self._rest_size = 0
+        """Raw bytes of the last of these."""
         self._archives = archives
         self._put = put
         self._all = [_Growing(portion) for portion in cut.portions]
@@ -272,6 +295,8 @@ class _Slices:
             runs.needed.add(segment)
             self._slice = runs.of(segment)
         self._slice.places.extend((segment, member.at, more))
+        if self._mark is not None:
+            self._slice.marks.append(self._mark(member))
         if more:
             self._slice.end = max(self._slice.end, segment + more)
             self._runs[member.source].needed.update(range(segment + 1, segment + more + 1))
@@ -292,6 +317,8 @@ class _Slices:
         for segment in segments:
             is_needed = segment.number in self._runs[segment.source].needed
             found += is_needed
+            if self._mark is not None and not (is_needed or segment.source):
+                self._add_rest(segment)
             for span in sweeps[segment.source].over(segment.number):
                 if not isinstance(span, _Growing):
                     span.take(segment)
@@ -303,12 +330,20 @@ class _Slices:
                 f"the index lists {found} of the {needed} segments in which it says that files lie"
             )
 
+    def _add_rest(self, segment: Segment) -> None:
+        if not self._rest or self._rest_size + segment.raw_size > MOST:
+            self._rest.append(_Growing(NOTHING))
+            self._rest_size = 0
+        self._rest_size += segment.raw_size
+        self._rest[-1].take(segment)
+        self._has_come()
+
     def end(self) -> tuple[Block, ...]:
         """Writes all that waits."""
         for large in self._large.values():
             for file in large:
                 file.settle()
-        last = tuple(self._write(it) for it in self._all)
+        last = tuple(self._write(it) for it in (*self._all, *self._rest))
         self._put_object()
         return last
 
@@ -317,7 +352,7 @@ class _Slices:
         if self._waiting >= _MOST_WAITING:
             # Members and segments mostly come in the order of the archives, so that few slices
             # are growing at a time; the others wait with what little they have.
-            for it in sorted(self._all, key=lambda it: -it.waiting):
+            for it in sorted((*self._all, *self._rest), key=lambda it: -it.waiting):
                 self._waiting -= it.waiting
                 self._write(it)
                 if self._waiting <= _MOST_WAITING // 2:
@@ -329,6 +364,7 @@ class _Slices:
             before=it.before,
             archive=self._archives[it.portion.source],
             places=tuple(it.places),
+            marks=tuple(it.marks),
             segments=tuple(it.segments),
             file=it.file,
         )
@@ -339,7 +375,7 @@ class _Slices:
             self._objects, len(self._object), len(data), hashlib.sha256(data).hexdigest()
         )
         self._object += data
-        it.places, it.segments = array("Q"), []
+        it.places, it.marks, it.segments = array("Q"), array("Q"), []
         return it.before
 
     def _put_object(self) -> None:

@@ -17,8 +17,8 @@ from lcp_backup.database.load_progress import LoadProgress
 from lcp_backup.database.piece_load import Inserted, OrderMattersError, PieceLoad
 from lcp_backup.database.session import Session
 from lcp_backup.database.shared_load import SharedLoader
-from lcp_backup.errors import DatabaseUnreachable, LeaseLost, LoadFailed, ServerGaveUp
-from lcp_backup.jobs import load_by_workers
+from lcp_backup.errors import BackupError, DatabaseUnreachable, LeaseLost, LoadFailed, ServerGaveUp
+from lcp_backup.jobs import load_by_workers, restore_by_workers
 from lcp_backup.jobs.staged_site import SiteStaging
 from lcp_backup.model import RunState
 from tests.support.job_site import JobSite
@@ -192,6 +192,47 @@ def test_a_worker_that_died_in_a_piece_leaves_nothing_of_it_and_another_loads_it
     assert before.differences(site.fingerprint()) == []
 
 
+class Frozen:
+    """A worker that goes no further than into the transaction of its first piece, until it thaws.
+
+    Nobody else froze: what it holds, it holds.
+    """
+
+    def __init__(self, machine: RestoreMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._machine = machine
+        self._is_frozen, self._thaws = threading.Event(), threading.Event()
+        self._ended: list[BaseException] = []
+        insert_rows = PieceLoad.insert_rows
+
+        def freezes(
+            load: PieceLoad, piece: Any, session: Session, begin: Callable[[], None]
+        ) -> Inserted:
+            if self._is_frozen.is_set():
+                return insert_rows(load, piece, session, begin)
+            begin()
+            self._is_frozen.set()
+            self._thaws.wait()
+            return insert_rows(load, piece, session)
+
+        monkeypatch.setattr(PieceLoad, "insert_rows", freezes)
+        self._thread = threading.Thread(target=self._work)
+        self._thread.start()
+        self._is_frozen.wait()
+
+    def _work(self) -> None:
+        try:
+            self._machine.step("rows", portion=0)
+        except BackupError as error:
+            self._ended.append(error)
+
+    def thaw(self) -> BaseException:
+        """Answers how it ends."""
+        self._thaws.set()
+        self._thread.join()
+        (error,) = self._ended
+        return error
+
+
 def test_a_worker_that_froze_in_a_piece_holds_nobody_up_for_long(
     on_mariadb: RestoreMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,40 +240,32 @@ def test_a_worker_that_froze_in_a_piece_holds_nobody_up_for_long(
     before = site.fingerprint()
     on_mariadb.begin()
     on_mariadb.step("tables")
-    insert_rows = PieceLoad.insert_rows
-    frozen, thawed = threading.Event(), threading.Event()
-
-    def freezes(
-        self: PieceLoad, piece: Any, session: Session, begin: Callable[[], None]
-    ) -> Inserted:
-        if frozen.is_set():
-            return insert_rows(self, piece, session, begin)
-        begin()
-        frozen.set()
-        thawed.wait()
-        return insert_rows(self, piece, session)
-
     monkeypatch.setattr(shared_load, "_SILENCE_SECONDS", 2)
-    monkeypatch.setattr(PieceLoad, "insert_rows", freezes)
-    ended: list[BaseException | None] = []
-
-    def work() -> None:
-        try:
-            on_mariadb.step("rows", portion=0)
-        except ServerGaveUp as error:
-            ended.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    frozen.wait()
+    frozen = Frozen(on_mariadb, monkeypatch)
     on_mariadb.load_rows()
-    thawed.set()
-    thread.join()
-    assert len(ended) == 1, "its connection is gone, and what it began with it"
+    assert isinstance(frozen.thaw(), ServerGaveUp), "its connection is gone with what it began"
     on_mariadb.build_indexes()
     on_mariadb.step("load")
     on_mariadb.unpack()
     on_mariadb.step("swap")
+    assert before.differences(site.fingerprint()) == []
+
+
+def test_what_a_frozen_worker_holds_is_taken_from_it_when_the_run_is_aborted(
+    machine: RestoreMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = machine.site
+    before = site.fingerprint()
+    machine.begin()
+    machine.step("tables")
+    monkeypatch.setattr(load_by_workers, "STAGES", ())  # as if its minute had passed
+    monkeypatch.setattr(restore_by_workers, "STAGES", ())
+    frozen = Frozen(machine, monkeypatch)
+    machine.step("abort", error={"Error": "States.Timeout", "Cause": ""})
+    assert site.schemas() == {site.name}
+    assert site.server.execute("SELECT user FROM mysql.user WHERE user LIKE 'lcp_loader_%'") == ()
+    assert isinstance(frozen.thaw(), BackupError)
+    assert site.schemas() == {site.name}
     assert before.differences(site.fingerprint()) == []
 
 

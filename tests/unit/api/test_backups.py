@@ -445,9 +445,10 @@ def test_several_workers_may_be_asked_for_where_there_are_any(
     assert call("POST", "/backup/create", body={"workers": 3}).status == 202
     publish(catalog, clock())
     assert call("POST", f"/backup/restore/{ID}", body={"workers": 3}).status == 202
-    assert [event["workers"] for _, event in started] == [3, 3]
+    assert call("POST", f"/backup/verify/{ID}", body={"workers": 3}).status == 202
+    assert [event["workers"] for _, event in started] == [3, 3, 3]
     alone = with_settings(LCP_BACKUP_WORKERS="1")
-    for path in ("create", f"restore/{ID}"):
+    for path in ("create", f"restore/{ID}", f"verify/{ID}"):
         answer = alone("POST", f"/backup/{path}", body={"workers": 2})
         assert (answer.status, "Workers=1" in answer.json()["detail"]) == (400, True)
         assert alone("POST", f"/backup/{path}", body={"workers": 1}).status == 202

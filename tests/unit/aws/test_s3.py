@@ -30,7 +30,7 @@ def test_ten_thousand_parts_reach_past_the_largest_object_s3_takes() -> None:
 
 
 def test_a_small_object_is_one_request_and_holds_its_head_in_front(store: ObjectStore) -> None:
-    writer = store.writer("a/b.tgz")
+    writer = store.writer("a/b.tgz", takes_head=True)
     writer.write(b"body")
     writer.complete(head=b"head ")
     assert store.get("a/b.tgz").body == b"head body"
@@ -39,11 +39,24 @@ def test_a_small_object_is_one_request_and_holds_its_head_in_front(store: Object
 
 def test_a_large_object_is_its_head_and_all_parts_in_order(store: ObjectStore) -> None:
     data = random.Random(1).randbytes(2 * FIRST_PART_SIZE + 12345)
-    writer = store.writer("big.tgz")
+    writer = store.writer("big.tgz", takes_head=True)
     for start in range(0, len(data), MIB):
         writer.write(data[start : start + MIB])
     writer.complete(head=b"x" * 700)
     assert store.get("big.tgz").body == b"x" * 700 + data
+    assert list(store.open_multiparts("")) == []
+
+
+@pytest.mark.parametrize("size", [5, FIRST_PART_SIZE, 2 * FIRST_PART_SIZE + 12345])
+def test_an_object_without_a_head_keeps_no_part_back(store: ObjectStore, size: int) -> None:
+    data = random.Random(1).randbytes(size)
+    writer = store.writer("plain.index")
+    writer.write(data)
+    assert (writer._first, bool(writer._parts)) == (None, size >= FIRST_PART_SIZE)
+    with pytest.raises(ValueError, match="takes no head"):
+        writer.complete(head=b"head")
+    writer.complete()
+    assert store.get("plain.index").body == data
     assert list(store.open_multiparts("")) == []
 
 
@@ -350,7 +363,7 @@ def test_parts_of_a_locked_object_carry_the_checksum_that_s3_asks_for(
     )
     store = ObjectStore(locking, "locked", pause=lambda _: None)
     lock = ObjectLock("GOVERNANCE", clock() + timedelta(days=1))
-    writer = store.writer("large.tgz", lock=lock)
+    writer = store.writer("large.tgz", takes_head=True, lock=lock)
     for _ in range(3):
         writer.write(bytes(FIRST_PART_SIZE))
     writer.complete(head=b"head")

@@ -127,13 +127,13 @@ def test_a_head_goes_before_own_bytes_and_never_before_those_of_another_object(
 ) -> None:
     store.put("old.tgz", OLD)
     old = store.reader("old.tgz")
-    writer = store.writer("a.tgz")
+    writer = store.writer("a.tgz", takes_head=True)
     writer.write(b"own")
     writer.append(old, 0, len(OLD))
     writer.complete(head=b"head ")
     assert store.get("a.tgz").body == b"head own" + OLD
     for length in (1, 6 * MIB):
-        writer = store.writer("b.tgz")
+        writer = store.writer("b.tgz", takes_head=True)
         writer.append(old, 0, length)
         writer.write(b"own")
         with pytest.raises(ValueError, match="takes no head"):

@@ -184,7 +184,8 @@ def test_a_create_answers_its_run_or_waits_for_it(lcp: CommandLine, service: Ser
     assert f"lcp-backup run {run['id']} --follow" in lcp("create").out
     assert lcp("create", "--json").json()["run_id"] == run["id"]
     assert lcp("create", "--workers", "3").code == 0
-    assert service.bodies == [{"workers": 3}]
+    assert lcp("verify", "latest", "--workers", "2").code == 0
+    assert service.bodies == [{"workers": 3}, {"workers": 2}]
     assert lcp("create", "--wait", "--json").json()["state"] == "succeeded"
 
 

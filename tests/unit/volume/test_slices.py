@@ -12,8 +12,13 @@ from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.errors import ArchiveDamaged
 from lcp_backup.volume import slices
 from lcp_backup.volume.large_files import LargePiece
-from lcp_backup.volume.portions import PortionedVolume, is_large, portioned
-from lcp_backup.volume.slices import Block, Slice, read_slice, write_slices
+from lcp_backup.volume.portions import (
+    PortionedVolume,
+    is_large,
+    portioned,
+    portioned_uncut,
+)
+from lcp_backup.volume.slices import Block, Mark, Slice, read_slice, write_slices
 from lcp_backup.volume.wanted import Place, WantedMembers
 
 MIB = 1 << 20
@@ -225,6 +230,114 @@ def test_memory_of_the_plan_does_not_grow_with_the_members(
         again = (member._replace(segment=n // each, at=n % each * 512) for n in range(files))
         tracemalloc.start()
         write_slices(cut, again, lambda: listed, ARCHIVES, lambda *_: None)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    most_memory(5000)  # what is made once
+    assert most_memory(50_000) < 1.5 * most_memory(10_000)
+
+
+# --- slices for who has to see every member whole -------------------------------------------------
+
+
+def marked(left: Left, mark: Mark) -> tuple[PortionedVolume, list[Slice]]:
+    """The same volume, for a verification."""
+    left.objects.clear()
+    cut = portioned_uncut(left.members, left.workers)
+    last = write_slices(
+        cut,
+        left.members,
+        lambda: left.segments,
+        ARCHIVES,
+        left.objects.__setitem__,
+        mark=mark,
+    )
+    return cut, [read_slice(it, left.read, "a slice") for it in last]
+
+
+@pytest.mark.parametrize("waiting", [40, 1 << 18])
+def test_with_marks_each_member_is_whole_in_one_slice_and_each_segment_in_any(
+    waiting: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folders as well; of the first archive also the segments that hold nothing."""
+    monkeypatch.setattr(slices, "_MOST_WAITING", waiting)
+    left = a_volume(5)
+    numbered = {id(it): number for number, it in enumerate(left.members)}
+    cut, found = marked(left, lambda it: numbered[id(it)])
+    assert len(found) > len(cut.portions) > 12
+    places = {number: Place(*it[2:5], it.more) for number, it in enumerate(left.members)}
+    seen: list[int] = []
+    read: set[tuple[int, int]] = set()
+    for portion, own in zip(cut.portions, found, strict=False):
+        assert own.piece is None
+        pairs = list(zip(own.marks(), own.places(0), strict=True))
+        for number, place in pairs:
+            assert place._replace(source=portion.source) == places[number]
+        wanted = WantedMembers(place for _, place in pairs)
+        assert numbers(own) == [it.number for it in own.segments if it in wanted]
+        seen += [number for number, _ in pairs]
+        read |= {(portion.source, number) for number in numbers(own)}
+    assert sorted(seen) == list(range(len(left.members)))
+    rest = found[len(cut.portions) :]
+    for own in rest:
+        assert not [*own.marks(), *own.places(0)]
+        assert own.archive == ARCHIVES[0]
+        read |= {(0, number) for number in numbers(own)}
+    own_segments = {(0, it.number) for it in left.segments if not it.source}
+    assert own_segments <= read
+    needed = {
+        (it.source, number)
+        for it in left.members
+        for number in range(it.segment, it.segment + it.more + 1)
+    }
+    assert read == needed | own_segments
+
+
+def test_a_rest_of_many_segments_is_shared_out_too() -> None:
+    """Of an archive from which nearly all has been deleted."""
+    member = IndexedMember("n", "file", 0, 0, 0, 10, 0, 0o644, 0, 0)
+    listed = [
+        Segment(number=it, offset=it, size=1, raw_size=8 * MIB, sha256="", members=1)
+        for it in range(1000)
+    ]
+    left = Left([member], listed[:1])
+    left.segments = listed
+    cut, found = marked(left, lambda _: 7)
+    assert (len(cut.portions), len(found)) == (1, 5)
+    assert [len(it.segments) for it in found] == [1, 256, 256, 256, 231]
+    assert [list(it.marks()) for it in found] == [[7], [], [], [], []]
+
+
+def test_the_heaviest_portions_come_first_and_no_file_is_cut() -> None:
+    members = [
+        IndexedMember(f"{number}", "file", 0, number * 1000, 0, size, 0, 0o644, 0, 0, more=more)
+        for number, (size, more) in enumerate([(100 * MIB, 99), (900 * MIB, 899), (3 * MIB, 2)])
+    ]
+    cut = portioned_uncut(members, 64)
+    assert [(it.first, it.large) for it in cut.portions] == [(1000, None), (0, None), (2000, None)]
+
+
+def test_memory_of_a_plan_with_marks_does_not_grow_with_the_members(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slices, "_MOST_WAITING", 1000)
+
+    def most_memory(files: int) -> int:
+        """Of so many files in one segment each time."""
+        member = IndexedMember("n", "file", 0, 0, 0, 0, 0, 0o644, 0, 0)
+        each = files // 50
+        listed = [
+            Segment(number=it, offset=it, size=1, raw_size=1, sha256="", members=each)
+            for it in range(50)
+        ]
+
+        def members() -> Iterator[IndexedMember]:
+            return (member._replace(segment=n // each, at=n % each * 512) for n in range(files))
+
+        tracemalloc.start()
+        cut = portioned_uncut(members(), 1, least=1)
+        write_slices(cut, members(), lambda: listed, ARCHIVES, lambda *_: None, mark=lambda _: 1)
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return most

@@ -1,0 +1,168 @@
+"""Who verifies a backup: the verify function alone, or workers, by the state machine."""
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from lcp_backup.archive.segment import IndexedMember
+from lcp_backup.catalog import Catalog
+from lcp_backup.catalog.work import ITEMS, REQUEST, RunWork
+from lcp_backup.document import Document
+from lcp_backup.errors import StorageError
+from lcp_backup.jobs.active_run import ActiveRun
+from lcp_backup.jobs.portion_slices import leave_slices
+from lcp_backup.jobs.stored_backup import StoredBackup
+from lcp_backup.model import Manifest
+from lcp_backup.requests import VerifyRequest, check_workers
+from lcp_backup.settings import Settings
+from lcp_backup.volume import portions
+from lcp_backup.volume.portions import Portion, portioned_uncut
+from lcp_backup.volume.proof import mark_of
+from lcp_backup.volume.slices import Block
+
+type StartWorkers = Callable[[str, dict[str, Any]], None]
+"""Starts the execution of a state machine, by its name, with its input."""
+
+ALONE: Final = 1
+"""Workers of a verification that one invocation does."""
+_BYTES_A_SECOND: Final = 50 << 20
+"""What one invocation reads and compares at least, with the database beside it: as of a restore,
+which writes it as well."""
+_MEMBER: Final = 8 << 10
+"""What a member takes beside its content, in bytes that are read in the same time."""
+_CLAIM: Final = "claim"
+"""Is there once a delivery of the run's event has begun to plan."""
+
+
+class SharedVerify(Document):
+    """What several functions were asked for: lies below the run's id while they are at work."""
+
+    format: Literal[1] = 1
+    backup_id: str
+    backup_run_id: str
+    workers: int
+    portions: tuple[Portion, ...]
+    slices: tuple[Block, ...]
+    """By what each portion finds what it needs of the index; behind those of the portions, the
+    rest: segments that hold nothing of the volume."""
+    members: int
+    """All that the index lists; of all portions together."""
+    files: int
+    files_compared: int
+    """As in Verification."""
+    nameless: int
+    """Files of which the index has no SHA-256."""
+
+
+def workers_for(
+    request: VerifyRequest, settings: Settings, manifest: Manifest, *, seconds: float | None
+) -> int:
+    """How many functions are to verify a backup.
+
+    As many as were asked for, or all that there may be where one would not come to the volume's
+    end. (The database is loaded by one function in any case.)
+
+    Arguments: `seconds` is how long this invocation may still last; None: as long as it likes.
+
+    Raises InvalidRequest when several are asked for and cannot be had.
+    """
+    most = settings.backup_workers if settings.verify_machine else ALONE
+    check_workers(request.workers, most)
+    if request.workers is not None:
+        return min(request.workers, most)
+    if seconds is None:
+        return ALONE
+    facts = manifest.volume_facts
+    needs = (facts.bytes + facts.files * _MEMBER) / _BYTES_A_SECOND
+    return ALONE if needs < seconds else most
+
+
+def claim(catalog: Catalog, run_id: str | None) -> bool:
+    """Whether this delivery of a run's event is the one that plans, and not an earlier one.
+
+    A verification takes no lease by which a second one would be told. Raises StorageError.
+    """
+    if run_id is None:
+        return True
+    return catalog.work.of(run_id).put_new(_CLAIM, secrets.token_hex(8).encode())
+
+
+def hand_out(
+    run: ActiveRun,
+    request: VerifyRequest,
+    backup: StoredBackup,
+    *,
+    workers: int,
+    catalog: Catalog,
+    start: StartWorkers,
+) -> None:
+    """Cuts the volume into portions, and leaves the run to the state machine.
+
+    Raises ArchiveDamaged, UnknownFormat, AwsError, OutOfTime, StorageError; nothing is left then.
+    """
+    work = catalog.work.of(run.id)
+    try:
+        run.step("cutting the volume into portions")
+        shared = _share_out(run, request, backup, work, workers)
+        items = ",".join(f'{{"portion":{number}}}' for number in range(len(shared.slices)))
+        work.put(ITEMS, f"[{items}]".encode())
+        work.put(REQUEST, shared.model_dump_json().encode())
+        run.step(
+            f"loading the database into a schema of its own, and reading the volume by {workers}"
+            " workers"
+        )
+        run.hand_over()
+        start(run.id, {"run_id": run.id, "workers": workers, **work.place(ITEMS)})
+    except BaseException:
+        with suppress(StorageError):  # cleanup finds it
+            work.delete()
+        raise
+
+
+def _share_out(
+    run: ActiveRun, request: VerifyRequest, backup: StoredBackup, work: RunWork, workers: int
+) -> SharedVerify:
+    counted = _Counted(run.check)
+    with backup.volume() as volume:
+        cut = portioned_uncut(
+            counted.all_of(volume.members()),
+            workers,
+            least=1 if request.workers is not None else portions.LEAST,
+        )
+        members = _Counted(run.check).all_of(volume.members())
+        slices = leave_slices(work, volume, members, cut, mark=mark_of)
+    return SharedVerify(
+        backup_id=backup.manifest.id,
+        backup_run_id=backup.manifest.run_id,
+        workers=workers,
+        portions=cut.portions,
+        slices=slices,
+        members=counted.members,
+        files=counted.files,
+        files_compared=counted.compared,
+        nameless=counted.nameless,
+    )
+
+
+@dataclass
+class _Counted:
+    """Counts members while they pass by."""
+
+    check: Callable[[], None]
+    members: int = 0
+    files: int = 0
+    compared: int = 0
+    nameless: int = 0
+
+    def all_of(self, members: Iterable[IndexedMember]) -> Iterator[IndexedMember]:
+        """The same members."""
+        for it in members:
+            self.check()
+            is_file = it.type == "file"
+            self.members += 1
+            self.files += is_file
+            self.compared += it.sha256 is not None
+            self.nameless += is_file and it.sha256 is None
+            yield it
