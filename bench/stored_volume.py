@@ -21,9 +21,9 @@ from lcp_backup.jobs.new_volume import secure_sources, store_volume
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
 from lcp_backup.model import Manifest
 from lcp_backup.settings import Settings
-from lcp_backup.volume.live import LiveMembers
-from lcp_backup.volume.selection import selected, unpack_live
+from lcp_backup.volume.selection import selected, unpack_wanted
 from lcp_backup.volume.staging import stage
+from lcp_backup.volume.wanted import WantedMembers
 
 _SETTLED: Final = timedelta(minutes=1)
 """How long nobody has changed the folder when a create begins. (What changed a moment before is
@@ -89,11 +89,11 @@ class StoredVolumes:
         before = self._store.bytes_read
         with StoredBackup(self._catalog, backup).volume() as volume:
             members = volume.members()
-            live = LiveMembers(selected(members, paths) if paths else members)
+            wanted = WantedMembers(selected(members, paths) if paths else members)
             with stage(target) as staged:
-                unpack_live(
-                    live,
-                    volume.read(live),
+                unpack_wanted(
+                    wanted,
+                    volume.read(wanted),
                     staged,
                     paths=paths,
                     owner=None,

@@ -12,31 +12,29 @@ check that was killed leaves a note of its stack, and the next one removes that 
 
 import os
 import platform
-import re
 import secrets
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local import mariadb, site
+from local import mariadb
 from local.api import Answer, Api
 from local.database import Database
+from local.deploy_sample import Sample
 from local.stack import PROJECT, Stack, variables_from
+from local.stack_removal import remove
 
 MARK = "lcp_backup_check"
 """In the names of the database and of the folder: neither is anybody's site."""
 
 _UPLOADED_WITHIN = 1800
 """Seconds for sending the sample and having it taken in."""
-
-type Say = Callable[[str], None]
 
 
 _TAKEN = {
@@ -82,10 +80,10 @@ def run(state: Path, environment: Mapping[str, str]) -> None:
     say(_whose(stack))
     if note.exists():
         say("an earlier check did not end")
-        _remove(stack, note.read_text(), say)
+        remove(stack, note.read_text(), say)
         note.unlink()
     name = f"lcp-backup-check-{secrets.token_hex(4)}"
-    with _Sample.made(state, database.name, name) as sample:
+    with Sample.made(state, database.name, name) as sample:
         try:
             say("sam build")
             stack.build()
@@ -110,7 +108,7 @@ def run(state: Path, environment: Mapping[str, str]) -> None:
             say("its download holds every row, view, trigger, routine, event, file, mode and time")
         finally:
             if note.exists():
-                _remove(stack, name, say)
+                remove(stack, name, say)
                 note.unlink()
     say(f"deploy-check: all checks held; {database.name} and {folder} are left, and yours to drop")
 
@@ -165,122 +163,6 @@ def _wait_for(api: Api) -> None:
     raise SystemExit("the API does not answer GET /backup/health")
 
 
-class _Sample:
-    """The demo's site on this machine, as the two archives that a user would upload."""
-
-    def __init__(self, state: Path, server: Database, mark: str) -> None:
-        self._state = state
-        self._server = server
-        self._folder = state / "sample"
-        with server.connect() as connection:
-            site.fill_database(connection, server.name)
-            site.fill_folder(self._folder)
-            # Of this check alone: an earlier one's data must not pass for it.
-            with connection.cursor() as cursor:
-                cursor.execute(f"CREATE TABLE `{server.name}`.CheckMark (mark VARCHAR(64))")
-                cursor.execute(f"INSERT INTO `{server.name}`.CheckMark VALUES (%s)", (mark,))
-            (self._folder / "document_library" / mark).write_text(mark)
-            self._before = site.fingerprint(connection, server.name, self._folder).as_uploaded()
-        dump = state / f"{server.name}.sql"
-        dump.write_bytes(self._client("mariadb-dump", "--single-transaction", "--routines",
-                                      "--events", "--triggers", server.name))  # fmt: skip
-        _tar("-czf", state / "database.tgz", "-C", state, dump.name)
-        # Of the two formats of GNU tar this one has times to the nanosecond.
-        _tar("--format=posix", "-czf", state / "volume.tgz", "-C", self._folder, ".")
-
-    @classmethod
-    @contextmanager
-    def made(cls, state: Path, name: str, mark: str) -> "Iterator[_Sample]":
-        """On a private server, in a schema of this name (a dump of the service's says USE)."""
-        password = secrets.token_urlsafe(12)
-        try:
-            port = mariadb.start(state, password)
-            server = Database("127.0.0.1", port, mariadb.MASTER_USER, password, name)
-            yield cls(state, server, mark)
-        finally:
-            mariadb.stop(state)
-
-    def differences(self, api: Api, backup_id: str) -> list[str]:
-        """What the download of a backup has not, or not so; it is put where the sample was."""
-        for kind in ("database", "volume"):
-            target = self._state / f"downloaded-{kind}.tgz"
-            path = f"/backup/download/{kind}/{backup_id}"
-            answer = api.call("GET", path, "--location", "--output", target)
-            if answer.status != 200:
-                raise SystemExit(f"GET {path}: {answer.status}")
-        name = self._server.name
-        with self._server.connect() as connection, connection.cursor() as cursor:
-            cursor.execute(f"DROP DATABASE `{name}`")
-            cursor.execute(f"CREATE DATABASE `{name}`")
-        # Their owner is an account of the other server's, and does not count (see `fingerprint`).
-        dump = re.sub(
-            rb"DEFINER=`[^`]+`@`[^`]+`", b"", _tar("-xzOf", self._state / "downloaded-database.tgz")
-        )
-        self._client("mariadb", name, sent=dump)
-        shutil.rmtree(self._folder)
-        self._folder.mkdir()
-        _tar("-xpzf", self._state / "downloaded-volume.tgz", "-C", self._folder)
-        with self._server.connect() as connection:
-            return self._before.differences(site.fingerprint(connection, name, self._folder))
-
-    def _client(self, program: str, *arguments: str, sent: bytes | None = None) -> bytes:
-        options = self._state / "sample.cnf"
-        options.touch(mode=0o600)
-        options.write_text(
-            f"[client]\nhost={self._server.host}\nport={self._server.port}\n"
-            f"user={self._server.user}\npassword={self._server.password}\n"
-        )
-        command = [program, f"--defaults-file={options}", *arguments]
-        done = subprocess.run(command, input=sent, capture_output=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{program} failed: {done.stderr.decode(errors='replace')[-2000:]}")
-        return done.stdout
-
-
-def _remove(stack: Stack, name: str, say: Say) -> None:
-    """Deletes the stack, its secrets, and the bucket and the user pool that it would keep.
-
-    Tries all of it whatever fails; raises SystemExit, which names what is left.
-    """
-    say(f"removing {name}; the network interfaces of functions in a VPC can take 45 minutes")
-    stack.secret_prefix = f"{name}/"
-    kept: list[tuple[str, str]] = []
-    left: list[str] = []
-
-    @contextmanager
-    def trying(what: str) -> Iterator[None]:
-        try:
-            yield
-        except (BotoCoreError, ClientError) as error:
-            if not any(gone in str(error) for gone in _GONE):
-                left.append(f"{what} ({error})")
-
-    with trying(f"whatever stack {name} would keep"):
-        kept = stack.kept_by_deletion(stack_name=name)
-    with trying(f"the stack {name}"):
-        stack.delete(stack_name=name)
-    with trying(f"the secrets whose names begin with {name}/"):
-        stack.delete_secrets()
-    for kind, physical in kept:
-        with trying(f"{kind} {physical}"):
-            if kind == "AWS::S3::Bucket":
-                _delete_bucket(stack.client("s3"), physical)
-            else:
-                stack.client("cognito-idp").delete_user_pool(UserPoolId=physical)
-    if left:
-        raise SystemExit("these could not be removed, do it by hand: " + "; ".join(left))
-
-
-_GONE = ("does not exist", "NoSuchBucket", "ResourceNotFoundException")
-
-
-def _delete_bucket(s3: Any, bucket: str) -> None:
-    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-        for version in page.get("Versions", []) + page.get("DeleteMarkers", []):
-            s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
-    s3.delete_bucket(Bucket=bucket)
-
-
 def _succeeded(api: Api, answer: Answer) -> dict[str, Any]:
     """The record of the run that a call began, once it has succeeded."""
     begun = answer.json()
@@ -307,10 +189,6 @@ def _upload(api: Api, files: Path) -> str:
         raise SystemExit(f"the upload failed: {done.stdout}{done.stderr}")
     listed = api.call("GET", "/backup/list").json()["backups"]
     return str(next(it["backupId"] for it in listed if it["type"] == "Uploaded"))
-
-
-def _tar(*arguments: str | Path) -> bytes:
-    return subprocess.run(["tar", *arguments], check=True, capture_output=True).stdout
 
 
 def default_state() -> Path:

@@ -94,7 +94,7 @@ class Download:
                     exit_code=Exit.FILES,
                     code="sha256-differs",
                 )
-            partial.publish()
+            partial.complete()
         except Changed:
             partial.discard()
             raise CliError(

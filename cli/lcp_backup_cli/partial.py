@@ -121,7 +121,7 @@ class Partial:
         assert self._hashed == self.size
         return self._hash.hexdigest()
 
-    def publish(self) -> None:
+    def complete(self) -> None:
         """Gives it its final name, once all of it is safely on the disk."""
         os.fsync(self._file)
         self.path.rename(self.target)

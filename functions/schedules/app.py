@@ -40,10 +40,10 @@ def _work(request: ResourceRequest) -> Resource:
     return Resource(
         wanted.rule_name_prefix,
         {
-            "CreateSchedule": schedules.create.source if schedules.create else NO_SCHEDULE,
-            "RestoreSchedule": schedules.restore.source if schedules.restore else NO_SCHEDULE,
-            "CleanupSchedule": schedules.cleanup.source,
-            "VerifySchedule": schedules.verify.source if schedules.verify else NO_SCHEDULE,
+            "CreateSchedule": schedules.create.text if schedules.create else NO_SCHEDULE,
+            "RestoreSchedule": schedules.restore.text if schedules.restore else NO_SCHEDULE,
+            "CleanupSchedule": schedules.cleanup.text,
+            "VerifySchedule": schedules.verify.text if schedules.verify else NO_SCHEDULE,
             # What should have happened before is not asked for by these schedules.
             "Since": datetime.now(UTC).isoformat(timespec="seconds"),
         },

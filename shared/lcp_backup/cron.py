@@ -171,7 +171,7 @@ _WEEKDAY: Final = _Weekday(
 class CronExpression:
     """A checked cron schedule that fires at least once in eight years."""
 
-    source: str
+    text: str
     """As it was given, without the blanks around it."""
     minutes: frozenset[int]
     hours: frozenset[int]
@@ -190,13 +190,13 @@ class CronExpression:
         also for what never fires (31 February), for `@reboot` and for the extensions of other
         schedulers (seconds, years, `?`, `L`, `W`, `#`, `H`, `R`).
         """
-        source = text.strip()
-        if not source.isascii():
-            raise InvalidCron(f"{source[:_SHOWN]!r} holds characters that are not ASCII")
-        fields = _spelled_out(source).split()
+        text = text.strip()
+        if not text.isascii():
+            raise InvalidCron(f"{text[:_SHOWN]!r} holds characters that are not ASCII")
+        fields = _spelled_out(text).split()
         if len(fields) != 5:  # noqa: PLR2004 -- the five fields of cron, named in the sentence
             raise InvalidCron(
-                f"{source[:_SHOWN]!r} has {len(fields)} fields, and five are needed: minute, hour,"
+                f"{text[:_SHOWN]!r} has {len(fields)} fields, and five are needed: minute, hour,"
                 " day of month, month, day of week"
             )
         minute, hour, day, month, weekday = fields
@@ -204,12 +204,12 @@ class CronExpression:
         hours = _HOUR.read(hour)
         months = _MONTH.read(month)
         days, weekdays = _firing_days(day, weekday, months)
-        return cls(source, minutes, hours, months, days, weekdays)
+        return cls(text, minutes, hours, months, days, weekdays)
 
     @property
     def spelled_out(self) -> str:
         """As it was given, in five fields also where that was a shorthand."""
-        return _spelled_out(self.source)
+        return _spelled_out(self.text)
 
     def eventbridge(self) -> tuple[str, ...]:
         """One or two `cron(...)` schedule expressions that together fire at the same minutes.
@@ -287,14 +287,14 @@ def default_verify_schedule(seed: str) -> str:
     return f"{5 + minute} {2 + hour} * * {weekday}"
 
 
-def _spelled_out(source: str) -> str:
-    if not source.startswith("@"):
-        return source
+def _spelled_out(text: str) -> str:
+    if not text.startswith("@"):
+        return text
     try:
-        return _SHORTHANDS[source.lower()]
+        return _SHORTHANDS[text.lower()]
     except KeyError:
         known = ", ".join(_SHORTHANDS)
-        raise InvalidCron(f"{source[:_SHOWN]!r} is no schedule; {known} are allowed") from None
+        raise InvalidCron(f"{text[:_SHOWN]!r} is no schedule; {known} are allowed") from None
 
 
 def _firing_days(

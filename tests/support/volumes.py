@@ -15,10 +15,10 @@ from lcp_backup.jobs.new_volume import NewVolume, secure_sources, store_volume
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.jobs.unfinished import keep_unfinished
 from lcp_backup.model import BackupId, BackupType, Manifest
-from lcp_backup.volume.live import LiveMembers
 from lcp_backup.volume.measure import measure
-from lcp_backup.volume.selection import selected, unpack_live
+from lcp_backup.volume.selection import selected, unpack_wanted
 from lcp_backup.volume.staging import stage
+from lcp_backup.volume.wanted import WantedMembers
 from tests.support.backups import a_manifest
 from tests.support.clock import SettableClock
 
@@ -110,11 +110,11 @@ class Volumes:
         stored = StoredBackup(self.catalog, self.catalog.backups.get(backup_id))
         with stored.volume() as volume:
             members = volume.members()
-            live = LiveMembers(selected(members, paths) if paths else members)
+            wanted = WantedMembers(selected(members, paths) if paths else members)
             with stage(folder) as staged:
-                unpack_live(
-                    live,
-                    volume.read(live),
+                unpack_wanted(
+                    wanted,
+                    volume.read(wanted),
                     staged,
                     paths=paths,
                     owner=None,

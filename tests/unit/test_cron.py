@@ -298,7 +298,7 @@ def test_a_start_with_a_step_goes_to_the_end_of_the_field() -> None:
 )
 def test_a_shorthand_is_one_rule(shorthand: str, rule: str) -> None:
     assert CronExpression.parse(shorthand).eventbridge() == (rule,)
-    assert CronExpression.parse(shorthand).source == shorthand.strip()
+    assert CronExpression.parse(shorthand).text == shorthand.strip()
 
 
 def test_two_restricted_day_fields_are_two_rules() -> None:

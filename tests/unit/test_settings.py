@@ -21,7 +21,7 @@ DR = {
 def test_the_defaults_are_those_of_the_original() -> None:
     settings = Settings.from_env({})
     assert settings.backup_create_schedule is None  # a time is drawn once per stack
-    assert settings.backup_cleanup_schedule.source == "0 1 * * *"
+    assert settings.backup_cleanup_schedule.text == "0 1 * * *"
     assert settings.backup_restore_schedule is None
     assert settings.backup_folder == "/opt/liferay/data"
     assert settings.backup_retention_days == 30
@@ -58,7 +58,7 @@ def test_a_verify_schedule_is_drawn_unless_it_is_given_or_none() -> None:
     def given(**env: str) -> tuple[object, object]:
         settings = Settings.from_env(env)
         schedule = settings.backup_verify_schedule
-        return settings.backup_verify_schedule_given, schedule and schedule.source
+        return settings.backup_verify_schedule_given, schedule and schedule.text
 
     assert given() == given(LCP_BACKUP_VERIFY_SCHEDULE="Weekly") == (None, None)
     assert given(LCP_BACKUP_VERIFY_SCHEDULE="none") == ("none", None)

@@ -87,7 +87,7 @@ def schedules(_caller: Viewer, backend: TheBackend) -> Schedules:
     def rule(kind: RunKind, cron: CronExpression) -> Rule:
         stack = settings.stack_name
         return Rule(
-            cron=cron.source,
+            cron=cron.text,
             words=_in_words(cron),
             eventbridge=list(cron.eventbridge()),
             rules=rule_names(stack, kind, cron) if stack else [],

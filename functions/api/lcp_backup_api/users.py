@@ -344,7 +344,7 @@ class Users:
         if len(text) >= MASTER_TOKEN_LENGTH:
             return SecretStr(text)
         self._log.error(
-            "the project master token is not taken: it is shorter than"
+            "nobody can sign in with the project master token: it is shorter than"
             f" {MASTER_TOKEN_LENGTH} characters; put a longer one into its secret"
         )
         return None

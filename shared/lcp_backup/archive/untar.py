@@ -185,7 +185,7 @@ class TarReader:
         if size > MAX_HEADER:
             raise ArchiveRefused(
                 f"a header near byte {self._offset} of the archive announces {size} bytes;"
-                f" more than {MAX_HEADER} are not taken"
+                f" at most {MAX_HEADER} are read; pack the folder anew with GNU tar"
             )
         padded = size + -size % BLOCK
         data = self._read(padded)

@@ -262,9 +262,8 @@ class Backups:
         """Makes the backup exist; raises Conflict when one with its id does already."""
         body = manifest.model_dump_json(indent=1).encode()
         try:
-            self._store.put_new(
-                self._keys.of_backup(manifest.id, MANIFEST), body, lock=self._new_lock()
-            )
+            key = self._keys.of_backup(manifest.id, MANIFEST)
+            self._store.put_new(key, body, lock=self._new_lock())
         except PreconditionFailed as error:
             raise Conflict(
                 f"backup {manifest.id} was published by another run meanwhile"

@@ -99,13 +99,13 @@ class Pins:
             pin, etag = self._read(manifest)
             if pin is not None and pin.state is PinState.DELETED:
                 return
-            if pin is not None and pin.state is PinState.PINNED:
-                raise Pinned(
-                    f"backup {manifest.id} is pinned by {pin.by} since {pin.since:%Y-%m-%d} and"
-                    f" cannot be deleted before it is unpinned; the reason: {pin.reason}"
-                )
+            _refuse_pinned(manifest, pin)
             if self._decide(manifest, etag, PinState.DELETED, None, None):
                 return
+
+    def require_unpinned(self, manifest: Manifest) -> None:
+        """Raises Pinned when a deletion would be refused now; UnknownFormat, StorageError."""
+        _refuse_pinned(manifest, self.of(manifest))
 
     def of(self, manifest: Manifest) -> Pin | None:
         """What was last decided of a backup, if anything; raises UnknownFormat, StorageError."""
@@ -162,6 +162,14 @@ class Pins:
         except (PreconditionFailed, ObjectNotFound):
             return None
         return pin
+
+
+def _refuse_pinned(manifest: Manifest, pin: Pin | None) -> None:
+    if pin is not None and pin.state is PinState.PINNED:
+        raise Pinned(
+            f"backup {manifest.id} is pinned by {pin.by} since {pin.since:%Y-%m-%d} and"
+            f" cannot be deleted before it is unpinned; the reason: {pin.reason}"
+        )
 
 
 def _id_of(entry: ObjectInfo) -> str:

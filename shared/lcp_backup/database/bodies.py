@@ -11,6 +11,8 @@ from typing import Final
 from lcp_backup.database.options import ENGINES
 from lcp_backup.database.tokens import NotTakenError, Token, TokenKind, called, unquote
 
+_WITHOUT_IT: Final = "leave this code out of the dump, and create it after the restore"
+
 _STATEMENTS: Final = frozenset(
     {"(", "ANALYZE", "CALL", "CLOSE", "COMMIT", "CREATE", "DECLARE", "DELETE", "DO", "DROP",
     "EXPLAIN", "FETCH", "GET", "INSERT", "ITERATE", "LEAVE", "OPEN", "OPTIMIZE", "RELEASE",
@@ -106,7 +108,10 @@ class _Body:
         if word == "DECLARE" and self._words[at + 2 : at + 4] == ["HANDLER", "FOR"]:
             return self._handler(at + 4), True
         if word not in _STATEMENTS or (word == "START" and self._words[at + 1] != "TRANSACTION"):
-            raise NotTakenError(f"its body has a statement {self._shown(at)}, which is not taken")
+            raise NotTakenError(
+                f"its body has a statement {self._shown(at)}, which a restore does not create;"
+                f" {_WITHOUT_IT}"
+            )
         self._verb = word
         # The word itself may begin a list of tables.
         self._word(at)
@@ -161,7 +166,9 @@ class _Body:
                 and self._is_set(at)
                 and (word == "PASSWORD" or after not in {"=", ":"})
             ):
-                raise NotTakenError(f"its body says SET {word}, which is not taken")
+                raise NotTakenError(
+                    f"its body says SET {word}, which reaches out of the site; {_WITHOUT_IT}"
+                )
             if word in {"CREATE", "DROP"} and after != "TEMPORARY":
                 raise NotTakenError(f"its body says {word}, which reaches out of the site")
             if word == "CASE":
@@ -189,7 +196,10 @@ class _Body:
             value = at + 1 + (self._words[at + 1] == "=")
             name = self._tokens[value : value + 1]
             if name and unquote(name[0].raw).upper() not in ENGINES:
-                raise NotTakenError("its body has a table of an engine that is not taken")
+                raise NotTakenError(
+                    "its body creates a temporary table of an engine that a restore does not"
+                    f" create; use InnoDB, or {_WITHOUT_IT}"
+                )
 
     def _qualified(self, at: int) -> None:
         """Judges `schema`.`name`, where it can be told that it is one."""

@@ -72,7 +72,10 @@ class DumpStatement(StatementReader):
         """Takes the name of a table's engine."""
         name = self.literal()
         if name.upper() not in ENGINES:
-            raise NotTakenError(f"the engine {name[:64]} is not taken; use InnoDB")
+            raise NotTakenError(
+                f"a restore creates no tables of the engine {name[:64]}; change them to InnoDB"
+                " before the dump"
+            )
 
     def parenthesis(self) -> bool:
         """Takes a whole parenthesis, if one follows."""

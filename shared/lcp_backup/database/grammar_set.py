@@ -124,7 +124,7 @@ def _character_set(statement: DumpStatement, taken: frozenset[str]) -> None:
     name = statement.literal().lower()
     if statement.uploaded and name not in {*taken, "default", "null"}:
         raise NotTakenError(
-            f"the character set {name[:64]} is not taken; dump the database with"
+            f"uploaded dumps are not read in the character set {name[:64]}; dump the database with"
             " --default-character-set=utf8mb4"
         )
 
@@ -134,6 +134,6 @@ def _collation(statement: DumpStatement) -> None:
     taken = SESSION_CHARACTER_SETS | SINGLE_BYTE_CHARACTER_SETS | {"uca1400", "default"}
     if statement.uploaded and name.partition("_")[0] not in taken:
         raise NotTakenError(
-            f"the collation {name[:64]} is not taken; dump the database with"
+            f"uploaded dumps are not read with the collation {name[:64]}; dump the database with"
             " --default-character-set=utf8mb4"
         )

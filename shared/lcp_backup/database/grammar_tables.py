@@ -51,7 +51,10 @@ def schema(statement: DumpStatement, kind: StatementKind) -> Ruling:
     while statement.peek() is not None:
         statement.take("DEFAULT")
         if not any(statement.take(option) for option in SCHEMA_OPTIONS):
-            raise NotTakenError("a schema option in it is not taken")
+            raise NotTakenError(
+                "it sets a schema option other than character set, collation, comment and"
+                " encryption; take that option from the schema before the dump"
+            )
     return Ruling(kind, statement.built(begin), statement.dumped)
 
 

@@ -35,8 +35,6 @@ _ROWS = re.compile(
     re.IGNORECASE,
 )
 _BLANKS = re.compile(rb"\s*+")
-
-
 _HEAD_SHOWN: Final = 80
 
 

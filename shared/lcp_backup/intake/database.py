@@ -15,11 +15,12 @@ from lcp_backup.database.endpoint import Flavour
 from lcp_backup.database.pieces import Piece, PlacedStatement, StreamedDump
 from lcp_backup.database.policy import Policy
 from lcp_backup.database.reader import StatementReader
-from lcp_backup.database.rulings import Ruling, StatementKind
+from lcp_backup.database.rulings import StatementKind
 from lcp_backup.database.statements import StatementSplitter
 from lcp_backup.database.tokens import EVERY, NotTakenError
 from lcp_backup.errors import ArchiveDamaged, ArchiveRefused
 from lcp_backup.intake.content import Form, is_apples, recognised
+from lcp_backup.intake.ends import Ends
 from lcp_backup.model import DatabaseFacts
 from lcp_backup.volume.names import printable
 
@@ -40,11 +41,6 @@ _SERVER_VERSION = re.compile(rb"^-- Server version[ \t]+([^\r\n]{1,100})", re.MU
 _SCHEMA_OF_HEAD = re.compile(rb"^-- Host: [^\n]*?[ \t]Database: ([^\r\n]+?)[ \t\r]*$", re.MULTILINE)
 _ADMINER = re.compile(rb"\A-- Adminer\w*+ [^\n]*\n")
 _ADMINER_TRAILER = re.compile(rb"\n-- \d{4}-\d\d-\d\d \d\d:\d\d:\d\d[^\n]*\s*\Z")
-_SAVES = re.compile(rb"\bSET\s++@OLD_\w++\s*+:?=", re.IGNORECASE)
-_PUTS_BACK = re.compile(rb"=\s*+(?:IFNULL\(|IF\()?@OLD_\w", re.IGNORECASE)
-_KEYS_UNCHECKED = re.compile(rb"\bFOREIGN_KEY_CHECKS\s*+=\s*+0", re.IGNORECASE)
-_KEYS_CHECKED = re.compile(rb"\bFOREIGN_KEY_CHECKS\s*+=\s*+1", re.IGNORECASE)
-_NO_AUTOCOMMIT = re.compile(rb"\bAUTOCOMMIT\s*+=\s*+0", re.IGNORECASE)
 _UNKNOWN: Final = "unknown"
 _SCHEMA_NAME = re.compile(r"(?!\.)[\w$.-]{1,64}")
 """It becomes a file's name inside the archive, which users unpack: so no slash, and more."""
@@ -93,7 +89,7 @@ def take_database(
     name = default_name
     created: set[str] = set()
     defined: set[str] = set()
-    ends = _Ends()
+    ends = Ends()
     for piece in StreamedDump(dump.chunks).pieces(as_written=True):
         check()
         dump.taken(len(piece.raw))
@@ -151,7 +147,7 @@ class _ForeignDump:
         name = _first(_SCHEMA_OF_HEAD, self._head)
         return name if name != _UNKNOWN and _SCHEMA_NAME.fullmatch(name) else None
 
-    def require_end(self, ends: "_Ends") -> None:
+    def require_end(self, ends: Ends) -> None:
         """Raises ArchiveDamaged for what was begun and not ended, ArchiveRefused for no proof."""
         trailer = _TRAILER.search(self._tail) is not None
         if _BY_DUMP_PROGRAM.search(self._head) and not trailer:
@@ -183,68 +179,13 @@ class _ForeignDump:
         )
 
 
-class _Ends:
-    """What the statements of a dump begin and have to end: other programs write no trailer.
-
-    Nothing that defines or fills a table may follow what is taken for an end.
-    """
-
-    def __init__(self) -> None:
-        self.seen = False
-        """Something that stands at a dump's end only was there."""
-        self._saved = False
-        self._put_back = False
-        self._unchecked = False
-        self._open = False
-        self._whole = False
-        """The open transaction began before the first table."""
-        self._locked = False
-        self._tables = False
-
-    def see(self, ruling: Ruling, statement: bytes) -> None:
-        """One statement after the other."""
-        if ruling.kind is StatementKind.ROWS or ruling.kind is StatementKind.TABLE:
-            self._tables = True
-            self.seen = self._put_back = False
-        elif ruling.kind is StatementKind.SESSION:
-            self._saved = self._saved or _SAVES.search(statement) is not None
-            self._put_back = self._put_back or _PUTS_BACK.search(statement) is not None
-            # Navicat: what is switched off at the beginning is switched on at the end.
-            on_again = self._unchecked and _KEYS_CHECKED.search(statement) is not None
-            self.seen = self.seen or self._put_back or on_again
-            self._unchecked = self._unchecked or (
-                not self._tables and _KEYS_UNCHECKED.search(statement) is not None
-            )
-        elif ruling.kind is StatementKind.LOCK:
-            self._locked = ruling.sql[:6].upper() != b"UNLOCK"
-        elif ruling.kind is StatementKind.NOTHING:
-            first = statement[:6].upper()
-            if first.startswith((b"START", b"BEGIN")) or _NO_AUTOCOMMIT.search(statement):
-                self._open, self._whole = True, not self._tables
-            elif first == b"COMMIT":
-                self.seen = self.seen or (self._open and self._whole)
-                self._open = False
-
-    def missing(self) -> str | None:
-        """What was begun and not ended."""
-        if self._saved and not self._put_back:
-            return (
-                "it keeps the session's settings (@OLD_...) and does not put them back at its end"
-            )
-        if self._open:
-            return "it begins a transaction and never commits it"
-        if self._locked:
-            return "it locks a table and never unlocks it"
-        return None
-
-
 def _first(pattern: re.Pattern[bytes], text: bytes) -> str:
     found = pattern.search(text)
     return _UNKNOWN if found is None else found[1].decode(errors="replace").strip()
 
 
 def _judged(
-    piece: Piece, policy: Policy, check: Callable[[], None], ends: _Ends, *, begun: bool
+    piece: Piece, policy: Policy, check: Callable[[], None], ends: Ends, *, begun: bool
 ) -> set[str]:
     """The tables a piece creates; refuses what its restore would refuse, and half a statement.
 

@@ -1,7 +1,6 @@
 """A foreign tar file of a document library becomes a volume archive, as `volume.pack` writes it."""
 
 from collections.abc import Callable, Iterable
-from enum import Enum
 from typing import Final, NamedTuple
 
 from lcp_backup.archive import tar
@@ -9,6 +8,7 @@ from lcp_backup.archive.deflate import inflate_stream
 from lcp_backup.archive.write import ArchiveWriter
 from lcp_backup.errors import ArchiveRefused
 from lcp_backup.intake.content import Form, is_apples, recognised
+from lcp_backup.intake.places import Occupant, Places
 from lcp_backup.model import Notice, VolumeFacts
 from lcp_backup.volume import segments
 from lcp_backup.volume.base import footprint
@@ -18,17 +18,10 @@ from lcp_backup.volume.names import LIBRARY, is_own, printable, quoted
 _TOP: Final = "data"
 """The data folder's own name, when it was packed from outside."""
 _SHOWN_NAMES: Final = 5
-MOST_NAMES: Final = 5_000_000
-"""Members and the folders around them; a hard link counts three times.
-
-Their places take about 100 bytes of memory each.
-"""
 MOST_DEPTH: Final = 128
 """Components of a member's name. Liferay's own names have about ten, and EFS holds a thousand."""
 MOST_TARGET: Final = 4080
-"""Bytes that a symbolic link holds on EFS; and how many names a file has there, or a few more:"""
-MOST_NAMES_OF_A_FILE: Final = 175
-"""https://docs.aws.amazon.com/efs/latest/ug/limits.html"""
+"""Bytes that a symbolic link holds on EFS (https://docs.aws.amazon.com/efs/latest/ug/limits.html)."""
 
 
 class TakenVolume(NamedTuple):
@@ -95,7 +88,7 @@ class _Rewritten:
     def __init__(self, tar_file: segments.TarSegments) -> None:
         self._segments = tar_file
         self.files = self.folders = self.links = self.bytes = self.own_size = 0
-        self._places = _Places()
+        self._places = Places()
         self._drop_top: bool | None = None
         self._tops: dict[str, None] = {}
         self._apples: list[str] = []
@@ -116,7 +109,7 @@ class _Rewritten:
         )
 
     def add_folder(self, components: list[str], attributes: Attributes) -> None:
-        name = self._placed(components, _Occupant.FOLDER)
+        name = self._placed(components, Occupant.FOLDER)
         if name is not None:
             self._begin(name, tar.MemberKind.FOLDER, attributes)
             self.folders += 1
@@ -126,7 +119,7 @@ class _Rewritten:
     ) -> None:
         if self._is_left_out(components):
             return
-        name = self._required(components, _Occupant.FILE)
+        name = self._required(components, Occupant.FILE)
         self._begin(name, tar.MemberKind.FILE, attributes, size=size)
         for piece in content:
             while piece:
@@ -141,7 +134,7 @@ class _Rewritten:
         self.own_size += footprint(size)
 
     def add_link(self, components: list[str], target: str, attributes: Attributes) -> None:
-        name = self._required(components, _Occupant.LINK)
+        name = self._required(components, Occupant.LINK)
         check_link(name, target, MOST_TARGET)
         self._begin(name, tar.MemberKind.LINK, attributes, target=target)
         self.links += 1
@@ -153,7 +146,7 @@ class _Rewritten:
         if self._drop_top:
             placed = existing[1:] if existing[:1] == [_TOP] else []
         first = self._places.file(placed)
-        name = self._required(components, _Occupant.FILE)
+        name = self._required(components, Occupant.FILE)
         target = "/".join(placed)
         if target == name or first is None:
             raise ArchiveRefused(
@@ -187,17 +180,17 @@ class _Rewritten:
             self._more_apples += 1
         return True
 
-    def _required(self, components: list[str], what: "_Occupant") -> str:
+    def _required(self, components: list[str], what: Occupant) -> str:
         name = self._placed(components, what)
         if name is None:
             raise ArchiveRefused(f"the archive has {_TOP!r} as a folder and as a file")
         return name
 
-    def _placed(self, components: list[str], what: "_Occupant") -> str | None:
+    def _placed(self, components: list[str], what: Occupant) -> str | None:
         """Where a member goes; None for the top folder itself."""
         if self._drop_top is None:
             self._drop_top = components[0] == _TOP and (
-                what is _Occupant.FOLDER or len(components) > 1
+                what is Occupant.FOLDER or len(components) > 1
             )
         if self._drop_top:
             if components[0] != _TOP:
@@ -238,88 +231,3 @@ class _Rewritten:
         self._segments.begin(name, kind, rewritten, target)
         if kind is not tar.MemberKind.FILE:
             self._segments.close()
-
-
-class _Occupant(Enum):
-    """What lies in a place."""
-
-    FOLDER = 0
-    FILE = 1
-    LINK = 2
-
-
-class _Places:
-    """What lies where in the volume so far: folders stay, files and links may be replaced.
-
-    Places are hashes, because a million names would fill the memory. Two that meet (one in 10^7 for
-    a million names) only have an archive refused, here or when it is restored.
-    """
-
-    def __init__(self) -> None:
-        self._taken: dict[_Occupant, set[int]] = {what: set() for what in _Occupant}
-        self._first: dict[int, int] = {}
-        """The first name of a file that has several, by the others."""
-        self._names: dict[int, int] = {}
-        """How many names it has, by the first."""
-        self._way: list[tuple[str, int]] = []
-        """The folders around the member placed last: the next one often lies there, too."""
-
-    def occupy(self, components: list[str], what: _Occupant) -> None:
-        """Raises ArchiveRefused for what a restore would meet as a folder and as something else."""
-        place = self._enter(components)
-        last = hash((place, components[-1]))
-        folders, files, links = (self._taken[it] for it in _Occupant)
-        if last in folders if what is not _Occupant.FOLDER else last in files or last in links:
-            raise ArchiveRefused(
-                f"the archive has {quoted('/'.join(components))} as a folder and as a file"
-            )
-        files.discard(last)
-        links.discard(last)
-        self._first.pop(last, None)
-        self._taken[what].add(last)
-        if len(folders) + len(files) + len(links) + 2 * len(self._first) > MOST_NAMES:
-            raise ArchiveRefused(f"the volume holds more than {MOST_NAMES} files and folders")
-
-    def is_folder(self, components: list[str]) -> bool:
-        return _place(components) in self._taken[_Occupant.FOLDER]
-
-    def file(self, components: list[str]) -> int | None:
-        """The place of a file's first name; None where no file is."""
-        place = _place(components)
-        return self._first.get(place, place) if place in self._taken[_Occupant.FILE] else None
-
-    def share(self, components: list[str], first: int) -> None:
-        """Takes a note that this is another name of a file; refuses more than AWS's EFS holds."""
-        self._first[_place(components)] = first
-        count = self._names[first] = self._names.get(first, 1) + 1
-        if count > MOST_NAMES_OF_A_FILE:
-            raise ArchiveRefused(
-                f"the archive's hard link {quoted('/'.join(components))} is one of more than"
-                f" {MOST_NAMES_OF_A_FILE} names of a file; pack it with --hard-dereference"
-            )
-
-    def _enter(self, components: list[str]) -> int:
-        """The place of the folder that this lies in; it and those around it are folders now."""
-        place = 0
-        for depth, component in enumerate(components[:-1]):
-            if depth < len(self._way):
-                if self._way[depth][0] == component:
-                    place = self._way[depth][1]
-                    continue
-                del self._way[depth:]
-            place = hash((place, component))
-            if place in self._taken[_Occupant.FILE] or place in self._taken[_Occupant.LINK]:
-                name = "/".join(components[: depth + 1])
-                raise ArchiveRefused(
-                    f"the archive writes through {quoted(name)}, which is no folder"
-                )
-            self._taken[_Occupant.FOLDER].add(place)
-            self._way.append((component, place))
-        return place
-
-
-def _place(components: list[str]) -> int:
-    place = 0
-    for component in components:
-        place = hash((place, component))
-    return place

@@ -22,9 +22,9 @@ from lcp_backup.model import ArchiveKind, BackupType, RunKind
 from lcp_backup.requests import DownloadRequest
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume.carry import carry
-from lcp_backup.volume.live import LiveMembers
 from lcp_backup.volume.paths import checked_paths
 from lcp_backup.volume.selection import check_second_names, selected
+from lcp_backup.volume.wanted import WantedMembers
 
 
 @dataclass(frozen=True)
@@ -99,27 +99,27 @@ def _take_volume(
 ) -> None:
     with backup.volume() as volume:
 
-        def wanted() -> Iterator[IndexedMember]:
+        def chosen() -> Iterator[IndexedMember]:
             return selected(volume.members(), paths) if paths else volume.members()
 
         if paths:
-            names = LiveMembers(it for it in wanted() if it.type == "second-name")
+            names = WantedMembers(it for it in chosen() if it.type == "second-name")
             with closing(volume.read(names)) as read:
                 check_second_names(names, read, paths, check=run.check)
-        live = LiveMembers(wanted())
+        wanted = WantedMembers(chosen())
         carry(
             writer,
-            live,
-            lambda: volume.segments(live),
+            wanted,
+            lambda: volume.segments(wanted),
             volume.archive_of,
             threads=THREADS,
             check=run.check,
-            unsure=_changed(backup, volume, live),
+            unsure=_changed(backup, volume, wanted),
         )
     writer.add([tar.END])
 
 
-def _changed(backup: StoredBackup, volume: StoredVolume, live: LiveMembers) -> set[int]:
+def _changed(backup: StoredBackup, volume: StoredVolume, wanted: WantedMembers) -> set[int]:
     """Sources whose archives are not the objects that were referred to.
 
     Whoever copied the bucket has such: the bytes may be the same, and only reading them tells.
@@ -128,7 +128,7 @@ def _changed(backup: StoredBackup, volume: StoredVolume, live: LiveMembers) -> s
     then = {it.backup_id: it.etag for it in manifest.sources} | {manifest.id: manifest.volume.etag}
     archives = (manifest.id, *volume.sources)
     changed: set[int] = set()
-    for segment in volume.segments(live):
+    for segment in volume.segments(wanted):
         if segment.source not in changed:
             etag = then.get(archives[segment.source])
             source = volume.archive_of(segment).source

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.pins import PinState
 from lcp_backup.errors import Pinned, UnknownFormat
+from lcp_backup.jobs.planned import CarryOut
 from lcp_backup.jobs.retirement import delete_backup, freed_by_deletion
 from lcp_backup.jobs.thinning import kept_by
 from lcp_backup.model import BackupType, Manifest
@@ -28,23 +30,24 @@ class Expiry:
 
 
 def expire(
-    settings: Settings, catalog: Catalog, telemetry: Telemetry, now: datetime, *, dry_run: bool
+    settings: Settings, catalog: Catalog, telemetry: Telemetry, now: datetime, carry_out: CarryOut
 ) -> Expiry:
-    """Deletes backups that are past the retention period or thinned out; answers what stays.
+    """Has backups deleted that are past the retention period or thinned out; answers what stays.
 
     With LCP_BACKUP_KEEP, those go that no period keeps; uploaded ones are not of the schedule, and
     neither go nor count there. The newest always stays, and so does one that is pinned, is being
     restored right now, or cannot be read by this version. A deletion that began and did not end is
     finished, whatever the backup's age.
 
-    Arguments: `dry_run` deletes nothing and answers what would go. Raises StorageError.
+    Raises StorageError, and what `carry_out` raises.
     """
     limit = now - timedelta(days=settings.backup_retention_days)
     in_use = catalog.lease.backup_in_use()
     decided = catalog.pins.ids()
     found = Expiry()
     manifests = list(_readable(catalog, telemetry, found))
-    begun = {it.id for it in manifests if it.id in decided and _has_begun_to_go(catalog, it)}
+    states = {it.id: _state(catalog, it) for it in manifests if it.id in decided}
+    begun = {backup_id for backup_id, state in states.items() if state is PinState.DELETED}
     # What goes anyway is no period's: another backup of it stays instead.
     thinned = _thinned(settings, [it for it in manifests if it.id not in begun])
     newest = True
@@ -53,7 +56,7 @@ def expire(
         expires = began or manifest.slot <= limit
         goes = began or (not newest and (expires or manifest.id in thinned))
         newest = newest and began
-        if goes and manifest.id != in_use and _delete(catalog, telemetry, manifest, dry_run):
+        if goes and manifest.id != in_use and _went(catalog, telemetry, manifest, carry_out):
             (found.expired if expires else found.thinned).append(manifest.id)
             found.freed_bytes += freed_by_deletion(manifest)
             continue
@@ -85,21 +88,19 @@ def _readable(catalog: Catalog, telemetry: Telemetry, found: Expiry) -> Iterator
             yield manifest
 
 
-def _has_begun_to_go(catalog: Catalog, manifest: Manifest) -> bool:
+def _state(catalog: Catalog, manifest: Manifest) -> PinState | None:
     try:
         pin = catalog.pins.of(manifest)
     except UnknownFormat:
-        return False
-    return pin is not None and pin.state is PinState.DELETED
+        return None
+    return None if pin is None else pin.state
 
 
-def _delete(catalog: Catalog, telemetry: Telemetry, manifest: Manifest, dry_run: bool) -> bool:
-    """Deletes a backup unless it is pinned; answers whether it went, or would in a dry run."""
+def _went(catalog: Catalog, telemetry: Telemetry, manifest: Manifest, carry_out: CarryOut) -> bool:
+    """Has a backup deleted unless it is pinned; answers whether it went, or would."""
     try:
-        if dry_run:
-            pin = catalog.pins.of(manifest)
-            return pin is None or pin.state is not PinState.PINNED
-        delete_backup(catalog, manifest)
+        catalog.pins.require_unpinned(manifest)
+        carry_out(partial(delete_backup, catalog, manifest))
     except (Pinned, UnknownFormat) as error:
         telemetry.log.info("kept", backup_id=manifest.id, reason=str(error))
         return False

@@ -26,8 +26,8 @@ from lcp_backup.jobs.archives import THREADS
 from lcp_backup.model import Manifest, Notice, VolumeSource
 from lcp_backup.volume.base import Base
 from lcp_backup.volume.carry import Moved, carry
-from lcp_backup.volume.live import LiveMembers
 from lcp_backup.volume.unchanged import unchanged
+from lcp_backup.volume.wanted import WantedMembers
 
 _ASKED_AT_ONCE = 16
 _NOTHING = Plan((), (), ())
@@ -118,7 +118,7 @@ class Increment:
             )
 
         if folder is None:
-            live = LiveMembers(members())
+            wanted = WantedMembers(members())
         else:
             same = {number: number for number in numbers}
             found = unchanged(
@@ -128,28 +128,28 @@ class Increment:
                 threads=threads,
                 check=check,
             )
-            live = LiveMembers(found)
+            wanted = WantedMembers(found)
         archives = self._archives()
         try:
             self._moved = carry(
                 writer,
-                live,
-                lambda: (it for it in self._reader().segments() if it in live),
+                wanted,
+                lambda: (it for it in self._reader().segments() if it in wanted),
                 lambda segment: self._opened(segment.source),
                 threads=THREADS,
                 check=check,
             )
         except (ArchiveDamaged, ObjectNotFound) as error:
-            unusable = {number for number in numbers if not self._is_usable(number, live, check)}
+            unusable = {number for number in numbers if not self._is_usable(number, wanted, check)}
             # (None, where what the index says is not in an archive that is as it was written.)
             raise SourceUnusable({archives[it] for it in unusable or numbers}) from error
 
-    def _is_usable(self, number: int, live: LiveMembers, check: Callable[[], None]) -> bool:
+    def _is_usable(self, number: int, wanted: WantedMembers, check: Callable[[], None]) -> bool:
         """Whether all that is cut out of an archive can be read; asked when something cannot."""
         segments = (
             it
             for it in self._reader().segments()
-            if it.source == number and it in live and not live.are_all_of(it)
+            if it.source == number and it in wanted and not wanted.are_all_of(it)
         )
         read = read_segments_of(
             lambda segment: self._opened(segment.source), segments, threads=THREADS

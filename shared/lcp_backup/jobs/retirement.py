@@ -16,6 +16,7 @@ its sources. After a day it ends as a backup does, if others may read it or not.
 
 from collections.abc import Collection, Iterable
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from lcp_backup.catalog import Catalog
@@ -23,6 +24,7 @@ from lcp_backup.catalog.backups import Leftover
 from lcp_backup.catalog.retired import Retired
 from lcp_backup.catalog.unfinished import Unfinished
 from lcp_backup.history import can_be_base
+from lcp_backup.jobs.planned import CarryOut
 from lcp_backup.model import Manifest, VolumeSource
 
 UNREAD_FOR: Final = timedelta(hours=20)
@@ -73,29 +75,27 @@ def settle_retired(
     leftover: Leftover,
     mark: Retired,
     read: Collection[str] | None,
-    *,
-    dry_run: bool,
+    carry_out: CarryOut,
 ) -> bool:
-    """Goes on with a retired backup; answers whether its archive went, or would in a dry run.
+    """Goes on with a retired backup; answers whether its archive went, or would.
 
     Args:
         leftover: what lies there of it.
         mark: as it was read after `read` was known.
         read: the backups whose archives any published backup reads, or any unfinished volume;
             None when nobody knows.
+        carry_out: is handed what is to be done about it.
     """
     now = catalog.now()
+    write = partial(catalog.backups.mark_retired, leftover.backup_id)
     if read is None or leftover.backup_id in read:
-        if mark.unread_since is not None and not dry_run:
-            catalog.backups.mark_retired(leftover.backup_id, Retired(since=mark.since))
+        if mark.unread_since is not None:
+            carry_out(partial(write, Retired(since=mark.since)))
         return False
     if mark.unread_since is None:
-        if not dry_run:
-            unread = Retired(since=mark.since, unread_since=now)
-            catalog.backups.mark_retired(leftover.backup_id, unread)
+        carry_out(partial(write, Retired(since=mark.since, unread_since=now)))
         return False
     if now - mark.unread_since < UNREAD_FOR:
         return False
-    if not dry_run:
-        catalog.backups.forget_retired(leftover)
+    carry_out(partial(catalog.backups.forget_retired, leftover))
     return True

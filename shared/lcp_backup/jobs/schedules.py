@@ -169,7 +169,7 @@ def _rules(
             name=name,
             expression=expression,
             function_arn=request.function_arn(kind),
-            description=f"LCP Backup: {kind} at {schedule.source} (UTC)"[:512],
+            description=f"LCP Backup: {kind} at {schedule.text} (UTC)"[:512],
         )
         for name, expression in zip(
             rule_names(prefix, kind, schedule), schedule.eventbridge(), strict=True

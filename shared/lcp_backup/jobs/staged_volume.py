@@ -24,9 +24,9 @@ from lcp_backup.requests import RestoreRequest
 from lcp_backup.settings import Settings
 from lcp_backup.volume import selection, staging, swap
 from lcp_backup.volume.begun import BegunTree, NotAsLeft, Reached, Wanted
-from lcp_backup.volume.live import LiveMembers
 from lcp_backup.volume.names import quoted
 from lcp_backup.volume.paths import checked_paths
+from lcp_backup.volume.wanted import WantedMembers
 
 LEAST_UNPACKED: Final = WHOLE_BELOW
 """Bytes of files that must lie in a staging folder for it to be left to the next restore."""
@@ -112,15 +112,15 @@ class VolumeStaging:
         with self._backup.volume() as volume:
             staged = self._staged = staging.stage(folder, self._wanted)
             try:
-                live = self._missing(volume, staged, check)
+                wanted = self._missing(volume, staged, check)
             except NotAsLeft as error:
                 self._run.detail("what an earlier restore left is unpacked anew", reason=str(error))
                 staged.discard()
                 staged = self._staged = staging.stage(folder)
-                live = self._missing(volume, staged, check)
-            with closing(volume.read(live)) as read:
-                selection.unpack_live(
-                    live,
+                wanted = self._missing(volume, staged, check)
+            with closing(volume.read(wanted)) as read:
+                selection.unpack_wanted(
+                    wanted,
                     read,
                     staged,
                     paths=self._paths,
@@ -148,7 +148,7 @@ class VolumeStaging:
 
     def _missing(
         self, volume: StoredVolume, staged: swap.StagedVolume, check: Check
-    ) -> LiveMembers:
+    ) -> WantedMembers:
         """What has to be unpacked."""
         self._total = 0
         members: Iterable[IndexedMember] = volume.members()
@@ -159,16 +159,16 @@ class VolumeStaging:
             members = selection.without(volume.members, generated, volume.read, check=check)
         members = self._counted(members)
         if staged.begun is None:
-            live = LiveMembers(members)
+            wanted = WantedMembers(members)
             self._is_known = True
-            return live
+            return wanted
         threads = self._settings.backup_volume_threads
         tree = BegunTree(staged.new, staged.begun, threads=threads, check=check)
-        live = LiveMembers(tree.missing(members))
+        wanted = WantedMembers(tree.missing(members))
         self._whole_before = tree.whole_size
         self._is_known = True
         self._run.detail("an earlier restore is gone on with", bytes_there=tree.whole_size)
-        return live
+        return wanted
 
     def _counted(self, members: Iterable[IndexedMember]) -> Iterator[IndexedMember]:
         for member in members:

@@ -14,7 +14,7 @@ from lcp_backup.archive.streams import RangeSource
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import ArchiveDamaged, ObjectNotFound
 from lcp_backup.model import Manifest
-from lcp_backup.volume.live import LiveMembers
+from lcp_backup.volume.wanted import WantedMembers
 
 THREADS: Final = os.process_cpu_count() or 1
 """How many segments of the database, and as many of the volume, are inflated at once."""
@@ -108,30 +108,30 @@ class StoredVolume:
         """All that the index lists, each archive's in its order."""
         return self._reader().segments()
 
-    def segments(self, live: LiveMembers) -> Iterator[Segment]:
+    def segments(self, wanted: WantedMembers) -> Iterator[Segment]:
         """The segments that hold any of these members: those of sources, then the backup's own.
 
         The backup's own hold all folders, which so come when what lies in them is there.
         """
         for own in (False, True):
             for segment in self._reader().segments():
-                if (not segment.source) is own and segment in live:
+                if (not segment.source) is own and segment in wanted:
                     yield segment
 
-    def read(self, live: LiveMembers) -> Generator[tuple[Segment, bytes]]:
+    def read(self, wanted: WantedMembers) -> Generator[tuple[Segment, bytes]]:
         """The segments that hold any of these members, each with its raw bytes; to be closed."""
-        return self.read_these(self.segments(live))
+        return self.read_these(self.segments(wanted))
 
     def read_these(self, segments: Iterable[Segment]) -> Generator[tuple[Segment, bytes]]:
         """Segments of these archives, each with its raw bytes; to be closed."""
         return self._backup.read_volume(segments, self.archive_of)
 
-    def read_rest(self, live: LiveMembers) -> Generator[tuple[Segment, bytes]]:
+    def read_rest(self, wanted: WantedMembers) -> Generator[tuple[Segment, bytes]]:
         """The backup's own segments that hold none of these members, as `read`.
 
         The end of the tar file is one, and what was carried over and then turned out to be deleted.
         """
-        rest = (it for it in self._reader().segments() if not it.source and it not in live)
+        rest = (it for it in self._reader().segments() if not it.source and it not in wanted)
         return self.read_these(rest)
 
     def archive_of(self, segment: Segment) -> OpenArchive:

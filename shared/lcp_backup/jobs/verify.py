@@ -36,7 +36,7 @@ from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.verification import Report, Verdict, Verification
 from lcp_backup.volume import proof
-from lcp_backup.volume.live import LiveMembers
+from lcp_backup.volume.wanted import WantedMembers
 
 
 def verify_backup(
@@ -184,10 +184,10 @@ class _Verifying:
     def _read_volume(self, volume: StoredVolume, check: Check) -> proof.Read:
         progress = self.run.progress_of("volume")
         self.reading.begin()
-        live = LiveMembers(volume.members())
-        with closing(volume.read(live)) as read:
-            found = proof.read_all(volume.members, live, read, progress=progress, check=check)
-        with closing(volume.read_rest(live)) as rest:
+        wanted = WantedMembers(volume.members())
+        with closing(volume.read(wanted)) as read:
+            found = proof.read_all(volume.members, wanted, read, progress=progress, check=check)
+        with closing(volume.read_rest(wanted)) as rest:
             for _, raw in rest:
                 check()
                 progress(len(raw))

@@ -1,7 +1,8 @@
-"""Live members carried over from other archives into a new one, in front of what is packed.
+"""Wanted members carried over from other archives into a new one, in front of what is packed.
 
-A segment of which everything is live is copied as it is, which S3 does by itself. Of any other the
-live members are cut out and go into new segments: its bytes are fetched for that, never the files.
+A segment of which everything is wanted is copied as it is, which S3 does by itself. Of any other
+the wanted members are cut out and go into new segments: its bytes are fetched for that, never the
+files.
 """
 
 from array import array
@@ -16,7 +17,7 @@ from lcp_backup.archive.tar import BLOCK
 from lcp_backup.archive.untar import TarReader
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
 from lcp_backup.errors import ArchiveDamaged
-from lcp_backup.volume.live import LiveMembers
+from lcp_backup.volume.wanted import WantedMembers
 
 
 class Moved:
@@ -58,7 +59,7 @@ class Moved:
 
 def carry(
     writer: ArchiveWriter,
-    live: LiveMembers,
+    wanted: WantedMembers,
     segments: Callable[[], Iterator[Segment]],
     archive_of: Callable[[Segment], OpenArchive],
     *,
@@ -66,11 +67,11 @@ def carry(
     check: Callable[[], None],
     unsure: Collection[int] = (),
 ) -> Moved:
-    """Takes live members over into the archive that is written; the caller lists them.
+    """Takes wanted members over into the archive that is written; the caller lists them.
 
     Args:
         writer: at the beginning of a segment.
-        live: what is wanted; a large file with all its segments.
+        wanted: what is wanted; a large file with all its segments.
         segments: begins anew, each time it is called, with the segments that hold any of it: each
             archive's in its order.
         archive_of: tells where a segment lies.
@@ -83,7 +84,7 @@ def carry(
     moved = Moved()
 
     def is_copied(segment: Segment) -> bool:
-        return segment.source not in unsure and live.are_all_of(segment)
+        return segment.source not in unsure and wanted.are_all_of(segment)
 
     fetched = read_segments_of(
         archive_of, (it for it in segments() if not is_copied(it)), threads=threads
@@ -102,7 +103,7 @@ def carry(
                 same, raw = next(fetched)
                 if (same.source, same.number) != (segment.source, segment.number):
                     raise ArchiveDamaged(f"segment {segment.number} did not come twice")
-                cuts.take(segment, raw, live)
+                cuts.take(segment, raw, wanted)
     cuts.flush()
     return moved
 
@@ -126,12 +127,12 @@ class _Cuts:
         self._pieces: list[_Piece] = []
         self._first = 0
 
-    def take(self, segment: Segment, raw: bytes, live: LiveMembers) -> None:
+    def take(self, segment: Segment, raw: bytes, wanted: WantedMembers) -> None:
         """Cuts members out of a segment's raw bytes, and the end of a file that goes on in it."""
-        if live.goes_on_in(segment):
+        if wanted.goes_on_in(segment):
             self.flush()
             self._add(raw[: segment.first] if segment.members else raw)
-        for at in live.begin_in(segment):
+        for at in wanted.begin_in(segment):
             extent = _extent(memoryview(raw)[at:])
             if self._size + min(extent, len(raw) - at) > SEGMENT_SIZE:
                 self.flush()

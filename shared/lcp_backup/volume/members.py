@@ -91,7 +91,8 @@ def hand_over(member: Member, reader: TarReader, into: Members) -> None:
         into.add_name(components, components_of(member.target))
     else:
         raise ArchiveRefused(
-            f"the archive's member {quoted(member.name)} is {member.found}, which is not taken"
+            f"the archive's member {quoted(member.name)} is {member.found}, which a"
+            " restore does not create; pack the folder without it"
         )
 
 

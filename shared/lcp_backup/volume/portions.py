@@ -1,6 +1,6 @@
 """How a stored volume is cut into portions, which workers unpack one after the other.
 
-A portion is a run of segments of one archive: all members that begin in them, also where the last
+A portion is a stretch of segments of one archive: all members that begin in them, even if the last
 of them goes on behind. A *large* file is one that is too large for that and lies in several
 segments: it has portions of its own, each some of these segments. Folders are in no portion: they
 get their attributes once all portions are unpacked.

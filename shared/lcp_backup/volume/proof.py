@@ -11,10 +11,10 @@ from functools import partial
 
 from lcp_backup.archive.segment import IndexedMember, MemberType, Segment
 from lcp_backup.errors import ArchiveDamaged
-from lcp_backup.volume.live import LiveMembers, hand_over_live
 from lcp_backup.volume.members import Attributes, Content, Members
 from lcp_backup.volume.names import quoted
 from lcp_backup.volume.slices import Slice
+from lcp_backup.volume.wanted import WantedMembers, hand_over_wanted
 
 type ReadSegments = Callable[[Iterable[Segment]], Generator[tuple[Segment, bytes]]]
 """As of `shared_tree`."""
@@ -33,7 +33,7 @@ class ReadMembers:
     """Members that were read, and nothing of them but a mark of eight bytes each.
 
     Args:
-        live: the places of those that are wanted.
+        wanted: the places of those that are wanted.
         read: the segments that hold any, checked, each archive's in its order.
         also_without_sha256: whether the index may have no SHA-256 of some of the files.
         progress, check: as of `TarReader`.
@@ -44,7 +44,7 @@ class ReadMembers:
 
     def __init__(
         self,
-        live: LiveMembers,
+        wanted: WantedMembers,
         read: Iterable[tuple[Segment, bytes]],
         *,
         also_without_sha256: bool,
@@ -52,7 +52,7 @@ class ReadMembers:
         check: Callable[[], None],
     ) -> None:
         found = _Found(also_without_sha256=also_without_sha256)
-        hand_over_live(live, read, found, progress=progress, check=check)
+        hand_over_wanted(wanted, read, found, progress=progress, check=check)
         self._marks = array("Q", sorted(found.marks))
         self._count = found.members
 
@@ -72,7 +72,7 @@ class ReadMembers:
 
 def read_all(
     members: Callable[[], Iterator[IndexedMember]],
-    live: LiveMembers,
+    wanted: WantedMembers,
     read: Iterable[tuple[Segment, bytes]],
     *,
     progress: Callable[[int], None],
@@ -84,7 +84,7 @@ def read_all(
 
     Args:
         members: those of the index, from the first; called twice.
-        live: the places of the same.
+        wanted: the places of the same.
         read: the segments that hold any, checked, each archive's in its order.
         progress, check: as of `TarReader`.
 
@@ -93,7 +93,7 @@ def read_all(
     """
     nameless = sum(it.type == "file" and it.sha256 is None for it in members())
     found = ReadMembers(
-        live, read, also_without_sha256=nameless > 0, progress=progress, check=check
+        wanted, read, also_without_sha256=nameless > 0, progress=progress, check=check
     )
     count = files = compared = 0
     for member in members():
@@ -128,7 +128,7 @@ def read_portion(
 
     Raises as `read_all`.
     """
-    live = LiveMembers(own.places(0))
+    wanted = WantedMembers(own.places(0))
     count = sum(1 for _ in own.marks())
     with closing(read(own.segments)) as segments:
         if not count:
@@ -137,7 +137,7 @@ def read_portion(
                 progress(len(raw))
             return 0
         found = ReadMembers(
-            live,
+            wanted,
             segments,
             also_without_sha256=also_without_sha256,
             progress=progress,

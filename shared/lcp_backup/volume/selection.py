@@ -7,11 +7,11 @@ from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.errors import InvalidRequest, NotFound
 from lcp_backup.exclusion import PathPatterns
 from lcp_backup.volume.begun import Counted, Reached
-from lcp_backup.volume.live import LiveMembers, hand_over_live
 from lcp_backup.volume.members import Attributes, Content, Members
 from lcp_backup.volume.names import printable
 from lcp_backup.volume.swap import StagedVolume
 from lcp_backup.volume.unpack import fill_staged
+from lcp_backup.volume.wanted import WantedMembers, hand_over_wanted
 
 
 def selected(members: Iterable[IndexedMember], paths: Collection[str]) -> Iterator[IndexedMember]:
@@ -42,8 +42,8 @@ def _asked_for(name: str, paths: frozenset[str]) -> str | None:
     return name
 
 
-def unpack_live(
-    live: LiveMembers,
+def unpack_wanted(
+    wanted: WantedMembers,
     read: Iterable[tuple[Segment, bytes]],
     staged: StagedVolume,
     *,
@@ -54,27 +54,27 @@ def unpack_live(
     check: Callable[[], None],
     reached: Reached | None = None,
 ) -> None:
-    """Unpacks live members into a staged tree; else as `fill_staged`.
+    """Unpacks wanted members into a staged tree; else as `fill_staged`.
 
     Args:
-        live: all of a backup's, or those that are selected.
+        wanted: all of a backup's, or those that are selected.
         read: the segments that hold any, checked, each archive's in its order.
         paths: what is selected, when that is not all. Folders above the paths are made, with plain
             modes where they do not exist.
         reached: is told how far it has come.
     """
-    wanted = frozenset(paths)
+    chosen = frozenset(paths)
 
     def fill(tree: Members) -> None:
         into = Counted(tree, reached) if reached is not None else tree
-        into = _OnlyThese(wanted, into) if wanted else into
-        hand_over_live(live, read, into, progress=progress, check=check)
+        into = _OnlyThese(chosen, into) if chosen else into
+        hand_over_wanted(wanted, read, into, progress=progress, check=check)
 
-    fill_staged(staged, fill, owner, threads=threads, selected=wanted or None, check=check)
+    fill_staged(staged, fill, owner, threads=threads, selected=chosen or None, check=check)
 
 
 def check_second_names(
-    second_names: LiveMembers,
+    second_names: WantedMembers,
     read: Iterable[tuple[Segment, bytes]],
     paths: Collection[str],
     *,
@@ -84,20 +84,20 @@ def check_second_names(
 
     Args:
         second_names: those among what is selected.
-        read: the segments that hold any, as of `unpack_live`.
+        read: the segments that hold any, as of `unpack_wanted`.
         paths: what is selected.
         check: called often; what it raises ends the work.
 
     Raises InvalidRequest, which names the file that has to be selected as well.
     """
     into = _OnlyThese(frozenset(paths), _Nothing())
-    hand_over_live(second_names, read, into, progress=lambda _: None, check=check)
+    hand_over_wanted(second_names, read, into, progress=lambda _: None, check=check)
 
 
 def without(
     members: Callable[[], Iterable[IndexedMember]],
     leave_out: PathPatterns,
-    read: Callable[[LiveMembers], Generator[tuple[Segment, bytes]]],
+    read: Callable[[WantedMembers], Generator[tuple[Segment, bytes]]],
     *,
     check: Callable[[], None],
 ) -> Iterator[IndexedMember]:
@@ -106,13 +106,13 @@ def without(
     Args:
         members: of the volume's index; begins anew each time it is called.
         leave_out: what is passed over.
-        read: gives the segments that hold any members, as of `unpack_live`.
+        read: gives the segments that hold any members, as of `unpack_wanted`.
         check: called often; what it raises ends the work.
     """
-    second_names = LiveMembers(it for it in members() if it.type == "second-name")
+    second_names = WantedMembers(it for it in members() if it.type == "second-name")
     of_second_names = _Files()
     with closing(read(second_names)) as found:
-        hand_over_live(second_names, found, of_second_names, progress=lambda _: None, check=check)
+        hand_over_wanted(second_names, found, of_second_names, progress=lambda _: None, check=check)
     return (
         it
         for it in members()

@@ -19,12 +19,12 @@ from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.errors import ArchiveDamaged, ArchiveRefused
 from lcp_backup.volume.descent import OPEN_FOLDER
 from lcp_backup.volume.large_files import LargeFile, LargePiece, opened
-from lcp_backup.volume.live import LiveMembers, hand_over_live
 from lcp_backup.volume.members import Attributes, Content, Members, attributes_of, components_of
 from lcp_backup.volume.names import quoted
 from lcp_backup.volume.portions import is_large
 from lcp_backup.volume.slices import Slice
 from lcp_backup.volume.tree import Tree
+from lcp_backup.volume.wanted import WantedMembers, hand_over_wanted
 from lcp_backup.volume.writing import Writing, both_folder_and_file
 
 type ReadSegments = Callable[[Iterable[Segment]], Generator[tuple[Segment, bytes]]]
@@ -64,17 +64,17 @@ class SharedTree:
         """
         if own.piece is not None:
             return self._write_piece(own, own.piece, first, read, is_over)
-        live = LiveMembers(own.places(first))
+        wanted = WantedMembers(own.places(first))
         self.aside.mkdir(mode=0o700, exist_ok=True)
         made = Path(mkdtemp(dir=self.aside))
         parts = os.open(made, OPEN_FOLDER)
         try:
             with (
-                closing(_Reading(own, live, read, is_over)) as reading,
+                closing(_Reading(own, wanted, read, is_over)) as reading,
                 self._tree(_WholeAtOnce(parts)) as tree,
             ):
                 into = _Contents(tree)
-                hand_over_live(live, reading, into, progress=self.progress, check=self.check)
+                hand_over_wanted(wanted, reading, into, progress=self.progress, check=self.check)
                 tree.finish()
             return reading.stopped_at
         finally:
@@ -131,18 +131,18 @@ class _Reading:
     """The segments of a portion, as long as there is time; ends where no member is cut."""
 
     def __init__(
-        self, own: Slice, live: LiveMembers, read: ReadSegments, is_over: Callable[[], bool]
+        self, own: Slice, wanted: WantedMembers, read: ReadSegments, is_over: Callable[[], bool]
     ) -> None:
-        self._live = live
+        self._wanted = wanted
         self._is_over = is_over
-        self._read = read(it for it in own.segments if it in live)
+        self._read = read(it for it in own.segments if it in wanted)
         self.stopped_at: int | None = None
         """Where time ended."""
 
     def __iter__(self) -> Generator[tuple[Segment, bytes]]:
         has_begun = False
         for segment, raw in self._read:
-            if has_begun and not self._live.goes_on_in(segment) and self._is_over():
+            if has_begun and not self._wanted.goes_on_in(segment) and self._is_over():
                 self.stopped_at = segment.number
                 return
             has_begun = True

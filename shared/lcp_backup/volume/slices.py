@@ -19,8 +19,8 @@ from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.document import Document, read_document
 from lcp_backup.errors import ArchiveDamaged
 from lcp_backup.volume.large_files import LargeFileBegins, LargePiece
-from lcp_backup.volume.live import Place
 from lcp_backup.volume.portions import MOST, NOTHING, Portion, PortionedVolume, is_large
+from lcp_backup.volume.wanted import Place
 
 _MOST_WAITING: Final = 1 << 18
 """Members and segments that wait until their block is written: some 10 MB."""
@@ -233,7 +233,7 @@ class _Sweep:
 
 
 class _Runs:
-    """The portions of one archive that are runs of segments."""
+    """The portions of one archive that are stretches of segments."""
 
     def __init__(self) -> None:
         self._slices: list[_Growing] = []

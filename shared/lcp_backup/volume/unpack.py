@@ -32,7 +32,7 @@ def staged_by(
     of the same name replaces an earlier file, as with `tar`.
 
     Args:
-        fill: hands over members, such as `members.extract` or `live.hand_over_live`.
+        fill: hands over members, such as `members.extract` or `wanted.hand_over_wanted`.
         folder: LCP_BACKUP_FOLDER; made, at the swap, when it does not exist.
         owner: uid and gid of everything, such as Liferay's 1000 and 1000; None: the archive's.
         threads: how many write at once, where the file system is slow; 1: the calling one.

@@ -441,7 +441,7 @@ def test_engines_whose_tables_hold_their_own_rows_are_taken(engine: str) -> None
     ],
 )
 def test_other_engines_are_refused_by_name(engine: str, text: str) -> None:
-    with pytest.raises(ArchiveRefused, match=f"the engine {engine} is not taken"):
+    with pytest.raises(ArchiveRefused, match=f"tables of the engine {engine}; change them"):
         judge(text.format(engine))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lcp_backup.errors import ArchiveError, ArchiveRefused
-from lcp_backup.intake import volume
+from lcp_backup.intake import places
 from tests.support.taken_volume import Store
 from tests.support.tars import Tar
 from tests.support.trees import odd_tree, snapshot
@@ -175,7 +175,7 @@ def test_what_is_no_volume_is_refused_by_what_was_found(data: bytes, said: str) 
 def test_a_bomb_of_empty_files_is_refused_before_it_fills_the_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(volume, "MOST_NAMES", 3)
+    monkeypatch.setattr(places, "MOST_NAMES", 3)
     Store().take(Tar().add(f"{LIBRARY}/a").add(f"{LIBRARY}/b").raw())
     four = Tar().add(f"{LIBRARY}/a").add(f"{LIBRARY}/b").add(f"{LIBRARY}/c")
     with pytest.raises(ArchiveRefused, match="more than 3 files and folders"):
@@ -215,7 +215,7 @@ def test_twenty_members_of_100000_folders_each_are_refused_at_once() -> None:
 
 
 def test_folders_that_only_names_imply_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(volume, "MOST_NAMES", 50)
+    monkeypatch.setattr(places, "MOST_NAMES", 50)
     tar = Tar()
     for number in range(5):
         tar.add(f"{LIBRARY}/{number}/" + "d/" * 10 + "f")

@@ -18,7 +18,7 @@ from lcp_backup.errors import Conflict, OutOfTime, StoredInPart
 from lcp_backup.exclusion import PathPatterns
 from lcp_backup.jobs import unfinished
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
-from lcp_backup.jobs.cleanup import clean_up
+from lcp_backup.jobs.cleanup import CleanupResult, clean_up
 from lcp_backup.jobs.retirement import delete_backup
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.jobs.unfinished import packing_is_over
@@ -90,9 +90,9 @@ class Site:
         index = self.catalog.backups.open(backup_id, "volume.index")
         return [it.name for it in read_members(index, archive_name="volume.tgz")]
 
-    def clean_up(self) -> None:
+    def clean_up(self, *, dry_run: bool = False) -> CleanupResult:
         retention = Settings.from_env({"LCP_BACKUP_RETENTION_PERIOD": "3"})
-        clean_up(retention, self.catalog, self._telemetry, RunTiming(), dry_run=False)
+        return clean_up(retention, self.catalog, self._telemetry, RunTiming(), dry_run=dry_run)
 
     def restores(self, backup_id: str) -> bool:
         restored = self.volumes.restore(backup_id)
@@ -293,6 +293,17 @@ class TestWhatIsKept:
         site.clean_up()
         assert len(site.volumes.back_up().sources) == 1
 
+    def test_a_dry_run_says_that_it_is_given_up_and_leaves_it(self, site: Site) -> None:
+        site.begin(12)
+        mark = site.mark()
+        site.clock.pass_by(DAY)
+        before = site.clean_up(dry_run=True)
+        assert (before.unfinished, before.leftovers, before.retired) == ([mark.id], [], [])
+        assert site.mark() == mark
+        after = site.clean_up()
+        assert (after.unfinished, after.leftovers, after.retired) == ([mark.id], [], [])
+        assert site.catalog.backups.unfinished_ids() == []
+
     def test_what_nobody_goes_on_from_goes(self, site: Site) -> None:
         site.begin(12)
         for _ in range(3):
@@ -351,7 +362,7 @@ class TestWhatIsKept:
         first = site.volumes.back_up()
         site.write("001")
 
-        def in_the_middle(done: Callable[[], None]) -> None:
+        def in_the_middle(done: Callable[[], object]) -> None:
             def before(operation: str) -> None:
                 if operation == "put_object":
                     site.s3.before = lambda _: None

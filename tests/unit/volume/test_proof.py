@@ -8,8 +8,8 @@ import pytest
 from lcp_backup.archive.read import read_segments
 from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.errors import ArchiveDamaged
-from lcp_backup.volume.live import LiveMembers
 from lcp_backup.volume.proof import Read, read_all
+from lcp_backup.volume.wanted import WantedMembers
 from tests.support.archived import Archived
 from tests.support.trees import odd_tree
 
@@ -27,10 +27,10 @@ def proved(archived: Archived, change: Change = lambda it: it) -> Read:
     def members() -> Iterator[IndexedMember]:
         return map(change, archived.members)
 
-    live = LiveMembers(archived.members)
-    segments = [it for it in archived.segments if it in live]
+    wanted = WantedMembers(archived.members)
+    segments = [it for it in archived.segments if it in wanted]
     read = read_segments(archived.sink, segments, name="volume.tgz", threads=1)
-    return read_all(members, live, read, progress=lambda _: None, check=lambda: None)
+    return read_all(members, wanted, read, progress=lambda _: None, check=lambda: None)
 
 
 def test_a_whole_volume_is_as_its_index_says(archived: Archived) -> None:
@@ -68,10 +68,10 @@ def test_a_member_that_is_not_what_the_index_says_is_named(
 
 def test_a_member_that_no_index_lists_is_missed(archived: Archived) -> None:
     everything = archived.members
-    live = LiveMembers(everything)
-    segments = [it for it in archived.segments if it in live]
+    wanted = WantedMembers(everything)
+    segments = [it for it in archived.segments if it in wanted]
     read = read_segments(archived.sink, segments, name="volume.tgz", threads=1)
     with pytest.raises(ArchiveDamaged, match=f"has {len(everything)} members where the index"):
         read_all(
-            lambda: iter(everything[:-1]), live, read, progress=lambda _: None, check=lambda: None
+            lambda: iter(everything[:-1]), wanted, read, progress=lambda _: None, check=lambda: None
         )

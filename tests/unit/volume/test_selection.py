@@ -17,10 +17,10 @@ from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
 from lcp_backup.errors import ArchiveRefused, InvalidRequest, NotFound, VolumeError
 from lcp_backup.exclusion import PathPatterns
 from lcp_backup.volume import mounts, staging
-from lcp_backup.volume.live import LiveMembers
 from lcp_backup.volume.pack import pack
-from lcp_backup.volume.selection import selected, unpack_live, without
+from lcp_backup.volume.selection import selected, unpack_wanted, without
 from lcp_backup.volume.swap import StagedVolume
+from lcp_backup.volume.wanted import WantedMembers
 from tests.support.buffers import Buffer
 from tests.support.taken_volume import Store
 from tests.support.tars import Tar
@@ -66,12 +66,12 @@ class Stored:
         return self
 
     def stage(self, paths: tuple[str, ...], folder: Path) -> StagedVolume:
-        live = LiveMembers(selected(self.members, paths))
-        needed = (segment for segment in self.segments if segment in live)
+        wanted = WantedMembers(selected(self.members, paths))
+        needed = (segment for segment in self.segments if segment in wanted)
         staged = staging.stage(folder)
         try:
-            unpack_live(
-                live,
+            unpack_wanted(
+                wanted,
                 read_segments(self.archive, needed, name="volume.tgz", threads=2),
                 staged,
                 paths=paths,
@@ -338,16 +338,16 @@ def test_a_file_that_is_left_out_stays_where_it_has_another_name(tmp_path: Path)
     store = Store()
     store.take(tar.raw())
 
-    def read(live: LiveMembers) -> Generator[tuple[Segment, bytes]]:
-        yield from (it for it in store.segments() if it[0] in live)
+    def read(wanted: WantedMembers) -> Generator[tuple[Segment, bytes]]:
+        yield from (it for it in store.segments() if it[0] in wanted)
 
-    live = LiveMembers(
+    wanted = WantedMembers(
         without(store.members, PathPatterns((f"/{top}/made/",)), read, check=lambda: None)
     )
     with staging.stage(tmp_path / "site") as staged:
-        unpack_live(
-            live,
-            read(live),
+        unpack_wanted(
+            wanted,
+            read(wanted),
             staged,
             owner=None,
             threads=1,

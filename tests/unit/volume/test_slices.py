@@ -12,7 +12,6 @@ from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.errors import ArchiveDamaged
 from lcp_backup.volume import slices
 from lcp_backup.volume.large_files import LargePiece
-from lcp_backup.volume.live import LiveMembers, Place
 from lcp_backup.volume.portions import (
     PortionedVolume,
     is_large,
@@ -20,6 +19,7 @@ from lcp_backup.volume.portions import (
     portioned_uncut,
 )
 from lcp_backup.volume.slices import Block, Mark, Slice, read_slice, write_slices
+from lcp_backup.volume.wanted import Place, WantedMembers
 
 MIB = 1 << 20
 ARCHIVES = ("own", "older", "oldest")
@@ -116,8 +116,8 @@ def test_each_member_comes_in_one_slice_with_every_segment_that_it_lies_in(
             assert segment.model_copy(update={"source": portion.source}) == as_listed
         if own.piece is None:
             found = list(own.places(portion.first))
-            live = LiveMembers(found)
-            assert numbers(own) == [it.number for it in own.segments if it in live]
+            wanted = WantedMembers(found)
+            assert numbers(own) == [it.number for it in own.segments if it in wanted]
             assert numbers(own) == sorted(set(numbers(own)))
             needed = {n for it in found for n in range(it.segment, it.segment + it.more + 1)}
             assert needed == set(numbers(own))
@@ -274,8 +274,8 @@ def test_with_marks_each_member_is_whole_in_one_slice_and_each_segment_in_any(
         pairs = list(zip(own.marks(), own.places(0), strict=True))
         for number, place in pairs:
             assert place._replace(source=portion.source) == places[number]
-        live = LiveMembers(place for _, place in pairs)
-        assert numbers(own) == [it.number for it in own.segments if it in live]
+        wanted = WantedMembers(place for _, place in pairs)
+        assert numbers(own) == [it.number for it in own.segments if it in wanted]
         seen += [number for number, _ in pairs]
         read |= {(portion.source, number) for number in numbers(own)}
     assert sorted(seen) == list(range(len(left.members)))

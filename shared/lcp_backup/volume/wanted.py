@@ -1,4 +1,4 @@
-"""What of which archives a backup's volume, or a selection of it, is: its *live* members.
+"""Which members are *wanted* of a backup's volume, and in which archives they lie.
 
 The members of a backup may lie in several archives, each beside others that the backup does not
 hold any more. They are found by their places: the segment, and the byte in it.
@@ -24,7 +24,7 @@ class Place(NamedTuple):
     more: int
 
 
-class LiveMembers:
+class WantedMembers:
     """Where the members lie that are wanted of a backup.
 
     Memory: four bytes for every member, and about 150 for every segment.
@@ -65,15 +65,15 @@ class LiveMembers:
         return sorted(self._at.get((segment.source, segment.number), ()))
 
 
-def hand_over_live(
-    live: LiveMembers,
+def hand_over_wanted(
+    wanted: WantedMembers,
     read: Iterable[tuple[Segment, bytes]],
     into: Members,
     *,
     progress: Callable[[int], None],
     check: Callable[[], None],
 ) -> None:
-    """Hands over the live members of segments, with their contents, one after the other.
+    """Hands over the wanted members of segments, with their contents, one after the other.
 
     Args:
         read: the segments that hold any, each archive's in its order, with their raw bytes.
@@ -82,7 +82,7 @@ def hand_over_live(
     Raises ArchiveDamaged when a segment does not hold what the index says; what `read` raises, and
     as `hand_over` does.
     """
-    stretches = _Stretches(live, read)
+    stretches = _Stretches(wanted, read)
     while (chunks := stretches.next()) is not None:
         reader = TarReader(chunks, progress, check)
         for member in reader.members():
@@ -101,15 +101,15 @@ def hand_over_live(
 class _Stretches:
     """Segments in which members go on from one into the next, read as one piece of a tar file."""
 
-    def __init__(self, live: LiveMembers, read: Iterable[tuple[Segment, bytes]]) -> None:
-        self._live = live
+    def __init__(self, wanted: WantedMembers, read: Iterable[tuple[Segment, bytes]]) -> None:
+        self._wanted = wanted
         self._read = iter(read)
         self._waiting: tuple[Segment, bytes] | None = None
 
     def next(self) -> "_Stretch | None":
         if self._waiting is None:
             self._waiting = next(self._read, None)
-        return None if self._waiting is None else _Stretch(self, self._live)
+        return None if self._waiting is None else _Stretch(self, self._wanted)
 
     def take(self, after: Segment | None) -> tuple[Segment, bytes] | None:
         """The next segment; None when it does not go on with what is in the one before."""
@@ -118,7 +118,7 @@ class _Stretches:
         if self._waiting is None:
             return None
         segment, _ = taken = self._waiting
-        goes_on = self._live.goes_on_in(segment)
+        goes_on = self._wanted.goes_on_in(segment)
         if after is not None and not (
             goes_on and (segment.source, segment.number) == (after.source, after.number + 1)
         ):
@@ -133,15 +133,15 @@ class _Stretches:
 
 
 class _Stretch:
-    """The raw bytes of one stretch, from the first live member on."""
+    """The raw bytes of one stretch, from the first wanted member on."""
 
-    def __init__(self, stretches: _Stretches, live: LiveMembers) -> None:
+    def __init__(self, stretches: _Stretches, wanted: WantedMembers) -> None:
         self._stretches = stretches
-        self._live = live
+        self._wanted = wanted
         self._last: Segment | None = None
         self._expected: deque[int] = deque()
         self._passed = 0
-        """Raw bytes in front of the segment at hand, counted from the first live member."""
+        """Raw bytes in front of the segment at hand, counted from the first wanted member."""
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -151,7 +151,7 @@ class _Stretch:
         if taken is None:
             raise StopIteration
         segment, raw = taken
-        positions = self._live.begin_in(segment)
+        positions = self._wanted.begin_in(segment)
         if self._last is None:
             raw = raw[positions[0] :]
             self._passed = -positions[0]

@@ -14,10 +14,10 @@ from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.archive.tar import MemberKind
 from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
 from lcp_backup.errors import ArchiveDamaged, LeaseLost
-from lcp_backup.volume.live import LiveMembers, hand_over_live
 from lcp_backup.volume.members import Attributes as Given
 from lcp_backup.volume.members import Content
 from lcp_backup.volume.segments import Attributes, TarSegments
+from lcp_backup.volume.wanted import WantedMembers, hand_over_wanted
 from tests.support.buffers import Buffer
 
 LARGE = 2 * SEGMENT_SIZE + 4_321
@@ -94,15 +94,15 @@ def taken(
     check: Callable[[], None] = lambda: None,
 ) -> list[tuple[str, bytes]]:
     """What is handed over of these members, each archive read in its order."""
-    live = LiveMembers(members)
+    wanted = WantedMembers(members)
     into = Taken()
-    needed = [segment for it in archives for segment in it.segments if segment in live]
+    needed = [segment for it in archives for segment in it.segments if segment in wanted]
     read = read_segments_of(
         lambda segment: OpenArchive(archives[segment.source].archive, f"{segment.source}"),
         needed,
         threads=2,
     )
-    hand_over_live(live, read, into, progress=progress, check=check)
+    hand_over_wanted(wanted, read, into, progress=progress, check=check)
     return into.files
 
 
@@ -156,8 +156,8 @@ def test_live_members_come_whole_and_dead_ones_not_at_all(
 
 
 def test_only_segments_that_hold_any_are_asked_for(stored: Archived) -> None:
-    live = LiveMembers([stored.members["a"], stored.members["e-large"]])
-    assert [segment.number for segment in stored.segments if segment in live] == [0, 2, 3, 4]
+    wanted = WantedMembers([stored.members["a"], stored.members["e-large"]])
+    assert [segment.number for segment in stored.segments if segment in wanted] == [0, 2, 3, 4]
 
 
 def test_nothing_live_takes_nothing(stored: Archived) -> None:
@@ -218,14 +218,16 @@ class TestAnIndexThatIsNotTrue:
             taken([stored], [f, end])
 
     def test_a_large_file_of_which_a_segment_is_missing_is_refused(self, stored: Archived) -> None:
-        live = LiveMembers([stored.members["b-large"]])
+        wanted = WantedMembers([stored.members["b-large"]])
         for missing in (0, 1, 2):
-            segments = [it for it in stored.segments if it in live and it.number != missing]
+            segments = [it for it in stored.segments if it in wanted and it.number != missing]
             pieces = read_segments_of(
                 lambda _: OpenArchive(stored.archive, "x"), segments, threads=1
             )
             with pytest.raises(ArchiveDamaged):
-                hand_over_live(live, pieces, Taken(), progress=lambda _: None, check=lambda: None)
+                hand_over_wanted(
+                    wanted, pieces, Taken(), progress=lambda _: None, check=lambda: None
+                )
 
     def test_a_file_that_goes_on_for_longer_than_it_is_named_is_refused(
         self, stored: Archived
@@ -237,8 +239,8 @@ class TestAnIndexThatIsNotTrue:
 
 def test_a_segment_that_holds_nothing_dead_is_known(stored: Archived) -> None:
     def whole(*names: str) -> list[int]:
-        live = LiveMembers(stored.members[name] for name in names)
-        return [it.number for it in stored.segments if it in live and live.are_all_of(it)]
+        wanted = WantedMembers(stored.members[name] for name in names)
+        return [it.number for it in stored.segments if it in wanted and wanted.are_all_of(it)]
 
     assert whole(*FILES) == [0, 1, 2, 3, 4]
     assert whole("a", "b-large") == [0, 1]
