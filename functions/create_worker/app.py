@@ -4,8 +4,8 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from lcp_backup.requests import CreateStepRequest
 from lcp_backup.service import deadline, service
+from lcp_backup.steps import CreateStepRequest
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

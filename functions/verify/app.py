@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from lcp_backup.errors import BackupError, LeaseHeld, NotFound
 from lcp_backup.requests import ReportRequest, VerifyRequest
 from lcp_backup.service import deadline, service
-from lcp_backup.verify_step import VerifyStepRequest
+from lcp_backup.steps import VerifyStepRequest
 
 
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

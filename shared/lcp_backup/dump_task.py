@@ -14,8 +14,8 @@ from typing import Final
 
 from lcp_backup.catalog import utc_now
 from lcp_backup.errors import DumpFailed
-from lcp_backup.requests import CreateStepRequest
 from lcp_backup.service import service
+from lcp_backup.steps import CreateStepRequest
 
 LONGEST: Final = timedelta(hours=12)
 """How long a dump may take; the state machine waits for a little longer (create.asl.json)."""

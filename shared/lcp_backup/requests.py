@@ -42,7 +42,7 @@ def _checked_backup_id(value: str) -> str:
         raise ValueError(str(error)) from None
 
 
-_RunId = Annotated[str, AfterValidator(_checked_run_id)]
+RunIdText = Annotated[str, AfterValidator(_checked_run_id)]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 _Path = Annotated[str, StringConstraints(min_length=1, max_length=6000)]
 """Of 4,095 bytes, which may be written as base64."""
@@ -63,7 +63,7 @@ def _is_scheduled(event: dict[str, Any]) -> bool:
     return event.get("detail-type") == "Scheduled Event"
 
 
-class _Request(BaseModel):
+class Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     @classmethod
@@ -79,12 +79,12 @@ class _Request(BaseModel):
             ) from None
 
 
-class CreateRequest(_Request):
+class CreateRequest(Request):
     """Make a backup. Its slot is the minute of `time`, so that one event delivered twice is one."""
 
     time: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
     type: BackupType = BackupType.MANUAL
-    run_id: _RunId | None = None
+    run_id: RunIdText | None = None
     """The queued run that this is; None makes one."""
     workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] | None = None
     """How many functions are to pack the volume, as far as the stack allows; None: as it needs."""
@@ -113,31 +113,7 @@ def check_workers(wanted: int | None, most: int) -> None:
         )
 
 
-type CreateStep = Literal["plan", "snapshot", "dump", "dumped", "pack", "again", "publish", "abort"]
-"""What the state machine of a create asks its workers for, in this order; `dumped` only where the
-dump is a task's."""
-
-
-class CreateStepRequest(_Request):
-    """Do one step of a create that several functions work on."""
-
-    run_id: _RunId
-    step: CreateStep
-    plan: str = ""
-    """To pack: of which plan the share is."""
-    share: Annotated[int, Field(ge=0)] = 0
-    """To pack: which share."""
-    error: dict[str, str] = Field(default_factory=dict)
-    """To abort, and after a dump's task: what Step Functions says of a failure, its `Error` and
-    `Cause`."""
-
-    @classmethod
-    def read(cls, event: dict[str, Any]) -> Self:
-        """From `{"run_id": ..., "step": ...}`; raises InvalidRequest."""
-        return cls._read(event)
-
-
-class RestoreRequest(_Request):
+class RestoreRequest(Request):
     """Restore a backup (an id, or `latest`): whole, or the selection that is named.
 
     `tables` alone leaves the volume as it is, `paths` alone leaves the database as it is.
@@ -160,10 +136,10 @@ class RestoreRequest(_Request):
     """Whether what was live before is kept beside, to be dropped by hand."""
     scripts: bool = False
     """Whether the scripts of LCP_BACKUP_RESTORE_SCRIPTS are run before the swap."""
-    run_id: _RunId | None = None
+    run_id: RunIdText | None = None
     """The queued run that this is; None makes one."""
     workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] | None = None
-    """How many functions are to unpack the volume, as far as the stack allows; None: as needed."""
+    """How many functions are to restore it, as far as the stack allows; None: as needed."""
     only_if_new: bool = False
     """Whether a backup that was the last one restored is left alone; so it is when a rule fires."""
 
@@ -250,30 +226,7 @@ class RestoreRequest(_Request):
         return cls._read(event)
 
 
-type RestoreStep = Literal[
-    "tables", "rows", "indexes", "load", "unpack", "attributes", "swap", "abort"
-]
-"""What the state machine of a restore asks its workers for, in this order; the first four beside
-the next two."""
-
-
-class RestoreStepRequest(_Request):
-    """Do one step of a restore that several functions work on."""
-
-    run_id: _RunId
-    step: RestoreStep
-    portion: Annotated[int, Field(ge=0)] = 0
-    """To unpack, or to load rows or to build indexes: which portion."""
-    error: dict[str, str] = Field(default_factory=dict)
-    """To abort: what Step Functions says of the failure, its `Error` and `Cause`."""
-
-    @classmethod
-    def read(cls, event: dict[str, Any]) -> Self:
-        """From `{"run_id": ..., "step": ...}`; raises InvalidRequest."""
-        return cls._read(event)
-
-
-class PauseRequest(_Request):
+class PauseRequest(Request):
     """Keep scheduled restores from starting (with a reason), or let them start again."""
 
     action: Literal["pause", "resume"]
@@ -285,10 +238,10 @@ class PauseRequest(_Request):
         return cls._read(event) if "action" in event else None
 
 
-class UploadRequest(_Request):
+class UploadRequest(Request):
     """Take in an upload that was sealed; its id is that of its run."""
 
-    upload_id: _RunId
+    upload_id: RunIdText
 
     @classmethod
     def read(cls, event: dict[str, Any]) -> Self:
@@ -296,7 +249,7 @@ class UploadRequest(_Request):
         return cls._read(event)
 
 
-class DownloadRequest(_Request):
+class DownloadRequest(Request):
     """Assemble what is wanted of a backup into one archive, for a download."""
 
     backup_id: str
@@ -306,7 +259,7 @@ class DownloadRequest(_Request):
     one selection has one spelling."""
     tables: Annotated[tuple[_Name, ...], Field(max_length=MOST_SELECTED)] = ()
     """Only these tables of the database, with their triggers."""
-    run_id: _RunId | None = None
+    run_id: RunIdText | None = None
     """The queued run that this is; None makes one."""
 
     @field_validator("backup_id")
@@ -338,11 +291,11 @@ class DownloadRequest(_Request):
         return cls._read(event)
 
 
-class VerifyRequest(_Request):
+class VerifyRequest(Request):
     """Verify a backup (an id, or `latest`)."""
 
     backup_id: str = LATEST
-    run_id: _RunId | None = None
+    run_id: RunIdText | None = None
     """The queued run that this is; None makes one."""
     workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] | None = None
     """How many functions are to read the volume, as far as the stack allows; None: as it needs."""
@@ -360,12 +313,12 @@ class VerifyRequest(_Request):
         return cls._read(event)
 
 
-class ReportRequest(_Request):
+class ReportRequest(Request):
     """Report whether rows and files of a backup (an id, or `latest`) agree."""
 
     backup_id: str
     report: Literal[True]
-    run_id: _RunId | None = None
+    run_id: RunIdText | None = None
     """The queued run that this is; None makes one."""
 
     @field_validator("backup_id")
@@ -379,7 +332,7 @@ class ReportRequest(_Request):
         return cls._read(event) if "report" in event else None
 
 
-class CleanupRequest(_Request):
+class CleanupRequest(Request):
     """Delete what is past its time; `dry_run` only tells what would go."""
 
     dry_run: bool = False

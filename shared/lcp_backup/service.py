@@ -35,18 +35,16 @@ from lcp_backup.jobs.watch import watch
 from lcp_backup.requests import (
     CleanupRequest,
     CreateRequest,
-    CreateStepRequest,
     DownloadRequest,
     PauseRequest,
     ReportRequest,
     RestoreRequest,
-    RestoreStepRequest,
     UploadRequest,
     VerifyRequest,
 )
 from lcp_backup.setting_values import DatabaseTls
+from lcp_backup.steps import CreateStepRequest, RestoreStepRequest, VerifyStepRequest
 from lcp_backup.telemetry import Telemetry
-from lcp_backup.verify_step import VerifyStepRequest
 
 STOPPING_TIME = timedelta(seconds=20)
 """What a run that has to stop needs: kill the dump, abort the multiparts, write its record."""

@@ -7,8 +7,8 @@ import pytest
 from lcp_backup.aws.machines import MachineStarter
 from lcp_backup.jobs import restore_fan_out
 from lcp_backup.model import RunState
-from lcp_backup.requests import RestoreStepRequest
 from lcp_backup.service import deadline
+from lcp_backup.steps import RestoreStepRequest
 from tests.support.job_site import JobSite
 
 _QUARTER_HOUR = 15 * 60 * 1000  # milliseconds

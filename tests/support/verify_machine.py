@@ -8,7 +8,7 @@ from lcp_backup.aws.machines import MachineStarter
 from lcp_backup.errors import BackupError
 from lcp_backup.model import Run
 from lcp_backup.service import deadline
-from lcp_backup.verify_step import VerifyStepRequest
+from lcp_backup.steps import VerifyStepRequest
 from tests.support.job_site import JobSite
 
 _QUARTER_HOUR = 15 * 60 * 1000  # milliseconds

@@ -12,7 +12,7 @@ import pytest
 from lcp_backup import dump_task
 from lcp_backup.catalog import utc_now
 from lcp_backup.errors import DumpFailed
-from lcp_backup.requests import CreateStepRequest
+from lcp_backup.steps import CreateStepRequest
 
 RUN = "20261123T001500-create-0a1b2c3d"
 

@@ -57,9 +57,9 @@ from lcp_backup.jobs.shared_run import (
 )
 from lcp_backup.jobs.shared_volume import SharedVolume
 from lcp_backup.model import ArchiveKind, BackupId, Manifest
-from lcp_backup.requests import CreateStepRequest
 from lcp_backup.setting_values import VolumeMode
 from lcp_backup.settings import Settings
+from lcp_backup.steps import CreateStepRequest
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume.mounts import check_mounted
 from lcp_backup.volume.shares import Survey

@@ -60,8 +60,8 @@ from lcp_backup.jobs.staged_site import (
 )
 from lcp_backup.jobs.staged_volume import volume_folder
 from lcp_backup.jobs.stored_backup import StoredBackup
-from lcp_backup.requests import RestoreStepRequest
 from lcp_backup.settings import Settings
+from lcp_backup.steps import RestoreStepRequest
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume import staging, swap
 from lcp_backup.volume.shared_tree import SharedTree

@@ -50,9 +50,9 @@ from lcp_backup.jobs.verified import (
 from lcp_backup.jobs.verify_work import ProvedDatabase, ReadPortion, VerifyWork
 from lcp_backup.model import RunError
 from lcp_backup.settings import Settings
+from lcp_backup.steps import VerifyStepRequest
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.verification import Report, Verdict, Verification
-from lcp_backup.verify_step import VerifyStepRequest
 from lcp_backup.volume.proof import mark_of, read_portion
 from lcp_backup.volume.slices import Slice
 

@@ -39,8 +39,9 @@ from lcp_backup.jobs.shared_run import SHARED_TERM, SharedRun
 from lcp_backup.jobs.shared_volume import SharedVolume
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import ArchiveKind, DatabaseFacts, RunKind, RunState
-from lcp_backup.requests import CreateRequest, CreateStepRequest
+from lcp_backup.requests import CreateRequest
 from lcp_backup.settings import Settings
+from lcp_backup.steps import CreateStepRequest
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume import shares
 from lcp_backup.volume.entry import Entry

@@ -31,8 +31,9 @@ from lcp_backup.jobs.restore_fan_out import ALONE, workers_for
 from lcp_backup.jobs.restored import RestoreResult
 from lcp_backup.jobs.staged_site import SiteStaging
 from lcp_backup.model import BackupType, Run, RunState
-from lcp_backup.requests import RestoreRequest, RestoreStepRequest
+from lcp_backup.requests import RestoreRequest
 from lcp_backup.settings import Settings
+from lcp_backup.steps import RestoreStepRequest
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume.shared_tree import SharedTree
 from lcp_backup.volume.slices import Slice

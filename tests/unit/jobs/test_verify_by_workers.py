@@ -47,9 +47,9 @@ from lcp_backup.jobs.verify_fan_out import ALONE, workers_for
 from lcp_backup.model import BackupType, Manifest, Run, RunKind, RunState
 from lcp_backup.requests import VerifyRequest
 from lcp_backup.settings import Settings
+from lcp_backup.steps import VerifyStepRequest
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.verification import Verdict, Verification
-from lcp_backup.verify_step import VerifyStepRequest
 from lcp_backup.volume.proof import read_portion
 from tests.support.backups import a_manifest
 from tests.support.clock import SettableClock

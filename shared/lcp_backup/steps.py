@@ -1,0 +1,73 @@
+"""What the state machines of creates, restores and verifications ask their functions for."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field
+
+from lcp_backup.requests import Request, RunIdText
+
+type CreateStep = Literal["plan", "snapshot", "dump", "dumped", "pack", "again", "publish", "abort"]
+"""What the state machine of a create asks its workers for, in this order; `dumped` only where the
+dump is a task's."""
+
+
+class CreateStepRequest(Request):
+    """Do one step of a create that several functions work on."""
+
+    run_id: RunIdText
+    step: CreateStep
+    plan: str = ""
+    """To pack: of which plan the share is."""
+    share: Annotated[int, Field(ge=0)] = 0
+    """To pack: which share."""
+    error: dict[str, str] = Field(default_factory=dict)
+    """To abort, and after a dump's task: what Step Functions says of a failure, its `Error` and
+    `Cause`."""
+
+    @classmethod
+    def read(cls, event: dict[str, Any]) -> Self:
+        """From `{"run_id": ..., "step": ...}`; raises InvalidRequest."""
+        return cls._read(event)
+
+
+type RestoreStep = Literal[
+    "tables", "rows", "indexes", "load", "unpack", "attributes", "swap", "abort"
+]
+"""What the state machine of a restore asks its workers for, in this order; the first four beside
+the next two."""
+
+
+class RestoreStepRequest(Request):
+    """Do one step of a restore that several functions work on."""
+
+    run_id: RunIdText
+    step: RestoreStep
+    portion: Annotated[int, Field(ge=0)] = 0
+    """To unpack, or to load rows or to build indexes: which portion."""
+    error: dict[str, str] = Field(default_factory=dict)
+    """To abort: what Step Functions says of the failure, its `Error` and `Cause`."""
+
+    @classmethod
+    def read(cls, event: dict[str, Any]) -> Self:
+        """From `{"run_id": ..., "step": ...}`; raises InvalidRequest."""
+        return cls._read(event)
+
+
+type VerifyStep = Literal["database", "read", "conclude", "abort"]
+"""In this order; the first two side by side."""
+
+
+class VerifyStepRequest(Request):
+    """Do one step of a verification that several functions work on."""
+
+    run_id: RunIdText
+    step: VerifyStep
+    portion: Annotated[int, Field(ge=0)] = 0
+    """To read: which portion."""
+    error: dict[str, str] = Field(default_factory=dict)
+    """To abort: what Step Functions says of the failure, its `Error` and `Cause`."""
+
+    @classmethod
+    def read(cls, event: dict[str, Any]) -> Self:
+        """From `{"run_id": ..., "step": ...}`; raises InvalidRequest."""
+        return cls._read(event)
