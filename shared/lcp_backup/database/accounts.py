@@ -180,6 +180,14 @@ def owner(
             execute(control, f"ALTER USER {_account(endpoint.user)} ACCOUNT LOCK")
 
 
+def check_lasting_loader(endpoint: DatabaseEndpoint, staging: str) -> None:
+    """Makes sure that it may still work in `staging` alone; as `loader`, for each of the processes.
+
+    Raises AccountRefused, DatabaseUnreachable.
+    """
+    _check_rights(endpoint, f"the loader {endpoint.user!r}", only={staging})
+
+
 def put_away(control: Connection, live: DatabaseEndpoint, given: Login | None) -> None:
     """Drops the loader and locks the owner that a killed restore left.
 

@@ -74,7 +74,8 @@ class SharedLoader:
         check: called before every statement, from several threads; raises to stop.
 
     Methods raise LoadFailed (and ServerGaveUp, after which another attempt may do), ArchiveRefused,
-    OrderMattersError when only one process may load this dump, DatabaseUnreachable.
+    OrderMattersError when only one process may load this dump, AccountRefused (before anything is
+    sent), DatabaseUnreachable.
     """
 
     endpoint: DatabaseEndpoint
@@ -169,6 +170,7 @@ class SharedLoader:
 
     @contextmanager
     def _asking(self) -> Iterator[LoadingConnection]:
+        accounts.check_lasting_loader(self.endpoint, self.load.progress.schema)
         with loading_connection(self.endpoint, self.load.progress.schema) as connection:
             yield connection
 

@@ -17,7 +17,14 @@ from lcp_backup.database.load_progress import LoadProgress
 from lcp_backup.database.piece_load import Inserted, OrderMattersError, PieceLoad
 from lcp_backup.database.session import Session
 from lcp_backup.database.shared_load import SharedLoader
-from lcp_backup.errors import BackupError, DatabaseUnreachable, LeaseLost, LoadFailed, ServerGaveUp
+from lcp_backup.errors import (
+    AccountRefused,
+    BackupError,
+    DatabaseUnreachable,
+    LeaseLost,
+    LoadFailed,
+    ServerGaveUp,
+)
 from lcp_backup.jobs import load_by_workers, restore_by_workers
 from lcp_backup.jobs.staged_site import SiteStaging
 from lcp_backup.model import RunState
@@ -475,6 +482,21 @@ def test_whoever_still_loads_is_shut_out_by_the_server_once_the_load_is_complete
     machine.unpack()
     machine.step("swap")
     assert before.differences(site.fingerprint()) == []
+
+
+def test_no_worker_sends_anything_as_a_loader_that_may_do_more_meanwhile(
+    machine: RestoreMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = machine.site
+    machine.begin()
+    machine.step("tables")
+    name = accounts.loader_name(site.name)
+    site.server.execute(f"GRANT SELECT ON {site.name}.* TO '{name}'@'%'")
+    monkeypatch.setattr(PieceLoad, "insert_rows", lambda *_: pytest.fail("it sent rows"))
+    with pytest.raises(AccountRefused, match="must have them on"):
+        machine.step("rows", portion=0)
+    machine.step("abort", error={"Error": "AccountRefused", "Cause": ""})
+    assert site.schemas() == {site.name}
 
 
 def test_the_loaders_password_lies_nowhere(on_mariadb: RestoreMachine) -> None:
