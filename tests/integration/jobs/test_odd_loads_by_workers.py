@@ -1,0 +1,28 @@
+"""A load by workers of dumps, and on servers, that are not as one would expect."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.jobs.test_load_by_workers import backed_up, indexes, progress_table
+from tests.support.job_site import JobSite
+from tests.support.restore_machine import RestoreMachine
+
+
+def test_an_index_that_is_there_from_the_beginning_is_not_taken_for_those_that_come_later(
+    mariadb_site: JobSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As VECTOR KEY of MariaDB 11.7 is, or whatever else a definition is not taken apart by."""
+    mariadb_site.wrap_dump(
+        tmp_path / "bin", 'exec "$REAL" "$@" | sed "s/UNIQUE KEY .by_both./CONSTRAINT by_both &/"'
+    )
+    machine = RestoreMachine(backed_up(mariadb_site), monkeypatch)
+    site = machine.site
+    before = site.fingerprint()
+    machine.begin()
+    machine.step("tables")
+    assert indexes(site) == {"PRIMARY", "by_both"}
+    machine.load()
+    machine.unpack()
+    machine.step("swap")
+    assert before.differences(site.fingerprint()) == []
