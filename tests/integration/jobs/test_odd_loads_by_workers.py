@@ -26,3 +26,20 @@ def test_an_index_that_is_there_from_the_beginning_is_not_taken_for_those_that_c
     machine.unpack()
     machine.step("swap")
     assert before.differences(site.fingerprint()) == []
+
+
+def test_a_dump_whose_stored_code_leaves_the_session_changed_is_loaded_by_one_function(
+    mariadb_site: JobSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mariadb_site.wrap_dump(
+        tmp_path / "bin", 'exec "$REAL" "$@" | grep -v "SET sql_mode *= @saved_sql_mode"'
+    )
+    machine = RestoreMachine(backed_up(mariadb_site), monkeypatch)
+    site = machine.site
+    before = site.fingerprint()
+    machine.begin()
+    machine.load()
+    machine.unpack()
+    machine.step("swap")
+    assert before.differences(site.fingerprint()) == []
+    assert site.schemas() == {site.name}
