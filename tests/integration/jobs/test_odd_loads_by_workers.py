@@ -43,3 +43,27 @@ def test_a_dump_whose_stored_code_leaves_the_session_changed_is_loaded_by_one_fu
     machine.step("swap")
     assert before.differences(site.fingerprint()) == []
     assert site.schemas() == {site.name}
+
+
+def test_a_piece_that_is_not_committed_does_not_count_whatever_the_server_lets_be_seen(
+    job_site: JobSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = RestoreMachine(backed_up(job_site), monkeypatch)
+    site = machine.site
+    before = site.fingerprint()
+    site.server.execute("SET GLOBAL TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
+    try:
+        machine.begin()
+        machine.step("tables")
+        with site.connect() as other, other.cursor() as cursor:
+            other.begin()
+            cursor.execute(f"INSERT INTO {progress_table(site)} (piece) VALUES (4000000000)")
+            machine.load_rows()
+            machine.build_indexes()
+            other.rollback()
+        machine.step("load")
+    finally:
+        site.server.execute("SET GLOBAL TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    machine.unpack()
+    machine.step("swap")
+    assert before.differences(site.fingerprint()) == []
