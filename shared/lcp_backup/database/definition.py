@@ -74,6 +74,12 @@ def taken_apart(create: bytes, *, set_indexes_aside: bool) -> Definition:
     )
 
 
+def index_name(index: bytes) -> str | None:
+    """The name of an index that was set aside; None where a server would choose it."""
+    found = _first_name(list(tokens(index, EVERY)))
+    return None if found is None else unquote(found)
+
+
 def references(definition: bytes) -> tuple[str, ...]:
     """The tables that a CREATE or ALTER TABLE statement, as `Policy` built it, points to."""
     if b"REFERENCES" not in definition.upper():

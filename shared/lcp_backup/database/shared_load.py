@@ -14,6 +14,7 @@ from typing import Final
 
 from lcp_backup.database import accounts
 from lcp_backup.database.connection_pool import ConnectionPool
+from lcp_backup.database.definition import index_name
 from lcp_backup.database.dump_load import sets_indexes_aside
 from lcp_backup.database.endpoint import DatabaseEndpoint, ask_server
 from lcp_backup.database.load_progress import LoadedBeforeError, LoadProgress
@@ -23,7 +24,7 @@ from lcp_backup.database.piece_load import OrderMattersError, PieceLoad
 from lcp_backup.database.pieces import IndexedDump, Numbered, Piece
 from lcp_backup.database.policy import Policy
 from lcp_backup.database.session import Session
-from lcp_backup.database.sql import database_errors, execute, quote
+from lcp_backup.database.sql import database_errors, execute, quote, text
 from lcp_backup.errors import LoadFailed
 
 _LARGEST_BUILT_LATER: Final = 8 << 30
@@ -153,13 +154,13 @@ class SharedLoader:
     def _build(self, pieces: PieceLoad, name: str, session: Session) -> None:
         indexes = pieces.tables[name].definition.indexes
         self.check()
-        if not indexes or _has_indexes(session, name):
+        if not indexes or _has_indexes(session, name, indexes):
             return
         try:
             session.alter(name, indexes)
         except LoadFailed:
             # The statement of an attempt that died may have been at work on them until now.
-            if not _has_indexes(session, name):
+            if not _has_indexes(session, name, indexes):
                 raise
 
     def _finish(self, pieces: PieceLoad, name: str, sent: int, session: Session) -> None:
@@ -212,7 +213,7 @@ class SharedLoader:
         return pieces
 
 
-def _has_indexes(session: Session, table: str) -> bool:
-    """Whether the table has any index but its primary key: all come by one statement."""
-    rows = session.note(f"SHOW INDEX FROM {quote(table)}")
-    return any(row[2] != "PRIMARY" for row in rows)
+def _has_indexes(session: Session, table: str, indexes: Collection[bytes]) -> bool:
+    """Whether the table has all of these; others may have been there from the beginning."""
+    there = {text(row[2]) for row in session.note(f"SHOW INDEX FROM {quote(table)}")}
+    return all(index_name(index) in there for index in indexes)

@@ -157,6 +157,8 @@ def prepare(connection: Connection) -> None:
     """Gives a new connection the session in which this service works."""
     execute(connection, f"SET SESSION lock_wait_timeout = {_TABLE_WAIT_SECONDS}")
     execute(connection, "SET SESSION " + ", ".join(_SESSION))
+    # A server may be set to show what is not committed: none of that counts as loaded.
+    execute(connection, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     for setting in _SESSION_OF_SOME:
         with suppress(pymysql.MySQLError):
             execute(connection, f"SET SESSION {setting}")

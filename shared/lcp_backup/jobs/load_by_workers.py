@@ -8,7 +8,7 @@ schema, where the server keeps which rows are loaded.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Final, Literal
@@ -141,11 +141,14 @@ class DatabaseSteps:
             ExitStack() as undo,
         ):
             load = self._filled() if shares else None
-            if load is None:
-                staged, by_others = site.load(at_work.check), 0
-            else:
-                staged = site.complete(load, at_work.check)
-                by_others = sum(segment.size for _, segment in load.rows(site.dump()))
+            staged, by_others = None, 0
+            if load is not None:
+                # (Then what is left of the dump has to be loaded in its place, behind the rows.)
+                with suppress(OrderMattersError):
+                    staged = site.complete(load, at_work.check)
+                    by_others = sum(segment.size for _, segment in load.rows(site.dump()))
+            if staged is None:
+                staged = site.load(at_work.check)
             undo.callback(staged.discard)
             told = LoadedBeside(loaded=staged.loaded, read_bytes=site.backup.read_bytes + by_others)
             at_work.check()

@@ -35,7 +35,7 @@ _ROWS = 24_000
 """Of 300 bytes: some pieces of them."""
 
 
-def _backed_up(site: JobSite) -> JobSite:
+def backed_up(site: JobSite) -> JobSite:
     """With a table of several pieces, whose indexes are set aside, and one that points to it."""
     with site.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"USE {site.name}")
@@ -61,12 +61,12 @@ def _backed_up(site: JobSite) -> JobSite:
 @pytest.fixture
 def machine(job_site: JobSite, monkeypatch: pytest.MonkeyPatch) -> RestoreMachine:
     """On each server in turn."""
-    return RestoreMachine(_backed_up(job_site), monkeypatch)
+    return RestoreMachine(backed_up(job_site), monkeypatch)
 
 
 @pytest.fixture
 def on_mariadb(mariadb_site: JobSite, monkeypatch: pytest.MonkeyPatch) -> RestoreMachine:
-    return RestoreMachine(_backed_up(mariadb_site), monkeypatch)
+    return RestoreMachine(backed_up(mariadb_site), monkeypatch)
 
 
 @pytest.fixture
