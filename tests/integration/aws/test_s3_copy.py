@@ -58,7 +58,8 @@ def test_a_locked_object_is_made_of_copies_and_own_bytes_that_travel_in_parallel
     store.put("old.tgz", OLD)
     old = store.reader("old.tgz")
     until = datetime.now(UTC) + timedelta(days=1)
-    writer = store.writer("new.tgz", threads=4, lock=ObjectLock("GOVERNANCE", until))
+    lock = ObjectLock("GOVERNANCE", until)
+    writer = store.writer("new.tgz", threads=4, takes_head=True, lock=lock)
     whole = []
     for start in range(0, 36 * MIB, 6 * MIB):
         own = random.Random(start).randbytes(FIRST_PART_SIZE + start % 1000)

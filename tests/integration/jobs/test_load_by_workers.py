@@ -29,33 +29,8 @@ from lcp_backup.jobs import load_by_workers, restore_by_workers
 from lcp_backup.jobs.staged_site import SiteStaging
 from lcp_backup.model import RunState
 from tests.support.job_site import JobSite
+from tests.support.large_table import ROWS, backed_up, indexes, progress_table, staging
 from tests.support.restore_machine import RestoreMachine
-
-_ROWS = 24_000
-"""Of 300 bytes: some pieces of them."""
-
-
-def backed_up(site: JobSite) -> JobSite:
-    """With a table of several pieces, whose indexes are set aside, and one that points to it."""
-    with site.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"USE {site.name}")
-        cursor.execute(
-            "CREATE TABLE big (id INT PRIMARY KEY, word VARCHAR(40), doc VARCHAR(300),"
-            " KEY by_word (word), UNIQUE KEY by_both (word, id)) ENGINE=InnoDB"
-        )
-        cursor.execute(
-            "CREATE TABLE refers (id INT PRIMARY KEY, big INT, KEY (big),"
-            " CONSTRAINT to_big FOREIGN KEY (big) REFERENCES big (id)) ENGINE=InnoDB"
-        )
-        for first in range(0, _ROWS, 1000):
-            rows = ((it, f"wörd {it % 97}", "é😀" * 50) for it in range(first, first + 1000))
-            cursor.executemany("INSERT INTO big VALUES (%s, %s, %s)", list(rows))
-        cursor.execute("INSERT INTO refers SELECT id, id FROM big WHERE id < 50")
-        cursor.execute(
-            "CREATE TRIGGER doubles BEFORE INSERT ON big FOR EACH ROW SET NEW.word = 'twice'"
-        )
-    site.create()
-    return site
 
 
 @pytest.fixture
@@ -83,19 +58,6 @@ def change(site: JobSite) -> None:
     with site.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"DELETE FROM {site.name}.Image_")
         cursor.execute(f"DROP TABLE {site.name}.refers")
-
-
-def staging(site: JobSite) -> str:
-    return f"{site.name}_lcp_staging"
-
-
-def progress_table(site: JobSite) -> str:
-    rows = site.server.execute(
-        "SELECT table_name FROM information_schema.tables"
-        f" WHERE table_schema = '{staging(site)}' AND table_name LIKE 'lcp\\_load\\_%'"
-    )
-    ((name,),) = rows
-    return f"{staging(site)}.{name}"
 
 
 @pytest.mark.usefixtures("none_in_order")
@@ -138,7 +100,7 @@ def test_a_database_comes_back_exactly_whose_rows_and_indexes_workers_load_twice
     assert run.state is RunState.SUCCEEDED
     rows = run.result["rows"]
     assert isinstance(rows, int)
-    assert rows >= _ROWS
+    assert rows >= ROWS
     assert list(site.catalog.work.of(run.id).names()) == []
 
 
@@ -166,7 +128,7 @@ def test_a_database_alone_or_some_tables_or_another_database_come_back_by_worker
     assert site.schemas() == {site.name}
     if name := request_.get("into_database"):
         ((count,),) = site.server.execute(f"SELECT COUNT(*) FROM {name}.big")
-        assert count == _ROWS
+        assert count == ROWS
         site.server.execute(f"DROP DATABASE {name}")
 
 
@@ -376,11 +338,6 @@ def test_indexes_that_an_attempt_built_before_it_died_are_taken_as_they_are(
     machine.unpack()
     machine.step("swap")
     assert before.differences(site.fingerprint()) == []
-
-
-def indexes(site: JobSite) -> set[str]:
-    rows = site.server.execute(f"SHOW INDEX FROM {staging(site)}.big")
-    return {str(row[2]) for row in rows}
 
 
 def test_who_loads_the_last_rows_of_a_table_builds_its_indexes(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.jobs.test_load_by_workers import backed_up, indexes, progress_table
 from tests.support.job_site import JobSite
+from tests.support.large_table import backed_up, indexes, progress_table
 from tests.support.restore_machine import RestoreMachine
 
 
