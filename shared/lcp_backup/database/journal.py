@@ -96,16 +96,17 @@ class Journal:
         """Keeps a fact."""
         execute(
             self._control,
-            f"INSERT INTO {self._table(_FACT)} (fact, name) VALUES (%s, {as_hex(name)})",  # noqa: S608 -- a quoted name, and digits
-            str(fact),
+            f"INSERT INTO {self._table(_FACT)} (fact, name)"  # noqa: S608 -- a quoted name, and digits
+            # (Not as parameters: the schema's name may hold a percent sign.)
+            f" VALUES ({as_hex(str(fact))}, {as_hex(name)})",
         )
 
     def noted(self, fact: Fact) -> tuple[str, ...]:
         """The names that were noted with it, in their order."""
         rows = execute(
             self._control,
-            f"SELECT name FROM {self._table(_FACT)} WHERE fact = %s ORDER BY seq",  # noqa: S608 -- a quoted name
-            str(fact),
+            f"SELECT name FROM {self._table(_FACT)}"  # noqa: S608 -- a quoted name, and digits
+            f" WHERE fact = {as_hex(str(fact))} ORDER BY seq",
         )
         return tuple(str(name) for (name,) in rows)
 

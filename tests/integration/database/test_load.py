@@ -79,7 +79,7 @@ CREATE EVENT old_event ON SCHEDULE EVERY 1 YEAR STARTS '2020-01-01 00:00:00' DO 
 DELIMITER ;
 """
 
-_SCHEMAS = ("site", "site_lcp_staging", "site_lcp_previous", "site_lcp_journal", "other")
+_SCHEMAS = ("site", "site_lcp_staging", "site_lcp_previous", "site_lcp_journal", "other", "100%s")
 
 
 @pytest.fixture
@@ -177,11 +177,14 @@ def test_foreign_keys_hold_in_the_swapped_schema(
     assert clean.execute("SELECT count(*) FROM site.Child") == ((0,),)
 
 
-def test_a_dump_is_restored_under_another_name(clean: DatabaseServer, site: bytes) -> None:
-    stage(clean, site, "other").swap()
-    assert schemas(clean) == {"other"}
-    assert clean.execute("SELECT id FROM other.Parent ORDER BY id") == ((1,), (2,))
-    assert clean.execute("SELECT c FROM other.a_first") == ((2,),)
+@pytest.mark.parametrize("name", ["other", "100%s"])
+def test_a_dump_is_restored_under_another_name(
+    clean: DatabaseServer, site: bytes, name: str
+) -> None:
+    stage(clean, site, name).swap()
+    assert schemas(clean) == {name}
+    assert clean.execute(f"SELECT id FROM `{name}`.Parent ORDER BY id") == ((1,), (2,))
+    assert clean.execute(f"SELECT c FROM `{name}`.a_first") == ((2,),)
 
 
 def test_overwrite_leaves_exactly_the_dump(
