@@ -13,9 +13,8 @@ the master user instead.
 
 import hashlib
 import hmac
-import re
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -25,24 +24,10 @@ from pydantic import SecretStr
 from pymysql.constants import ER
 
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, connect
+from lcp_backup.database.grants import RIGHTS, check_rights, missing_rights
 from lcp_backup.database.sql import describe, execute, is_lost, numbered, quote, text
 from lcp_backup.errors import AccountRefused, DatabaseUnreachable
 
-_RIGHTS: Final = (
-    "SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "REFERENCES", "INDEX", "ALTER",
-    "CREATE TEMPORARY TABLES", "LOCK TABLES", "EXECUTE", "CREATE VIEW", "SHOW VIEW",
-    "CREATE ROUTINE", "ALTER ROUTINE", "EVENT", "TRIGGER",
-)  # fmt: skip
-"""On one schema; all of them are among those that RDS and Aurora give their master user.
-
-Source: https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.MasterAccounts.html
-"""
-MASTER_RIGHTS: Final = (*_RIGHTS, "CREATE USER")
-"""What the master user needs on all schemas, with GRANT OPTION, to make both accounts."""
-
-_GRANT: Final = re.compile(
-    r"GRANT (?P<rights>.+?) ON (?:(?:TABLE|FUNCTION|PROCEDURE|PACKAGE(?: BODY)?) )?(?P<on>.+) TO "
-)
 _HOST: Final = "%"
 _PASSWORD_SIGNS: Final = "Aa1-"  # noqa: S105 -- a password begins so
 """Letters of both cases, a digit and a sign: a server may have a policy for passwords."""
@@ -168,12 +153,12 @@ def owner(
     """
     if given is not None:
         endpoint = _given(live, given, "LCP_SITE_USER_NAME")
-        _check_rights(endpoint, f"LCP_SITE_USER_NAME, {given.user!r},", only=None)
+        check_rights(endpoint, f"LCP_SITE_USER_NAME, {given.user!r},", only=None)
         yield endpoint
         return
     endpoint = _made(control, live, name, live.name, _random_password())
     try:
-        _check_rights(endpoint, f"the owner {endpoint.user!r}", only={live.name})
+        check_rights(endpoint, f"the owner {endpoint.user!r}", only={live.name})
         yield endpoint
     finally:
         with suppress(pymysql.MySQLError):
@@ -185,7 +170,7 @@ def check_lasting_loader(endpoint: DatabaseEndpoint, staging: str) -> None:
 
     Raises AccountRefused, DatabaseUnreachable.
     """
-    _check_rights(endpoint, f"the loader {endpoint.user!r}", only={staging})
+    check_rights(endpoint, f"the loader {endpoint.user!r}", only={staging})
 
 
 def put_away(control: Connection, live: DatabaseEndpoint, given: Login | None) -> None:
@@ -230,14 +215,14 @@ def _given(live: DatabaseEndpoint, given: Login, variable: str) -> DatabaseEndpo
 
 def _given_loader(live: DatabaseEndpoint, given: Login, staging: str) -> DatabaseEndpoint:
     endpoint = _given(live, given, "LCP_LOADER_USER_NAME")
-    _check_rights(endpoint, f"LCP_LOADER_USER_NAME, {given.user!r},", only={staging})
+    check_rights(endpoint, f"LCP_LOADER_USER_NAME, {given.user!r},", only={staging})
     _end_connections(endpoint)
     return endpoint
 
 
 def _check_loader(endpoint: DatabaseEndpoint, staging: str) -> None:
     """Makes sure that it may work in `staging` alone, and is the only one that is at work as it."""
-    _check_rights(endpoint, f"the loader {endpoint.user!r}", only={staging})
+    check_rights(endpoint, f"the loader {endpoint.user!r}", only={staging})
     _end_connections(endpoint)
 
 
@@ -256,7 +241,7 @@ def _made(
             execute(control, f"CREATE USER {account} IDENTIFIED BY '{password}'")
         execute(
             control,
-            f"GRANT {', '.join(_RIGHTS)} ON {_pattern(control, schema)}.* TO {account}",
+            f"GRANT {', '.join(RIGHTS)} ON {_pattern(control, schema)}.* TO {account}",
         )
     except pymysql.MySQLError as error:
         if is_lost(error):
@@ -279,7 +264,7 @@ def _taken_over(control: Connection, account: str, password: str) -> bool:
 def _cannot_be_made(
     control: Connection, live: DatabaseEndpoint, error: pymysql.MySQLError
 ) -> AccountRefused:
-    missing = [right for right in MASTER_RIGHTS if right not in _rights_everywhere(control)]
+    missing = missing_rights(control)
     sentence = (
         "a restore needs database accounts of its own, so that nothing of a backup is executed as"
         " the master user, and {user} may not make them: {why}; or make the accounts and name them"
@@ -290,75 +275,6 @@ def _cannot_be_made(
         sentence.format(user=repr(live.user), why=lacks if missing else describe(error)),
         public=sentence.format(user="that one", why=lacks if missing else numbered(error)),
     )
-
-
-def _rights_everywhere(control: Connection) -> frozenset[str]:
-    """What the connection's account may do on all schemas, as far as it may pass it on."""
-    held: set[str] = set()
-    for (said,) in execute(control, "SHOW GRANTS"):
-        grant = text(said)
-        found = _GRANT.match(grant)
-        if found is None or found["on"] != "*.*" or "WITH GRANT OPTION" not in grant:
-            continue
-        rights = {right.strip() for right in found["rights"].split(",")}
-        held |= set(MASTER_RIGHTS) if "ALL PRIVILEGES" in rights else rights
-    return frozenset(held)
-
-
-def _check_rights(endpoint: DatabaseEndpoint, whose: str, *, only: Collection[str] | None) -> None:
-    """Makes sure of what the server says that an account may do.
-
-    Args:
-        only: the schemas it may have rights on; None: any, but not all of them, nor the server's.
-    """
-    with closing(connect(endpoint, database=None)) as connection:
-        ((user,),) = execute(connection, "SELECT SUBSTRING_INDEX(CURRENT_USER(), '@', 1)")
-        grants = [text(said) for (said,) in execute(connection, "SHOW GRANTS")]
-    if text(user) != endpoint.user:
-        raise AccountRefused(
-            f"{whose} was logged in as {text(user)!r}: another account of the server, one without"
-            " a name perhaps, stands in its way; drop that"
-        )
-    there: set[str] = set()
-    for grant in grants:
-        found = _GRANT.match(grant)
-        if found is None:
-            raise AccountRefused(
-                f"{whose} has a role, and what that may do is not known here: {grant[:200]!r}."
-                " Revoke the role, or name another account"
-            )
-        if found["rights"] == "USAGE":
-            continue
-        schema = _schema_of(found["on"])
-        if schema is None or schema.lower() in {"mysql", "sys", "performance_schema"}:
-            raise AccountRefused(
-                f"{whose} may do more than a restore lets it: {found['rights']} ON {found['on']}."
-                " Revoke that, or name another account"
-            )
-        there.add(schema)
-        if only is not None and schema not in only:
-            raise AccountRefused(
-                f"{whose} has rights on the schema {schema!r} and must have them on"
-                f" {', '.join(map(repr, only))} only: revoke them"
-            )
-    if only is not None and not there:
-        raise AccountRefused(
-            f"{whose} has no rights on {', '.join(map(repr, only))}: GRANT {', '.join(_RIGHTS)} ON"
-            f" {quote(next(iter(only)))}.* TO it"
-        )
-
-
-def _schema_of(on: str) -> str | None:
-    """The schema of a grant's `ON` clause; None when it is for all, or for more than one."""
-    if on.startswith("*"):
-        return None
-    named = re.match(r"`((?:[^`]|``)+)`|([^.]+)", on)
-    if named is None:
-        return None
-    pattern = (named[1] or named[2]).replace("``", "`")
-    if re.search(r"(?<!\\)%", pattern):
-        return None
-    return pattern.replace("\\_", "_").replace("\\%", "%")
 
 
 def _end_connections(endpoint: DatabaseEndpoint) -> None:

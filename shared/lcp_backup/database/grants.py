@@ -1,0 +1,104 @@
+"""What the server says that an account may do, and what the service's accounts need."""
+
+import re
+from collections.abc import Collection
+from contextlib import closing
+from typing import Final
+
+from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, connect
+from lcp_backup.database.sql import execute, quote, text
+from lcp_backup.errors import AccountRefused
+
+RIGHTS: Final = (
+    "SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "REFERENCES", "INDEX", "ALTER",
+    "CREATE TEMPORARY TABLES", "LOCK TABLES", "EXECUTE", "CREATE VIEW", "SHOW VIEW",
+    "CREATE ROUTINE", "ALTER ROUTINE", "EVENT", "TRIGGER",
+)  # fmt: skip
+"""On one schema; all of them are among those that RDS and Aurora give their master user.
+
+Source: https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.MasterAccounts.html
+"""
+_MASTER_RIGHTS: Final = (*RIGHTS, "CREATE USER")
+"""What the master user needs on all schemas, with GRANT OPTION, to make both accounts."""
+
+_GRANT: Final = re.compile(
+    r"GRANT (?P<rights>.+?) ON (?:(?:TABLE|FUNCTION|PROCEDURE|PACKAGE(?: BODY)?) )?(?P<on>.+) TO "
+)
+
+
+def missing_rights(control: Connection) -> list[str]:
+    """What the connection's account would need to make the others, and may not do."""
+    held = _rights_everywhere(control)
+    return [right for right in _MASTER_RIGHTS if right not in held]
+
+
+def check_rights(endpoint: DatabaseEndpoint, whose: str, *, only: Collection[str] | None) -> None:
+    """Makes sure of what the server says that an account may do.
+
+    Args:
+        whose: how the account is called in an error.
+        only: the schemas it may have rights on; None: any, but not all of them, nor the server's.
+
+    Raises AccountRefused, DatabaseUnreachable.
+    """
+    with closing(connect(endpoint, database=None)) as connection:
+        ((user,),) = execute(connection, "SELECT SUBSTRING_INDEX(CURRENT_USER(), '@', 1)")
+        grants = [text(said) for (said,) in execute(connection, "SHOW GRANTS")]
+    if text(user) != endpoint.user:
+        raise AccountRefused(
+            f"{whose} was logged in as {text(user)!r}: another account of the server, one without"
+            " a name perhaps, stands in its way; drop that"
+        )
+    there: set[str] = set()
+    for grant in grants:
+        found = _GRANT.match(grant)
+        if found is None:
+            raise AccountRefused(
+                f"{whose} has a role, and what that may do is not known here: {grant[:200]!r}."
+                " Revoke the role, or name another account"
+            )
+        if found["rights"] == "USAGE":
+            continue
+        schema = _schema_of(found["on"])
+        if schema is None or schema.lower() in {"mysql", "sys", "performance_schema"}:
+            raise AccountRefused(
+                f"{whose} may do more than a restore lets it: {found['rights']} ON {found['on']}."
+                " Revoke that, or name another account"
+            )
+        there.add(schema)
+        if only is not None and schema not in only:
+            raise AccountRefused(
+                f"{whose} has rights on the schema {schema!r} and must have them on"
+                f" {', '.join(map(repr, only))} only: revoke them"
+            )
+    if only is not None and not there:
+        raise AccountRefused(
+            f"{whose} has no rights on {', '.join(map(repr, only))}: GRANT {', '.join(RIGHTS)} ON"
+            f" {quote(next(iter(only)))}.* TO it"
+        )
+
+
+def _rights_everywhere(control: Connection) -> frozenset[str]:
+    """What the connection's account may do on all schemas, as far as it may pass it on."""
+    held: set[str] = set()
+    for (said,) in execute(control, "SHOW GRANTS"):
+        grant = text(said)
+        found = _GRANT.match(grant)
+        if found is None or found["on"] != "*.*" or "WITH GRANT OPTION" not in grant:
+            continue
+        rights = {right.strip() for right in found["rights"].split(",")}
+        held |= set(_MASTER_RIGHTS) if "ALL PRIVILEGES" in rights else rights
+    return frozenset(held)
+
+
+def _schema_of(on: str) -> str | None:
+    """The schema of a grant's `ON` clause; None when it is for all, or for more than one."""
+    if on.startswith("*"):
+        return None
+    named = re.match(r"`((?:[^`]|``)+)`|([^.]+)", on)
+    if named is None:
+        return None
+    pattern = (named[1] or named[2]).replace("``", "`")
+    if re.search(r"(?<!\\)%", pattern):
+        return None
+    return pattern.replace("\\_", "_").replace("\\%", "%")
