@@ -1,4 +1,4 @@
-"""A site that four workers back up and restore in many small steps, on the deployed stack."""
+"""A site that four workers back up and restore, on the deployed stack."""
 
 import os
 import shutil
@@ -11,6 +11,9 @@ from tests.support.deployed import Deployed
 from tests.support.shared_work import left, refused, short_budgets, wait_until
 
 MB = 1 << 20
+FILES = 4
+"""Of 1 MB, in each of 40 folders. (With 25, and twice as many rows, it is 2 GB and 300 MB, and was
+tried by hand: the emulator holds objects in memory, twice, and so does a fresh system its disk.)"""
 BUDGET = 40
 """Seconds that Lambda gives a worker: 20 to stop in, and of the others half for a stretch. (With 6
 in place of 20 it fails on a machine that is busy with other tests.)"""
@@ -19,7 +22,7 @@ CREATE, RESTORE = "CreateWorkerFunctionName", "RestoreWorkerFunctionName"
 
 @pytest.fixture
 def large(deployed: Deployed) -> Iterator[None]:
-    """Two gigabytes of files, large, small, odd and empty, and 300 MB of rows."""
+    """Files, large, small, odd and empty, and rows; as much as CI has memory for, ten times."""
     folder = deployed.stack.folder / "document_library" / "large"
     fill_folder(folder)
     database = deployed.stack.database
@@ -31,7 +34,7 @@ def large(deployed: Deployed) -> Iterator[None]:
         )
         cursor.execute(
             "INSERT INTO Large_ SELECT seq, MD5(seq), REPEAT(CONCAT(MD5(seq), '\\'é'), 88)"
-            " FROM seq_1_to_100000"
+            " FROM seq_1_to_50000"
         )
         connection.commit()
     yield
@@ -43,17 +46,17 @@ def large(deployed: Deployed) -> Iterator[None]:
 def fill_folder(folder: Path) -> None:
     block = os.urandom(64 * MB)
     folder.mkdir()
-    for number, megabytes in enumerate((600, 300)):  # (a cut may lie inside of these)
+    for number, megabytes in enumerate((300, 300)):  # (a cut may lie inside of these)
         with (folder / f"film {number}").open("wb") as film:
             for at in range(0, megabytes, 50):
                 film.write(at.to_bytes(8) + block[: 50 * MB - 8])
     for branch in range(40):
         below = folder / f"20097-{branch}" / "größe"
         below.mkdir(parents=True)
-        for number in range(25):
+        for number in range(FILES):
             size = MB + number * 9001
             file = below / f"{number}.1.0"
-            start = (branch * 25 + number) * 40_009 % (60 * MB)
+            start = (branch * FILES + number) * 40_009 % (60 * MB)
             file.write_bytes(block[start : start + size])
             os.utime(file, ns=(1, 1_600_000_000_000_000_000 + number))
         for number in range(150):
@@ -65,7 +68,7 @@ def fill_folder(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("large")
-def test_two_gigabytes_and_a_database_come_back_exactly_through_four_workers(
+def test_large_files_and_a_large_table_come_back_exactly_through_four_workers(
     deployed: Deployed,
 ) -> None:
     stack = deployed.stack
@@ -78,8 +81,8 @@ def test_two_gigabytes_and_a_database_come_back_exactly_through_four_workers(
     assert (ended["state"], ended["error"]) == ("succeeded", None)
     manifest = next(it for it in deployed.manifests() if it["id"] == begun["backup_id"])
     assert manifest["volume"]["writers"] == 4
-    assert manifest["volume"]["raw_size"] > 2000 * MB
-    assert manifest["database"]["raw_size"] > 290 * MB
+    assert manifest["volume"]["raw_size"] > 700 * MB
+    assert manifest["database"]["raw_size"] > 140 * MB
     deployed.destroy()
     with short_budgets(deployed, RESTORE, BUDGET):
         with refused(deployed, RESTORE, "unpack-*"):

@@ -1,5 +1,6 @@
 """A database that is loaded beside the live one by a step of its own, while workers unpack."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,9 +14,11 @@ from tests.support.restore_machine import RestoreMachine
 
 
 @pytest.fixture
-def machine(mariadb_site: JobSite, monkeypatch: pytest.MonkeyPatch) -> RestoreMachine:
+def machine(mariadb_site: JobSite, monkeypatch: pytest.MonkeyPatch) -> Iterator[RestoreMachine]:
     mariadb_site.create()
-    return RestoreMachine(mariadb_site, monkeypatch)
+    machine = RestoreMachine(mariadb_site, monkeypatch)
+    yield machine
+    machine.end()
 
 
 @pytest.fixture(params=["alone", "by-workers"])

@@ -1,7 +1,7 @@
 """A database whose rows and indexes several functions load beside the live one, on real servers."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -34,14 +34,18 @@ from tests.support.restore_machine import RestoreMachine
 
 
 @pytest.fixture
-def machine(job_site: JobSite, monkeypatch: pytest.MonkeyPatch) -> RestoreMachine:
+def machine(job_site: JobSite, monkeypatch: pytest.MonkeyPatch) -> Iterator[RestoreMachine]:
     """On each server in turn."""
-    return RestoreMachine(backed_up(job_site), monkeypatch)
+    machine = RestoreMachine(backed_up(job_site), monkeypatch)
+    yield machine
+    machine.end()
 
 
 @pytest.fixture
-def on_mariadb(mariadb_site: JobSite, monkeypatch: pytest.MonkeyPatch) -> RestoreMachine:
-    return RestoreMachine(backed_up(mariadb_site), monkeypatch)
+def on_mariadb(mariadb_site: JobSite, monkeypatch: pytest.MonkeyPatch) -> Iterator[RestoreMachine]:
+    machine = RestoreMachine(backed_up(mariadb_site), monkeypatch)
+    yield machine
+    machine.end()
 
 
 @pytest.fixture

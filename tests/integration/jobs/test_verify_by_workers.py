@@ -1,6 +1,6 @@
 """A database that is verified beside a volume that workers read: as one function does it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -19,8 +19,14 @@ def machine(mariadb_site: JobSite, monkeypatch: pytest.MonkeyPatch) -> VerifyMac
     return VerifyMachine(mariadb_site, monkeypatch)
 
 
-def left_on(site: JobSite) -> set[str]:
-    """All that verifications have made on the server and not dropped."""
+@pytest.fixture
+def left(machine: VerifyMachine) -> Callable[[], set[str]]:
+    """What the verification has made on the server and not dropped."""
+    before = _on_server(machine.site)
+    return lambda: _on_server(machine.site) - before
+
+
+def _on_server(site: JobSite) -> set[str]:
     schemas = site.server.execute(
         "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE 'lcp_verify%'"
     )
@@ -29,7 +35,7 @@ def left_on(site: JobSite) -> set[str]:
 
 
 def test_a_site_is_proved_as_by_one_function_and_nothing_of_it_stays(
-    machine: VerifyMachine,
+    machine: VerifyMachine, left: Callable[[], set[str]]
 ) -> None:
     site = machine.site
     site.env["LCP_BACKUP_VERIFY_SQL"] = "SELECT COUNT(*) > 0 FROM User_"
@@ -57,11 +63,11 @@ def test_a_site_is_proved_as_by_one_function_and_nothing_of_it_stays(
     assert run.progress["volume"] >= first.progress["volume"]
     assert run.result == first.result
     assert live.differences(site.fingerprint()) == []
-    assert left_on(site) == set()
+    assert left() == set()
 
 
 def test_a_dump_that_does_not_load_is_bad_and_its_statement_named(
-    machine: VerifyMachine, monkeypatch: pytest.MonkeyPatch
+    machine: VerifyMachine, left: Callable[[], set[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = StoredBackup.read_database
 
@@ -80,11 +86,11 @@ def test_a_dump_that_does_not_load_is_bad_and_its_statement_named(
     assert "definition of User_" in found.error.message
     assert found.server is not None
     assert found.server.startswith("mariadb ")
-    assert left_on(machine.site) == set()
+    assert left() == set()
 
 
 def test_what_a_killed_function_left_on_the_server_goes_with_the_abort(
-    machine: VerifyMachine, monkeypatch: pytest.MonkeyPatch
+    machine: VerifyMachine, left: Callable[[], set[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A kill drops nothing, and ends the connections."""
     site = machine.site
@@ -99,9 +105,9 @@ def test_what_a_killed_function_left_on_the_server_goes_with_the_abort(
         patch.setattr(scratch, "_count_rows", die)
         with pytest.raises(ServerGaveUp) as raised:
             machine.step("database")
-    assert left_on(site) != set()
+    assert left() != set()
     assert machine.abort(raised.value) is False
-    assert left_on(site) == set()
+    assert left() == set()
     found = site.verification()
     assert found is not None
     assert found.verdict == "could-not-verify"
