@@ -26,6 +26,8 @@ class Fact(StrEnum):
 
     STAGING = "staging"
     """The schema in which the dump was loaded."""
+    WHOLE = "whole"
+    """Who loaded all of it, by a word that only that one knows; not there before all is."""
     PREVIOUS = "previous"
     """The schema to which the old tables go."""
     KEPT = "kept"
@@ -101,6 +103,13 @@ class Journal:
             f" VALUES ({as_hex(str(fact))}, {as_hex(name)})",
         )
 
+    def forget(self, fact: Fact) -> None:
+        """Keeps it no more."""
+        execute(
+            self._control,
+            f"DELETE FROM {self._table(_FACT)} WHERE fact = {as_hex(str(fact))}",  # noqa: S608 -- a quoted name, and digits
+        )
+
     def noted(self, fact: Fact) -> tuple[str, ...]:
         """The names that were noted with it, in their order."""
         rows = execute(
@@ -109,6 +118,10 @@ class Journal:
             f" WHERE fact = {as_hex(str(fact))} ORDER BY seq",
         )
         return tuple(str(name) for (name,) in rows)
+
+    def is_sealed(self, seal: str) -> bool:
+        """Whether what is staged is what the load of this seal staged, all of it."""
+        return self.exists and self.noted(Fact.WHOLE) == (seal,)
 
     def keep(self, code: StoredCode, *, live: bool = False) -> None:
         """Keeps stored code of the dump, or (`live`) of the live schema, until the swap's end.

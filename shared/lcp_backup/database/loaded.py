@@ -28,3 +28,5 @@ class Loaded:
     """Rows by table, of those tables in which as many have to be."""
     scripts: tuple[str, ...] = ()
     """The scripts that were run, each with how many rows it changed."""
+    seal: str = ""
+    """By what the journal knows this load, and no other one of the same dump, as whole."""

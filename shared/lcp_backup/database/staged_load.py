@@ -3,6 +3,7 @@
 What comes out of the dump is sent by the loader; the rest are statements of this service's own.
 """
 
+import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from lcp_backup.database.accounts import Accounts
 from lcp_backup.database.dump_load import DumpLoad, sets_indexes_aside
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, Server
 from lcp_backup.database.foreign_keys import check_ties
-from lcp_backup.database.journal import Journal
+from lcp_backup.database.journal import Fact, Journal
 from lcp_backup.database.load_progress import LoadProgress
 from lcp_backup.database.loaded import Loaded
 from lcp_backup.database.loading import loading_connection, plan_rows
@@ -119,7 +120,10 @@ class StagedLoad[D: Dump]:
         if self.inspect is not None:
             self.inspect(endpoint, staging, loaded)
         set_defaults_aside(self.control, staging, self.endpoint.name, journal)
-        return replace(loaded, scripts=ran)
+        # The last: a swap takes no other word for it that all is there.
+        seal = secrets.token_hex(16)
+        journal.note(Fact.WHOLE, seal)
+        return replace(loaded, scripts=ran, seal=seal)
 
     @contextmanager
     def _loading(

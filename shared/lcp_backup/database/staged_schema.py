@@ -91,7 +91,7 @@ class StagedDatabase:
         Raises LoadFailed, AccountRefused, Conflict, DatabaseUnreachable.
         """
         self._open = False
-        left = swap(self._endpoint, self._scope, self._given, between)
+        left = swap(self._endpoint, self.loaded.seal, self._scope, self._given, between)
         return replace(self.loaded, left_behind=tuple(left))
 
     def discard(self) -> None:

@@ -99,23 +99,37 @@ def discard(control: Connection, endpoint: DatabaseEndpoint) -> None:
     """Drops what was staged, as far as it can be dropped, and the journal."""
     journal = Journal(control, endpoint.name)
     if journal.exists:
+        # First, for whoever is killed while a schema is dropped leaves some of its tables.
+        journal.forget(Fact.WHOLE)
         for staging in journal.noted(Fact.STAGING):
             _drop_if_possible(control, staging)
     journal.drop()
 
 
 def swap(
-    endpoint: DatabaseEndpoint, scope: Scope, given: Accounts, between: Between | None = None
+    endpoint: DatabaseEndpoint,
+    seal: str,
+    scope: Scope,
+    given: Accounts,
+    between: Between | None = None,
 ) -> list[str]:
     """Makes what is staged live; a failure before the tables move changes nothing.
 
-    `between` is told each step's name before it is taken. Answers the schemas that could not be
-    dropped. Raises LoadFailed, AccountRefused, RestoredInPart (after the tables moved), Conflict,
-    DatabaseUnreachable.
+    Arguments: `seal` is that of the load which staged it: what another one, or a part of one, left
+    in its place is thrown away. `between` is told each step's name before it is taken. Answers the
+    schemas that could not be dropped. Raises LoadFailed, AccountRefused, RestoredInPart (after the
+    tables moved), Conflict, DatabaseUnreachable.
     """
     step = between or _unwatched
     with controlled(endpoint) as control:
         try:
+            if not Journal(control, endpoint.name).is_sealed(seal):
+                _recover(control, endpoint, given)
+                reason = (
+                    "the database that was loaded beside the live one is not there any more, as"
+                    " another invocation loaded it anew: the site is as it was, restore once more"
+                )
+                raise LoadFailed(reason, public=reason)
             _exchange(control, endpoint, scope, step)
         except pymysql.MySQLError as error:
             reason = describe(error)

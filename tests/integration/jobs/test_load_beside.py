@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from lcp_backup.database import staged_schema
+from lcp_backup.database.piece_load import PieceLoad
 from lcp_backup.database.staged_schema import StagedDatabase
-from lcp_backup.errors import LeaseLost, RunIsOver
+from lcp_backup.errors import LeaseLost, LoadFailed, RunIsOver
 from lcp_backup.jobs.staged_site import SiteStaging
 from lcp_backup.model import RunState
 from tests.support.job_site import JobSite
@@ -118,3 +120,39 @@ def test_a_database_that_is_overwritten_is_loaded_by_the_swap(machine: RestoreMa
     machine.unpack()
     machine.step("swap")
     assert before.differences(site.fingerprint()) == []
+
+
+def test_what_a_second_delivery_had_begun_anew_when_it_was_killed_is_not_swapped_in(
+    machine: RestoreMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = machine.site
+    change(site)
+    changed = site.fingerprint()
+    machine.load_alone()
+    machine.begin()
+    machine.unpack()
+    load, add_foreign_keys = SiteStaging.load, PieceLoad.add_foreign_keys
+
+    def second(self: SiteStaging, check: Any) -> StagedDatabase:
+        patched.setattr(SiteStaging, "load", load)
+        with monkeypatch.context() as alive:
+            alive.setattr(PieceLoad, "add_foreign_keys", add_foreign_keys)
+            machine.step("load")  # the first one ends while this one waits for it
+        return load(self, check)
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SiteStaging, "load", second)
+        patched.setattr(PieceLoad, "add_foreign_keys", killed)
+        patched.setattr(staged_schema, "discard_if_possible", lambda *_: None)
+        with pytest.raises(Killed):
+            machine.step("load")
+    with pytest.raises(LoadFailed, match="is not there any more"):
+        machine.step("swap")
+    assert changed.differences(site.fingerprint()) == []
+    assert site.schemas() == {site.name}
