@@ -106,7 +106,7 @@ def looked_at_again(
             continue
         name = boundary.name
         if name not in seen:
-            seen[name] = _as_it_is(folder / name, began, boundary.file)
+            seen[name] = _as_it_is(folder, name, began, boundary.file)
         file = seen[name]
         if file is None or file.size <= boundary.at:
             yield Boundary.behind(name)
@@ -114,8 +114,14 @@ def looked_at_again(
             yield boundary.model_copy(update={"file": file})
 
 
-def _as_it_is(path: Path, began: datetime, before: CutFile) -> CutFile | None:
+def _as_it_is(folder: Path, name: str, began: datetime, before: CutFile) -> CutFile | None:
+    path = folder / name
     try:
+        # Who packs follows no link, so behind one there is nothing.
+        if any(
+            it.is_symlink() for it in path.parents if it.is_relative_to(folder) and it != folder
+        ):
+            return None
         status = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return None

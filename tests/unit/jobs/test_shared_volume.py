@@ -301,6 +301,30 @@ def test_a_cut_file_that_changes_before_the_snapshot_is_in_the_backup_as_it_is_t
         assert snapshot(extracted) == snapshot(site.folder)
 
 
+@pytest.mark.parametrize("leads", ["inside", "outside"])
+def test_a_cut_file_whose_folder_becomes_a_link_before_the_snapshot_makes_a_whole_backup(
+    site: Site, tmp_path: Path, leads: str
+) -> None:
+    library = site.folder / "library"
+    library.mkdir(parents=True)
+    (library / "large.bin").write_bytes(os.urandom(60 * SEGMENT + 99))
+    (site.folder / "more").write_bytes(os.urandom(5 * SEGMENT))
+
+    def change() -> None:
+        assert [it.name for it in site.volume.plan().boundaries] == ["library/large.bin"] * 2
+        moved = (site.folder if leads == "inside" else tmp_path) / "moved"
+        library.rename(moved)
+        library.symlink_to("moved" if leads == "inside" else moved)
+
+    site.pack_all(site.share_out(3, before_snapshot=change))
+    manifest = site.publish(site.join())
+    extracted = site.extract(manifest, tmp_path / "by tar")
+    restored = site.volumes.restore(manifest.id)
+    if leads == "outside":
+        library.unlink()
+    assert snapshot(extracted) == snapshot(restored) == snapshot(site.folder)
+
+
 def test_a_file_that_is_a_folder_to_the_next_stretch_makes_no_backup(site: Site) -> None:
     """No program could extract it: a file, and behind it what lies below its name."""
     (site.folder / "a").write_bytes(os.urandom(2 * SEGMENT))
