@@ -6,20 +6,11 @@ from pydantic import Field
 
 from lcp_backup.requests import Request, RunIdText
 
-type CreateStep = Literal["plan", "snapshot", "dump", "dumped", "pack", "again", "publish", "abort"]
-"""What the state machine of a create asks its workers for, in this order; `dumped` only where the
-dump is a task's."""
 
-
-class CreateStepRequest(Request):
-    """Do one step of a create that several functions work on."""
+class StepRequest(Request):
+    """Do one step of a run that several functions work on."""
 
     run_id: RunIdText
-    step: CreateStep
-    plan: str = ""
-    """To pack: of which plan the share is."""
-    share: Annotated[int, Field(ge=0)] = 0
-    """To pack: which share."""
     error: dict[str, str] = Field(default_factory=dict)
     """To abort, and after a dump's task: what Step Functions says of a failure, its `Error` and
     `Cause`."""
@@ -30,6 +21,21 @@ class CreateStepRequest(Request):
         return cls._read(event)
 
 
+type CreateStep = Literal["plan", "snapshot", "dump", "dumped", "pack", "again", "publish", "abort"]
+"""What the state machine of a create asks its workers for, in this order; `dumped` only where the
+dump is a task's."""
+
+
+class CreateStepRequest(StepRequest):
+    """One of a create."""
+
+    step: CreateStep
+    plan: str = ""
+    """To pack: of which plan the share is."""
+    share: Annotated[int, Field(ge=0)] = 0
+    """To pack: which share."""
+
+
 type RestoreStep = Literal[
     "tables", "rows", "indexes", "load", "unpack", "attributes", "swap", "abort"
 ]
@@ -37,37 +43,21 @@ type RestoreStep = Literal[
 the next two."""
 
 
-class RestoreStepRequest(Request):
-    """Do one step of a restore that several functions work on."""
+class RestoreStepRequest(StepRequest):
+    """One of a restore."""
 
-    run_id: RunIdText
     step: RestoreStep
     portion: Annotated[int, Field(ge=0)] = 0
-    """To unpack, or to load rows or to build indexes: which portion."""
-    error: dict[str, str] = Field(default_factory=dict)
-    """To abort: what Step Functions says of the failure, its `Error` and `Cause`."""
-
-    @classmethod
-    def read(cls, event: dict[str, Any]) -> Self:
-        """From `{"run_id": ..., "step": ...}`; raises InvalidRequest."""
-        return cls._read(event)
+    """To unpack, to load rows or to build indexes: which portion."""
 
 
 type VerifyStep = Literal["database", "read", "conclude", "abort"]
-"""In this order; the first two side by side."""
+"""What the state machine of a verification asks for, in this order; the first two side by side."""
 
 
-class VerifyStepRequest(Request):
-    """Do one step of a verification that several functions work on."""
+class VerifyStepRequest(StepRequest):
+    """One of a verification."""
 
-    run_id: RunIdText
     step: VerifyStep
     portion: Annotated[int, Field(ge=0)] = 0
     """To read: which portion."""
-    error: dict[str, str] = Field(default_factory=dict)
-    """To abort: what Step Functions says of the failure, its `Error` and `Cause`."""
-
-    @classmethod
-    def read(cls, event: dict[str, Any]) -> Self:
-        """From `{"run_id": ..., "step": ...}`; raises InvalidRequest."""
-        return cls._read(event)

@@ -1,7 +1,5 @@
 """A volume that several functions restore, on the deployed stack, by its state machine."""
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +9,7 @@ from tests.support.shared_work import (
     left,
     refused,
     short_budgets,
+    some_portions,
     wait_for_failed_execution,
     wait_until,
 )
@@ -22,14 +21,8 @@ WORKER = "RestoreWorkerFunctionName"
 
 @pytest.fixture
 def files(deployed: Deployed) -> Iterator[None]:
-    """Some portions of a volume, and a file that is one too large for one."""
-    folder = deployed.stack.folder / "document_library" / "portions"
-    folder.mkdir()
-    for number in range(20):
-        (folder / f"{number}.bin").write_bytes(os.urandom(1 << 20))
-    (folder / "large.bin").write_bytes(os.urandom(1 << 20) * 20)
-    yield
-    shutil.rmtree(folder, ignore_errors=True)
+    with some_portions(deployed):
+        yield
 
 
 @pytest.mark.usefixtures("files")

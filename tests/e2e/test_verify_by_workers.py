@@ -1,28 +1,26 @@
 """A backup that several functions verify, on the deployed stack, by its state machine."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.support.deployed import Deployed
-from tests.support.shared_work import left, refused, wait_for_failed_execution, wait_until
+from tests.support.shared_work import (
+    left,
+    refused,
+    some_portions,
+    wait_for_failed_execution,
+    wait_until,
+)
 
 WORKER = "VerifyWorkerFunctionName"
 
 
 @pytest.fixture
 def files(deployed: Deployed) -> Iterator[None]:
-    """Some portions of a volume, and a file that is larger than each."""
-    folder = deployed.stack.folder / "document_library" / "verified"
-    folder.mkdir()
-    for number in range(20):
-        (folder / f"{number}.bin").write_bytes(os.urandom(1 << 20))
-    (folder / "large.bin").write_bytes(os.urandom(1 << 20) * 20)
-    yield
-    shutil.rmtree(folder, ignore_errors=True)
+    with some_portions(deployed):
+        yield
 
 
 def ask(deployed: Deployed, backup_id: str, workers: int) -> str:

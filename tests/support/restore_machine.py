@@ -73,6 +73,19 @@ class RestoreMachine:
         for portion in self.items("items-indexes"):
             assert self.step("indexes", portion=portion) == {}
 
+    def finish(self) -> None:
+        """What is left once all rows are loaded."""
+        self.build_indexes()
+        assert self.step("load") == {}
+        self.unpack()
+        self.step("swap")
+
+    def execute(self) -> None:
+        """The whole machine."""
+        self.load()
+        self.unpack()
+        self.step("swap")
+
     def end(self) -> None:
         """Leaves nothing on the server, however the test ended."""
         if self.told:

@@ -1,6 +1,8 @@
 """Runs of several functions on the deployed stack: what they leave, and how they are failed."""
 
 import json
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -56,6 +58,18 @@ def denied(deployed: Deployed, role: str, action: str, resource: str) -> Iterato
         yield
     finally:
         iam.delete_role_policy(RoleName=role, PolicyName="denied")
+
+
+@contextmanager
+def some_portions(deployed: Deployed) -> Iterator[None]:
+    """Files of the site for some portions of a volume, and one that is too large for one."""
+    folder = deployed.stack.folder / "document_library" / "portions"
+    folder.mkdir()
+    for number in range(20):
+        (folder / f"{number}.bin").write_bytes(os.urandom(1 << 20))
+    (folder / "large.bin").write_bytes(os.urandom(1 << 20) * 20)
+    yield
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What the processes of one run leave to each other: small objects below the run's id."""
 
+import secrets
 from collections.abc import Collection, Iterator
 from typing import Final
 
@@ -43,6 +44,10 @@ class RunWork:
         except PreconditionFailed:
             return False
         return True
+
+    def claim(self, name: str) -> bool:
+        """Whether this call is the first for a name: of several at once, one is."""
+        return self.put_new(name, secrets.token_bytes(16))
 
     def get(self, name: str) -> bytes:
         """Reads an object whole; raises ObjectNotFound."""

@@ -8,11 +8,12 @@ for the first, and then finds that it is there; one that dies takes back both.
 import hashlib
 import json
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Self
 
 import pymysql
-from pymysql.constants import ER
 
 from lcp_backup.database.endpoint import Connection
 from lcp_backup.database.piece_load import Inserted, Told
@@ -56,28 +57,21 @@ class LoadProgress:
         """
         # (Without the schema's name, which could be another in the dump's character set.)
         try:
-            session.note(f"INSERT INTO {self.table} (piece) VALUES ({piece})")  # noqa: S608 -- a name of ours, a number
-        except pymysql.MySQLError as error:
-            if error.args[0] == ER.DUP_ENTRY:
-                raise LoadedBeforeError from None
-            raise load_failed(
-                error, f"it could not be noted that rows are loaded: {describe(error)}"
-            ) from None
+            with _noting():
+                session.note(f"INSERT INTO {self.table} (piece) VALUES ({piece})")  # noqa: S608 -- a name of ours, a number
+        except pymysql.err.IntegrityError:
+            raise LoadedBeforeError from None
 
     def end(self, session: Session, piece: int, inserted: Inserted) -> None:
         """Behind the piece's rows, in the same transaction; raises LoadFailed."""
         told = inserted.told
-        try:
+        with _noting():
             session.note(
                 f"UPDATE {self.table} SET inserted = {sum(inserted.rows.values())},"  # noqa: S608 -- a name of ours, numbers, digits
                 f" as_statements = {told.rows_as_statements}, statements = {told.statements},"
                 f" left_out = {as_hex(json.dumps(list(told.left_out)).encode())}"
                 f" WHERE piece = {piece}"
             )
-        except pymysql.MySQLError as error:
-            raise load_failed(
-                error, f"it could not be noted that rows are loaded: {describe(error)}"
-            ) from None
 
     def read(self, connection: Connection) -> dict[int, tuple[int, Told]]:
         """What is loaded, by piece: how many rows, and what there is to tell of them.
@@ -107,3 +101,16 @@ class LoadProgress:
     @property
     def _quoted(self) -> str:
         return f"{quote(self.schema)}.{quote(self.table)}"
+
+
+@contextmanager
+def _noting() -> Iterator[None]:
+    """Maps what the server says to LoadFailed, but that a row is there already."""
+    try:
+        yield
+    except pymysql.err.IntegrityError:
+        raise
+    except pymysql.MySQLError as error:
+        raise load_failed(
+            error, f"it could not be noted that rows are loaded: {describe(error)}"
+        ) from None

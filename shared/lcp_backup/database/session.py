@@ -143,13 +143,17 @@ class Session:
 
         Raises LoadFailed.
         """
+        got = self._asked_of_lock(f"SELECT GET_LOCK('{lock}', 0)")
+        yield got == 1
+        if got == 1:
+            self._asked_of_lock(f"SELECT RELEASE_LOCK('{lock}')")
+
+    def _asked_of_lock(self, sql: str) -> object:
         try:
-            ((got,),) = self.note(f"SELECT GET_LOCK('{lock}', 0)")
-            yield got == 1
-            if got == 1:
-                self.note(f"SELECT RELEASE_LOCK('{lock}')")
+            ((answer,),) = self.note(sql)
         except pymysql.MySQLError as error:
             raise load_failed(error, f"a lock could not be had: {describe(error)}") from None
+        return answer
 
     def commit(self) -> None:
         """Makes what was executed durable; raises LoadFailed."""

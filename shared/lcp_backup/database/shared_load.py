@@ -34,6 +34,9 @@ _SILENCE_SECONDS: Final = 120
 """After which the server ends the connection of a process that died, with its open transaction."""
 _PATIENCE_SECONDS: Final = 150
 """For how long another one that loads the same rows waits for that."""
+_INDEX_SECONDS: Final = 900
+"""For how long one waits for a table whose indexes a statement still builds that lost its asker;
+its own time ends before that."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ class SharedLoader:
                         return False
                 pool.drain()
                 there = self.load.progress.read(asking)
-                for name in self._complete(there, wanted):
+                for name in self._all_there(there, wanted):
                     pool.put(partial(self._build_if_nobody_does, pieces, name))
                 pool.drain()
         return True
@@ -140,7 +143,7 @@ class SharedLoader:
         session.commit()
         pieces.count_rows(piece, inserted)
 
-    def _complete(self, there: Collection[int], wanted: Sequence[Numbered]) -> Collection[str]:
+    def _all_there(self, there: Collection[int], wanted: Sequence[Numbered]) -> Collection[str]:
         """The tables of these pieces of which all pieces are loaded."""
         missing = {it.table for number, it in self.load.rows(self.dump) if number not in there}
         tables = dict.fromkeys(it.table for _, it in wanted if it.table is not None)
@@ -184,7 +187,8 @@ class SharedLoader:
                     connection,
                     f"SET SESSION wait_timeout = {_SILENCE_SECONDS},"
                     f" net_read_timeout = {_SILENCE_SECONDS},"
-                    f" innodb_lock_wait_timeout = {_PATIENCE_SECONDS}",
+                    f" innodb_lock_wait_timeout = {_PATIENCE_SECONDS},"
+                    f" lock_wait_timeout = {_INDEX_SECONDS}",
                 )
                 session = Session(connection)
                 pieces.begin_rows(session)

@@ -13,7 +13,6 @@ than the rows that name them.
 """
 
 import json
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -118,7 +117,7 @@ def _write_snapshot_mark(work: RunWork) -> None:
     Raises DumpFailed when another dump of this run said so before: there may be files by then that
     are older than this one's rows.
     """
-    if not work.put_new(SNAPSHOT, secrets.token_bytes(8)):
+    if not work.claim(SNAPSHOT):
         raise DumpFailed("the database is dumped by another invocation already")
 
 

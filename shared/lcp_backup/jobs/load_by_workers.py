@@ -20,10 +20,10 @@ from lcp_backup.database.piece_load import OrderMattersError
 from lcp_backup.database.pieces import IndexedDump, Numbered
 from lcp_backup.database.shared_load import SharedLoad
 from lcp_backup.document import Document, read_document
-from lcp_backup.errors import InvalidRequest, LoadFailed
+from lcp_backup.errors import Conflict, LoadFailed
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.at_work import AtWork, close_to_workers
-from lcp_backup.jobs.shared_run import end_of_stretch
+from lcp_backup.jobs.shared_run import check_portion, end_of_stretch, leave_portions
 from lcp_backup.jobs.staged_site import SiteStaging
 
 TABLES: Final = "tables"
@@ -67,7 +67,11 @@ class LoadedBeside(Document):
 
 @dataclass(frozen=True)
 class DatabaseSteps:
-    """The steps of one run; each may be asked for again."""
+    """The steps of one run.
+
+    Each may be asked for again: once `define` or `load` has come to its end, and the others at any
+    time.
+    """
 
     run: ActiveRun
     work: RunWork
@@ -81,6 +85,7 @@ class DatabaseSteps:
         """Creates the tables, and shares the rows out."""
         if self.work.find(_SHARED) is not None:
             return
+        self._begin(TABLES)
         with AtWork(self.work, self.now, self.run.check, stage=TABLES) as at_work:
             try:
                 load = site.share_out(at_work.check)
@@ -95,15 +100,15 @@ class DatabaseSteps:
                 groups=grouped(tables, dump, self._most(dump.rows())),
             )
             at_work.check()
-            self._leave_items(ROWS_ITEMS, len(shared.portions))
-            self._leave_items(INDEXES_ITEMS, len(shared.groups))
+            leave_portions(self.work, ROWS_ITEMS, len(shared.portions))
+            leave_portions(self.work, INDEXES_ITEMS, len(shared.groups))
             self.work.put(_SHARED, shared.model_dump_json().encode())
 
     def load_rows(self, site: SiteStaging, number: int, connections: int) -> bool:
         """Goes on with a portion of the rows; whether all of them are loaded."""
         shared = self._shared()
         portions = shared.portions
-        _check_portion(number, len(portions))
+        check_portion(number, max(len(portions), 1))
         if shared.load is None or not portions or self._is_in_order():
             return True
         with AtWork(self.work, self.now, self.run.check, stage=ROWS) as at_work:
@@ -119,7 +124,7 @@ class DatabaseSteps:
     def build_indexes(self, site: SiteStaging, number: int) -> None:
         """Builds the indexes of a group of tables, once all rows are there."""
         shared = self._shared()
-        _check_portion(number, len(shared.groups))
+        check_portion(number, max(len(shared.groups), 1))
         if shared.load is None or not shared.groups or self._is_in_order():
             return
         if self._is_indexed(number):
@@ -134,6 +139,7 @@ class DatabaseSteps:
         """Loads all that is not loaded yet; a failure leaves nothing of the database."""
         if self.work.find(_LOADED) is not None:
             return
+        self._begin(LOAD)
         for stage in (TABLES, ROWS, INDEXES) if shares else ():
             close_to_workers(self.work, self.now, self.run.check, self.pause, stage=stage)
         with (
@@ -178,10 +184,10 @@ class DatabaseSteps:
         total = sum(segment.raw_size for _, segment in rows)
         return min(max(total // (self.workers * _PORTIONS_OF_WORKER), self.least), _MOST)
 
-    def _leave_items(self, name: str, count: int) -> None:
-        # (What AWS makes of a Map without items is nowhere told.)
-        items = ",".join(f'{{"portion":{number}}}' for number in range(max(count, 1)))
-        self.work.put(name, f"[{items}]".encode())
+    def _begin(self, stage: str) -> None:
+        """Raises Conflict for who would do away with what another invocation is at work on."""
+        if not self.work.claim(f"begun-{stage}"):
+            raise Conflict(f"another invocation does the step {stage} of run {self.run.id} already")
 
 
 def find_loaded(work: RunWork) -> LoadedBeside | None:
@@ -206,11 +212,6 @@ def grouped(tables: Sequence[str], dump: IndexedDump, most: int) -> tuple[tuple[
     ordered = sorted(tables, key=lambda it: -(dump.row_bytes(it) or 0))
     ends = cut_evenly([dump.row_bytes(it) or 0 for it in ordered], most)
     return tuple(tuple(ordered[first:last]) for first, last in pairwise((0, *ends)))
-
-
-def _check_portion(number: int, count: int) -> None:
-    if number >= max(count, 1):
-        raise InvalidRequest(f"portion: {number} is asked for, and there are {count}")
 
 
 def _indexed(number: int) -> str:

@@ -27,7 +27,6 @@ from lcp_backup.document import Document, read_document
 from lcp_backup.errors import (
     BackupError,
     Conflict,
-    InvalidRequest,
     LeaseLost,
     NotFound,
     ObjectNotFound,
@@ -48,12 +47,12 @@ from lcp_backup.jobs.restore_fan_out import (
 from lcp_backup.jobs.restored import swapped, tell_completed
 from lcp_backup.jobs.shared_run import (
     SharedRun,
+    check_portion,
     end_of_stretch,
     end_without_lease,
     why_it_failed,
 )
 from lcp_backup.jobs.staged_site import (
-    CONNECTIONS,
     SiteStaging,
     loads_beside,
     replaced_database,
@@ -113,6 +112,9 @@ def work_on_restore(
     stored = SharedRun(catalog, request.run_id)
     active = ActiveRun(stored, telemetry, timing)
     if request.step == "swap":
+        # Before this one may end the run, which is the first one's to end.
+        if not (stored.record.state.ended or work.claim(_SWAP)):
+            raise Conflict(f"run {request.run_id} is swapped by another invocation already")
         with announced(active, telemetry, metric="RestoreFailure", failed="Restore Failed") as run:
             stored.settle()
             step = _Step(run, work, settings, catalog=catalog, source=source)
@@ -166,9 +168,7 @@ class _Step:
             return True
         name = f"unpack-{number}"
         found = self._work.find(name)
-        count = len(self._shared.portions)
-        if number >= count:
-            raise InvalidRequest(f"portion: {number} is asked for, and there are {count}")
+        check_portion(number, len(self._shared.portions))
         so_far = _Unpacked(next=self._shared.portions[number].first, read_bytes=0)
         if found is not None:
             so_far = read_document(_Unpacked, found, name)
@@ -200,7 +200,7 @@ class _Step:
             case "tables":
                 steps.define(site)
             case "rows":
-                connections = connections_of_worker(self._settings, CONNECTIONS)
+                connections = connections_of_worker(self._settings)
                 return {"done": steps.load_rows(site, request.portion, connections)}
             case "indexes":
                 steps.build_indexes(site, request.portion)
@@ -233,8 +233,6 @@ class _Step:
 
         A database that goes into the live one's place is loaded now.
         """
-        if not self._work.put_new(_SWAP, b""):
-            raise Conflict(f"run {self._run.id} is swapped by another invocation already")
         check = self._run.check
         for stage in (_ATTRIBUTES, *STAGES):
             close_to_workers(self._work, self._catalog.now, check, pause, stage=stage)

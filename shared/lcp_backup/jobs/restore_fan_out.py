@@ -14,6 +14,7 @@ from lcp_backup.exclusion import GENERATED, PathPatterns
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.load_by_workers import INDEXES_ITEMS, LEAST, ROWS_ITEMS
 from lcp_backup.jobs.portion_slices import leave_slices
+from lcp_backup.jobs.shared_run import leave_portions
 from lcp_backup.jobs.staged_site import CONNECTIONS, check_restorable, loads_beside
 from lcp_backup.jobs.staged_volume import volume_folder
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
@@ -139,10 +140,7 @@ def hand_out(
             loads=_who_loads(request, settings, backup.manifest),
             least_rows=1 if _is_asked_for(request) else LEAST,
         )
-        # (What AWS makes of a Map without items is nowhere told.)
-        numbers = range(max(len(cut.portions), 1))
-        items = ",".join(f'{{"portion":{number}}}' for number in numbers)
-        work.put(ITEMS, f"[{items}]".encode())
+        leave_portions(work, ITEMS, len(cut.portions))
         work.put(REQUEST, shared.model_dump_json().encode())
         run.step(_step(shared))
         run.hand_over()
@@ -207,9 +205,9 @@ def _is_asked_for(request: RestoreRequest) -> bool:
     return request.workers is not None
 
 
-def connections_of_worker(settings: Settings, most: int) -> int:
-    """Over how many connections a worker loads rows, where it would over so many by itself."""
-    return min(settings.backup_restore_connections or most, most)
+def connections_of_worker(settings: Settings) -> int:
+    """Over how many connections a worker loads rows."""
+    return min(settings.backup_restore_connections or CONNECTIONS, CONNECTIONS)
 
 
 def _at_once(workers: int, settings: Settings) -> int:

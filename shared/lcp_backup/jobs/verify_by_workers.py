@@ -23,7 +23,6 @@ from lcp_backup.errors import (
     ArchiveDamaged,
     BackupError,
     Conflict,
-    InvalidRequest,
     LeaseHeld,
     NotFound,
     ObjectNotFound,
@@ -37,7 +36,7 @@ from lcp_backup.jobs.database_proof import DatabaseProof
 from lcp_backup.jobs.failure import describe
 from lcp_backup.jobs.giving_way import GivesWay
 from lcp_backup.jobs.portion_slices import reading, slice_left
-from lcp_backup.jobs.shared_run import SharedRun, why_it_failed
+from lcp_backup.jobs.shared_run import SharedRun, check_portion, why_it_failed
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.jobs.verified import (
     keep_verification,
@@ -145,9 +144,7 @@ class _Step:
     def read(self, number: int) -> None:
         """Reads a portion of the volume, or a part of the rest, and compares its members."""
         shared, now = self._shared, self._catalog.now
-        count = len(shared.slices)
-        if number >= count:
-            raise InvalidRequest(f"portion: {number} is asked for, and there are {count}")
+        check_portion(number, len(shared.slices))
         if self._work.read(number) is not None:
             return
         began_at = now()

@@ -1,6 +1,5 @@
 """Who verifies a backup: the verify function alone, or workers, by the state machine."""
 
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from lcp_backup.document import Document
 from lcp_backup.errors import StorageError
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.portion_slices import leave_slices
+from lcp_backup.jobs.shared_run import leave_portions
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.model import Manifest
 from lcp_backup.requests import VerifyRequest, check_workers
@@ -86,7 +86,7 @@ def claim(catalog: Catalog, run_id: str | None) -> bool:
     """
     if run_id is None:
         return True
-    return catalog.work.of(run_id).put_new(_CLAIM, secrets.token_hex(8).encode())
+    return catalog.work.of(run_id).claim(_CLAIM)
 
 
 def hand_out(
@@ -106,8 +106,7 @@ def hand_out(
     try:
         run.step("cutting the volume into portions")
         shared = _share_out(run, request, backup, work, workers)
-        items = ",".join(f'{{"portion":{number}}}' for number in range(len(shared.slices)))
-        work.put(ITEMS, f"[{items}]".encode())
+        leave_portions(work, ITEMS, len(shared.slices))
         work.put(REQUEST, shared.model_dump_json().encode())
         run.step(
             f"loading the database into a schema of its own, and reading the volume by {workers}"

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from lcp_backup.catalog.work import RunWork
 from lcp_backup.database import staged_schema
 from lcp_backup.database.piece_load import PieceLoad
 from lcp_backup.database.staged_schema import StagedDatabase
-from lcp_backup.errors import LeaseLost, LoadFailed, RunIsOver
+from lcp_backup.errors import Conflict, LeaseLost, LoadFailed, RunIsOver
 from lcp_backup.jobs.staged_site import SiteStaging
 from lcp_backup.model import RunState
 from tests.support.job_site import JobSite
@@ -122,6 +123,32 @@ def test_a_database_that_is_overwritten_is_loaded_by_the_swap(machine: RestoreMa
     assert before.differences(site.fingerprint()) == []
 
 
+@pytest.mark.parametrize("step", ["tables", "load"])
+def test_a_second_delivery_does_not_do_away_with_what_the_first_is_at_work_on(
+    machine: RestoreMachine, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    site = machine.site
+    before = site.fingerprint()
+    change(site)
+    machine.begin()
+    method = {"tables": "share_out", "load": "complete"}[step]
+    first = getattr(SiteStaging, method)
+    refused: list[str] = []
+
+    def under_way(self: SiteStaging, *given: Any) -> Any:
+        done = first(self, *given)
+        with pytest.raises(Conflict, match=f"does the step {step} of run") as raised:
+            machine.step(step)
+        refused.append(str(raised.value))
+        return done
+
+    monkeypatch.setattr(SiteStaging, method, under_way)
+    machine.execute()
+    assert len(refused) == 1
+    assert before.differences(site.fingerprint()) == []
+    assert machine.state is RunState.SUCCEEDED
+
+
 def test_what_a_second_delivery_had_begun_anew_when_it_was_killed_is_not_swapped_in(
     machine: RestoreMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +162,7 @@ def test_what_a_second_delivery_had_begun_anew_when_it_was_killed_is_not_swapped
 
     def second(self: SiteStaging, check: Any) -> StagedDatabase:
         patched.setattr(SiteStaging, "load", load)
+        patched.setattr(RunWork, "claim", lambda *_: True)  # as if both were the first
         with monkeypatch.context() as alive:
             alive.setattr(PieceLoad, "add_foreign_keys", add_foreign_keys)
             machine.step("load")  # the first one ends while this one waits for it

@@ -125,9 +125,7 @@ def test_a_database_alone_or_some_tables_or_another_database_come_back_by_worker
             change(site)
     on_mariadb.begin(**request_)
     assert on_mariadb.told["loads"] == "by-workers"
-    on_mariadb.load()
-    on_mariadb.unpack()
-    on_mariadb.step("swap")
+    on_mariadb.execute()
     assert before.differences(site.fingerprint()) == []
     assert site.schemas() == {site.name}
     if name := request_.get("into_database"):
@@ -158,10 +156,7 @@ def test_a_worker_that_died_in_a_piece_leaves_nothing_of_it_and_another_loads_it
             on_mariadb.step("rows", portion=0)
     for portion in on_mariadb.items("items-rows"):
         assert on_mariadb.step("rows", portion=portion) == {"done": True}
-    on_mariadb.build_indexes()
-    on_mariadb.step("load")
-    on_mariadb.unpack()
-    on_mariadb.step("swap")
+    on_mariadb.finish()
     assert before.differences(site.fingerprint()) == []
 
 
@@ -217,10 +212,7 @@ def test_a_worker_that_froze_in_a_piece_holds_nobody_up_for_long(
     frozen = Frozen(on_mariadb, monkeypatch)
     on_mariadb.load_rows()
     assert isinstance(frozen.thaw(), ServerGaveUp), "its connection is gone with what it began"
-    on_mariadb.build_indexes()
-    on_mariadb.step("load")
-    on_mariadb.unpack()
-    on_mariadb.step("swap")
+    on_mariadb.finish()
     assert before.differences(site.fingerprint()) == []
 
 
@@ -266,10 +258,7 @@ def test_a_portion_is_gone_on_with_where_the_last_invocation_stopped(
             calls += 1
             done = on_mariadb.step("rows", portion=portion)["done"]
     assert len(inserted) == len(set(inserted)) == calls > len(on_mariadb.items("items-rows"))
-    on_mariadb.build_indexes()
-    on_mariadb.step("load")
-    on_mariadb.unpack()
-    on_mariadb.step("swap")
+    on_mariadb.finish()
     assert before.differences(site.fingerprint()) == []
 
 
@@ -337,10 +326,7 @@ def test_indexes_that_an_attempt_built_before_it_died_are_taken_as_they_are(
         for portion in machine.items("items-indexes"):
             with pytest.raises(ServerGaveUp):
                 machine.step("indexes", portion=portion)
-    machine.build_indexes()
-    machine.step("load")
-    machine.unpack()
-    machine.step("swap")
+    machine.finish()
     assert before.differences(site.fingerprint()) == []
 
 
@@ -387,10 +373,7 @@ def test_a_dump_whose_order_turns_out_to_matter_is_loaded_by_one_function(
         assert on_mariadb.step("rows", portion=0) == {"done": True}
     for portion in on_mariadb.items("items-rows"):
         assert on_mariadb.step("rows", portion=portion) == {"done": True}
-    on_mariadb.build_indexes()
-    on_mariadb.step("load")
-    on_mariadb.unpack()
-    on_mariadb.step("swap")
+    on_mariadb.finish()
     assert before.differences(site.fingerprint()) == []
 
 
@@ -407,9 +390,7 @@ def test_a_dump_that_cannot_be_defined_apart_is_loaded_by_one_function(
     with monkeypatch.context() as patched:
         patched.setattr(PieceLoad, "execute", matters)
         on_mariadb.step("tables")
-    on_mariadb.load()
-    on_mariadb.unpack()
-    on_mariadb.step("swap")
+    on_mariadb.execute()
     assert before.differences(site.fingerprint()) == []
 
 
@@ -499,9 +480,7 @@ def test_a_server_that_takes_no_rows_as_data_is_loaded_by_statements(
     site.server.execute("SET GLOBAL local_infile = 0")
     try:
         on_mariadb.begin()
-        on_mariadb.load()
-        on_mariadb.unpack()
-        on_mariadb.step("swap")
+        on_mariadb.execute()
     finally:
         site.server.execute("SET GLOBAL local_infile = 1")
     assert before.differences(site.fingerprint()) == []

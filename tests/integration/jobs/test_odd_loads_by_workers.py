@@ -22,9 +22,7 @@ def test_an_index_that_is_there_from_the_beginning_is_not_taken_for_those_that_c
     machine.begin()
     machine.step("tables")
     assert indexes(site) == {"PRIMARY", "by_both"}
-    machine.load()
-    machine.unpack()
-    machine.step("swap")
+    machine.execute()
     assert before.differences(site.fingerprint()) == []
 
 
@@ -38,9 +36,7 @@ def test_a_dump_whose_stored_code_leaves_the_session_changed_is_loaded_by_one_fu
     site = machine.site
     before = site.fingerprint()
     machine.begin()
-    machine.load()
-    machine.unpack()
-    machine.step("swap")
+    machine.execute()
     assert before.differences(site.fingerprint()) == []
     assert site.schemas() == {site.name}
 

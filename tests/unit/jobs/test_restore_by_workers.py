@@ -16,6 +16,7 @@ from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.errors import (
     ArchiveDamaged,
     BackupError,
+    Conflict,
     InvalidRequest,
     LeaseHeld,
     LeaseLost,
@@ -298,7 +299,7 @@ def test_a_function_that_dies_while_it_swaps_is_waited_for_and_then_the_run_fail
 ) -> None:
     before = snapshot(site.folder)
     site.restore()
-    site.catalog.work.of(site.record.id).put_new("swap", b"")
+    assert site.catalog.work.of(site.record.id).claim("swap")
     began = site.clock()
     site.step("abort", error={"Error": "Sandbox.Timedout", "Cause": ""})
     assert site.clock() - began >= restore_by_workers._SILENCE
@@ -413,6 +414,30 @@ def test_attributes_do_not_begin_while_another_invocation_swaps(
     monkeypatch.setattr(restore_by_workers, "swapped", comes_late)
     site.step("swap")
     assert site.record.state is RunState.SUCCEEDED
+
+
+def test_a_swap_that_is_delivered_twice_is_done_and_ended_by_the_first(
+    site: Site, there: dict[str, Member], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.restore()
+    for portion in site.portions():
+        site.unpack(portion)
+    site.step("attributes")
+    swapped = restored.swapped
+    refused: list[RunState] = []
+
+    def twice(*given: Any) -> Any:
+        with pytest.raises(Conflict, match="swapped by another invocation already"):
+            site.step("swap")
+        refused.append(site.record.state)
+        return swapped(*given)
+
+    monkeypatch.setattr(restore_by_workers, "swapped", twice)
+    site.step("swap")
+    assert refused == [RunState.RUNNING]
+    assert site.record.state is RunState.SUCCEEDED
+    assert snapshot(site.folder) == there
+    assert site.is_settled()
 
 
 @pytest.mark.usefixtures("there")
