@@ -12,6 +12,7 @@ import re
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
+from zlib import adler32
 
 from lcp_backup.archive.tar import BLOCK, MemberKind
 from lcp_backup.errors import ArchiveDamaged, ArchiveRefused
@@ -104,8 +105,9 @@ class TarReader:
         while (member := self._next()) is not None:
             self._check()
             yield member
-            for _ in self.content():
-                pass
+            if self._content:
+                for _ in self.content():
+                    pass
             if len(self._read(self._padding)) != self._padding:
                 raise ArchiveDamaged("the archive is cut short: it ends inside a file")
 
@@ -165,7 +167,7 @@ class TarReader:
                     keyword = "path" if fields.flag == b"L" else "linkpath"
                     records.setdefault(keyword, _text(self._extended(fields)))
                 else:
-                    member = fields.member({**self._global, **records})
+                    member = fields.member(self._global | records if self._global else records)
                     self.content_at = self._offset
                     self._content = member.size
                     self._padding = -member.size % BLOCK
@@ -287,7 +289,7 @@ class _Fields:
             self._prefix,
         ) = _FIELDS.unpack(block)
         given = _number(checksum)
-        total = sum(block) - sum(checksum) + 8 * ord(" ")
+        total = _sum(block) - sum(checksum) + 8 * ord(" ")
         # Some old programs summed up signed bytes.
         if given != total and given != total - 256 * sum(byte > 127 for byte in block):  # noqa: PLR2004 -- as C's signed char
             raise _NotValid("its checksum does not hold")
@@ -305,7 +307,7 @@ class _Fields:
         kind = _KINDS.get(self.flag)
         found = "a device, pipe or something unknown" if kind is None else kind.name
         size = _decimal(records, "size", self._size)
-        if self.flag == b"S" or any(keyword.startswith("GNU.sparse.") for keyword in records):
+        if self.flag == b"S" or (records and any(it.startswith("GNU.sparse.") for it in records)):
             kind, found = None, "a sparse file"
         elif kind is MemberKind.FILE and name.endswith("/") and not size:
             kind = MemberKind.FOLDER  # as version 7 wrote them
@@ -333,12 +335,27 @@ class _Fields:
         return name
 
 
+def _sum(block: bytes) -> int:
+    """The sum of a block's bytes: Adler-32 has it in its lower half, of 256 bytes exactly.
+
+    (Several times as fast as `sum`, for two blocks in front of every file.)
+    """
+    half = len(block) // 2
+    return (adler32(block[:half]) & 0xFFFF) + (adler32(block[half:]) & 0xFFFF) - 2
+
+
 def _text(field: bytes) -> str:
     return field.partition(b"\0")[0].decode(errors="surrogateescape")
 
 
 def _number(field: bytes) -> int:
     """Octal digits; or, with the first bit set, all other bits as one number (GNU, star)."""
+    # Nearly all are digits up to blanks, and there are ten of them in front of every file.
+    if (digits := field.rstrip(b"\0 ")).isdigit():
+        try:
+            return int(digits, 8)
+        except ValueError:
+            pass  # an 8 or a 9, of which is told below
     if field[0] & 0x80:
         value = int.from_bytes(field)
         bits = 8 * len(field)

@@ -14,6 +14,8 @@ from lcp_backup.volume.names import quoted
 
 _KEPT_OPEN = 32
 """Folders kept open beside those that are in use; a process on Lambda may open 1,024 files."""
+_SHORT_WAY = 8
+"""Folders that may be opened on the way to another and count as used like that one."""
 _ALL_OF_OWNER = 0o700
 _THROUGH = {errno.ELOOP, errno.ENOTDIR}
 
@@ -88,8 +90,8 @@ class TreeFolders:
         self._open: OrderedDict[Folder, None] = OrderedDict()
         """All open ones but the root, those in use last at the end.
 
-        What was only opened on the way to another stands in front, until a way begins there: a long
-        way would have all others closed.
+        So does what was opened on a short way to another. On a long one it stands in front, until a
+        way begins there: it would have all others closed.
         """
 
     @contextmanager
@@ -160,6 +162,7 @@ class TreeFolders:
                 assert at.parent is not None
                 at = at.parent
             at.users += 1
+        short = len(way) <= _SHORT_WAY
         # Each is in use while the one below it is opened, so that nobody closes it meanwhile.
         begins = True
         while way:
@@ -167,7 +170,7 @@ class TreeFolders:
             try:
                 self._use_in(at, following)
             finally:
-                self._release(at, last=begins)
+                self._release(at, last=begins or short)
             at, begins = following, False
 
     def _use_in(self, parent: Folder, folder: Folder) -> None:

@@ -208,6 +208,21 @@ def test_a_checksum_of_signed_bytes_holds() -> None:
     assert found.name == "\udcfc"
 
 
+def test_a_checksum_of_as_large_bytes_as_can_be_holds_and_no_other_does() -> None:
+    block = bytearray(header(b"x", MemberKind.FILE, mode=0o644, mtime_ns=0))
+    block[:100] = b"\xff" * 100
+    block[157:257] = b"\xff" * 100
+    block[263:] = b"\xff" * (BLOCK - 263)
+    whole = signed(bytes(block))
+    ((found, _),) = read(whole + END)
+    assert found.name == f"{'\udcff' * 155}/{'\udcff' * 100}"
+    for at in (*range(148), *range(156, BLOCK)):
+        changed = bytearray(whole)
+        changed[at] ^= 1
+        with pytest.raises(ArchiveDamaged):
+            read(bytes(changed) + END)
+
+
 def test_what_gnu_tar_keeps_in_the_place_of_the_prefix_is_no_name() -> None:
     block = bytearray(header(b"name", MemberKind.FILE, mode=0o644, mtime_ns=0))
     block[257:265] = b"ustar  \0"
