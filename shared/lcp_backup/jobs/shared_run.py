@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -17,9 +17,16 @@ from lcp_backup.jobs.failure import DIED, describe
 from lcp_backup.jobs.stored_run import StoredRun
 from lcp_backup.model import Notice, Run, RunError, RunState
 
+ALONE: Final = 1
+"""Workers of a run that one invocation does."""
+type StartWorkers = Callable[[str, dict[str, Any]], None]
+"""Starts the execution of a state machine, by its name, with its input."""
+
 SHARED_TERM: Final = timedelta(minutes=5)
 """How long the lease of such a run stands when nobody renews it: between two of its processes there
 may be none at work, while a state machine waits for functions to start or tries one again."""
+_CLAIM: Final = "claim"
+"""Is there once a delivery of the run's event has begun to plan."""
 _CLOSING_TIME: Final = timedelta(seconds=60)
 """How long before its deadline a process ends a stretch, at most: half of its time otherwise. What
 waits in memory is then sent, some 100 MB."""
@@ -143,6 +150,14 @@ class SharedRun(StoredRun):
         # (Where that fails, the state machine's own word has to do.)
         with suppress(StorageError):
             self.catalog.work.of(self._record.id).put(ERROR, reason)
+
+
+def claim(catalog: Catalog, run_id: str | None) -> bool:
+    """Whether this delivery of a run's event is the one that plans, and not an earlier one.
+
+    For runs without a lease, by which a second one would be told. Raises StorageError.
+    """
+    return run_id is None or catalog.work.of(run_id).claim(_CLAIM)
 
 
 def leave_portions(work: RunWork, name: str, count: int) -> None:

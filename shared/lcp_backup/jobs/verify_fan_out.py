@@ -131,7 +131,7 @@ def _share_out(
             least=1 if request.workers is not None else portions.LEAST,
         )
         members = _Counted(run.check).all_of(volume.members())
-        slices = leave_slices(work, volume, members, cut, mark=mark_of)
+        slices = leave_slices(work, volume, members, cut, folders=True, mark=mark_of)
     return SharedVerify(
         backup_id=backup.manifest.id,
         backup_run_id=backup.manifest.run_id,
