@@ -21,7 +21,8 @@ from lcp_backup.errors import (
 )
 from lcp_backup.jobs.queued_run import queued
 from lcp_backup.model import Archive, ArchiveKind, Manifest, Run, RunId, RunKind
-from lcp_backup.requests import MAX_WORKERS, DownloadRequest, check_workers
+from lcp_backup.requests import DownloadRequest, check_workers
+from lcp_backup.setting_values import MAX_WORKERS
 from lcp_backup_api.audit import audited
 from lcp_backup_api.backend import Backend
 from lcp_backup_api.dependencies import TheBackend, TheBackupId, Viewer
