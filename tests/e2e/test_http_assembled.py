@@ -120,7 +120,7 @@ def test_workers_that_fail_for_good_leave_a_reason_and_nothing_else(
     with refused(deployed, "assemble", "piece-*"):
         run_id = deployed.viewer.call("GET", f"/backup/download/{path}").json()["run_id"]
         ended = deployed.admin.wait_for(run_id)
-    assert (ended["state"], ended["error"]["code"]) == ("failed", "storage")
+    assert (ended["state"], ended["error"]["code"]) == ("failed", "storage-failed")
     wait_for_failed_execution(deployed, "AssembleMachineArn", run_id)
     told = deployed.viewer.call("GET", f"/backup/download/{path}")
     assert told.status == 500
