@@ -16,7 +16,7 @@ from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.archives import THREADS
 from lcp_backup.jobs.assemble_fan_out import hand_out, workers_for
 from lcp_backup.jobs.queued_run import end_queued, queued
-from lcp_backup.jobs.shared_run import ALONE, StartWorkers, claim
+from lcp_backup.jobs.shared_run import ALONE, StartWorkers, claim, taken_back_on_failure
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import ArchiveKind, BackupType, RunKind
@@ -183,7 +183,7 @@ def _hand_out(
     start: StartWorkers,
 ) -> None:
     paths = checked_paths(request.paths)
-    with backup.volume() as volume:
+    with taken_back_on_failure(catalog.work.of(run.id)), backup.volume() as volume:
         _check_selection(volume, paths, run)
         hand_out(
             run,

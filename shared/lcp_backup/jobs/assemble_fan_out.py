@@ -1,14 +1,12 @@
 """Who assembles a volume: the assemble function alone, or workers, by the state machine."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from typing import Final, Literal
 
 from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.work import ITEMS, REQUEST, RunWork
 from lcp_backup.document import Document
-from lcp_backup.errors import StorageError
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.portion_slices import leave_slices
 from lcp_backup.jobs.shared_run import ALONE, StartWorkers, leave_portions
@@ -103,7 +101,8 @@ def hand_out(
 ) -> None:
     """Cuts what is wanted into portions, and leaves the run to the state machine.
 
-    Raises ArchiveDamaged, NotFound, AwsError, OutOfTime, StorageError; nothing is left then.
+    Raises ArchiveDamaged, NotFound, AwsError, OutOfTime, StorageError; what it left is the caller's to
+    take back then.
     """
     work = catalog.work.of(run.id)
 
@@ -112,26 +111,13 @@ def hand_out(
             run.check()
             yield it
 
-    try:
-        run.step("cutting the volume into portions")
-        shared = _share_out(
-            work,
-            request,
-            manifest,
-            volume,
-            checked,
-            name=name,
-            workers=workers,
-        )
-        leave_portions(work, ITEMS, len(shared.portions))
-        work.put(REQUEST, shared.model_dump_json().encode())
-        run.step(f"assembling the volume by {workers} workers")
-        run.hand_over()
-        start(run.id, {"run_id": run.id, "workers": workers, **work.place(ITEMS)})
-    except BaseException:
-        with suppress(StorageError):  # cleanup finds it
-            work.delete()
-        raise
+    run.step("cutting the volume into portions")
+    shared = _share_out(work, request, manifest, volume, checked, name=name, workers=workers)
+    leave_portions(work, ITEMS, len(shared.portions))
+    work.put(REQUEST, shared.model_dump_json().encode())
+    run.step(f"assembling the volume by {workers} workers")
+    run.hand_over()
+    start(run.id, {"run_id": run.id, "workers": workers, **work.place(ITEMS)})
 
 
 def _share_out(

@@ -1,7 +1,7 @@
 """A run that several processes work on side by side: one lease, one record, one end."""
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, Final
 
@@ -158,6 +158,17 @@ def claim(catalog: Catalog, run_id: str | None) -> bool:
     For runs without a lease, by which a second one would be told. Raises StorageError.
     """
     return run_id is None or catalog.work.of(run_id).claim(_CLAIM)
+
+
+@contextmanager
+def taken_back_on_failure(work: RunWork) -> Iterator[None]:
+    """Around a plan: what it has left goes when it fails."""
+    try:
+        yield
+    except BaseException:
+        with suppress(StorageError):  # cleanup finds it
+            work.delete()
+        raise
 
 
 def leave_portions(work: RunWork, name: str, count: int) -> None:

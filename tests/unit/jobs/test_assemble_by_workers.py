@@ -145,6 +145,7 @@ def test_an_attempt_that_was_given_up_and_lives_on_changes_nothing(
         return moved
 
     monkeypatch.setattr("lcp_backup.jobs.assemble_by_workers.carry", carried)
+    machine.step("piece", portion=0)
     machine.execute()
     assert_whole(machine, volumes, tmp_path / "out")
 
@@ -271,10 +272,11 @@ def test_a_path_that_is_not_there_fails_the_run_and_leaves_nothing(
     machine: AssembleMachine, store: ObjectStore
 ) -> None:
     latest = machine.catalog.backups.latest().id
+    run_id = machine.catalog.runs.new_id(RunKind.DOWNLOAD)
     request = DownloadRequest(backup_id=latest, kind=VOLUME, paths=("nothing",), workers=3)
     with pytest.raises(NotFound, match="'nothing'"):
-        machine.ask(request)
-    run = next(machine.catalog.runs.all())
+        machine.ask(request.model_copy(update={"run_id": run_id}))
+    run = machine.catalog.runs.get(run_id)
     assert run.state is RunState.FAILED
     assert not [it for it in store.entries("acme/prd/runs/") if f"/{run.id}/" in it.key]
 
