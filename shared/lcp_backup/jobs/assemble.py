@@ -15,8 +15,8 @@ from lcp_backup.errors import ArchiveDamaged, ObjectNotFound, PreconditionFailed
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.archives import THREADS
 from lcp_backup.jobs.assemble_fan_out import hand_out, workers_for
+from lcp_backup.jobs.handing_out import ALONE, StartWorkers, claim, taken_back_on_failure
 from lcp_backup.jobs.queued_run import end_queued, queued
-from lcp_backup.jobs.shared_run import ALONE, StartWorkers, claim, taken_back_on_failure
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import ArchiveKind, BackupType, RunKind

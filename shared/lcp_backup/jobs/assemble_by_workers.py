@@ -35,8 +35,9 @@ from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.archives import THREADS
 from lcp_backup.jobs.assemble_fan_out import SharedAssembly
 from lcp_backup.jobs.consistency import check_is_there
+from lcp_backup.jobs.handing_out import check_portion, forget
 from lcp_backup.jobs.portion_slices import slice_left
-from lcp_backup.jobs.shared_run import SharedRun, check_portion, why_it_failed
+from lcp_backup.jobs.shared_run import SharedRun, why_it_failed
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.model import Manifest
 from lcp_backup.steps import AssembleStepRequest
@@ -82,7 +83,7 @@ def work_on_assembly(
             return {}
         run.set_result(bytes=assembly.join())
         stored.settle()
-    work.delete()
+    forget(work)
     return {}
 
 
@@ -101,7 +102,7 @@ def _abort(
             stored.end_as(reason)
     except RunIsOver:
         pass
-    work.delete()
+    forget(work)
 
 
 class _Assembly:

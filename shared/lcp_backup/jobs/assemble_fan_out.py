@@ -8,8 +8,8 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.work import ITEMS, REQUEST, RunWork
 from lcp_backup.document import Document
 from lcp_backup.jobs.active_run import ActiveRun
+from lcp_backup.jobs.handing_out import ALONE, StartWorkers, leave_portions
 from lcp_backup.jobs.portion_slices import leave_slices
-from lcp_backup.jobs.shared_run import ALONE, StartWorkers, leave_portions
 from lcp_backup.jobs.stored_backup import StoredVolume
 from lcp_backup.model import ArchiveKind, Manifest
 from lcp_backup.requests import DownloadRequest, check_workers
@@ -101,8 +101,8 @@ def hand_out(
 ) -> None:
     """Cuts what is wanted into portions, and leaves the run to the state machine.
 
-    Raises ArchiveDamaged, NotFound, AwsError, OutOfTime, StorageError; what it left is the caller's to
-    take back then.
+    Raises ArchiveDamaged, NotFound, AwsError, OutOfTime, StorageError; what it left is then the
+    caller's to take back.
     """
     work = catalog.work.of(run.id)
 

@@ -45,6 +45,7 @@ from lcp_backup.jobs.dump_end import (
     telling_why,
 )
 from lcp_backup.jobs.fan_out import SharedCreate, asked_for
+from lcp_backup.jobs.handing_out import forget
 from lcp_backup.jobs.joined_volume import join_volume
 from lcp_backup.jobs.new_backup import announce, new_manifest, publish
 from lcp_backup.jobs.new_database import DumpedDatabase, store_database
@@ -107,7 +108,7 @@ def work_on_create(
             run.hand_over()
             return answer
     announce(manifest, telemetry)
-    _forget(work)
+    forget(work)
     return {}
 
 
@@ -361,7 +362,7 @@ class _Ending:
 
     def _tell_published(self, found: Manifest) -> None:
         announce(found, self._telemetry)
-        _forget(self._work)
+        forget(self._work)
 
 
 def clear_failed_create(catalog: Catalog, work: RunWork, *, is_alone: bool) -> None:
@@ -382,8 +383,3 @@ def clear_failed_create(catalog: Catalog, work: RunWork, *, is_alone: bool) -> N
 
 def _result_of(found: Manifest) -> dict[str, int]:
     return {"bytes": found.size, "warnings": found.warning_count, "losses": found.losses}
-
-
-def _forget(work: RunWork) -> None:
-    with suppress(StorageError):  # cleanup finds it
-        work.delete()

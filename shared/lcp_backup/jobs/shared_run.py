@@ -1,32 +1,25 @@
 """A run that several processes work on side by side: one lease, one record, one end."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from pydantic import ValidationError
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.lease import HeldLease
 from lcp_backup.catalog.work import ERROR, RunWork
-from lcp_backup.errors import BackupError, InvalidRequest, LeaseLost, StorageError
+from lcp_backup.errors import BackupError, LeaseLost, StorageError
 from lcp_backup.jobs import queued_run
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.failure import DIED, describe
 from lcp_backup.jobs.stored_run import StoredRun
 from lcp_backup.model import Notice, Run, RunError, RunState
 
-ALONE: Final = 1
-"""Workers of a run that one invocation does."""
-type StartWorkers = Callable[[str, dict[str, Any]], None]
-"""Starts the execution of a state machine, by its name, with its input."""
-
 SHARED_TERM: Final = timedelta(minutes=5)
 """How long the lease of such a run stands when nobody renews it: between two of its processes there
 may be none at work, while a state machine waits for functions to start or tries one again."""
-_CLAIM: Final = "claim"
-"""Is there once a delivery of the run's event has begun to plan."""
 _CLOSING_TIME: Final = timedelta(seconds=60)
 """How long before its deadline a process ends a stretch, at most: half of its time otherwise. What
 waits in memory is then sent, some 100 MB."""
@@ -150,38 +143,6 @@ class SharedRun(StoredRun):
         # (Where that fails, the state machine's own word has to do.)
         with suppress(StorageError):
             self.catalog.work.of(self._record.id).put(ERROR, reason)
-
-
-def claim(catalog: Catalog, run_id: str | None) -> bool:
-    """Whether this delivery of a run's event is the one that plans, and not an earlier one.
-
-    For runs without a lease, by which a second one would be told. Raises StorageError.
-    """
-    return run_id is None or catalog.work.of(run_id).claim(_CLAIM)
-
-
-@contextmanager
-def taken_back_on_failure(work: RunWork) -> Iterator[None]:
-    """Around a plan: what it has left goes when it fails."""
-    try:
-        yield
-    except BaseException:
-        with suppress(StorageError):  # cleanup finds it
-            work.delete()
-        raise
-
-
-def leave_portions(work: RunWork, name: str, count: int) -> None:
-    """Leaves a Map its items, the numbers of so many portions; of none, one that has nothing."""
-    # (What AWS makes of a Map without items is nowhere told.)
-    items = ",".join(f'{{"portion":{number}}}' for number in range(max(count, 1)))
-    work.put(name, f"[{items}]".encode())
-
-
-def check_portion(number: int, count: int) -> None:
-    """Raises InvalidRequest for a portion that there is not."""
-    if number >= count:
-        raise InvalidRequest(f"portion: {number} is asked for, and there are {count}")
 
 
 def end_of_stretch(run: ActiveRun) -> Callable[[], bool]:

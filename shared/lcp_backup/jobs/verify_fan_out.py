@@ -11,8 +11,8 @@ from lcp_backup.catalog.work import ITEMS, REQUEST, RunWork
 from lcp_backup.document import Document
 from lcp_backup.errors import StorageError
 from lcp_backup.jobs.active_run import ActiveRun
+from lcp_backup.jobs.handing_out import leave_portions
 from lcp_backup.jobs.portion_slices import leave_slices
-from lcp_backup.jobs.shared_run import leave_portions
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.model import Manifest
 from lcp_backup.requests import VerifyRequest, check_workers

@@ -23,7 +23,7 @@ from lcp_backup.errors import (
 )
 from lcp_backup.jobs.assemble_fan_out import workers_for
 from lcp_backup.jobs.cleanup import clean_up
-from lcp_backup.jobs.shared_run import ALONE
+from lcp_backup.jobs.handing_out import ALONE
 from lcp_backup.model import ArchiveKind, Manifest, RunKind, RunState
 from lcp_backup.requests import DownloadRequest
 from lcp_backup.settings import Settings
