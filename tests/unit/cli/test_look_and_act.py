@@ -152,6 +152,17 @@ def test_following_a_run_ends_with_its_end_and_prints_json_lines(
     assert "create succeeded in 4 s" in lcp("run", run["id"], "--follow").out
 
 
+@pytest.mark.parametrize(("losses", "told"), [(0, "2. Read"), (1, "2, 1 of them about something")])
+def test_a_backup_that_was_made_with_warnings_says_so_when_it_is_waited_for(
+    lcp: CommandLine, service: Service, losses: int, told: str
+) -> None:
+    run = a_run(result={"bytes": 7, "warnings": 2, "losses": losses})
+    service.runs = {run["id"]: [run]}
+    said = lcp("create", "--wait")
+    assert f"warnings of the backup: {told}" in said.out
+    assert f"lcp-backup show {BACKUP}" in said.out
+
+
 def test_a_run_that_fails_while_it_is_followed_ends_the_json_lines_with_its_error(
     lcp: CommandLine, service: Service
 ) -> None:
