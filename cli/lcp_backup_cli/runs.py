@@ -83,7 +83,7 @@ def list_runs(
 def show_run(
     session: Session,
     run_id: Annotated[str, typer.Argument(metavar="ID", help="A run's id.")],
-    go_on: Annotated[bool, typer.Option("--follow", help="Until it has ended.")] = False,
+    go_on: Annotated[bool, typer.Option("--follow", help="Watch it until it has ended.")] = False,
 ) -> None:
     """Show one run; with --follow until it has ended, and fail if it failed."""
     if go_on:
