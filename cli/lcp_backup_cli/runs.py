@@ -126,7 +126,8 @@ def _follow_all(session: Session, found: Any) -> None:
 def _what(run: dict[str, Any]) -> str:
     if run["error"]:
         return f"{run['error']['code']}: {run['error']['message']}"
-    return run["step"] or ""
+    # The last step of what has succeeded would read as if it were still at it.
+    return "" if run["state"] == "succeeded" else run["step"] or ""
 
 
 def _text(value: Any) -> str:

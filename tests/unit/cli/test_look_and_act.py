@@ -141,6 +141,14 @@ def test_runs_are_listed_with_what_went_wrong(lcp: CommandLine, service: Service
     assert "state=failed" in service.asked[-1]
 
 
+def test_the_last_step_of_a_run_that_succeeded_is_not_shown_as_under_way(
+    lcp: CommandLine, service: Service
+) -> None:
+    service.runs = {"r": [a_run(step="publishing")], "s": [a_run(state="running", step="swapping")]}
+    said = lcp("runs").out
+    assert ("publishing" in said, "swapping" in said) == (False, True)
+
+
 def test_following_a_run_ends_with_its_end_and_prints_json_lines(
     lcp: CommandLine, service: Service
 ) -> None:
