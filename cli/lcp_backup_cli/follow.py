@@ -60,6 +60,14 @@ def outcome(session: Session, run: dict[str, Any]) -> None:
         session.terminal.say(f"  kept, for you to drop: {', '.join(kept)}")
     for notice in run["warnings"]:
         session.terminal.say(f"  warning: {words.notice(notice)}")
+    # The warnings of a backup are in its manifest; its run only counts them.
+    if count := run["result"].get("warnings"):
+        losses = run["result"].get("losses")
+        lost = f", {losses} of them about something that is not in it" if losses else ""
+        session.terminal.say(
+            f"  warnings of the backup: {count}{lost}."
+            f" Read them: lcp-backup show {run['backup_id']}"
+        )
 
 
 def _watched(
