@@ -575,6 +575,7 @@ def test_a_backup_of_which_anything_is_gone_is_not_published(
 ) -> None:
     functions.create(workers=2)
     functions.pack()
+
     def join_and_lose(*args: Any, **more: Any) -> NewVolume:
         joined = join_volume(*args, **more)
         (key,) = [it for it in functions.s3.objects if it.endswith(f"/{name}")]
