@@ -231,14 +231,11 @@ class Backups:
             content_type="application/gzip", lock=self._new_lock()
         )
 
-    def clear_archive(self, backup_id: str, kind: ArchiveKind) -> None:
-        """As `clear_unpublished`, of one archive and its index alone."""
-        self._check_is_free(backup_id)
+    def abort_archive(self, backup_id: str, kind: ArchiveKind) -> None:
+        """Ends what is open of an unpublished archive; one that is whole stays."""
         key = self._keys.of_backup(backup_id, archive_name(kind))
         for multipart in list(self._store.open_multiparts(key)):
             self._store.abort_multipart(multipart.key, multipart.multipart_id)
-        self._store.delete([key])
-        self.clear_index(backup_id, kind)
 
     def clear_index(self, backup_id: str, kind: ArchiveKind) -> None:
         """As `clear_unpublished`, of an index alone."""

@@ -218,7 +218,8 @@ class _Step:
             # Workers have begun to pack: a new snapshot would be younger than their files.
             raise DumpFailed("the worker that made the dump died, or its answer was lost")
         self._work.put(DUMPING, b"")
-        self._catalog.backups.clear_archive(self._shared.backup_id, ArchiveKind.DATABASE)
+        # (Deletes nothing: another dump of this run may have come to its end since we looked.)
+        self._catalog.backups.abort_archive(self._shared.backup_id, ArchiveKind.DATABASE)
         database = store_database(
             self._run,
             self._shared.backup_id,
