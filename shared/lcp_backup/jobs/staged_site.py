@@ -34,6 +34,10 @@ from lcp_backup.volume import swap
 from lcp_backup.volume.mounts import check_mounted
 from lcp_backup.volume.paths import checked_paths
 
+AS_IT_WAS: Final = "as-it-was"
+"""What a restore's record says of the live site before anything of it is touched; and then:"""
+SWAPPING: Final = "swapping"
+REPLACED: Final = "replaced"
 CONNECTIONS: Final = (os.process_cpu_count() or 1) + 1
 """Over how many connections rows are loaded unless a setting says (measured: docs/decisions.md)."""
 
@@ -89,6 +93,8 @@ class StagedSite:
         """
         self._run.step("swapping")
         self._run.confirm()
+        self._run.set_result(live_site=SWAPPING)
+        self._run.write_down()
         loaded = None
         try:
             if self._swap_database is not None:

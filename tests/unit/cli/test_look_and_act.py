@@ -412,3 +412,23 @@ def test_what_is_no_id_is_no_part_of_an_address(
     assert said.code == 5
     assert f"{typed!r} is no " in said.err
     assert service.asked == []
+
+
+@pytest.mark.parametrize(
+    ("live_site", "told"),
+    [
+        ("as-it-was", "The live site is as it was."),
+        ("swapping", "It failed while the live site was being replaced"),
+        (None, "It was run"),
+    ],
+)
+def test_a_restore_that_fails_tells_what_has_become_of_the_live_site(
+    lcp: CommandLine, service: Service, live_site: str | None, told: str
+) -> None:
+    error = {"code": "load-failed", "message": "the server refused a row"}
+    run = a_run("restore", "failed", error=error)
+    run["result"] = {} if live_site is None else {"live_site": live_site}
+    service.runs = {run["id"]: [run]}
+    said = lcp("restore", "latest", "--yes", "prd", "--wait")
+    assert said.code != 0
+    assert told in said.err
