@@ -212,7 +212,7 @@ def test_a_create_while_a_restore_runs_is_refused_and_says_who_holds_the_lease(
     lease = mariadb_site.catalog.lease.acquire(
         "r-1", RunKind.RESTORE, "a-b-202601010000", timedelta(hours=1)
     )
-    with pytest.raises(LeaseHeld, match="restore run r-1 of backup a-b-202601010000 holds"):
+    with pytest.raises(LeaseHeld, match="restore run r-1 of backup a-b-202601010000 has held"):
         mariadb_site.create()
     mariadb_site.assert_nothing_published()
     lease.release()
