@@ -99,7 +99,8 @@ def _unpack(work: _Work, first: int, last: Block) -> None:
         return FileSource(work.left / str(block.object)).read(block.offset, block.size)
 
     own = read_slice(last, read, "a slice")
-    segments = reading(stored_backup(work.stored, work.backup), own)
+    # (Of two processors each has one: so many threads inflate as in a function that has one.)
+    segments = reading(stored_backup(work.stored, work.backup, threads=1), own)
     assert _tree(work).unpack(own, first, segments, lambda: False) is None
 
 

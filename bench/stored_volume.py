@@ -18,7 +18,7 @@ from lcp_backup import history
 from lcp_backup.catalog import Catalog
 from lcp_backup.exclusion import PathPatterns
 from lcp_backup.jobs.new_volume import secure_sources, store_volume
-from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
+from lcp_backup.jobs.stored_backup import THREADS, StoredBackup, StoredVolume
 from lcp_backup.model import Manifest
 from lcp_backup.settings import Settings
 from lcp_backup.volume.selection import selected, unpack_wanted
@@ -108,9 +108,9 @@ class StoredVolumes:
         return self._store.bytes_read - before
 
 
-def stored_backup(root: Path, backup: Manifest) -> StoredBackup:
+def stored_backup(root: Path, backup: Manifest, *, threads: int = THREADS) -> StoredBackup:
     """A backup that is stored there, in whatever process."""
-    return StoredBackup(Catalog(FileStore(root), "bench"), backup)
+    return StoredBackup(Catalog(FileStore(root), "bench"), backup, threads=threads)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from lcp_backup.model import Manifest
 from lcp_backup.volume.wanted import WantedMembers
 
 THREADS: Final = os.process_cpu_count() or 1
-"""How many segments of the database, and as many of the volume, are inflated at once."""
+"""As many as there are processors: inflating costs most of the reading."""
 
 
 class StoredBackup:
@@ -27,10 +27,13 @@ class StoredBackup:
     `source` is the catalog that holds the backup; it is only read. Every segment's SHA-256 is
     checked before its bytes are handed out. What reads raises ArchiveDamaged, NotFound and
     StorageError. The two may be read in two threads, each in one.
+
+    Arguments: `threads` is how many segments of each are inflated at once.
     """
 
-    def __init__(self, source: Catalog, manifest: Manifest) -> None:
+    def __init__(self, source: Catalog, manifest: Manifest, *, threads: int = THREADS) -> None:
         self._source = source
+        self._threads = threads
         self.manifest = manifest
         self.read_bytes = 0
         """Stored bytes that were read of the archives."""
@@ -45,7 +48,7 @@ class StoredBackup:
         """These segments of the database, each with its raw bytes."""
         archive = self._open(self.manifest.id, self.manifest.database.name)
         return self._counted(
-            read_segments(archive.source, segments, name=archive.name, threads=THREADS)
+            read_segments(archive.source, segments, name=archive.name, threads=self._threads)
         )
 
     @contextmanager
@@ -64,7 +67,7 @@ class StoredBackup:
 
         To be closed: some are fetched ahead.
         """
-        return self._counted(read_segments_of(archive_of, segments, threads=THREADS))
+        return self._counted(read_segments_of(archive_of, segments, threads=self._threads))
 
     def open_volume_of(self, backup_id: str) -> OpenArchive:
         """The archive of this backup, or of one of its sources."""
