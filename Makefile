@@ -1,7 +1,7 @@
 # `make help` lists the targets. `make demo` and `make test` are each enough on a fresh Debian or
 # Ubuntu machine.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo deploy-check up down test check bench build openapi lock clean
+.PHONY: help setup demo deploy-check up down test test-large check bench build openapi lock clean
 PATH := $(CURDIR)/.venv/bin:$(PATH)
 export SAM_CLI_TELEMETRY = 0
 code = shared functions layers cli local bench tests
@@ -32,6 +32,10 @@ down: ## Stop what `make up` started
 test: setup ## Run every test
 	@sh local/setup.sh chromium
 	@.venv/bin/python -m pytest -n auto --dist loadscope --no-loadscope-reorder
+
+test-large: setup ## Back a site of 2 GB up and restore it, by four workers: needs 10 GB of memory, 10 GB of disk
+	@mkdir -p .local/large
+	@PYTEST_DEBUG_TEMPROOT=$(CURDIR)/.local/large .venv/bin/python -m pytest tests/e2e/large; status=$$?; rm -rf .local/large; exit $$status
 
 check: ## Lint, types, template checks
 	@sh local/setup.sh checkov asl-validator
