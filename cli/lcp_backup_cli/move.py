@@ -38,6 +38,15 @@ def download(
     concurrency: Annotated[
         int, typer.Option(metavar="N", min=1, max=64, help="How many ranges are fetched at once.")
     ] = 8,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=64,
+            help="How many functions assemble the volume, at most, if it has to be assembled.",
+        ),
+    ] = None,
 ) -> None:
     """Download the archives of a backup, or parts of it.
 
@@ -55,7 +64,8 @@ def download(
     try:
         for kind in kinds:
             chosen = {"path": path or None} if kind == "volume" else {"table": table or None}
-            done.append(_one(session, wanted, kind, chosen, dest=dest, threads=concurrency))
+            by = workers if kind == "volume" else None
+            done.append(_one(session, wanted, kind, chosen, dest=dest, threads=concurrency, by=by))
     except KeyboardInterrupt:
         # Also while the service still assembles the archive.
         session.terminal.tell("\nIt stopped. Run the same command again: it goes on from here.")
@@ -85,11 +95,14 @@ def _one(
     *,
     dest: Path,
     threads: int,
+    by: int | None,
 ) -> dict[str, Any]:
     terminal = session.terminal
 
     def ask() -> dict[str, Any]:
-        found: dict[str, Any] = session.client.get(f"/backup/download/{kind}/{backup_id}", chosen)
+        found: dict[str, Any] = session.client.get(
+            f"/backup/download/{kind}/{backup_id}", {**chosen, "workers": by}
+        )
         return found
 
     with terminal.bars() as bars:

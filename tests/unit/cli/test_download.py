@@ -140,6 +140,18 @@ def test_an_archive_that_is_assembled_first_is_waited_for(
 
 
 @pytest.mark.usefixtures("volume")
+def test_workers_are_asked_for_where_a_volume_has_to_be_assembled(
+    lcp: CommandLine, service: Service, dest: Path
+) -> None:
+    assert lcp("download", BACKUP, "--workers", "4", "--dest", dest).code == 0
+    asked = [it for it in service.asked if "/download/" in it]
+    assert asked == [
+        f"GET /backup/download/database/{BACKUP}",
+        f"GET /backup/download/volume/{BACKUP}?workers=4",
+    ]
+
+
+@pytest.mark.usefixtures("volume")
 def test_other_bytes_than_the_sha256_leave_nothing_at_all(
     lcp: CommandLine, service: Service, dest: Path
 ) -> None:
