@@ -97,16 +97,23 @@ def assemble(
                     start=start_workers,
                 )
                 return Assembled(manifest.id, name, None)
-            run.step(f"assembling the {request.kind}")
-            manifest.left_out.check_tables(request.tables)
-            with _open(catalog, name, request, backup) as writer:
-                if request.kind is ArchiveKind.VOLUME:
-                    _take_volume(backup, writer, checked_paths(request.paths), run)
-                else:
-                    _take_tables(backup, writer, frozenset(request.tables), run)
-                size = _finish(catalog, name, writer, manifest.id)
+            size = _write(catalog, name, request, backup, run)
             run.set_result(bytes=size)
     return Assembled(manifest.id, name, size)
+
+
+def _write(
+    catalog: Catalog, name: str, request: DownloadRequest, backup: StoredBackup, run: ActiveRun
+) -> int:
+    """Writes the archive by this function alone; its bytes."""
+    run.step(f"assembling the {request.kind}")
+    backup.manifest.left_out.check_tables(request.tables)
+    with _open(catalog, name, request, backup) as writer:
+        if request.kind is ArchiveKind.VOLUME:
+            _take_volume(backup, writer, checked_paths(request.paths), run)
+        else:
+            _take_tables(backup, writer, frozenset(request.tables), run)
+        return _finish(catalog, name, writer, backup.manifest.id)
 
 
 def _open(
