@@ -36,6 +36,8 @@ _KINDS = {
 }
 _PAX = (b"x", b"X")
 """The standard's extended header, and Solaris's before there was a standard."""
+_SPARSE = ("GNU.sparse.", "SUN.holesdata")
+"""How keywords begin of a file whose content is there without its holes."""
 _OF_ONE_MEMBER = ("path", "linkpath", "size")
 _DIGITS = re.compile(rb"[0-7]+")
 _DECIMAL = re.compile(r"\d{1,20}")
@@ -195,7 +197,7 @@ class TarReader:
 
     def _set_for_all(self, records: dict[str, str]) -> None:
         for keyword in records:
-            if keyword in _OF_ONE_MEMBER or keyword.startswith("GNU.sparse."):
+            if keyword in _OF_ONE_MEMBER or keyword.startswith(_SPARSE):
                 raise ArchiveRefused(f"the archive sets {keyword!r} for all its members at once")
         self._global |= records
         if len(self._global) > _MOST_GLOBAL_RECORDS:
@@ -305,7 +307,7 @@ class _Fields:
         kind = _KINDS.get(self.flag)
         found = "a device, pipe or something unknown" if kind is None else kind.name
         size = _decimal(records, "size", self._size)
-        if self.flag == b"S" or any(keyword.startswith("GNU.sparse.") for keyword in records):
+        if self.flag == b"S" or any(keyword.startswith(_SPARSE) for keyword in records):
             kind, found = None, "a sparse file"
         elif kind is MemberKind.FILE and name.endswith("/") and not size:
             kind = MemberKind.FOLDER  # as version 7 wrote them
