@@ -12,6 +12,8 @@ from lcp_backup.archive.tar import BLOCK, MemberKind
 
 ZEROS: Final = bytes(BLOCK)
 """What ends an archive."""
+SPARSE: Final = ("GNU.sparse.", "SUN.holesdata")
+"""How keywords begin of a file whose content is there without its holes."""
 _FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s6s82s155s12x")
 _POSIX = b"ustar\0"
 _KINDS = {
@@ -99,7 +101,7 @@ class Fields:
         kind = _KINDS.get(self.flag)
         found = "a device, pipe or something unknown" if kind is None else kind.name
         size = _decimal(records, "size", self._size)
-        if self.flag == b"S" or (records and any(it.startswith("GNU.sparse.") for it in records)):
+        if self.flag == b"S" or (records and any(it.startswith(SPARSE) for it in records)):
             kind, found = None, "a sparse file"
         elif kind is MemberKind.FILE and name.endswith("/") and not size:
             kind = MemberKind.FOLDER  # as version 7 wrote them

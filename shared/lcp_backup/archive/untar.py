@@ -12,7 +12,15 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from lcp_backup.archive.tar import BLOCK
-from lcp_backup.archive.tar_header import ZEROS, Fields, Member, NotValid, read_records, text_of
+from lcp_backup.archive.tar_header import (
+    SPARSE,
+    ZEROS,
+    Fields,
+    Member,
+    NotValid,
+    read_records,
+    text_of,
+)
 from lcp_backup.errors import ArchiveDamaged, ArchiveRefused
 
 MAX_HEADER: Final = 256 << 10
@@ -163,7 +171,7 @@ class TarReader:
 
     def _set_for_all(self, records: dict[str, str]) -> None:
         for keyword in records:
-            if keyword in _OF_ONE_MEMBER or keyword.startswith("GNU.sparse."):
+            if keyword in _OF_ONE_MEMBER or keyword.startswith(SPARSE):
                 raise ArchiveRefused(f"the archive sets {keyword!r} for all its members at once")
         self._global |= records
         if len(self._global) > _MOST_GLOBAL_RECORDS:

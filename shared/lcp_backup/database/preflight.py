@@ -5,18 +5,25 @@ to be done before a restore, it carries a notice. docs/operations.md has the tab
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Final, NamedTuple
 
 import pymysql
 from pymysql.constants import ER
 
 from lcp_backup.archive.segment import Section
-from lcp_backup.database.endpoint import Connection, Flavour, Server
+from lcp_backup.database.endpoint import (
+    Connection,
+    DatabaseEndpoint,
+    Flavour,
+    Server,
+    connect,
+)
 from lcp_backup.database.foreign_keys import dangling_keys, keys_from_elsewhere, referring_tables
 from lcp_backup.database.options import ENGINES
 from lcp_backup.database.policy import Policy
 from lcp_backup.database.sections import Cut
-from lcp_backup.database.sql import execute, execute_if_known, quote, text
+from lcp_backup.database.sql import execute, execute_if_known, quote, text, usable
 from lcp_backup.database.statements import StatementSplitter
 from lcp_backup.errors import ArchiveRefused, DumpFailed
 from lcp_backup.exclusion import matches_table
@@ -26,6 +33,24 @@ _NAMED: Final = 5
 _HISTORY_SINCE: Final = (10, 11)
 """MariaDB's release that can dump and load the history of system-versioned tables."""
 _MIB: Final = 1 << 20
+_LEAST_LIMIT: Final = 2**32 - 1
+"""Rows; what no table of a site has. The default is that of 64 bits."""
+
+
+def check_answers(endpoint: DatabaseEndpoint) -> None:
+    """Raises DumpFailed where the dump program would get a part of each table's rows.
+
+    It cannot be told otherwise, and does not notice: it ends well. Asked over a session as the
+    server gives it to anybody. Raises DatabaseUnreachable.
+    """
+    with closing(connect(endpoint, database=endpoint.name)) as connection, usable(endpoint):
+        ((limit,),) = execute(connection, "SELECT @@SESSION.sql_select_limit")
+    if int(text(limit)) < _LEAST_LIMIT:
+        raise _failed(
+            f"the server answers no query with more than {limit} rows (sql_select_limit), so a dump"
+            " would hold no more of any table: set sql_select_limit to its default in the server's"
+            " parameters, and in init_connect"
+        )
 
 
 def inspect(

@@ -14,6 +14,13 @@ _TABLE_WAIT_SECONDS: Final = 60
 """How long a statement waits for a table that the site's own transactions hold."""
 
 _SESSION: Final = (
+    # A server, or its init_connect, may have given the session other ones. (PyMySQL takes MySQL's
+    # greeting for the session's own autocommit.)
+    "autocommit = 1",
+    "completion_type = 0",
+    "sql_select_limit = 18446744073709551615",
+    "sql_big_selects = 1",
+    "sql_safe_updates = 0",
     # Whatever the server's own mode is, names and strings are quoted as this service writes them.
     "sql_mode = ''",
     "foreign_key_checks = 0",
@@ -57,6 +64,7 @@ _GIVES_UP: Final = frozenset(
         ER.SERVER_SHUTDOWN,
         ER.OPTION_PREVENTS_STATEMENT,
         ER.QUERY_INTERRUPTED,
+        1792,  # ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
         # Its own setting, log_bin_trust_function_creators, does not allow it.
         1418,  # ER_BINLOG_UNSAFE_ROUTINE
         1419,  # ER_BINLOG_CREATE_ROUTINE_NEED_SUPER
@@ -161,7 +169,7 @@ def prepare(connection: Connection) -> None:
     execute(connection, f"SET SESSION lock_wait_timeout = {_TABLE_WAIT_SECONDS}")
     execute(connection, "SET SESSION " + ", ".join(_SESSION))
     # A server may be set to show what is not committed: none of that counts as loaded.
-    execute(connection, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    execute(connection, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE")
     for setting in _SESSION_OF_SOME:
         with suppress(pymysql.MySQLError):
             execute(connection, f"SET SESSION {setting}")

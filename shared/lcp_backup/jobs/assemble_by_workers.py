@@ -135,7 +135,7 @@ class _Assembly:
         own = self._slice(number)
         backup = StoredBackup(self._catalog, self._manifest)
         archive = backup.open_volume_of(own.archive)
-        wanted = WantedMembers(own.places(self._shared.portions[number].first))
+        wanted = WantedMembers(own.places(own.first))
         segments = [it for it in own.segments if it in wanted]
         attempt = secrets.token_hex(8)
         with ArchiveWriter(

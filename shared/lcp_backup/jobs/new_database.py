@@ -131,6 +131,7 @@ def _asked(
     programs: Sequence[Path],
     table_patterns: tuple[str, ...],
 ) -> _Asked:
+    preflight.check_answers(endpoint)
     with working(endpoint, endpoint.name) as connection, usable(endpoint):
         server = ask_server(connection)
         program = find_program(programs, server.flavour)

@@ -162,18 +162,17 @@ class _Step:
             return True
         name = f"unpack-{number}"
         found = self._work.find(name)
-        check_portion(number, len(self._shared.portions))
-        so_far = _Unpacked(next=self._shared.portions[number].first, read_bytes=0)
-        if found is not None:
-            so_far = read_document(_Unpacked, found, name)
-        if so_far.next is None:
+        check_portion(number, len(self._shared.slices))
+        so_far = None if found is None else read_document(_Unpacked, found, name)
+        if so_far is not None and so_far.next is None:
             return True
         with AtWork(self._work, self._catalog.now, self._run.check) as at_work:
             with self._tree(at_work.check) as (_, tree):
                 own = slice_left(self._work, self._shared.slices[number])
+                first = own.first if so_far is None or so_far.next is None else so_far.next
                 read = reading(self._backup, own)
-                following = tree.unpack(own, so_far.next, read, end_of_stretch(self._run))
-            read_bytes = so_far.read_bytes + self._backup.read_bytes
+                following = tree.unpack(own, first, read, end_of_stretch(self._run))
+            read_bytes = self._backup.read_bytes + (so_far.read_bytes if so_far else 0)
             unpacked = _Unpacked(next=following, read_bytes=read_bytes)
             self._work.put(name, unpacked.model_dump_json().encode())
         return following is None
@@ -255,7 +254,7 @@ class _Step:
         )
 
     def _read_by_workers(self) -> Iterator[int]:
-        for number in range(len(self._shared.portions)):
+        for number in range(len(self._shared.slices)):
             found = self._work.get(f"unpack-{number}")
             yield read_document(_Unpacked, found, "a portion").read_bytes
 

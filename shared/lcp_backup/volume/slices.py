@@ -56,6 +56,8 @@ class _Content(Document):
     format: Literal[1] = 1
     before: Block | None
     archive: str
+    first: int = 0
+    """The segment that the portion begins with."""
     places: tuple[int, ...]
     """Segment, byte and further segments of each member, one behind the other."""
     segments: tuple[_SegmentRow, ...]
@@ -72,6 +74,8 @@ class Slice:
         self._blocks = blocks
         self.archive = blocks[-1].archive
         """The id of the backup in whose archive it lies."""
+        self.first = blocks[-1].first
+        """The segment to begin with, whatever else is said of the portion."""
         self.segments = tuple(_segment(row) for block in blocks for row in block.segments)
         """Those that hold anything of the portion, in their order."""
         file = blocks[-1].file
@@ -365,6 +369,7 @@ class _Slices:
         content = _Content(
             before=it.before,
             archive=self._archives[it.portion.source],
+            first=it.portion.first,
             places=tuple(it.places),
             marks=tuple(it.marks),
             segments=tuple(it.segments),

@@ -146,6 +146,35 @@ def test_an_accounts_rights_are_read_whatever_the_servers_own_mode_is(
         server.execute(f"SET GLOBAL sql_mode = '{before}'")
 
 
+_OWN_SESSIONS = (
+    "autocommit=0",
+    "completion_type=2",
+    "sql_select_limit=1",
+    "max_join_size=1",
+    "sql_safe_updates=1",
+    "transaction_read_only=1",
+)
+
+
+@pytest.mark.parametrize("given", _OWN_SESSIONS)
+def test_a_restore_is_whole_whatever_sessions_the_server_gives(
+    server: DatabaseServer, master: DatabaseEndpoint, given: str
+) -> None:
+    """By a parameter group, or init_connect, which all of the service's accounts get."""
+    if server.flavour is Flavour.MARIADB:
+        given = given.replace("transaction_read_only", "tx_read_only")
+    restore(master)
+    server.execute(f"SET GLOBAL init_connect = 'SET SESSION {given}'")
+    try:
+        assert restore(master).tables == ("t", "log")
+    finally:
+        server.execute("SET GLOBAL init_connect = ''")
+    assert server.execute("SELECT COUNT(*) FROM owned.t") == ((2,),)
+    # One for each of: view, trigger, procedure, function, event.
+    assert len(definers(server)) == 1
+    assert schemas(server) == {"owned"}
+
+
 def test_what_a_locked_account_owns_still_works(
     master: DatabaseEndpoint, site: DatabaseEndpoint
 ) -> None:

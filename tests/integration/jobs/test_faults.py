@@ -52,6 +52,21 @@ def test_a_dump_without_its_trailer_publishes_nothing_though_it_exits_with_0(
     job_site.assert_nothing_published()
 
 
+@pytest.mark.parametrize("limit", [2, 1000, 2**32 - 2])
+def test_a_server_that_answers_with_a_part_of_the_rows_fails_the_backup(
+    job_site: JobSite, limit: int
+) -> None:
+    """The dump program gets so many rows of each table, and ends as if these were all."""
+    job_site.server.execute(f"SET GLOBAL sql_select_limit = {limit}")
+    try:
+        with pytest.raises(DumpFailed, match=rf"no query with more than {limit} rows"):
+            job_site.create()
+    finally:
+        job_site.server.execute("SET GLOBAL sql_select_limit = DEFAULT")
+    job_site.assert_nothing_published()
+    assert job_site.create()["created"] is True
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [

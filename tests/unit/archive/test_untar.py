@@ -278,6 +278,14 @@ def test_a_broken_extended_header_is_refused(records: bytes) -> None:
         read(pax(records) + file("x") + END)
 
 
+@pytest.mark.parametrize("records", [b"22 GNU.sparse.major=1\n", b"27 SUN.holesdata= 0 512 99\n"])
+def test_a_file_without_its_holes_is_told_by_its_extended_header(records: bytes) -> None:
+    """Solaris's tar, too: taken as it is, all behind the first hole would lie elsewhere."""
+    assert len(records) == int(records.split()[0])
+    ((found, _),) = read(pax(records) + file("x") + END)
+    assert (found.kind, found.found) == (None, "a sparse file")
+
+
 def test_an_empty_value_leaves_what_the_header_says() -> None:
     ((found, _),) = read(pax(b"8 path=\n9 mtime=\n") + file("x") + END)
     assert found.name == "x"

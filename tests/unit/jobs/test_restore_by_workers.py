@@ -1,6 +1,8 @@
 """A volume that workers restore is what one function restores, and a failure leaves the old one."""
 
+import json
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -211,6 +213,38 @@ def test_a_folder_without_files_comes_back_by_workers_too(site: Site, tmp_path: 
     site.execute()
     assert snapshot(site.folder) == there
     assert site.is_settled()
+
+
+@pytest.mark.parametrize("changed", ["slices", "portions"])
+def test_no_file_is_lost_where_slices_and_portions_are_not_in_the_same_order(
+    site: Site, there: dict[str, Member], changed: str
+) -> None:
+    """What a worker leaves out because it begins too late, nobody else unpacks."""
+    site.restore()
+    change_request(site, lambda asked: asked[changed].reverse())
+    site.execute()
+    assert snapshot(site.folder) == there
+
+
+def test_a_slice_that_is_missing_ends_the_restore_and_leaves_the_old_folder(
+    site: Site, there: dict[str, Member]
+) -> None:
+    site.restore()
+    live = snapshot(site.folder)
+    assert live != there
+    change_request(site, lambda asked: asked["slices"].pop())
+    with pytest.raises(InvalidRequest, match="is asked for, and there are"):
+        site.execute()
+    assert snapshot(site.folder) == live
+    assert site.is_settled()
+
+
+def change_request(site: Site, change: Callable[[dict[str, Any]], object]) -> None:
+    """Changes what the run was asked for, as only somebody by hand does."""
+    work = site.catalog.work.of(site.started[-1]["run_id"])
+    asked = json.loads(work.get("request"))
+    change(asked)
+    work.put("request", json.dumps(asked).encode())
 
 
 def test_a_worker_whose_time_ends_goes_on_in_a_next_invocation(
