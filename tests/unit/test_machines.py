@@ -76,5 +76,4 @@ def test_a_step_that_is_not_done_is_called_again(path: Path) -> None:
             assert rule["BooleanEquals"] is True
             assert beside[rule["Next"]] is not state
             assert beside[choice["Default"]] is state
-    # (A portion that is verified is read in one invocation.)
-    assert (found == 0) is (path.parent.name == "verify_worker")
+    assert found > 0

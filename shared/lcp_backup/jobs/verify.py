@@ -93,6 +93,7 @@ def verify_backup(
                         run,
                         request,
                         verifying.backup,
+                        settings,
                         workers=workers,
                         catalog=catalog,
                         start=start_workers,

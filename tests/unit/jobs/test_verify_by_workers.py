@@ -32,7 +32,7 @@ from lcp_backup.errors import (
     ServerGaveUp,
     StorageError,
 )
-from lcp_backup.jobs import verify_by_workers
+from lcp_backup.jobs import verify_by_workers, verify_fan_out
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.at_work import WORKERS, AtWork
 from lcp_backup.jobs.cleanup import clean_up
@@ -182,8 +182,12 @@ def site(
         return PROVED
 
     monkeypatch.setattr(DatabaseProof, "prove", prove)
+    # (Several load it in tests/integration/jobs/test_prove_by_workers.py, on real servers.)
+    monkeypatch.setattr(verify_fan_out, "_who_loads", lambda *_: "alone")
     monkeypatch.setattr(
-        scratch, "drop_abandoned", lambda _server, *, whose: site.dropped.append(whose)
+        scratch,
+        "drop_abandoned",
+        lambda _server, *, whose, under_way: site.dropped.append(whose),  # noqa: ARG005
     )
     return site
 
