@@ -169,7 +169,7 @@ class ScratchLoad[D: Dump]:
             def inspect(loader: DatabaseEndpoint, staging: str, loaded: Loaded) -> None:
                 if self.look is not None:
                     self.look(control, staging)
-                _count_rows(loader, staging, loaded, self.check)
+                _count_rows(loader, staging, loaded, self.check, self.connections)
                 _ask(loader, staging, self.statements, self.check)
 
             yield StagedLoad(
@@ -335,10 +335,14 @@ class _Asking:
 
 
 def _count_rows(
-    loader: DatabaseEndpoint, staging: str, loaded: Loaded, check: Callable[[], None]
+    loader: DatabaseEndpoint,
+    staging: str,
+    loaded: Loaded,
+    check: Callable[[], None],
+    connections: int = 1,
 ) -> None:
-    """Raises LoadFailed, which names the first table that has not as many rows as were sent."""
-    with _asking(loader, staging, check) as pool:
+    """Raises LoadFailed, which names a table that has not as many rows as were sent."""
+    with _asking(loader, staging, check, connections) as pool:
         for table, sent in loaded.rows_of.items():
             pool.put(partial(_Asking.count, table=table, sent=sent))
         pool.drain()
@@ -361,9 +365,9 @@ def _ask(
 
 @contextmanager
 def _asking(
-    loader: DatabaseEndpoint, staging: str, check: Callable[[], None]
+    loader: DatabaseEndpoint, staging: str, check: Callable[[], None], connections: int = 1
 ) -> Iterator[ConnectionPool[_Asking]]:
-    """A pool of one: a statement that takes too long is ended inside the server."""
+    """A pool, by which a statement that takes too long is ended inside the server."""
 
     @contextmanager
     def connected() -> Iterator[_Asking]:
@@ -371,5 +375,6 @@ def _asking(
             prepare(connection)
             yield _Asking(connection)
 
-    with ConnectionPool(1, connected, partial(accounts.kill, loader), check) as pool:
+    kill = partial(accounts.kill, loader)
+    with ConnectionPool(connections, connected, kill, check) as pool:
         yield pool
