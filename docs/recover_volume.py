@@ -10,7 +10,7 @@ checked: a file in a damaged one is named; it is missing, or has zeros where it 
 import base64, gzip, hashlib, json, os, subprocess, sys, tempfile  # fmt: skip
 from collections import defaultdict
 
-url, folder, *paths = sys.argv[1:] if sys.argv[2:] else sys.exit(__doc__)
+url, folder, *paths = sys.argv[1:] if os.path.isdir("".join(sys.argv[2:3])) else sys.exit(__doc__)
 bucket, _, key = url.rstrip("/")[len("s3://") :].partition("/")
 backups, _, own = key.rpartition("/")
 
@@ -23,7 +23,8 @@ def fetch(backup, name, *span):
 
 
 begin, segments, lost, left = defaultdict(list), defaultdict(list), set(), 0
-header, *lines = map(json.loads, gzip.decompress(fetch(own, "volume.index")).splitlines())
+index = fetch(own, "volume.index") or sys.exit(f"{url} cannot be read: is there such a backup?")
+header, *lines = map(json.loads, gzip.decompress(index).splitlines())
 for line in lines[:-1]:
     if "offset" in line:  # a segment; those of its own archive are not numbered
         mine = segments[line.get("source", 0)]
@@ -31,7 +32,7 @@ for line in lines[:-1]:
         continue
     for name, _, source, segment, at, size, *_, more in (it[:14] for it in line["members"]):
         name = name if isinstance(name, str) else os.fsdecode(base64.b64decode(name["base64"]))
-        if not paths or any(f"{name}/".startswith(f"{path}/") for path in paths):
+        if not paths or any(f"{name}/".startswith(path.strip("/") + "/") for path in paths):
             for number in range(segment, segment + more + 1):
                 begin[source, number] += [(at, size, name)] if number == segment else []
 tar = subprocess.Popen(["tar", "-xp", "--delay-directory-restore", "-C", folder], stdin=-1)
@@ -40,11 +41,10 @@ for source in [*range(1, len(archives)), 0]:  # its own archive, with all folder
     needed = sorted(it for it in segments[source] if (source, it[0]) in begin)
     for place, (number, it) in enumerate(needed):
         if place == 0 or it["offset"] >= end:  # fetches up to 256 MiB, with what lies between
-            first = it["offset"]
-            near = (s for _, s in needed if 0 <= s["offset"] - first < 256 << 20)
-            end = max(s["offset"] + s["size"] for s in near)
-            data = fetch(archives[source], "volume.tgz", "--range", f"bytes={first}-{end - 1}")
-        raw = data[it["offset"] - first :][: it["size"]]
+            low = it["offset"]
+            end = max(s["offset"] + s["size"] for _, s in needed if 0 <= s["offset"] - low < 2**28)
+            data = fetch(archives[source], "volume.tgz", "--range", f"bytes={low}-{end - 1}")
+        raw = data[it["offset"] - low :][: it["size"]]
         intact = hashlib.sha256(raw).hexdigest() == it["sha256"]
         raw = gzip.decompress(raw) if intact else bytes(it["raw_size"])
         lost.update([name] if left and not intact else [])

@@ -11,6 +11,8 @@ _DESCRIPTION = PROJECT / ".local" / "stack.json"
 
 
 def _up() -> None:
+    if _DESCRIPTION.exists():
+        print("replacing the stack that is there, with all its backups", flush=True)
     stack = Stack.start(
         _STATE,
         database_url=os.environ.get("STACK_DATABASE_URL"),
@@ -23,8 +25,10 @@ def _up() -> None:
     stack.add_users()
     stack.write_description(_DESCRIPTION)
     admin = stack.users["admin"]
-    print(f"console: {stack.describe()['api_url']}/console")
-    print(f"command line: lcp-backup login {stack.describe()['api_url']}")
+    api = stack.describe()["api_url"]
+    print(f"console: {api}/console")
+    print(f"command line: .venv/bin/lcp-backup login {api}")
+    print(f"HTTP: curl -u {admin.name} {api}/backup/list")
     print(f"sign in as {admin.name} with {admin.password}")
     print(f"up; {_DESCRIPTION} says how to reach it, `make down` stops it")
 

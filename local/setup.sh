@@ -6,6 +6,14 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+# Debian's mariadb-install-db and the scripts of a venv do not work below one.
+case $PWD in
+  *[[:space:]]*)
+    echo "the path of this folder has a space in it ($PWD): move it to one without" >&2
+    exit 1
+    ;;
+esac
+
 wanted=$(cat .python-version)
 
 # The Python to make .venv with, if there is one. A pyenv shim may be there without the version

@@ -15,7 +15,9 @@ from lcp_backup_cli.follow import follow, outcome
 from lcp_backup_cli.look import BackupId
 from lcp_backup_cli.move import save_report
 
-Wait = Annotated[bool, typer.Option("--wait", help="Until the run has ended; fail if it fails.")]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Wait until the run has ended; fail if it fails.")
+]
 Workers = Annotated[
     int | None,
     typer.Option(
@@ -126,7 +128,7 @@ def restore(
 def verify(
     session: Session, backup_id: BackupId, *, workers: Workers = None, wait: Wait = False
 ) -> None:
-    """Restore a backup for a proof, into a schema that is dropped again.
+    """Prove a backup by restoring it, into a schema that is dropped again.
 
     Nothing of the site is touched. With --wait it fails if the backup is bad.
     """

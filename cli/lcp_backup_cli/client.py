@@ -44,6 +44,7 @@ _BY_STATUS = {
 _WAYS_OUT = {
     "not-found": "lcp-backup list, runs, ls and tables show what there is.",
     "invalid-request": "Correct that; --help says what the command takes.",
+    "lease-held": "Wait until that run has ended (lcp-backup run ID --follow), then try again.",
     "pinned": "Unpin it first: lcp-backup unpin ID.",
 }
 """Where the service's own way out names HTTP calls, that of this program."""

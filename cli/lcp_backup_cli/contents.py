@@ -13,7 +13,9 @@ from lcp_backup_cli.look import BackupId
 _ALL = 1_000_000
 """Entries: of a folder nobody reads more."""
 
-Most = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many, by name.")]
+Most = Annotated[
+    int, typer.Option("--limit", metavar="N", min=1, help="At most this many, in order of name.")
+]
 
 
 @command("lcp-backup ls latest document_library/20097", name="ls")
@@ -25,7 +27,7 @@ def list_files(
 ) -> None:
     """List what lies in a folder of a backup's volume.
 
-    What it shows is what --path of download and restore take.
+    The paths are those that --path of download and restore takes.
     """
     wanted = session.backup_id(backup_id)
     query = {"path": path.strip("/") or None}
@@ -49,7 +51,7 @@ def list_files(
 def list_tables(session: Session, backup_id: BackupId, limit: Most = _ALL) -> None:
     """List the tables and views of a backup's database.
 
-    What it shows is what --table of download and restore take.
+    The names are those that --table of download and restore takes.
     """
     wanted = session.backup_id(backup_id)
     found = list(session.client.pages(f"/backup/{wanted}/tables", "tables", limit, {}))

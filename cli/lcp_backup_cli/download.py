@@ -21,6 +21,8 @@ from lcp_backup_cli.partial import Partial
 
 _PART = 8 * 1024 * 1024
 """Bytes: of what was on its way in a thread, at most so much is fetched twice after a kill."""
+_LONGEST_WAIT = 18 * 60 * 60
+"""Seconds that the service may take to assemble an archive."""
 _FRUITLESS = 8
 """How often in a row a part is tried without a single byte, before the line is called dead."""
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0)  # seconds
@@ -257,12 +259,13 @@ def patiently(
 ) -> Callable[[], dict[str, Any]]:
     """`ask`, with a wait for as long as the service assembles the archive.
 
-    Its run takes 15 minutes at most, and fails by itself if it cannot be done.
+    Its run takes 15 minutes at most, or some hours by workers, and fails by itself if it cannot be
+    done.
     """
 
     def asked() -> dict[str, Any]:
         told = False
-        until = time.monotonic() + 30 * 60
+        until = time.monotonic() + _LONGEST_WAIT
         while True:
             try:
                 return ask()

@@ -44,7 +44,9 @@ def dump(
     *,
     user: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Who logs in to it; the password is asked for then."),
+        typer.Option(
+            metavar="NAME", help="Who logs in to it; you are then asked for the password."
+        ),
     ] = None,
     host: Annotated[
         str | None, typer.Option(metavar="HOST", help="Where it is; on this machine otherwise.")
@@ -61,8 +63,8 @@ def dump(
 ) -> None:
     """Dump a MySQL or MariaDB database as an upload takes it.
 
-    This runs mariadb-dump or mysqldump, whichever is on the PATH. Without --user, what their option
-    files (~/.my.cnf) say counts. The password is on no command line and in no file.
+    This runs mariadb-dump or mysqldump, whichever is on the PATH. Without --user, their
+    option files (~/.my.cnf) decide. The password is on no command line and in no file.
     """
     program = _program()
     options = _options(session, user, host, port, from_stdin=password_stdin)
@@ -175,7 +177,7 @@ def _write(
             raise CliError(
                 f"{Path(program).name} ended with {running.returncode}"
                 + (f": {told}" if told else ", without the line that ends a whole dump"),
-                "Check the database's name, --user, --host and --port.",
+                "Check the password, the database's name, --user, --host and --port.",
                 exit_code=Exit.SITE,
                 code="dump-failed",
             )

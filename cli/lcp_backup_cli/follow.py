@@ -13,6 +13,12 @@ from lcp_backup_cli.errors import EXIT_BY_CODE, CliError, Exit
 
 _POLL = 1.0
 """Seconds between two looks at a run."""
+_LIVE_SITE = {
+    "as-it-was": "The live site is as it was. ",
+    "swapping": "It failed while the live site was being replaced: the message says what it is now,"
+    " and docs/operations.md (RestoreFailed) what to do. ",
+}
+"""By what the record of a restore says of it."""
 _UNDER_WAY = {"queued", "running"}
 
 
@@ -42,9 +48,10 @@ def follow(
 def failure(run: dict[str, Any]) -> CliError:
     """That a run did not succeed, with its reason."""
     error = run["error"] or {"code": "failed", "message": "no reason is recorded"}
+    live_site = _LIVE_SITE.get(run["result"].get("live_site"), "")
     return CliError(
         f"the {run['kind']} failed: {error['message']}",
-        f"It was run {run['id']}; docs/errors.md explains {error['code']}.",
+        f"{live_site}It was run {run['id']}; docs/errors.md explains {error['code']}.",
         exit_code=EXIT_BY_CODE.get(error["code"], Exit.FAILED),
         code=error["code"],
         run_id=run["id"],
@@ -60,6 +67,14 @@ def outcome(session: Session, run: dict[str, Any]) -> None:
         session.terminal.say(f"  kept, for you to drop: {', '.join(kept)}")
     for notice in run["warnings"]:
         session.terminal.say(f"  warning: {words.notice(notice)}")
+    # The warnings of a backup are in its manifest; its run only counts them.
+    if count := run["result"].get("warnings"):
+        losses = run["result"].get("losses")
+        lost = f", {losses} of them about something that is not in it" if losses else ""
+        session.terminal.say(
+            f"  warnings of the backup: {count}{lost}."
+            f" Read them: lcp-backup show {run['backup_id']}"
+        )
 
 
 def _watched(

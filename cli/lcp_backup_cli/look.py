@@ -21,7 +21,7 @@ class Status(StrEnum):
     ALL = "all"
 
 
-Limit = Annotated[int, typer.Option(metavar="N", min=1, help="At most so many, the newest.")]
+Limit = Annotated[int, typer.Option(metavar="N", min=1, help="At most this many, newest first.")]
 BackupId = Annotated[str, typer.Argument(metavar="ID|latest", help="A backup's id, or `latest`.")]
 
 

@@ -41,8 +41,8 @@ def download(
 ) -> None:
     """Download the archives of a backup, or parts of it.
 
-    What was cut or killed goes on where it stopped, by the same command. A file gets its name once
-    it is whole and its SHA-256 is right.
+    After an interruption, run the same command again: it goes on where it stopped. A file gets its
+    name once it is whole and its SHA-256 is right.
     """
     asked = {"database": database or bool(table), "volume": volume or bool(path)}
     kinds = [kind for kind, wanted in asked.items() if wanted] or list(asked)
@@ -52,9 +52,14 @@ def download(
         )
     wanted = session.backup_id(backup_id)
     done = []
-    for kind in kinds:
-        chosen = {"path": path or None} if kind == "volume" else {"table": table or None}
-        done.append(_one(session, wanted, kind, chosen, dest=dest, threads=concurrency))
+    try:
+        for kind in kinds:
+            chosen = {"path": path or None} if kind == "volume" else {"table": table or None}
+            done.append(_one(session, wanted, kind, chosen, dest=dest, threads=concurrency))
+    except KeyboardInterrupt:
+        # Also while the service still assembles the archive.
+        session.terminal.tell("\nIt stopped. Run the same command again: it goes on from here.")
+        raise
     session.terminal.document({"backup_id": wanted, "files": done})
 
 
@@ -105,17 +110,16 @@ def _one(
                 "size": it.size,
                 "sha256": it.sha256,
             }
-            if it.is_there():
-                terminal.say(f"{it.target} is there already.")
-                return {**told, "checked": it.sha256 is not None}
-            bars.update(bar, total=it.size)
-            try:
+            # What it says then comes below the bars, and not into them.
+            if was_there := it.is_there():
+                bars.remove_task(bar)
+                checked = it.sha256 is not None
+            else:
+                bars.update(bar, total=it.size)
                 checked = it.run()
-            except KeyboardInterrupt:
-                terminal.tell(
-                    f"\n{it.target.name} stopped. Run the same command again: it goes on from here."
-                )
-                raise
+    if was_there:
+        terminal.say(f"{it.target} is there already.")
+        return {**told, "checked": checked}
     how = "its SHA-256 is right" if checked else "the service knows no SHA-256 of it"
     terminal.say(f"{it.target}: {words.size(it.size)}, {how}.")
     return {**told, "checked": checked}

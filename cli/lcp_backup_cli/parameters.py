@@ -70,7 +70,8 @@ def parameters(
     session: Session,
     file: Annotated[Path, typer.Argument(metavar="LCP.json", help="Of the backup service.")],
     environment: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Whose variables count above those of all.")
+        str | None,
+        typer.Option(metavar="NAME", help="Its variables override those of all environments."),
     ] = None,
     form: Annotated[
         Format, typer.Option("--format", help="For samconfig.toml, for sam deploy, or as LCP_*.")
@@ -78,8 +79,8 @@ def parameters(
 ) -> None:
     """Turn the LCP.json of a Liferay Cloud backup service into the template's parameters.
 
-    A line is told of each variable that has no counterpart. Passwords and tokens are not written:
-    put each into Secrets Manager, and write its ARN in the place that is shown.
+    Each variable that has no counterpart is named. Passwords and tokens are not written: put each
+    into Secrets Manager, and write its ARN in the place that is shown.
     """
     found = translated(variables_of(file, environment), environment)
     session.terminal.document(

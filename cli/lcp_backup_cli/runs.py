@@ -83,7 +83,7 @@ def list_runs(
 def show_run(
     session: Session,
     run_id: Annotated[str, typer.Argument(metavar="ID", help="A run's id.")],
-    go_on: Annotated[bool, typer.Option("--follow", help="Until it has ended.")] = False,
+    go_on: Annotated[bool, typer.Option("--follow", help="Watch it until it has ended.")] = False,
 ) -> None:
     """Show one run; with --follow until it has ended, and fail if it failed."""
     if go_on:
@@ -126,7 +126,8 @@ def _follow_all(session: Session, found: Any) -> None:
 def _what(run: dict[str, Any]) -> str:
     if run["error"]:
         return f"{run['error']['code']}: {run['error']['message']}"
-    return run["step"] or ""
+    # The last step of what has succeeded would read as if it were still at it.
+    return "" if run["state"] == "succeeded" else run["step"] or ""
 
 
 def _text(value: Any) -> str:

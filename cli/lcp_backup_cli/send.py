@@ -32,7 +32,7 @@ def upload(
 ) -> None:
     """Upload a backup that was made elsewhere, and wait until it is taken in.
 
-    What was cut or killed goes on by the same command: what has arrived is not sent again.
+    After an interruption, run the same command again: what has arrived is not sent again.
     """
     terminal, client = session.terminal, session.client
     files = [local_files.checked("database", database), local_files.checked("volume", volume)]

@@ -21,7 +21,7 @@ def login(
     session: Session,
     url: Annotated[str, typer.Argument(metavar="URL", help="The stack's output ApiUrl.")],
     user: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The name; asked for otherwise.")
+        str | None, typer.Option(metavar="NAME", help="The name; without it, you are asked.")
     ] = None,
     token_stdin: Annotated[
         bool, typer.Option("--token-stdin", help="Read a token from stdin instead.")
@@ -29,9 +29,9 @@ def login(
 ) -> None:
     """Log in, and keep a token for the commands that follow.
 
-    What else the user pool asks for, such as a second factor, is asked for then. The password is
+    If the user pool wants more, such as a second factor, you are asked for it. The password is
     never stored. A token of the user pool runs out, after an hour as the template sets it up; then
-    log in again. LCP_BACKUP_USER and LCP_BACKUP_PASSWORD are taken where they are set.
+    log in again. LCP_BACKUP_USER and LCP_BACKUP_PASSWORD are used if they are set.
     """
     url = access.checked_url(url)
     terminal = session.terminal

@@ -44,8 +44,10 @@ class BackupId(Document):
                 raise ValueError
             slot = datetime.strptime(match["slot"], _SLOT).replace(tzinfo=UTC)
         except ValueError:
+            # Somebody who restored `latest` expects that everything takes it.
+            where = "; give the id itself: 'latest' is not understood here" * (text == "latest")
             raise InvalidRequest(
-                f"{text[:100]!r} is not a backup id: <project>-<environment>-<YYYYMMDDHHMM>"
+                f"{text[:100]!r} is not a backup id: <project>-<environment>-<YYYYMMDDHHMM>{where}"
             ) from None
         return cls(project=match["project"], environment=match["environment"], slot=slot)
 

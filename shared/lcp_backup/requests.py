@@ -259,6 +259,8 @@ class DownloadRequest(Request):
     one selection has one spelling."""
     tables: Annotated[tuple[_Name, ...], Field(max_length=MOST_SELECTED)] = ()
     """Only these tables of the database, with their triggers."""
+    workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] | None = None
+    """How many functions assemble a volume; None: as many as it takes."""
     run_id: RunIdText | None = None
     """The queued run that this is; None makes one."""
 
@@ -278,6 +280,8 @@ class DownloadRequest(Request):
             raise ValueError("the volume is asked for, and tables as well: ask for the database")
         if self.kind is ArchiveKind.DATABASE and self.paths:
             raise ValueError("the database is asked for, and paths as well: ask for the volume")
+        if self.kind is ArchiveKind.DATABASE and (self.workers or 1) > 1:
+            raise ValueError("workers: one function takes tables out of a database; leave it out")
         return self
 
     @property

@@ -21,6 +21,7 @@ from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.errors import SettingsError
 from lcp_backup.jobs.active_run import RunTiming
 from lcp_backup.jobs.assemble import assemble
+from lcp_backup.jobs.assemble_by_workers import work_on_assembly
 from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.create import create_backup
 from lcp_backup.jobs.create_by_workers import work_on_create
@@ -43,7 +44,12 @@ from lcp_backup.requests import (
     VerifyRequest,
 )
 from lcp_backup.setting_values import DatabaseTls
-from lcp_backup.steps import CreateStepRequest, RestoreStepRequest, VerifyStepRequest
+from lcp_backup.steps import (
+    AssembleStepRequest,
+    CreateStepRequest,
+    RestoreStepRequest,
+    VerifyStepRequest,
+)
 from lcp_backup.telemetry import Telemetry
 
 STOPPING_TIME = timedelta(seconds=20)
@@ -148,10 +154,21 @@ class Service:
         return asdict(
             assemble(
                 request,
+                settings=self._settings,
                 catalog=self._catalog,
                 telemetry=self._telemetry,
                 timing=RunTiming(until),
+                start_workers=partial(self._start, self._settings.assemble_machine),
             )
+        )
+
+    def assemble_step(self, request: AssembleStepRequest, until: datetime) -> dict[str, Any]:
+        """Does a step of an assembly that several functions work on, as `assemble`."""
+        return work_on_assembly(
+            request,
+            catalog=self._catalog,
+            telemetry=self._telemetry,
+            timing=RunTiming(until, lease_term=SHARED_TERM),
         )
 
     def verify(self, request: VerifyRequest, until: datetime) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the state machines of creates, restores and verifications ask their functions for."""
+"""What the state machines ask their functions for."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -62,3 +62,15 @@ class VerifyStepRequest(StepRequest):
     step: VerifyStep
     portion: Annotated[int, Field(ge=0)] = 0
     """To read, to load rows or to build indexes: which portion."""
+
+
+type AssembleStep = Literal["piece", "join", "abort"]
+"""What the state machine of an assembly asks for, in this order."""
+
+
+class AssembleStepRequest(StepRequest):
+    """One of an assembly."""
+
+    step: AssembleStep
+    portion: Annotated[int, Field(ge=0)] = 0
+    """Of which portion of the volume the piece is."""

@@ -18,6 +18,10 @@ _MOST_PARTS: Final = 1000
 """Of one file: two thousand signed URLs of up to 2 KB each fit a Lambda's answer of 6 MB."""
 _LARGEST_PART: Final = 5 << 30
 """S3's limit (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html)."""
+_BEST_RATES: Final = {ArchiveKind.DATABASE: 150e6, ArchiveKind.VOLUME: 300e6}
+"""Bytes a second that no function comes near when it takes a file in: 66 and 227 MB of what a file
+inflates to were measured (docs/limits.md)."""
+_GB: Final = 1e9
 _GIVEN_UP: Final = timedelta(hours=1)
 """How long Lambda keeps an event (the template's MaximumEventAgeInSeconds)."""
 _REFUSALS: Final = {ArchiveError.code, *(it.code for it in ArchiveError.__subclasses__())}
@@ -51,10 +55,14 @@ class SignedFile:
 
 
 class Uploads:
-    """Uploads while they are open: from the announcement of two files until their run is queued."""
+    """Uploads while they are open: from the announcement of two files until their run is queued.
 
-    def __init__(self, catalog: Catalog) -> None:
+    Arguments: `longest` is how long the function may last that takes them in.
+    """
+
+    def __init__(self, catalog: Catalog, longest: timedelta = timedelta(minutes=15)) -> None:
         self._catalog = catalog
+        self._longest = longest
 
     def open(
         self, sizes: Mapping[ArchiveKind, int], sha256: Mapping[ArchiveKind, str], by: str
@@ -66,10 +74,13 @@ class Uploads:
             sha256: hexadecimal, of the files whose sender knows it; checked when they are taken in.
             by: the name of who asks.
 
-        Raises InvalidRequest, StorageError.
+        Raises InvalidRequest, also for a file that no function could take in in its time;
+        StorageError.
         """
         upload_id = self._catalog.runs.new_id(RunKind.UPLOAD)
         checked = {kind: _checked(kind, sizes.get(kind), sha256.get(kind)) for kind in ArchiveKind}
+        for kind, (size, _) in checked.items():
+            _check_fits(kind, size, self._longest)
         files = {
             kind: UploadedFile(
                 size=size,
@@ -232,6 +243,17 @@ def _checked(kind: ArchiveKind, size: int | None, sha256: str | None) -> tuple[i
     if sha256 is not None and not _SHA256.fullmatch(sha256):
         raise InvalidRequest(f"the {kind}'s SHA-256 is not 64 hexadecimal digits")
     return size, None if sha256 is None else sha256.lower()
+
+
+def _check_fits(kind: ArchiveKind, size: int, longest: timedelta) -> None:
+    """Raises InvalidRequest, before a byte is sent, for a file that would be sent in vain."""
+    most = _BEST_RATES[kind] * longest.total_seconds()
+    if size > most:
+        raise InvalidRequest(
+            f"the {kind} has {size / _GB:.0f} GB, and a function takes in {most / _GB:.0f} GB at"
+            f" the very most in its {longest.total_seconds():.0f} seconds: load and unpack the"
+            " files where a site has them, and back that up"
+        )
 
 
 def _part_size(size: int) -> int:

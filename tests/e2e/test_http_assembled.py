@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from local.api import Answer
 from tests.support.deployed import Deployed
+from tests.support.shared_work import left, refused, wait_for_failed_execution, wait_until
 
 LARGE = 70 << 20
 """Bytes; a smaller volume is stored whole by every backup."""
@@ -88,6 +90,43 @@ def test_an_increment_comes_down_as_one_archive_of_the_folder(
     downloaded(deployed, f"volume/{increment}", again)
     assert again.read_bytes() == file.read_bytes()
     assert states_of_downloads(deployed, increment) == ["succeeded"]
+
+
+def test_workers_of_which_each_failed_once_assemble_the_same(
+    deployed: Deployed, increment: str, tmp_path: Path
+) -> None:
+    """By the state machine; the selection is all there is, so that it has a name of its own."""
+    names = sorted(it.name for it in deployed.stack.folder.iterdir())
+    asked = "&".join([*(f"path={quote(name)}" for name in names), "workers=3"])
+    path = f"volume/{increment}?{asked}"
+    with refused(deployed, "assemble", "made-*"):
+        answer = deployed.viewer.call("GET", f"/backup/download/{path}")
+        assert answer.status == 503
+        run_id = answer.json()["run_id"]
+        wait_until(lambda: "error" in left(deployed, run_id))
+    file = tmp_path / "volume.tgz"
+    downloaded(deployed, path, file)
+    assert contents(unpacked(file, tmp_path / "out")) == contents(deployed.stack.folder)
+    record = deployed.admin.wait_for(run_id)
+    assert (record["state"], record["result"]["bytes"]) == ("succeeded", file.stat().st_size)
+    assert left(deployed, run_id) == []
+
+
+def test_workers_that_fail_for_good_leave_a_reason_and_nothing_else(
+    deployed: Deployed, increment: str
+) -> None:
+    path = f"volume/{increment}?path=document_library/assembled/large&workers=2"
+    before = set(deployed.keys("downloads/"))
+    with refused(deployed, "assemble", "piece-*"):
+        run_id = deployed.viewer.call("GET", f"/backup/download/{path}").json()["run_id"]
+        ended = deployed.admin.wait_for(run_id)
+    assert (ended["state"], ended["error"]["code"]) == ("failed", "storage-failed")
+    wait_for_failed_execution(deployed, "AssembleMachineArn", run_id)
+    told = deployed.viewer.call("GET", f"/backup/download/{path}")
+    assert told.status == 500
+    assert told.json()["type"].endswith("download-failed")
+    assert left(deployed, run_id) == []
+    assert set(deployed.keys("downloads/")) == before
 
 
 def test_one_document_and_one_table_come_down_alone(

@@ -129,7 +129,8 @@ def do_one_of_everything(deployed: Deployed) -> None:
         user = deployed.viewer.user
         assert curl("--location", "--user", f"{user.name}:{user.password}", url).status == 200
     selection = f"/backup/download/volume/{backup_id}?path=document_library"
-    assert deployed.viewer.call("GET", selection, "--location", "--retry", "10").status == 200
+    for asked in (selection, f"{selection}/20097&workers=2"):
+        assert deployed.viewer.call("GET", asked, "--location", "--retry", "10").status == 200
     upload_id = upload_by_form(deployed, backup_id)
     assert stack.invoke("upload", {"upload_id": upload_id})["run_id"] == upload_id
     send_rubbish_in_parts(deployed)

@@ -146,7 +146,7 @@ class JobSite:
 
     def verification(self) -> Verification | None:
         """What was found out about the backup."""
-        return self.catalog.backups.verification(self.manifest())
+        return self.catalog.verifications.find(self.manifest())
 
     def cleanup(self) -> dict[str, Any]:
         return self.service().cleanup(CleanupRequest.read({}), deadline(_QUARTER_HOUR))

@@ -15,4 +15,4 @@ FUNCTIONS = (
     "Watch",
 )
 
-MACHINES = ("CreateMachine", "RestoreMachine", "VerifyMachine")
+MACHINES = ("AssembleMachine", "CreateMachine", "RestoreMachine", "VerifyMachine")

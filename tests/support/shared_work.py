@@ -38,8 +38,11 @@ def wait_for_failed_execution(deployed: Deployed, machine: str, run_id: str) -> 
 
 @contextmanager
 def refused(deployed: Deployed, worker: str, what: str) -> Iterator[None]:
-    """The workers may not write `what` (a pattern) of what they leave to each other."""
-    name = deployed.described["workers"][worker]
+    """The workers may not write `what` (a pattern) of what they leave to each other.
+
+    Arguments: `worker` is a function, by the name that the stack's description has for it.
+    """
+    name = {**deployed.described["workers"], **deployed.described["functions"]}[worker]
     function = deployed.stack.client("lambda").get_function_configuration(FunctionName=name)
     place = f"{deployed.described['bucket']}/{deployed.described['prefix']}/runs/*/{what}"
     role = function["Role"].rpartition("/")[2]

@@ -41,6 +41,8 @@ class Recovery:
         self._place = place
         self.bucket = place / "bucket"
         self._count = 0
+        self.nowhere = False
+        """Whether the folder to recover into is missing."""
 
     def fetch_all(self) -> None:
         for listed in self._s3.list_objects_v2(Bucket=BUCKET)["Contents"]:
@@ -55,7 +57,8 @@ class Recovery:
         """The folder that the script filled, and what it said."""
         self._count += 1
         folder = self._place / f"recovered-{self._count}"
-        folder.mkdir()
+        if not self.nowhere:
+            folder.mkdir()
         done = by_hand(
             'python3 recover_volume.py "$from" "$to" ${path:+"$path"} ${other:+"$other"}',
             self._place,
@@ -219,6 +222,27 @@ def test_an_archive_that_is_gone_costs_only_what_lies_in_it(
     assert snapshot(folder) == {
         name: it for name, it in expected.items() if name[-1] not in "ac" and "b-" not in name
     } | {"document_library": expected["document_library"]}
+
+
+def test_what_is_named_wrongly_is_told_and_is_no_traceback(
+    recovery: Recovery, increment: Manifest
+) -> None:
+    _, of_none = recovery.run("acme-prd-202001010000")
+    assert of_none.returncode == 1
+    assert "cannot be read: is there such a backup?" in of_none.stderr
+    recovery.nowhere = True
+    _, into_none = recovery.run(increment.id)
+    assert into_none.returncode == 1
+    assert "The folder must exist." in into_none.stderr
+    assert "Traceback" not in of_none.stderr + into_none.stderr
+
+
+def test_a_path_may_end_in_a_slash_as_shells_complete_it(
+    recovery: Recovery, increment: Manifest
+) -> None:
+    plain = recovery.recovered(increment.id, "document_library")
+    slashed = recovery.recovered(increment.id, "/document_library/")
+    assert snapshot(slashed) == snapshot(plain)
 
 
 def test_the_script_is_one_that_can_be_read_in_an_emergency() -> None:

@@ -169,6 +169,17 @@ READ_VOLUMES = {
         ),
         ("s3:PutObject", "runs/20261123T001500-verify-0a1b2c3d/read-0", {"Verify", "VerifyWorker"}),
         ("s3:DeleteObject", "runs/20261123T001500-verify-0a1b2c3d/read-0", {"Cleanup", "Verify"}),
+        ("s3:PutObject", "runs/20261123T001500-download-0a1b2c3d/made-0", {"Assemble"}),
+        (
+            "s3:DeleteObject",
+            "runs/20261123T001500-download-0a1b2c3d/made-0",
+            {"Assemble", "Cleanup"},
+        ),
+        (
+            "s3:AbortMultipartUpload",
+            "runs/20261123T001500-download-0a1b2c3d/piece-0/a",
+            {"Assemble", "Cleanup"},
+        ),
         ("s3:DeleteObject", "runs/20261123T001500-upload-0a1b2c3d.json", {"Cleanup"}),
         ("s3:PutObject", "runs/20261123T001500-create-0a1b2c3d/plan", {"CreateWorker"}),
         (

@@ -67,6 +67,23 @@ def test_a_download_carries_its_file_name_and_type(catalog: Catalog, store: Obje
     assert answer.headers["content-type"] == "application/gzip"
 
 
+@pytest.mark.parametrize(
+    ("kind", "most"), [(DATABASE, 135 * 10**9), (VOLUME, 270 * 10**9)], ids=["database", "volume"]
+)
+def test_a_file_that_no_function_takes_in_is_refused_before_a_byte_is_sent(
+    uploads: Uploads, catalog: Catalog, store: ObjectStore, kind: ArchiveKind, most: int
+) -> None:
+    sizes = {DATABASE: 1, VOLUME: 1}
+    told = f"the {kind} has {most // 10**9 + 1} GB, and a function takes in {most // 10**9} GB"
+    with pytest.raises(InvalidRequest, match=told):
+        uploads.open({**sizes, kind: most + 10**9}, {}, "ann")
+    assert list(store.open_multiparts("acme/prd/uploads/")) == []
+    assert uploads.open({**sizes, kind: most}, {}, "ann").files[kind].size == most
+    shorter = Uploads(catalog, longest=timedelta(seconds=450))
+    with pytest.raises(InvalidRequest, match="in its 450 seconds"):
+        shorter.open({**sizes, kind: most}, {}, "ann")
+
+
 def test_a_small_file_is_sent_in_one_put_and_sealing_queues_its_run(
     uploads: Uploads, catalog: Catalog, small: Upload
 ) -> None:
@@ -160,10 +177,10 @@ def test_a_part_that_broke_off_has_not_arrived(uploads: Uploads) -> None:
 
 
 def test_an_answer_with_all_urls_stays_small_however_large_the_files(uploads: Uploads) -> None:
-    upload = uploads.open({DATABASE: 1, VOLUME: 2 << 40}, {}, "ann")
+    upload = uploads.open({DATABASE: 135 * 10**9, VOLUME: 270 * 10**9}, {}, "ann")
     parts = uploads.signed(upload, EXPIRES)[VOLUME].parts
     assert len(parts) <= 1000
-    assert sum(part.size for part in parts) == 2 << 40
+    assert sum(part.size for part in parts) == 270 * 10**9
     assert parts[0].size % MIB == 0
 
 

@@ -72,7 +72,7 @@ def build(settings: Settings) -> Backend:
     return Backend(
         settings=settings,
         catalog=environment.catalog,
-        uploads=Uploads(environment.catalog),
+        uploads=Uploads(environment.catalog, longest=timedelta(seconds=settings.function_timeout)),
         users=Users(
             UserPool(cognito_client(pool_id), pool_id, client_id),
             master_token,

@@ -21,7 +21,8 @@ from lcp_backup.errors import (
 )
 from lcp_backup.jobs.queued_run import queued
 from lcp_backup.model import Archive, ArchiveKind, Manifest, Run, RunId, RunKind
-from lcp_backup.requests import DownloadRequest
+from lcp_backup.requests import DownloadRequest, check_workers
+from lcp_backup.setting_values import MAX_WORKERS
 from lcp_backup_api.audit import audited
 from lcp_backup_api.backend import Backend
 from lcp_backup_api.dependencies import TheBackend, TheBackupId, Viewer
@@ -56,7 +57,8 @@ _DEAD_AFTER: Final = timedelta(minutes=2)
 """A run that is under way renews its record every 15 seconds; to start another one harms nobody."""
 _FAILURE_TOLD: Final = timedelta(minutes=2)
 """How long the failure of a run is the answer; a later call tries anew."""
-_RUNS_LOOKED_AT: Final = timedelta(hours=1)
+_RUNS_LOOKED_AT: Final = timedelta(hours=18)
+"""For as long an assembly by workers may last."""
 
 type Paths = Annotated[
     list[str],
@@ -64,6 +66,15 @@ type Paths = Annotated[
         max_length=1000,
         description="Of a volume: only these files and folders, relative to the data folder.",
         examples=["document_library/20097"],
+    ),
+]
+type Workers = Annotated[
+    int | None,
+    Query(
+        ge=1,
+        le=MAX_WORKERS,
+        description="Of a volume that has to be assembled: by how many functions. Default: as many"
+        " as it takes.",
     ),
 ]
 type Tables = Annotated[
@@ -119,6 +130,7 @@ def download(
     request: Request,
     path: Paths = [],  # noqa: B006 -- FastAPI copies it
     table: Tables = [],  # noqa: B006
+    workers: Workers = None,
     accept: Annotated[str, Header()] = "*/*",
     expires: Expires = URL_LIVES,
 ) -> Response:
@@ -130,7 +142,8 @@ def download(
     with audited(backend.log, request, caller, f"download {kind}", backup_id=backup_id):
         event: dict[str, object] = {"backup_id": backup_id, "kind": kind}
         selection = {name: it for name, it in (("paths", path), ("tables", table)) if it}
-        wanted = DownloadRequest.read({**event, **selection})
+        wanted = DownloadRequest.read({**event, **selection, "workers": workers})
+        check_workers(workers, backend.settings.backup_workers)
         found = _found(backend, wanted)
         if "application/json" in accept:
             return JSONResponse(_presigned(backend, found, expires).model_dump(mode="json"))

@@ -90,7 +90,7 @@ def beside(
     the first of these that is of the site, the last of them is compared.
     Raises UnknownFormat, StorageError.
     """
-    verified = catalog.backups.verifications(manifests)
+    verified = catalog.verifications.find_all(manifests)
     pins = catalog.pins.of_all(manifests)
     newest = newest_id(catalog) if manifests else None
     changed = changes([*manifests, *older])

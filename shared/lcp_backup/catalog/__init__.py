@@ -17,6 +17,7 @@ from lcp_backup.catalog.runs import TIME_DIGITS, Runs
 from lcp_backup.catalog.scripts import StoredScripts
 from lcp_backup.catalog.uploads import StoredUploads
 from lcp_backup.catalog.usage import StoredBytes
+from lcp_backup.catalog.verifications import StoredVerifications
 from lcp_backup.catalog.work import StoredWork
 from lcp_backup.errors import NotFound
 from lcp_backup.model import Manifest, Run, RunKind, RunState
@@ -54,6 +55,7 @@ class Catalog:
         self.location = f"s3://{store.bucket}/{keys.root}"
         """Where this catalog lies, for messages."""
         self.backups = Backups(store, keys, clock, lock)
+        self.verifications = StoredVerifications(store, keys)
         self.pins = Pins(store, keys, clock)
         self.reports = Reports(store, keys)
         self.runs = Runs(store, keys, clock)

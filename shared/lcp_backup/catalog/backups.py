@@ -1,6 +1,6 @@
 """Backups: one exists if and only if its manifest does: written last, and deleted first."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from lcp_backup.aws.s3_bucket import LockMode, ObjectLock
 from lcp_backup.aws.s3_reader import ObjectReader
 from lcp_backup.aws.s3_shared import SharedMultipart
 from lcp_backup.aws.s3_writer import ObjectWriter
-from lcp_backup.catalog.keys import MANIFEST, VERIFICATION, Keys, archive_name, index_name
+from lcp_backup.catalog.keys import MANIFEST, Keys, archive_name, index_name
 from lcp_backup.catalog.retired import Retired
 from lcp_backup.catalog.unfinished import Unfinished
 from lcp_backup.errors import (
@@ -25,7 +25,6 @@ from lcp_backup.errors import (
 )
 from lcp_backup.model import ArchiveKind, BackupId, BackupType, Manifest
 from lcp_backup.pages import READ_AT_ONCE
-from lcp_backup.verification import Verification
 
 _OF_A_DEAD_RUN = timedelta(days=1)
 
@@ -167,45 +166,6 @@ class Backups:
     def _has_mark(self, backup_id: str) -> bool:
         return self.retired(backup_id) is not None or self.unfinished(backup_id) is not None
 
-    def verification(self, manifest: Manifest) -> Verification | None:
-        """What the last verification found out about a backup; None when there was none.
-
-        None, too, for what a later version wrote: it is no reason not to show the backup.
-        """
-        with suppress(ObjectNotFound, UnknownFormat):
-            stored = self._store.get(self._keys.of_backup(manifest.id, VERIFICATION))
-            found = Verification.read(stored.body)
-            return found if found.is_about(manifest) else None
-        return None
-
-    def verifications(self, manifests: Iterable[Manifest]) -> dict[str, Verification]:
-        """As `verification`, of many backups at once, by their ids; without those that have none.
-
-        Raises StorageError.
-        """
-        with ThreadPoolExecutor(READ_AT_ONCE, thread_name_prefix="verification") as pool:
-            found = pool.map(self.verification, manifests)
-            return {it.backup_id: it for it in found if it is not None}
-
-    def keep_verification(self, verification: Verification) -> None:
-        """Keeps what was found out about a backup, in the place of what was known before.
-
-        Nothing below the backups' folder may be written over, so the old one is deleted first: a
-        kill in between leaves none. Raises StorageError.
-        """
-        key = self._keys.of_backup(verification.backup_id, VERIFICATION)
-        body = verification.model_dump_json(indent=1).encode()
-        while True:
-            self._store.delete([key])
-            # Another verification may end at the same moment: the last one counts.
-            with suppress(PreconditionFailed):
-                self._store.put_new(key, body)
-                return
-
-    def forget_verification(self, backup_id: str) -> None:
-        """Deletes what was found out about a backup; that there is nothing is fine."""
-        self._store.delete([self._keys.of_backup(backup_id, VERIFICATION)])
-
     def archive_writer(self, backup_id: str, kind: ArchiveKind) -> ObjectWriter:
         """Where a new archive's bytes go."""
         return self._store.writer(
@@ -231,14 +191,11 @@ class Backups:
             content_type="application/gzip", lock=self._new_lock()
         )
 
-    def clear_archive(self, backup_id: str, kind: ArchiveKind) -> None:
-        """As `clear_unpublished`, of one archive and its index alone."""
-        self._check_is_free(backup_id)
+    def abort_archive(self, backup_id: str, kind: ArchiveKind) -> None:
+        """Ends what is open of an unpublished archive; one that is whole stays."""
         key = self._keys.of_backup(backup_id, archive_name(kind))
         for multipart in list(self._store.open_multiparts(key)):
             self._store.abort_multipart(multipart.key, multipart.multipart_id)
-        self._store.delete([key])
-        self.clear_index(backup_id, kind)
 
     def clear_index(self, backup_id: str, kind: ArchiveKind) -> None:
         """As `clear_unpublished`, of an index alone."""

@@ -60,9 +60,12 @@ class Downloads:
         except ObjectNotFound:
             return None
 
-    def writer(self, name: str) -> ObjectWriter:
-        """Where a new one's bytes go; PreconditionFailed when another run was faster."""
-        return self._store.writer(self._keys.of_download(name), takes_head=True)
+    def writer(self, name: str, *, threads: int = 4) -> ObjectWriter:
+        """Where a new one's bytes go; PreconditionFailed when another run was faster.
+
+        Arguments: `threads` is how many parts are sent, or copied, at once.
+        """
+        return self._store.writer(self._keys.of_download(name), threads=threads, takes_head=True)
 
     def url(self, name: str, expires: timedelta, *, file_name: str) -> str:
         """A URL by which anybody may fetch it for a while, to be kept as `file_name`."""

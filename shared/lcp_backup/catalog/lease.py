@@ -178,9 +178,9 @@ def _lost_by(run_id: str) -> LeaseLost:
 def _held_by(holder: Lease) -> LeaseHeld:
     what = f" of backup {holder.backup_id}" if holder.backup_id else ""
     return LeaseHeld(
-        f"{holder.kind} run {holder.run_id}{what} holds the right to write since"
-        f" {holder.acquired_at:%Y-%m-%d %H:%M:%S} UTC; it is free when that run ends, or at"
-        f" {holder.expires_at:%H:%M:%S} UTC should it have died",
+        f"{holder.kind} run {holder.run_id}{what} has held the right to write since"
+        f" {holder.acquired_at:%Y-%m-%d %H:%M:%S} UTC; it is free when that run ends, or, if that"
+        f" run has died, at {holder.expires_at:%H:%M:%S} UTC",
         kind=holder.kind,
         run_id=holder.run_id,
         backup_id=holder.backup_id,

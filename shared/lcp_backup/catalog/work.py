@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from typing import Final
 
 from lcp_backup.aws.s3 import ObjectStore
@@ -97,6 +98,12 @@ class StoredWork:
     def of(self, run_id: str) -> RunWork:
         """That of one run, whether there is any or not."""
         return RunWork(self._store, self._keys, run_id)
+
+    def abort_stale(self, before: datetime) -> None:
+        """Ends multipart uploads that dead processes began before this moment."""
+        for multipart in list(self._store.open_multiparts(self._keys.runs)):
+            if multipart.started <= before:
+                self._store.abort_multipart(multipart.key, multipart.multipart_id)
 
     def run_ids(self) -> Iterator[str]:
         """The runs that have left any, oldest first."""

@@ -43,6 +43,8 @@ def check_rights(endpoint: DatabaseEndpoint, whose: str, *, only: Collection[str
     """
     with closing(connect(endpoint, database=None)) as connection:
         ((user,),) = execute(connection, "SELECT SUBSTRING_INDEX(CURRENT_USER(), '@', 1)")
+        # In a mode of its own (ANSI_QUOTES), a server would quote names otherwise.
+        execute(connection, "SET SESSION sql_mode = ''")
         grants = [text(said) for (said,) in execute(connection, "SHOW GRANTS")]
     if text(user) != endpoint.user:
         raise AccountRefused(

@@ -57,6 +57,9 @@ _GIVES_UP: Final = frozenset(
         ER.SERVER_SHUTDOWN,
         ER.OPTION_PREVENTS_STATEMENT,
         ER.QUERY_INTERRUPTED,
+        # Its own setting, log_bin_trust_function_creators, does not allow it.
+        1418,  # ER_BINLOG_UNSAFE_ROUTINE
+        1419,  # ER_BINLOG_CREATE_ROUTINE_NEED_SUPER
         1836,  # ER_READ_ONLY_MODE
         1878,  # ER_TEMP_FILE_WRITE_FAILURE: an index is sorted in the server's temporary files
         1927,  # ER_CONNECTION_KILLED of MariaDB

@@ -36,6 +36,7 @@ _NOT_THERE_YET: Final = frozenset(
 )
 """Why a view cannot be created: what it reads is created later."""
 _WORD: Final = re.compile(rb"[^\s`'\"(),.;=<>+*/-]++")
+_TRUST: Final = "set log_bin_trust_function_creators = 1 in the server's parameter group"
 _ORDER: Final = (
     StatementKind.TABLE,
     StatementKind.ROUTINE,
@@ -46,7 +47,8 @@ _ORDER: Final = (
 """Defaults of tables first; views may call functions; triggers and events come last, so that
 nothing runs too early."""
 _WAYS_OUT: Final = {
-    1419: "set log_bin_trust_function_creators = 1 in the server's parameter group",
+    1418: _TRUST,
+    1419: _TRUST,
     ER.SPECIFIC_ACCESS_DENIED_ERROR: "name an account that may in LCP_SITE_USER_NAME",
     ER.TABLEACCESS_DENIED_ERROR: (
         "it reaches beyond the site's schema; name an account that may in LCP_SITE_USER_NAME"

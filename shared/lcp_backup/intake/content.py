@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from lcp_backup.archive.tar import BLOCK
-from lcp_backup.archive.untar import is_header
+from lcp_backup.archive.tar_header import is_header
 
 _MAGIC: Final = (
     (b"\x89PNG", "a PNG image"),

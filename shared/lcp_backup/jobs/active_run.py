@@ -168,6 +168,10 @@ class ActiveRun:
         """What the record says of a run that succeeds."""
         self._stored.change(result=result)
 
+    def write_down(self) -> None:
+        """Writes the record now, not with the next heartbeat; raises LeaseLost, StorageError."""
+        self._stored.write()
+
     def check(self) -> None:
         """Call it often, it is cheap; raises LeaseLost or OutOfTime when the run has to stop."""
         self._stored.check()

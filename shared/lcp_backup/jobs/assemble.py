@@ -8,18 +8,20 @@ from lcp_backup.archive import tar
 from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.archive.streams import Nowhere
 from lcp_backup.archive.write import ArchiveWriter, OnlyFile
-from lcp_backup.aws.s3_reader import ObjectReader
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.downloads import download_name
 from lcp_backup.database.excerpt import excerpt
 from lcp_backup.errors import ArchiveDamaged, ObjectNotFound, PreconditionFailed
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.archives import THREADS
+from lcp_backup.jobs.assemble_fan_out import hand_out, workers_for
+from lcp_backup.jobs.handing_out import ALONE, StartWorkers, claim, taken_back_on_failure
 from lcp_backup.jobs.queued_run import end_queued, queued
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import ArchiveKind, BackupType, RunKind
 from lcp_backup.requests import DownloadRequest
+from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume.carry import carry
 from lcp_backup.volume.paths import checked_paths
@@ -34,17 +36,27 @@ class Assembled:
     backup_id: str
     name: str
     """Of the object among the downloads."""
-    bytes: int
+    bytes: int | None
+    """None while workers are at work on it."""
 
 
 def assemble(
-    request: DownloadRequest, *, catalog: Catalog, telemetry: Telemetry, timing: RunTiming
+    request: DownloadRequest,
+    *,
+    settings: Settings,
+    catalog: Catalog,
+    telemetry: Telemetry,
+    timing: RunTiming,
+    start_workers: StartWorkers,
 ) -> Assembled:
     """Writes what is wanted of a backup as one archive among the downloads, unless it lies there.
 
     Of the volume whole segments are copied by S3; those that also hold what is not wanted are
     fetched, and packed anew. Of the database tables are taken, with what a load of them needs, as
     `<database>.sql`. Two runs for the same archive are harmless, and so is one that is repeated.
+
+    Arguments: `start_workers` has the run gone on with by workers, where one invocation would not
+    come to an end.
 
     Raises NotFound (also for a path or a table), InvalidRequest, ArchiveDamaged (which names the
     backup whose archive is missing or damaged), OutOfTime, StorageError.
@@ -55,6 +67,17 @@ def assemble(
         if (found := catalog.downloads.find(name)) is not None:
             end_queued(catalog, request.run_id, bytes=found.size)
             return Assembled(manifest.id, name, found.size)
+        backup = StoredBackup(catalog, manifest)
+        workers = workers_for(
+            request,
+            settings,
+            manifest,
+            lambda: _all_chosen(backup, request),
+            seconds=timing.seconds_left(catalog.now()),
+        )
+        if workers > ALONE and not claim(catalog, request.run_id):
+            telemetry.log.info("workers assemble it already, by this run", run_id=request.run_id)
+            return Assembled(manifest.id, name, None)
         stored = NewRun(
             catalog,
             RunKind.DOWNLOAD,
@@ -63,9 +86,19 @@ def assemble(
             backup_run_id=manifest.run_id,
         )
         with ActiveRun(stored, telemetry, timing) as run:
+            if workers > ALONE:
+                _hand_out(
+                    run,
+                    request,
+                    backup,
+                    name=name,
+                    workers=workers,
+                    catalog=catalog,
+                    start=start_workers,
+                )
+                return Assembled(manifest.id, name, None)
             run.step(f"assembling the {request.kind}")
             manifest.left_out.check_tables(request.tables)
-            backup = StoredBackup(catalog, manifest)
             with _open(catalog, name, request, backup) as writer:
                 if request.kind is ArchiveKind.VOLUME:
                     _take_volume(backup, writer, checked_paths(request.paths), run)
@@ -98,15 +131,8 @@ def _take_volume(
     backup: StoredBackup, writer: ArchiveWriter, paths: tuple[str, ...], run: ActiveRun
 ) -> None:
     with backup.volume() as volume:
-
-        def chosen() -> Iterator[IndexedMember]:
-            return selected(volume.members(), paths) if paths else volume.members()
-
-        if paths:
-            names = WantedMembers(it for it in chosen() if it.type == "second-name")
-            with closing(volume.read(names)) as read:
-                check_second_names(names, read, paths, check=run.check)
-        wanted = WantedMembers(chosen())
+        _check_selection(volume, paths, run)
+        wanted = WantedMembers(_chosen(volume, paths))
         carry(
             writer,
             wanted,
@@ -119,22 +145,57 @@ def _take_volume(
     writer.add([tar.END])
 
 
-def _changed(backup: StoredBackup, volume: StoredVolume, wanted: WantedMembers) -> set[int]:
-    """Sources whose archives are not the objects that were referred to.
+def _chosen(volume: StoredVolume, paths: tuple[str, ...]) -> Iterator[IndexedMember]:
+    return selected(volume.members(), paths) if paths else volume.members()
 
-    Whoever copied the bucket has such: the bytes may be the same, and only reading them tells.
-    """
-    manifest = backup.manifest
-    then = {it.backup_id: it.etag for it in manifest.sources} | {manifest.id: manifest.volume.etag}
-    archives = (manifest.id, *volume.sources)
-    changed: set[int] = set()
+
+def _all_chosen(backup: StoredBackup, request: DownloadRequest) -> Iterator[IndexedMember]:
+    with backup.volume() as volume:
+        yield from _chosen(volume, checked_paths(request.paths))
+
+
+def _check_selection(volume: StoredVolume, paths: tuple[str, ...], run: ActiveRun) -> None:
+    """Raises InvalidRequest for a hard link whose file is not among what is selected."""
+    if paths:
+        names = WantedMembers(it for it in _chosen(volume, paths) if it.type == "second-name")
+        with closing(volume.read(names)) as read:
+            check_second_names(names, read, paths, check=run.check)
+
+
+def _changed(backup: StoredBackup, volume: StoredVolume, wanted: WantedMembers) -> set[int]:
+    """Sources whose archives are not the objects that were referred to."""
+    seen: dict[int, bool] = {}
     for segment in volume.segments(wanted):
-        if segment.source not in changed:
-            etag = then.get(archives[segment.source])
-            source = volume.archive_of(segment).source
-            if not (isinstance(source, ObjectReader) and source.etag == etag):
-                changed.add(segment.source)
-    return changed
+        if segment.source not in seen:
+            archive = volume.archive_of(segment)
+            seen[segment.source] = backup.is_as_recorded(volume.archives[segment.source], archive)
+    return {source for source, is_as_recorded in seen.items() if not is_as_recorded}
+
+
+def _hand_out(
+    run: ActiveRun,
+    request: DownloadRequest,
+    backup: StoredBackup,
+    *,
+    name: str,
+    workers: int,
+    catalog: Catalog,
+    start: StartWorkers,
+) -> None:
+    paths = checked_paths(request.paths)
+    with taken_back_on_failure(catalog.work.of(run.id)), backup.volume() as volume:
+        _check_selection(volume, paths, run)
+        hand_out(
+            run,
+            request,
+            backup.manifest,
+            volume,
+            lambda: _chosen(volume, paths),
+            name=name,
+            workers=workers,
+            catalog=catalog,
+            start=start,
+        )
 
 
 def _take_tables(

@@ -95,6 +95,7 @@ def _swept(
     downloads = [it for it in catalog.downloads.all() if now - it.modified >= DOWNLOADS_KEPT]
     settle(partial(catalog.downloads.delete, downloads))
     settle(partial(catalog.downloads.abort_stale, now - GRACE))
+    settle(partial(catalog.work.abort_stale, now - GRACE))
     result = CleanupResult(
         dry_run=settle is only_plan,
         expired=expiry.expired,

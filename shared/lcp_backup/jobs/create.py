@@ -13,12 +13,12 @@ from lcp_backup.errors import Conflict, InvalidRequest, LeaseHeld
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.capture import Capture
 from lcp_backup.jobs.fan_out import (
-    ALONE,
     check_dump_fits,
     hand_out,
     is_made_by_workers,
     workers_for,
 )
+from lcp_backup.jobs.handing_out import ALONE
 from lcp_backup.jobs.new_backup import announce, publish
 from lcp_backup.jobs.queued_run import end_queued, queued, succeeded_before
 from lcp_backup.jobs.shared_run import SHARED_TERM

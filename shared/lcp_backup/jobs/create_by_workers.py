@@ -45,6 +45,7 @@ from lcp_backup.jobs.dump_end import (
     telling_why,
 )
 from lcp_backup.jobs.fan_out import SharedCreate, asked_for
+from lcp_backup.jobs.handing_out import forget
 from lcp_backup.jobs.joined_volume import join_volume
 from lcp_backup.jobs.new_backup import announce, new_manifest, publish
 from lcp_backup.jobs.new_database import DumpedDatabase, store_database
@@ -107,7 +108,7 @@ def work_on_create(
             run.hand_over()
             return answer
     announce(manifest, telemetry)
-    _forget(work)
+    forget(work)
     return {}
 
 
@@ -217,7 +218,8 @@ class _Step:
             # Workers have begun to pack: a new snapshot would be younger than their files.
             raise DumpFailed("the worker that made the dump died, or its answer was lost")
         self._work.put(DUMPING, b"")
-        self._catalog.backups.clear_archive(self._shared.backup_id, ArchiveKind.DATABASE)
+        # (Deletes nothing: another dump of this run may have come to its end since we looked.)
+        self._catalog.backups.abort_archive(self._shared.backup_id, ArchiveKind.DATABASE)
         database = store_database(
             self._run,
             self._shared.backup_id,
@@ -361,7 +363,7 @@ class _Ending:
 
     def _tell_published(self, found: Manifest) -> None:
         announce(found, self._telemetry)
-        _forget(self._work)
+        forget(self._work)
 
 
 def clear_failed_create(catalog: Catalog, work: RunWork, *, is_alone: bool) -> None:
@@ -382,8 +384,3 @@ def clear_failed_create(catalog: Catalog, work: RunWork, *, is_alone: bool) -> N
 
 def _result_of(found: Manifest) -> dict[str, int]:
     return {"bytes": found.size, "warnings": found.warning_count, "losses": found.losses}
-
-
-def _forget(work: RunWork) -> None:
-    with suppress(StorageError):  # cleanup finds it
-        work.delete()

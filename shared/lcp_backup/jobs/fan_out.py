@@ -13,6 +13,7 @@ from lcp_backup.catalog.work import REQUEST, RunWork
 from lcp_backup.document import Document, read_document
 from lcp_backup.errors import DatabaseTooLarge, NotFound, UnknownFormat
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
+from lcp_backup.jobs.handing_out import ALONE
 from lcp_backup.jobs.increment import bases
 from lcp_backup.jobs.shared_volume import LEAST_SHARE
 from lcp_backup.jobs.unfinished import CLOSING_TIME
@@ -20,8 +21,6 @@ from lcp_backup.model import BackupType, Manifest
 from lcp_backup.requests import CreateRequest, check_workers
 from lcp_backup.settings import Settings
 
-ALONE: Final = 1
-"""Workers of a create that one invocation does."""
 _GB: Final = 1e9
 _SURE_RATE: Final = 70e6
 """Bytes of SQL a second that a dump is planned with (docs/limits.md)."""

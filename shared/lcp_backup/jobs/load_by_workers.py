@@ -23,8 +23,9 @@ from lcp_backup.document import Document, read_document
 from lcp_backup.errors import Conflict, LoadFailed
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.at_work import AtWork, close_to_workers
+from lcp_backup.jobs.handing_out import check_portion, leave_portions
 from lcp_backup.jobs.load_fan_out import INDEXES_ITEMS, ROWS_ITEMS
-from lcp_backup.jobs.shared_run import check_portion, end_of_stretch, leave_portions
+from lcp_backup.jobs.shared_run import end_of_stretch
 from lcp_backup.jobs.side_by_side import Check
 from lcp_backup.jobs.staged_site import SiteStaging
 

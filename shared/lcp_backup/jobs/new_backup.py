@@ -1,9 +1,11 @@
 """A backup whose archives are whole: described by its manifest, published, and told of."""
 
+from contextlib import suppress
 from datetime import datetime
 
 from lcp_backup import VERSION
 from lcp_backup.catalog import Catalog
+from lcp_backup.errors import Conflict, ObjectNotFound
 from lcp_backup.exclusion import LeftOut
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.new_database import DumpedDatabase
@@ -59,12 +61,35 @@ def publish(run: ActiveRun, manifest: Manifest, catalog: Catalog, telemetry: Tel
     """
     run.step("publishing")
     run.confirm()
+    _check_is_whole(catalog, manifest)
     manifest = secure_sources(catalog, manifest)
     catalog.backups.publish(manifest)
     run.set_result(bytes=manifest.size, warnings=manifest.warning_count, losses=manifest.losses)
     if manifest.losses:
         telemetry.log.error("the backup lacks something of the site", losses=manifest.losses)
     return manifest
+
+
+def _check_is_whole(catalog: Catalog, manifest: Manifest) -> None:
+    """Raises Conflict unless all four objects lie there in their sizes.
+
+    Each was whole when it was written. What deletes them meanwhile is a process that should have
+    ended, or somebody by hand.
+    """
+    for archive in (manifest.database, manifest.volume):
+        for name, size in (
+            (archive.name, archive.size),
+            (archive.index_name, archive.index_size),
+        ):
+            found = None
+            with suppress(ObjectNotFound):
+                found = catalog.backups.open(manifest.id, name).size
+            if found != size:
+                there = "is gone" if found is None else f"has {found} bytes"
+                raise Conflict(
+                    f"{name} of backup {manifest.id} was written with {size} bytes and {there}:"
+                    " nothing was published; back up once more"
+                )
 
 
 def announce(manifest: Manifest, telemetry: Telemetry) -> None:

@@ -19,6 +19,7 @@ def leave_slices(
     members: Iterable[IndexedMember],
     cut: PortionedVolume,
     *,
+    folders: bool = False,
     mark: Mark | None = None,
 ) -> tuple[Block, ...]:
     """Leaves each portion its slice, and answers by what to find it; as `write_slices`."""
@@ -28,6 +29,7 @@ def leave_slices(
         volume.all_segments,
         volume.archives,
         lambda number, body: work.put(f"{_SLICES}{number}", body),
+        folders=folders,
         mark=mark,
     )
 

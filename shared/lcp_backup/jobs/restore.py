@@ -6,10 +6,11 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.staged_schema import Accounts
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
+from lcp_backup.jobs.handing_out import ALONE, StartWorkers
 from lcp_backup.jobs.queued_run import check_is_meant, queued, succeeded_before
-from lcp_backup.jobs.restore_fan_out import ALONE, StartWorkers, hand_out, workers_for
+from lcp_backup.jobs.restore_fan_out import hand_out, workers_for
 from lcp_backup.jobs.restored import RestoreResult, swapped, tell_completed
-from lcp_backup.jobs.staged_site import SiteStaging
+from lcp_backup.jobs.staged_site import AS_IT_WAS, SiteStaging
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import Manifest, RunKind
@@ -76,6 +77,7 @@ def restore_backup(
         active = ActiveRun(stored, telemetry, timing)
         with announced(active, telemetry, metric="RestoreFailure", failed="Restore Failed") as run:
             run.add_notices(settings.notices)
+            run.set_result(live_site=AS_IT_WAS)
             backup = StoredBackup(source, manifest)
             if workers > ALONE:
                 hand_out(

@@ -13,7 +13,7 @@ discards what was staged.
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -31,24 +31,18 @@ from lcp_backup.errors import (
     NotFound,
     ObjectNotFound,
     RunIsOver,
-    StorageError,
     UnknownFormat,
 )
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.at_work import WORKERS, AtWork, close_to_workers
 from lcp_backup.jobs.failure import describe
+from lcp_backup.jobs.handing_out import check_portion, forget
 from lcp_backup.jobs.load_by_workers import STAGES, DatabaseSteps, find_loaded
 from lcp_backup.jobs.load_fan_out import connections_of_worker
 from lcp_backup.jobs.portion_slices import reading, slice_left
 from lcp_backup.jobs.restore_fan_out import SharedRestore, wanted_members
 from lcp_backup.jobs.restored import swapped, tell_completed
-from lcp_backup.jobs.shared_run import (
-    SharedRun,
-    check_portion,
-    end_of_stretch,
-    end_without_lease,
-    why_it_failed,
-)
+from lcp_backup.jobs.shared_run import SharedRun, end_of_stretch, end_without_lease, why_it_failed
 from lcp_backup.jobs.staged_site import (
     SiteStaging,
     loads_beside,
@@ -117,7 +111,7 @@ def work_on_restore(
             step = _Step(run, work, settings, catalog=catalog, source=source)
             shared = step.swap(locate, accounts, pause)
         tell_completed(run, telemetry, whole=shared.request.is_whole)
-        _forget(work)
+        forget(work)
         return {}
     with active as run:
         step = _Step(run, work, settings, catalog=catalog, source=source)
@@ -316,12 +310,12 @@ class _Ending:
                 self._recover_database(run)
                 stored.end_as(reason)
         except RunIsOver:
-            _forget(self.work)
+            forget(self.work)
             return
         except LeaseLost:
             # The run that has written since has cleared what was staged before it staged its own.
             end_without_lease(self.catalog, self.work.run_id, reason)
-        _forget(self.work)
+        forget(self.work)
         self.telemetry.count(RestoreFailure=1)
         self.telemetry.announce(
             "Restore Failed",
@@ -359,8 +353,3 @@ class _Ending:
 
 def _asked_for(work: RunWork) -> SharedRestore:
     return read_document(SharedRestore, work.get(REQUEST), f"request of run {work.run_id}")
-
-
-def _forget(work: RunWork) -> None:
-    with suppress(StorageError):  # cleanup finds it
-        work.delete()

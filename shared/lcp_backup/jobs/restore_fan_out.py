@@ -1,9 +1,9 @@
 """Who restores a backup: the restore function alone, or workers, by the state machine."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.catalog import Catalog
@@ -12,10 +12,10 @@ from lcp_backup.document import Document
 from lcp_backup.errors import InvalidRequest
 from lcp_backup.exclusion import GENERATED, PathPatterns
 from lcp_backup.jobs.active_run import ActiveRun
+from lcp_backup.jobs.handing_out import ALONE, StartWorkers, leave_portions
 from lcp_backup.jobs.load_by_workers import LEAST
 from lcp_backup.jobs.load_fan_out import is_large, seconds_to_load, told_to_machine
 from lcp_backup.jobs.portion_slices import leave_slices
-from lcp_backup.jobs.shared_run import leave_portions
 from lcp_backup.jobs.staged_site import check_restorable, loads_beside
 from lcp_backup.jobs.staged_volume import volume_folder
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
@@ -30,11 +30,6 @@ from lcp_backup.volume.swap import StagedVolume
 type Loads = Literal["in-swap", "alone", "by-workers"]
 """Who loads the database: who swaps it in, if it is restored at all; one function beside the live
 one; or several."""
-type StartWorkers = Callable[[str, dict[str, Any]], None]
-"""Starts the execution of a state machine, by its name, with its input."""
-
-ALONE: Final = 1
-"""Workers of a restore that one invocation does."""
 _BYTES_A_SECOND: Final = 50 << 20
 """What one invocation unpacks at least, with the database beside it: half of what was measured."""
 _FILE: Final = 32 << 10

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.lease import HeldLease
 from lcp_backup.catalog.work import ERROR, RunWork
-from lcp_backup.errors import BackupError, InvalidRequest, LeaseLost, StorageError
+from lcp_backup.errors import BackupError, LeaseLost, StorageError
 from lcp_backup.jobs import queued_run
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.failure import DIED, describe
@@ -143,19 +143,6 @@ class SharedRun(StoredRun):
         # (Where that fails, the state machine's own word has to do.)
         with suppress(StorageError):
             self.catalog.work.of(self._record.id).put(ERROR, reason)
-
-
-def leave_portions(work: RunWork, name: str, count: int) -> None:
-    """Leaves a Map its items, the numbers of so many portions; of none, one that has nothing."""
-    # (What AWS makes of a Map without items is nowhere told.)
-    items = ",".join(f'{{"portion":{number}}}' for number in range(max(count, 1)))
-    work.put(name, f"[{items}]".encode())
-
-
-def check_portion(number: int, count: int) -> None:
-    """Raises InvalidRequest for a portion that there is not."""
-    if number >= count:
-        raise InvalidRequest(f"portion: {number} is asked for, and there are {count}")
 
 
 def end_of_stretch(run: ActiveRun) -> Callable[[], bool]:

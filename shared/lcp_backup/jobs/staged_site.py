@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.database import staged_schema
@@ -33,6 +33,11 @@ from lcp_backup.settings import Settings
 from lcp_backup.volume import swap
 from lcp_backup.volume.mounts import check_mounted
 from lcp_backup.volume.paths import checked_paths
+
+AS_IT_WAS: Final = "as-it-was"
+"""What a restore's record says of the live site before anything of it is touched; and then:"""
+SWAPPING: Final = "swapping"
+REPLACED: Final = "replaced"
 
 
 class StagedSite:
@@ -86,6 +91,8 @@ class StagedSite:
         """
         self._run.step("swapping")
         self._run.confirm()
+        self._run.set_result(live_site=SWAPPING)
+        self._run.write_down()
         loaded = None
         try:
             if self._swap_database is not None:

@@ -11,6 +11,7 @@ from lcp_backup.archive.local_copy import read_again
 from lcp_backup.archive.read import OpenArchive, read_segments, read_segments_of
 from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.archive.streams import RangeSource
+from lcp_backup.aws.s3_reader import ObjectReader
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import ArchiveDamaged, ObjectNotFound
 from lcp_backup.model import Manifest
@@ -68,6 +69,18 @@ class StoredBackup:
     def open_volume_of(self, backup_id: str) -> OpenArchive:
         """The archive of this backup, or of one of its sources."""
         return self._open(backup_id, self.manifest.volume.name)
+
+    def is_as_recorded(self, backup_id: str, archive: OpenArchive) -> bool:
+        """Whether the volume of this backup, or of a source, is the object that was referred to.
+
+        Whoever copied the bucket has others: the bytes may be the same, and only reading tells.
+        """
+        manifest = self.manifest
+        etags: dict[str, str | None] = {it.backup_id: it.etag for it in manifest.sources}
+        etags[manifest.id] = manifest.volume.etag
+        return isinstance(archive.source, ObjectReader) and archive.source.etag == etags.get(
+            backup_id
+        )
 
     def _open(self, backup_id: str, name: str) -> OpenArchive:
         shown = f"{name} of backup {backup_id}"

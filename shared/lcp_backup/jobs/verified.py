@@ -80,16 +80,16 @@ def keep_verification(catalog: Catalog, manifest: Manifest, verification: Verifi
     Raises NotFound when the backup is gone: nothing may be kept below its id then.
     """
     check_is_there(catalog, manifest)
-    backups = catalog.backups
+    verifications = catalog.verifications
     if verification.verdict is Verdict.COULD_NOT_VERIFY:
-        before = backups.verification(manifest)
+        before = verifications.find(manifest)
         if before is not None and before.verdict is not Verdict.COULD_NOT_VERIFY:
             return
-    backups.keep_verification(verification)
+    verifications.keep(verification)
     try:
         check_is_there(catalog, manifest)
     except NotFound:
-        backups.forget_verification(manifest.id)
+        verifications.forget(manifest.id)
         raise
 
 

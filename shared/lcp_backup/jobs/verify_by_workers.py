@@ -32,8 +32,9 @@ from lcp_backup.jobs.at_work import WORKERS, AtWork, close_to_workers
 from lcp_backup.jobs.consistency import ConsistencyReport, notices_of
 from lcp_backup.jobs.failure import describe
 from lcp_backup.jobs.giving_way import GivesWay
+from lcp_backup.jobs.handing_out import check_portion
 from lcp_backup.jobs.portion_slices import reading, slice_left
-from lcp_backup.jobs.shared_run import SharedRun, check_portion, why_it_failed
+from lcp_backup.jobs.shared_run import SharedRun, why_it_failed
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.jobs.verified import (
     keep_verification,

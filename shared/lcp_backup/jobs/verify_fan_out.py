@@ -11,10 +11,10 @@ from lcp_backup.catalog.work import ITEMS, REQUEST, RunWork
 from lcp_backup.document import Document
 from lcp_backup.errors import StorageError
 from lcp_backup.jobs.active_run import ActiveRun
+from lcp_backup.jobs.handing_out import leave_portions
 from lcp_backup.jobs.load_by_workers import LEAST
 from lcp_backup.jobs.load_fan_out import is_large, seconds_to_load, told_to_machine
 from lcp_backup.jobs.portion_slices import leave_slices
-from lcp_backup.jobs.shared_run import leave_portions
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.model import BackupType, Manifest
 from lcp_backup.requests import VerifyRequest, check_workers
@@ -159,7 +159,7 @@ def _share_out(
             least=1 if request.workers is not None else portions.LEAST,
         )
         members = _Counted(run.check).all_of(volume.members())
-        slices = leave_slices(work, volume, members, cut, mark=mark_of)
+        slices = leave_slices(work, volume, members, cut, folders=True, mark=mark_of)
     return SharedVerify(
         backup_id=backup.manifest.id,
         backup_run_id=backup.manifest.run_id,

@@ -6,7 +6,8 @@ from typing import NamedTuple, Protocol
 
 from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.archive.tar import MemberKind
-from lcp_backup.archive.untar import Member, TarReader
+from lcp_backup.archive.tar_header import Member
+from lcp_backup.archive.untar import TarReader
 from lcp_backup.errors import ArchiveRefused
 from lcp_backup.volume.names import (
     KEPT_PREFIX,

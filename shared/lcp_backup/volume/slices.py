@@ -123,12 +123,13 @@ def write_slices(
     archives: Sequence[str],
     put: Callable[[int, bytes], None],
     *,
+    folders: bool = False,
     mark: Mark | None = None,
 ) -> tuple[Block, ...]:
     """Leaves the slices of a volume, and answers the last block of each portion's, in their order.
 
-    With marks, folders are among the members, and behind the portions' come slices without members:
-    the segments of the first archive, cut into portions, that nothing of the volume lies in.
+    With marks, behind the portions' come slices without members: the segments of the first archive,
+    cut into portions, that nothing of the volume lies in.
 
     Memory: some 20 MB, about 70 bytes for every segment, and a little for every portion.
 
@@ -139,13 +140,14 @@ def write_slices(
             are through.
         archives: the ids of the backups that members and segments name by a number.
         put: writes the object with this number.
+        folders: whether they are among the portions' members.
         mark: what to say of each member beside its place: eight bytes.
 
     Raises ArchiveDamaged when the index contradicts itself, and what the others raise.
     """
     slices = _Slices(cut, archives, put, mark)
     for it in members:
-        if mark is not None or it.type != "folder":
+        if folders or it.type != "folder":
             slices.add(it)
     slices.add_segments(segments())
     return slices.end()

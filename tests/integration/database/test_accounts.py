@@ -133,6 +133,19 @@ def test_stored_code_belongs_to_a_locked_account_with_rights_on_the_site_only(
     ]
 
 
+@pytest.mark.parametrize("mode", ["ANSI_QUOTES", "ANSI,NO_BACKSLASH_ESCAPES"])
+def test_an_accounts_rights_are_read_whatever_the_servers_own_mode_is(
+    server: DatabaseServer, master: DatabaseEndpoint, mode: str
+) -> None:
+    """In these a server quotes the schema of a grant otherwise, and every restore was refused."""
+    ((before,),) = server.execute("SELECT @@GLOBAL.sql_mode")
+    server.execute(f"SET GLOBAL sql_mode = '{mode}'")
+    try:
+        assert restore(master).tables == ("t", "log")
+    finally:
+        server.execute(f"SET GLOBAL sql_mode = '{before}'")
+
+
 def test_what_a_locked_account_owns_still_works(
     master: DatabaseEndpoint, site: DatabaseEndpoint
 ) -> None:

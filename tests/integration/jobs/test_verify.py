@@ -25,10 +25,11 @@ from lcp_backup.jobs.active_run import LEASE_TERM
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.model import RunKind
 from lcp_backup.verification import Verification
+from local.mariadb import RDS_RIGHTS
 from local.processes import free_port
 from tests.support.job_site import BACKUP_ID, JobSite
 from tests.support.memory_s3 import MemoryS3, NoEvents
-from tests.support.servers import FLAVOURS, DatabaseServer
+from tests.support.servers import FLAVOURS, DatabaseServer, running_server
 
 KEY = f"acme/prd/backups/{BACKUP_ID}"
 
@@ -291,6 +292,25 @@ def test_a_server_that_goes_away_says_nothing_of_the_backup(
     assert kept(site).verdict == "could-not-verify"
     assert left_on(site) != set(), "nobody was left to drop it"
     site.verify()
+
+
+@ON_MARIADB
+def test_a_server_that_takes_nobodys_functions_says_nothing_of_the_backup(
+    site: BackedUp, tmp_path: Path
+) -> None:
+    """As RDS with automated backups, until its parameter group says otherwise."""
+    binary_log = ("--log-bin=log", "--server-id=1")
+    with running_server(site.server.flavour, tmp_path, *binary_log) as server:
+        server.execute("CREATE USER master@'%' IDENTIFIED BY 'site'")
+        server.execute(f"GRANT {RDS_RIGHTS} ON *.* TO master@'%' WITH GRANT OPTION")
+        site.env["LCP_BACKUP_VERIFY_DATABASE_SERVICE"] = f"127.0.0.1:{server.port}"
+        site.env["LCP_MASTER_USER_NAME"] = "master"
+        with pytest.raises(ServerGaveUp, match="log_bin_trust_function_creators = 1"):
+            site.verify()
+        assert kept(site).verdict == "could-not-verify"
+        server.execute("SET GLOBAL log_bin_trust_function_creators = 1")
+        site.verify()
+    assert kept(site).verdict == "verified"
 
 
 def test_an_account_that_may_make_no_schema_says_nothing_of_the_backup(site: BackedUp) -> None:

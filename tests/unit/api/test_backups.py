@@ -383,14 +383,14 @@ def test_what_a_verification_found_out_is_shown_with_its_backup_and_with_no_othe
     assert call("GET", f"/backup/{backup_id}").json()["verification"] is None
     manifest = catalog.backups.get(backup_id)
     for verdict in (Verdict.VERIFIED, Verdict.BAD):
-        catalog.backups.keep_verification(a_verification(manifest, verdict, clock()))
+        catalog.verifications.keep(a_verification(manifest, verdict, clock()))
         (listed,) = call("GET", "/backup/list", by="bob").json()["backups"]
         shown = call("GET", f"/backup/{backup_id}", by="bob").json()["verification"]
         assert listed["verification"] == shown
         assert (shown["verdict"], shown["rows"], shown["seconds"]) == (verdict, 7, 9.0)
     assert shown["error"] == "segment 3 is not what was written"
     another = manifest.model_copy(update={"run_id": "another"})
-    catalog.backups.keep_verification(a_verification(another, Verdict.VERIFIED, clock()))
+    catalog.verifications.keep(a_verification(another, Verdict.VERIFIED, clock()))
     assert call("GET", f"/backup/{backup_id}").json()["verification"] is None
 
 

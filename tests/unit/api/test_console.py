@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lcp_backup.model import RunKind
 from lcp_backup_api.console.joined import joined
 from tests.support.api_client import Client
 
@@ -153,6 +154,15 @@ def test_every_text_is_in_the_one_file_and_used() -> None:
         if not any(key.startswith(prefix) for prefix in made) and not key.endswith(".one")
     }
     assert not unused
+
+
+@pytest.mark.parametrize("kind", RunKind)
+def test_every_kind_of_run_has_its_texts_and_can_be_chosen(kind: RunKind) -> None:
+    for key in (f"kind.{kind}", f"run.after.{kind}", f"run.todo.{kind}"):
+        assert f'"{key}": "' in MODULES["texts.js"]
+    chosen = re.search(r"^const KINDS = \[(.*)\];$", MODULES["views/runs.js"], re.MULTILINE)
+    assert chosen
+    assert f'"{kind}"' in chosen[1]
 
 
 def test_no_markup_is_made_of_text_and_no_module_is_too_long() -> None:

@@ -145,7 +145,7 @@ def test_a_backup_that_was_proved_itself_needs_no_other_to_tell(
     backup_id = grown(catalog, clock, 1)
     ran(catalog, clock, RunKind.RESTORE, 10)
     known = catalog.backups.get(backup_id)
-    catalog.backups.keep_verification(
+    catalog.verifications.keep(
         Verification(
             backup_id=backup_id,
             backup_run_id=known.run_id,

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lcp_backup.archive.tar import BLOCK, END, MemberKind, header, padding
-from lcp_backup.archive.untar import Member, TarReader, is_header
+from lcp_backup.archive.tar_header import Member, is_header
+from lcp_backup.archive.untar import TarReader
 from lcp_backup.errors import ArchiveDamaged, ArchiveError, ArchiveRefused
 
 KINDS = {

@@ -61,6 +61,13 @@ def test_what_is_no_id_is_refused(text: str) -> None:
         BackupId.parse(text)
 
 
+def test_latest_where_only_an_id_is_understood_is_told_as_such() -> None:
+    with pytest.raises(InvalidRequest, match="give the id itself: 'latest' is not understood here"):
+        BackupId.parse("latest")
+    with pytest.raises(InvalidRequest, match="<YYYYMMDDHHMM>$"):
+        BackupId.parse("nonsense")
+
+
 def test_a_backup_exists_if_and_only_if_its_manifest_does(
     catalog: Catalog, clock: SettableClock
 ) -> None:

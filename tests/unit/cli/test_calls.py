@@ -67,7 +67,12 @@ def test_a_post_that_certainly_did_nothing_is_repeated(lcp: CommandLine, service
             "there is no x. lcp-backup list, runs, ls and tables show what there is.",
         ),
         (403, problem("forbidden", 403, "bob may look only"), 4, "bob may look only"),
-        (409, problem("lease-held", 409, "run r is writing"), 7, "run r is writing"),
+        (
+            409,
+            problem("lease-held", 409, "run r is writing"),
+            7,
+            "run r is writing. Wait until that run has ended (lcp-backup run ID --follow)",
+        ),
         (500, problem("download-failed", 500, "run r failed"), 1, "run r failed"),
         (500, problem("of-a-later-version", 500, "new"), 1, "new"),
         (200, b"<html>a proxy's login page</html>", 1, "is no answer of LCP Backup"),

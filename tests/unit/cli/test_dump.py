@@ -89,6 +89,7 @@ def test_a_dump_that_is_not_whole_leaves_nothing_and_is_told_in_the_programs_wor
     target.mkdir()
     said = lcp("dump", "lportal", "--output", target / "database.sql.gz")
     assert (said.code, told in said.err) == (10, True), said.err
+    assert "Check the password" in said.err
     assert list(target.iterdir()) == []
 
 

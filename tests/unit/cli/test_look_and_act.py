@@ -141,6 +141,14 @@ def test_runs_are_listed_with_what_went_wrong(lcp: CommandLine, service: Service
     assert "state=failed" in service.asked[-1]
 
 
+def test_the_last_step_of_a_run_that_succeeded_is_not_shown_as_under_way(
+    lcp: CommandLine, service: Service
+) -> None:
+    service.runs = {"r": [a_run(step="publishing")], "s": [a_run(state="running", step="swapping")]}
+    said = lcp("runs").out
+    assert ("publishing" in said, "swapping" in said) == (False, True)
+
+
 def test_following_a_run_ends_with_its_end_and_prints_json_lines(
     lcp: CommandLine, service: Service
 ) -> None:
@@ -150,6 +158,17 @@ def test_following_a_run_ends_with_its_end_and_prints_json_lines(
     assert said.code == 0
     assert [it["state"] for it in said.lines()] == ["queued", "running", "succeeded"]
     assert "create succeeded in 4 s" in lcp("run", run["id"], "--follow").out
+
+
+@pytest.mark.parametrize(("losses", "told"), [(0, "2. Read"), (1, "2, 1 of them about something")])
+def test_a_backup_that_was_made_with_warnings_says_so_when_it_is_waited_for(
+    lcp: CommandLine, service: Service, losses: int, told: str
+) -> None:
+    run = a_run(result={"bytes": 7, "warnings": 2, "losses": losses})
+    service.runs = {run["id"]: [run]}
+    said = lcp("create", "--wait")
+    assert f"warnings of the backup: {told}" in said.out
+    assert f"lcp-backup show {BACKUP}" in said.out
 
 
 def test_a_run_that_fails_while_it_is_followed_ends_the_json_lines_with_its_error(
@@ -393,3 +412,23 @@ def test_what_is_no_id_is_no_part_of_an_address(
     assert said.code == 5
     assert f"{typed!r} is no " in said.err
     assert service.asked == []
+
+
+@pytest.mark.parametrize(
+    ("live_site", "told"),
+    [
+        ("as-it-was", "The live site is as it was."),
+        ("swapping", "It failed while the live site was being replaced"),
+        (None, "It was run"),
+    ],
+)
+def test_a_restore_that_fails_tells_what_has_become_of_the_live_site(
+    lcp: CommandLine, service: Service, live_site: str | None, told: str
+) -> None:
+    error = {"code": "load-failed", "message": "the server refused a row"}
+    run = a_run("restore", "failed", error=error)
+    run["result"] = {} if live_site is None else {"live_site": live_site}
+    service.runs = {run["id"]: [run]}
+    said = lcp("restore", "latest", "--yes", "prd", "--wait")
+    assert said.code != 0
+    assert told in said.err

@@ -18,9 +18,11 @@ from tests.support.pretended_service import (
     BACKUP,
     PASSWORD,
     USER,
+    Fault,
     Service,
     a_challenge,
     a_run,
+    problem,
 )
 
 _PATIENCE = 60
@@ -192,6 +194,34 @@ def test_ctrl_c_stops_a_download_which_then_goes_on(
     assert not (tmp_path / f"{BACKUP}-volume.tgz").exists()
     service.pause = 0.0
     assert lcp(*command).code == 0
+
+
+def test_ctrl_c_while_an_archive_is_assembled_says_how_to_go_on(
+    lcp: CommandLine, service: Service, screens: list[Screen], tmp_path: Path
+) -> None:
+    body = problem("download-not-ready", 503, run_id="20261123T001500-download-0a1b2c3d")
+    service.faults = [Fault("GET /backup/download/.*", 503, body, {"Retry-After": "60"}, times=9)]
+    screen = Screen(lcp, "download", BACKUP, "--volume", "--dest", tmp_path)
+    screens.append(screen)
+    screen.until("being assembled")
+    screen.process.send_signal(signal.SIGINT)
+    assert screen.end() == 130
+    assert "Run the same command again" in screen.text
+
+
+def test_a_file_that_is_there_already_is_told_on_a_line_of_its_own(
+    lcp: CommandLine, service: Service, screens: list[Screen], tmp_path: Path
+) -> None:
+    service.objects = {"volume": b"all of it"}
+    command = ("download", BACKUP, "--volume", "--dest", tmp_path)
+    assert lcp(*command).code == 0
+    screen = Screen(lcp, *command)
+    screens.append(screen)
+    assert screen.end() == 0
+    # No bar before it, and none again behind it.
+    *_, last = screen.text.rstrip().splitlines()
+    assert "is there already." in last
+    assert "bytes" not in last
 
 
 def test_ctrl_c_is_no_traceback_even_while_the_program_starts(lcp: CommandLine) -> None:

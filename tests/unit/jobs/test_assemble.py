@@ -5,7 +5,7 @@ import io
 import os
 import subprocess
 import tarfile
-from datetime import timedelta
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +16,13 @@ from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.downloads import download_name
 from lcp_backup.errors import ArchiveDamaged, InvalidRequest, NotFound
-from lcp_backup.jobs.active_run import RunTiming
-from lcp_backup.jobs.assemble import Assembled, assemble
+from lcp_backup.jobs.assemble import Assembled
 from lcp_backup.model import ArchiveKind, Manifest, Run, RunKind, RunState
 from lcp_backup.requests import DownloadRequest
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume import carry
 from lcp_backup.volume.paths import path_text
+from tests.support.assemble_machine import AssembleMachine
 from tests.support.backups import BUCKET
 from tests.support.clock import SettableClock
 from tests.support.inbox import Inbox
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 DATABASE, VOLUME = ArchiveKind.DATABASE, ArchiveKind.VOLUME
-IDLE = RunTiming(heartbeat=timedelta(hours=1))
 MIB = 1 << 20
 NOBODY = 65534
 DUMP = b"""-- MySQL dump 10.13  Distrib 8.4.6, for Linux (x86_64)
@@ -66,11 +65,12 @@ UNLOCK TABLES;
 
 
 class Downloader:
-    """Has downloads assembled."""
+    """Has downloads assembled: by one function, or volumes by workers."""
 
-    def __init__(self, catalog: Catalog, telemetry: Telemetry) -> None:
+    def __init__(self, catalog: Catalog, telemetry: Telemetry, workers: int) -> None:
         self.catalog = catalog
-        self._telemetry = telemetry
+        self._workers = workers
+        self._machine = AssembleMachine(catalog, telemetry)
 
     def __call__(
         self,
@@ -82,9 +82,21 @@ class Downloader:
         run_id: str | None = None,
     ) -> Assembled:
         request = DownloadRequest(
-            backup_id=backup_id, kind=kind, paths=paths, tables=tables, run_id=run_id
+            backup_id=backup_id,
+            kind=kind,
+            paths=paths,
+            tables=tables,
+            run_id=run_id,
+            workers=self._workers if kind is VOLUME else None,
         )
-        return assemble(request, catalog=self.catalog, telemetry=self._telemetry, timing=IDLE)
+        assembled = self._machine.ask(request)
+        if assembled.bytes is not None:
+            return assembled
+        self._machine.execute()
+        found = self.catalog.downloads.find(assembled.name)
+        assert found is not None
+        assert self._machine.work == []
+        return replace(assembled, bytes=found.size)
 
     def bytes_of(self, assembled: Assembled) -> bytes:
         found = self.catalog.downloads.find(assembled.name)
@@ -119,9 +131,9 @@ def library(volumes: Volumes) -> Path:
     return library
 
 
-@pytest.fixture
-def download(catalog: Catalog, telemetry: Telemetry) -> Downloader:
-    return Downloader(catalog, telemetry)
+@pytest.fixture(params=[1, 3], ids=["alone", "by-workers"])
+def download(catalog: Catalog, telemetry: Telemetry, request: pytest.FixtureRequest) -> Downloader:
+    return Downloader(catalog, telemetry, request.param)
 
 
 def write(file: Path, size: int = 10_000) -> None:

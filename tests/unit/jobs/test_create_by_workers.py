@@ -18,6 +18,7 @@ from lcp_backup.archive.write import OnlyFile
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import (
+    Conflict,
     DatabaseTooLarge,
     DumpFailed,
     InvalidRequest,
@@ -34,7 +35,9 @@ from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.create import CreateResult, create_backup
 from lcp_backup.jobs.create_by_workers import work_on_create
 from lcp_backup.jobs.fan_out import workers_for
+from lcp_backup.jobs.joined_volume import join_volume
 from lcp_backup.jobs.new_database import DumpedDatabase
+from lcp_backup.jobs.new_volume import NewVolume
 from lcp_backup.jobs.shared_run import SHARED_TERM, SharedRun
 from lcp_backup.jobs.shared_volume import SharedVolume
 from lcp_backup.jobs.stored_run import NewRun
@@ -539,6 +542,52 @@ def test_a_second_dump_at_once_does_not_take_its_snapshot_for_the_first_ones(
     create_by_workers._write_snapshot_mark(work)
     with pytest.raises(DumpFailed, match="another invocation"):
         create_by_workers._write_snapshot_mark(work)
+
+
+def test_a_second_dump_that_comes_late_takes_nothing_of_the_first_one_away(
+    functions: Functions,
+) -> None:
+    """It began to make room when the first one had no snapshot yet."""
+    functions.create(workers=2)
+    items = functions.items()
+
+    def first_comes_to_its_end(operation: str) -> None:
+        if operation == "list_multipart_uploads":
+            functions.s3.before = lambda _: None
+            functions.step("dump")
+
+    functions.s3.before = first_comes_to_its_end
+    with pytest.raises(DumpFailed, match="another invocation"):
+        functions.step("dump")
+    assert functions.step("snapshot") == {"done": True}
+    for item in items:
+        while not functions.step("pack", **item)["done"]:
+            pass
+    functions.step("publish")
+    names = {key.rpartition("/")[2] for key in functions.s3.objects if "/backups/" in key}
+    assert names >= {"database.tgz", "database.index", "volume.tgz", "volume.index"}
+
+
+@pytest.mark.parametrize("name", ["database.tgz", "database.index", "volume.tgz", "volume.index"])
+@pytest.mark.parametrize("happens", ["deleted", "cut"])
+def test_a_backup_of_which_anything_is_gone_is_not_published(
+    functions: Functions, name: str, happens: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    functions.create(workers=2)
+    functions.pack()
+
+    def join_and_lose(*args: Any, **more: Any) -> NewVolume:
+        joined = join_volume(*args, **more)
+        (key,) = [it for it in functions.s3.objects if it.endswith(f"/{name}")]
+        gone = functions.s3.objects.pop(key)
+        if happens == "cut":
+            functions.s3.put_object(Key=key, Body=gone["Body"][:-1])
+        return joined
+
+    monkeypatch.setattr(create_by_workers, "join_volume", join_and_lose)
+    with pytest.raises(Conflict, match=f"{name} of backup .* nothing was published"):
+        functions.step("publish")
+    assert not any(key.endswith("manifest.json") for key in functions.s3.objects)
 
 
 @pytest.mark.parametrize("at", range(1, 14))

@@ -26,9 +26,10 @@ from lcp_backup.errors import (
 from lcp_backup.jobs import at_work, restore_by_workers, restored
 from lcp_backup.jobs.active_run import RunTiming
 from lcp_backup.jobs.at_work import AtWork
+from lcp_backup.jobs.handing_out import ALONE
 from lcp_backup.jobs.restore import restore_backup
 from lcp_backup.jobs.restore_by_workers import work_on_restore
-from lcp_backup.jobs.restore_fan_out import ALONE, workers_for
+from lcp_backup.jobs.restore_fan_out import workers_for
 from lcp_backup.jobs.restored import RestoreResult
 from lcp_backup.jobs.staged_site import SiteStaging
 from lcp_backup.model import BackupType, Run, RunState

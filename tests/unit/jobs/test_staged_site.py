@@ -1,5 +1,6 @@
 """The swap of a staged site: what comes first, and what follows when it ends half-way."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.database.staged_schema import Loaded
 from lcp_backup.errors import LeaseLost, RestoredInPart
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
-from lcp_backup.jobs.staged_site import StagedSite
+from lcp_backup.jobs.staged_site import AS_IT_WAS, SWAPPING, StagedSite
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import RunKind
 from lcp_backup.telemetry import Telemetry
@@ -32,11 +33,16 @@ def folder(tmp_path: Path) -> Path:
     return live
 
 
-def staged(run: ActiveRun, folder: Path, undo: ExitStack) -> StagedSite:
+def staged(
+    run: ActiveRun,
+    folder: Path,
+    undo: ExitStack,
+    database: Callable[[], Loaded] = half_way,
+) -> StagedSite:
     volume = stage(folder)
     undo.callback(volume.discard)
     (volume.new / "file").write_text("the backup's")
-    return StagedSite(run, half_way, volume, paths=(), kept=(), undo=undo)
+    return StagedSite(run, database, volume, paths=(), kept=(), undo=undo)
 
 
 def test_the_files_of_rows_that_are_the_backups_now_are_so_too(
@@ -45,9 +51,11 @@ def test_the_files_of_rows_that_are_the_backups_now_are_so_too(
     with pytest.raises(RestoredInPart):
         with ActiveRun(NewRun(catalog, RunKind.RESTORE, None), telemetry, IDLE) as run:
             with staged(run, folder, ExitStack()) as site:
+                run.set_result(live_site=AS_IT_WAS)
                 site.swap()
     assert (folder / "file").read_text() == "the backup's"
     assert list(folder.parent.iterdir()) == [folder]
+    assert catalog.runs.get(run.id).result == {"live_site": SWAPPING}
 
 
 def test_nothing_is_swapped_once_another_run_may_write(
@@ -58,8 +66,26 @@ def test_nothing_is_swapped_once_another_run_may_write(
             with staged(run, folder, ExitStack()) as site:
                 clock.pass_by(timedelta(seconds=119))
                 run.check()
+                run.set_result(live_site=AS_IT_WAS)
                 lease, tag = catalog.lease.read()
                 catalog.lease.replace(lease.model_copy(update={"run_id": "taker"}), tag)
                 site.swap()
     assert (folder / "file").read_text() == "live"
     assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_that_the_swap_has_begun_is_written_down_before_it_begins(
+    catalog: Catalog, telemetry: Telemetry, folder: Path
+) -> None:
+    """For a run that is killed in it says no more."""
+    seen: list[object] = []
+
+    def look() -> Loaded:
+        seen.append(catalog.runs.get(run.id).result)
+        raise RestoredInPart("half-way")
+
+    with pytest.raises(RestoredInPart):
+        with ActiveRun(NewRun(catalog, RunKind.RESTORE, None), telemetry, IDLE) as run:
+            with staged(run, folder, ExitStack(), look) as site:
+                site.swap()
+    assert seen == [{"live_site": SWAPPING}]

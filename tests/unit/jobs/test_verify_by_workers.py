@@ -143,7 +143,7 @@ class Site:
 
     @property
     def kept(self) -> Verification | None:
-        return self.catalog.backups.verification(self.latest)
+        return self.catalog.verifications.find(self.latest)
 
     def verdict(self) -> tuple[str, str | None]:
         """The verdict that is kept, and the code of what is wrong."""

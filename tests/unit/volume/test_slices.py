@@ -251,6 +251,7 @@ def marked(left: Left, mark: Mark) -> tuple[PortionedVolume, list[Slice]]:
         lambda: left.segments,
         ARCHIVES,
         left.objects.__setitem__,
+        folders=True,
         mark=mark,
     )
     return cut, [read_slice(it, left.read, "a slice") for it in last]
@@ -337,7 +338,15 @@ def test_memory_of_a_plan_with_marks_does_not_grow_with_the_members(
 
         tracemalloc.start()
         cut = portioned_uncut(members(), 1, least=1)
-        write_slices(cut, members(), lambda: listed, ARCHIVES, lambda *_: None, mark=lambda _: 1)
+        write_slices(
+            cut,
+            members(),
+            lambda: listed,
+            ARCHIVES,
+            lambda *_: None,
+            folders=True,
+            mark=lambda _: 1,
+        )
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return most

@@ -9,7 +9,7 @@ import { t } from "../texts.js";
 
 const PAGE = 50;
 const EVERY = 5;
-const KINDS = ["create", "restore", "verify", "upload", "download", "cleanup"];
+const KINDS = ["create", "restore", "verify", "report", "upload", "download", "cleanup"];
 const STATES = ["queued", "running", "succeeded", "failed"];
 
 export function runsView(context) {
