@@ -7,55 +7,36 @@ functions of a run fill it, nobody holds the lock between two of them: then the 
 journal, and whoever looks asks whether that run is under way.
 """
 
-import hashlib
-import re
-import secrets
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from functools import partial
-from typing import Final
-
-import pymysql
 
 from lcp_backup.database import accounts
 from lcp_backup.database.accounts import Accounts
-from lcp_backup.database.connection_pool import ConnectionPool
-from lcp_backup.database.control import controlled, if_abandoned
-from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, Server, ask_server, connect
+from lcp_backup.database.control import controlled
+from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, Server, ask_server
 from lcp_backup.database.journal import Fact, Journal
 from lcp_backup.database.loaded import Loaded
 from lcp_backup.database.pieces import Dump, IndexedDump
 from lcp_backup.database.policy import Policy
-from lcp_backup.database.shared_load import SharedLoad
-from lcp_backup.database.sql import (
-    database_errors,
-    describe,
-    execute,
-    has_table,
-    is_denied,
-    load_failed,
-    numbered,
-    prepare,
-    quote,
-    text,
-    usable,
-    working,
+from lcp_backup.database.scratch_checks import ask_all, count_rows
+from lcp_backup.database.scratch_schemas import (
+    VERIFIER,
+    UnderWay,
+    drop,
+    drop_what_killed_ones_left,
+    is_there,
+    name_of,
+    new_name,
+    schemas_of,
 )
+from lcp_backup.database.shared_load import SharedLoad
+from lcp_backup.database.sql import database_errors, denials, usable, working
 from lcp_backup.database.staged_load import StagedLoad, attempt_load
-from lcp_backup.database.swap import discard
-from lcp_backup.errors import Conflict, LoadFailed, ServerGaveUp
-
-PREFIX: Final = "lcp_verify_"
-"""How the names of all scratch schemas begin."""
-_TOKEN_BYTES: Final = 4
-
-_NAME_LENGTH: Final = len(PREFIX) + 2 * 4 + 1 + 2 * _TOKEN_BYTES
-"""Of a load's name, in full."""
+from lcp_backup.errors import Conflict
 
 type Look = Callable[[Connection, str], None]
-type UnderWay = Callable[[str], bool]
 
 
 @dataclass(frozen=True)
@@ -112,7 +93,7 @@ class ScratchLoad[D: Dump]:
 
     def prove(self) -> Proved:
         """Loads it, counts what arrived, and drops it, also when it fails."""
-        with self._working(_new_name(self.whose)) as work:
+        with self._working(new_name(self.whose)) as work:
             self._clear_up(work.control)
             self.begins(work.server)
             return self._proved(
@@ -124,10 +105,10 @@ class ScratchLoad[D: Dump]:
 
         A failure leaves nothing of it. Raises also OrderMattersError, when only one may load it.
         """
-        with self._working(_new_name(self.whose)) as work, ExitStack() as undo:
+        with self._working(new_name(self.whose)) as work, ExitStack() as undo:
             self._clear_up(work.control)
             self.begins(work.server)
-            undo.callback(_drop, work.control, work.endpoint)
+            undo.callback(drop, work.control, work.endpoint)
             shared = work.define(run_id)
             # From here on the run holds it; until now, and in each step, the server's lock does.
             Journal(work.control, work.endpoint.name).note(Fact.RUN, run_id)
@@ -139,8 +120,8 @@ class ScratchLoad[D: Dump]:
 
         Raises also OrderMattersError, and Conflict where it is not there any more.
         """
-        with self._working(_name_of(shared)) as work:
-            if not _is_there(work.control, shared, run_id):
+        with self._working(name_of(shared)) as work:
+            if not is_there(work.control, shared, run_id):
                 raise _not_there(run_id)
             self.begins(work.server)
             return self._proved(work, partial(work.complete, shared, self.connections))
@@ -150,8 +131,8 @@ class ScratchLoad[D: Dump]:
         try:
             loaded = load()
         finally:
-            _drop(work.control, work.endpoint)
-        schemas = _schemas(work.control, self.whose)
+            drop(work.control, work.endpoint)
+        schemas = schemas_of(work.control, self.whose)
         return Proved(
             tables=len(loaded.tables),
             rows=loaded.rows,
@@ -163,14 +144,14 @@ class ScratchLoad[D: Dump]:
     @contextmanager
     def _working(self, name: str) -> Iterator[StagedLoad[D]]:
         endpoint = replace(self.server, name=name)
-        with controlled(endpoint) as control, database_errors("loaded"), _denials():
+        with controlled(endpoint) as control, database_errors("loaded"), denials(VERIFIER):
             kind = ask_server(control)
 
             def inspect(loader: DatabaseEndpoint, staging: str, loaded: Loaded) -> None:
                 if self.look is not None:
                     self.look(control, staging)
-                _count_rows(loader, staging, loaded, self.check, self.connections)
-                _ask(loader, staging, self.statements, self.check)
+                count_rows(loader, staging, loaded, self.check, self.connections)
+                ask_all(loader, staging, self.statements, self.check)
 
             yield StagedLoad(
                 control=control,
@@ -190,12 +171,12 @@ class ScratchLoad[D: Dump]:
             )
 
     def _clear_up(self, control: Connection) -> None:
-        _drop_what_killed_ones_left(control, self.server, self.whose, self.under_way)
+        drop_what_killed_ones_left(control, self.server, self.whose, self.under_way)
 
 
 def loader_of(server: DatabaseEndpoint, shared: SharedLoad, run_id: str) -> DatabaseEndpoint:
     """Where a process of the run connects that fills what `share_out` has begun."""
-    return accounts.lasting_loader(replace(server, name=_name_of(shared)), None, run_id)
+    return accounts.lasting_loader(replace(server, name=name_of(shared)), None, run_id)
 
 
 def check_is_there(server: DatabaseEndpoint, shared: SharedLoad, run_id: str) -> None:
@@ -204,72 +185,9 @@ def check_is_there(server: DatabaseEndpoint, shared: SharedLoad, run_id: str) ->
     Raises Conflict where it was dropped or completed, DatabaseUnreachable.
     """
     with working(server, None) as control, usable(server):
-        is_there = _is_there(control, shared, run_id)
-    if not is_there:
+        there = is_there(control, shared, run_id)
+    if not there:
         raise _not_there(run_id)
-
-
-def drop_abandoned(server: DatabaseEndpoint, *, whose: str, under_way: UnderWay) -> None:
-    """Drops what loads of this owner left that were killed; nothing of one that is under way.
-
-    Arguments, and what it raises: as of `ScratchLoad`.
-    """
-    endpoint = replace(server, name=_new_name(whose))
-    with controlled(endpoint) as control, database_errors("cleared up"), _denials():
-        _drop_what_killed_ones_left(control, server, whose, under_way)
-
-
-@contextmanager
-def _denials() -> Iterator[None]:
-    """Maps what the service's own account may not do to ServerGaveUp: no dump is bad for that."""
-    try:
-        yield
-    except pymysql.MySQLError as error:
-        if not is_denied(error):
-            raise
-        why = (
-            "the account that verifies (LCP_BACKUP_VERIFY_USER_NAME, or the master user) may not do"
-            " what that needs"
-        )
-        raise ServerGaveUp(
-            f"{why}: {describe(error)}", public=f"{why}: {numbered(error)}"
-        ) from None
-
-
-def _prefix(whose: str) -> str:
-    return f"{PREFIX}{hashlib.sha256(whose.encode()).hexdigest()[:8]}_"
-
-
-def _new_name(whose: str) -> str:
-    return f"{_prefix(whose)}{secrets.token_hex(_TOKEN_BYTES)}"
-
-
-def _name_of(shared: SharedLoad) -> str:
-    """The name of a load, behind which those of its up to three schemas go on."""
-    return shared.progress.schema[:_NAME_LENGTH]
-
-
-def _drop_what_killed_ones_left(
-    control: Connection, server: DatabaseEndpoint, whose: str, under_way: UnderWay
-) -> None:
-    for name in sorted({schema[:_NAME_LENGTH] for schema in _schemas(control, whose)}):
-        endpoint = replace(server, name=name)
-        with if_abandoned(control, endpoint) as nobody_holds_it:
-            if nobody_holds_it and not any(map(under_way, _runs_of(control, name))):
-                _drop(control, endpoint)
-
-
-def _runs_of(control: Connection, name: str) -> tuple[str, ...]:
-    """The run whose functions fill it one after the other, if there is one."""
-    journal = Journal(control, name)
-    return journal.noted(Fact.RUN) if journal.exists else ()
-
-
-def _is_there(control: Connection, shared: SharedLoad, run_id: str) -> bool:
-    progress = shared.progress
-    return run_id in _runs_of(control, _name_of(shared)) and has_table(
-        control, progress.schema, progress.table
-    )
 
 
 def _not_there(run_id: str) -> Conflict:
@@ -277,104 +195,3 @@ def _not_there(run_id: str) -> Conflict:
         f"what run {run_id} has loaded is not on the server any more: nothing is known of the"
         " backup; verify it once more"
     )
-
-
-def _schemas(control: Connection, whose: str) -> list[str]:
-    """All scratch schemas of this environment that are there."""
-    named = re.compile(rf"{_prefix(whose)}[0-9a-f]{{{2 * _TOKEN_BYTES}}}_lcp_\w+")
-    rows = execute(
-        control,
-        "SELECT schema_name FROM information_schema.schemata WHERE LEFT(schema_name, %s) = %s",
-        len(PREFIX),
-        PREFIX,
-    )
-    return [name for (schema,) in rows if named.fullmatch(name := text(schema))]
-
-
-def _drop(control: Connection, endpoint: DatabaseEndpoint) -> None:
-    """Drops schemas and loader; over a connection that is gone nothing, and the next load does."""
-    try:
-        accounts.put_away(control, endpoint, None)
-        discard(control, endpoint)
-    except pymysql.MySQLError:
-        return
-
-
-@dataclass(frozen=True)
-class _Asking:
-    """The loader's connection, over which statements are asked."""
-
-    connection: Connection
-
-    @property
-    def thread_id(self) -> int:
-        """The server's number for the connection."""
-        return int(self.connection.thread_id())  # type: ignore[no-untyped-call]  # stub
-
-    def count(self, *, table: str, sent: int) -> None:
-        """Raises LoadFailed when not as many rows are there as were sent."""
-        ((there,),) = execute(self.connection, f"SELECT COUNT(*) FROM {quote(table)}")  # noqa: S608 -- a quoted name
-        if there != sent:
-            reason = f"{sent} rows were loaded into {table!r} and {there} are there"
-            raise LoadFailed(reason, public=reason)
-
-    def ask(self, *, what: str, statement: str) -> None:
-        """Raises LoadFailed when the answer is not one true value."""
-        try:
-            rows = execute(self.connection, statement)
-        except pymysql.MySQLError as error:
-            raise load_failed(
-                error,
-                f"the server refused {what}: {describe(error)}: {statement}",
-                public=f"the server refused {what}: {numbered(error)}",
-            ) from None
-        values = [value for row in rows for value in row]
-        if not (len(values) == 1 and isinstance(values[0], int | Decimal) and values[0]):
-            reason = f"{what} did not answer one true value"
-            raise LoadFailed(f"{reason}: {statement}", public=reason)
-
-
-def _count_rows(
-    loader: DatabaseEndpoint,
-    staging: str,
-    loaded: Loaded,
-    check: Callable[[], None],
-    connections: int = 1,
-) -> None:
-    """Raises LoadFailed, which names a table that has not as many rows as were sent."""
-    with _asking(loader, staging, check, connections) as pool:
-        for table, sent in loaded.rows_of.items():
-            pool.put(partial(_Asking.count, table=table, sent=sent))
-        pool.drain()
-
-
-def _ask(
-    loader: DatabaseEndpoint,
-    staging: str,
-    statements: tuple[str, ...],
-    check: Callable[[], None],
-) -> int:
-    """How many statements were asked, all true; raises LoadFailed for the first that is not."""
-    with _asking(loader, staging, check) as pool:
-        for number, statement in enumerate(statements, 1):
-            what = f"statement {number} of LCP_BACKUP_VERIFY_SQL"
-            pool.put(partial(_Asking.ask, what=what, statement=statement))
-        pool.drain()
-    return len(statements)
-
-
-@contextmanager
-def _asking(
-    loader: DatabaseEndpoint, staging: str, check: Callable[[], None], connections: int = 1
-) -> Iterator[ConnectionPool[_Asking]]:
-    """A pool, by which a statement that takes too long is ended inside the server."""
-
-    @contextmanager
-    def connected() -> Iterator[_Asking]:
-        with closing(connect(loader, database=staging)) as connection:
-            prepare(connection)
-            yield _Asking(connection)
-
-    kill = partial(accounts.kill, loader)
-    with ConnectionPool(connections, connected, kill, check) as pool:
-        yield pool

@@ -7,13 +7,8 @@ from datetime import datetime
 from lcp_backup.catalog import Catalog
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, Flavour, Server
 from lcp_backup.database.pieces import IndexedDump
-from lcp_backup.database.scratch import (
-    Proved,
-    ScratchLoad,
-    UnderWay,
-    check_is_there,
-    loader_of,
-)
+from lcp_backup.database.scratch import Proved, ScratchLoad, check_is_there, loader_of
+from lcp_backup.database.scratch_schemas import UnderWay
 from lcp_backup.database.shared_load import SharedLoad, SharedLoader
 from lcp_backup.errors import VolumeError
 from lcp_backup.jobs.active_run import ActiveRun
@@ -22,25 +17,9 @@ from lcp_backup.jobs.left_work import is_under_way
 from lcp_backup.jobs.load_fan_out import connections_of_one
 from lcp_backup.jobs.side_by_side import Check
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
+from lcp_backup.jobs.timed import Timed
 from lcp_backup.model import BackupType, Notice
 from lcp_backup.settings import Settings
-
-
-class Timed:
-    """How long a part of a run takes, by its clock; of one that did not end nothing is known."""
-
-    def __init__(self, now: Callable[[], datetime]) -> None:
-        self._now = now
-        self._began = now()
-        self.seconds = 0.0
-
-    def begin(self, at: datetime | None = None) -> None:
-        """Begins, or begins anew; or began then already."""
-        self._began = at or self._now()
-
-    def end(self) -> None:
-        """Keeps how long it was."""
-        self.seconds = (self._now() - self._began).total_seconds()
 
 
 @dataclass

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from lcp_backup.catalog import Catalog
-from lcp_backup.database import scratch
+from lcp_backup.database import scratch_schemas
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.piece_load import OrderMattersError
 from lcp_backup.database.shared_load import SharedLoad
@@ -142,7 +142,7 @@ def drop_what_is_left(
 ) -> None:
     """Of this run, and of all that are over; the next verification does what cannot be done now."""
     try:
-        scratch.drop_abandoned(
+        scratch_schemas.drop_abandoned(
             locate(), whose=catalog.location, under_way=other_under_way(run.id, catalog)
         )
     except BackupError as error:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lcp_backup.archive.segment import Section, Segment
-from lcp_backup.database import accounts, scratch, shared_load
+from lcp_backup.database import accounts, scratch, scratch_checks, scratch_schemas, shared_load
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.journal import Journal
 from lcp_backup.database.piece_load import OrderMattersError, PieceLoad
@@ -596,7 +596,7 @@ def killed_while(step: str, method: str) -> Callable[[VerifyMachine], None]:
             raise ServerGaveUp("killed")
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(scratch, "_drop", lambda *_: None)
+            patch.setattr(scratch, "drop", lambda *_: None)
             patch.setattr(accounts, "_retire", lambda *_: None)
             patch.setattr(*_where(method), die)
             with pytest.raises(ServerGaveUp):
@@ -607,7 +607,7 @@ def killed_while(step: str, method: str) -> Callable[[VerifyMachine], None]:
 
 
 def _where(method: str) -> tuple[Any, str]:
-    owners = {"note": Journal, "_count_rows": scratch, "_tried": StagedLoad}
+    owners = {"note": Journal, "count_rows": scratch, "_tried": StagedLoad}
     return owners[method], method
 
 
@@ -620,7 +620,7 @@ STEPS = {
     "proved": proved,
     "killed-in-tables": killed_while("tables", "note"),
     "killed-in-load": killed_while("database", "_tried"),
-    "killed-in-checks": killed_while("database", "_count_rows"),
+    "killed-in-checks": killed_while("database", "count_rows"),
 }
 
 
@@ -709,7 +709,7 @@ def test_what_a_step_holds_by_the_servers_lock_nobody_takes_though_its_run_is_si
     machine = on_mariadb
     machine.begin()
     indexed(machine)
-    real = scratch._count_rows
+    real = scratch_checks.count_rows
     inside: list[set[str]] = []
 
     def meanwhile(*args: Any) -> None:
@@ -720,7 +720,7 @@ def test_what_a_step_holds_by_the_servers_lock_nobody_takes_though_its_run_is_si
             inside.append(on_server(machine.site))
         real(*args)
 
-    monkeypatch.setattr(scratch, "_count_rows", meanwhile)
+    monkeypatch.setattr(scratch, "count_rows", meanwhile)
     machine.step("database")
     before, after = inside
     assert before == after != set()
@@ -731,6 +731,6 @@ def test_a_load_is_told_apart_by_the_whole_of_its_name(on_mariadb: VerifyMachine
     on_mariadb.begin()
     on_mariadb.step("tables")
     name = scratch_of(on_mariadb.site).removesuffix("_lcp_staging")
-    assert len(name) == scratch._NAME_LENGTH
+    assert len(name) == scratch_schemas.NAME_LENGTH
     assert f"{name}_lcp_journal" in on_server(on_mariadb.site)
     assert accounts.loader_name(name) in on_server(on_mariadb.site)

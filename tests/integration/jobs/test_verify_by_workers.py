@@ -95,9 +95,9 @@ def test_what_a_killed_function_left_on_the_server_goes_with_the_abort(
 
     machine.begin()
     with monkeypatch.context() as patch:
-        patch.setattr(scratch, "_drop", lambda *_: None)
+        patch.setattr(scratch, "drop", lambda *_: None)
         patch.setattr(accounts, "_retire", lambda *_: None)
-        patch.setattr(scratch, "_count_rows", die)
+        patch.setattr(scratch, "count_rows", die)
         with pytest.raises(ServerGaveUp) as raised:
             machine.step("database")
     assert left() != set()

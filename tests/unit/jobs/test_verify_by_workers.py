@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from lcp_backup.archive.segment import Segment
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
-from lcp_backup.database import scratch
+from lcp_backup.database import scratch_schemas
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.scratch import Proved
 from lcp_backup.errors import (
@@ -185,7 +185,7 @@ def site(
     # (Several load it in tests/integration/jobs/test_prove_by_workers.py, on real servers.)
     monkeypatch.setattr(verify_fan_out, "_who_loads", lambda *_: "alone")
     monkeypatch.setattr(
-        scratch,
+        scratch_schemas,
         "drop_abandoned",
         lambda _server, *, whose, under_way: site.dropped.append(whose),  # noqa: ARG005
     )
