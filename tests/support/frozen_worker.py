@@ -2,19 +2,22 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import pytest
 
 from lcp_backup.database.piece_load import Inserted, PieceLoad
 from lcp_backup.database.session import Session
-from lcp_backup.errors import BackupError
+from lcp_backup.errors import BackupError, ServerGaveUp
 
 
 class Machine(Protocol):
     """Of a restore or a verification."""
 
     def step(self, step: str, **more: Any) -> dict[str, Any]: ...
+
+    def items(self, name: str) -> range: ...
 
 
 class Frozen:
@@ -56,3 +59,17 @@ class Frozen:
         self._thread.join()
         (error,) = self._ended
         return error
+
+
+def load_rows_beside(machine: Machine) -> None:
+    """All rows, each portion as often as the state machine would ask for it.
+
+    (Where the server ends silent connections after two seconds, it may be one that only waited.)
+    """
+    for portion in machine.items("items-rows"):
+        for _ in range(5):
+            with suppress(ServerGaveUp):
+                assert machine.step("rows", portion=portion) == {"done": True}
+                break
+        else:
+            pytest.fail(f"portion {portion} cannot be loaded")

@@ -28,7 +28,7 @@ from lcp_backup.errors import (
 from lcp_backup.jobs import load_by_workers, restore_by_workers
 from lcp_backup.jobs.staged_site import SiteStaging
 from lcp_backup.model import RunState
-from tests.support.frozen_worker import Frozen
+from tests.support.frozen_worker import Frozen, load_rows_beside
 from tests.support.job_site import JobSite
 from tests.support.large_table import ROWS, backed_up, indexes, progress_table, staging
 from tests.support.restore_machine import RestoreMachine
@@ -170,7 +170,7 @@ def test_a_worker_that_froze_in_a_piece_holds_nobody_up_for_long(
     on_mariadb.step("tables")
     monkeypatch.setattr(shared_load, "_SILENCE_SECONDS", 2)
     frozen = Frozen(on_mariadb, monkeypatch)
-    on_mariadb.load_rows()
+    load_rows_beside(on_mariadb)
     assert isinstance(frozen.thaw(), ServerGaveUp), "its connection is gone with what it began"
     on_mariadb.finish()
     assert before.differences(site.fingerprint()) == []

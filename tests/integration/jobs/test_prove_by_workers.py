@@ -36,7 +36,7 @@ from lcp_backup.jobs.left_work import DEAD_AFTER
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.model import RunKind, RunState
 from lcp_backup.verification import Verification
-from tests.support.frozen_worker import Frozen
+from tests.support.frozen_worker import Frozen, load_rows_beside
 from tests.support.job_site import BACKUP_ID, JobSite
 from tests.support.large_table import ROWS, backed_up
 from tests.support.scratch_schemas import on_server, progress_of, scratch_of
@@ -244,7 +244,7 @@ def test_a_worker_that_froze_in_a_piece_holds_nobody_up_for_long(
     machine.step("tables")
     monkeypatch.setattr(shared_load, "_SILENCE_SECONDS", 2)
     frozen = Frozen(machine, monkeypatch)
-    machine.load_rows()
+    load_rows_beside(machine)
     assert isinstance(frozen.thaw(), ServerGaveUp), "its connection is gone with what it began"
     machine.finish()
     assert verdict(machine) == ("verified", None)
