@@ -15,7 +15,7 @@ from lcp_backup.database.accounts import lasting_loader
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.shared_load import SharedLoad, SharedLoader
 from lcp_backup.jobs.load_by_workers import cut_evenly, grouped
-from lcp_backup.jobs.staged_site import CONNECTIONS
+from lcp_backup.jobs.load_fan_out import CONNECTIONS
 
 LINES: Final = (NO_LOSS := Line("database loaded by 2 workers, times as fast as by 1", at_least=1),)
 

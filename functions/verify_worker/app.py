@@ -1,4 +1,4 @@
-"""Verify worker: reads a portion of a volume that several functions verify."""
+"""Verify worker: does a share of a verification that several functions work on."""
 
 from typing import Any
 

@@ -358,7 +358,7 @@ class LoadFailed(DatabaseError):
 
 
 class ServerGaveUp(LoadFailed):
-    """The server went away, is full or locked, or may not be written: no fault of the dump's."""
+    """The server went away, is full or locked, or lost what was loaded: no fault of the dump's."""
 
     code = "server-gave-up"
     sentence = "the database server could not go on, so the dump was not loaded"

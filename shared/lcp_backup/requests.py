@@ -302,7 +302,7 @@ class VerifyRequest(Request):
     run_id: RunIdText | None = None
     """The queued run that this is; None makes one."""
     workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] | None = None
-    """How many functions are to read the volume, as far as the stack allows; None: as it needs."""
+    """How many functions are to work on it, as far as the stack allows; None: as it needs."""
 
     @field_validator("backup_id")
     @classmethod

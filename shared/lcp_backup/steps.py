@@ -51,8 +51,9 @@ class RestoreStepRequest(StepRequest):
     """To unpack, to load rows or to build indexes: which portion."""
 
 
-type VerifyStep = Literal["database", "read", "conclude", "abort"]
-"""What the state machine of a verification asks for, in this order; the first two side by side."""
+type VerifyStep = Literal["tables", "rows", "indexes", "database", "read", "conclude", "abort"]
+"""What the state machine of a verification asks for, in this order; the first four beside `read`.
+"""
 
 
 class VerifyStepRequest(StepRequest):
@@ -60,7 +61,7 @@ class VerifyStepRequest(StepRequest):
 
     step: VerifyStep
     portion: Annotated[int, Field(ge=0)] = 0
-    """To read: which portion."""
+    """To read, to load rows or to build indexes: which portion."""
 
 
 type AssembleStep = Literal["piece", "join", "abort"]

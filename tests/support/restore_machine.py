@@ -7,7 +7,7 @@ import pytest
 
 from lcp_backup.aws.machines import MachineStarter
 from lcp_backup.errors import BackupError
-from lcp_backup.jobs import restore_fan_out
+from lcp_backup.jobs import load_fan_out, restore_fan_out
 from lcp_backup.model import RunState
 from lcp_backup.service import deadline
 from lcp_backup.steps import RestoreStepRequest
@@ -32,7 +32,7 @@ class RestoreMachine:
 
     def load_alone(self) -> None:
         """From now on databases are small enough for one function to load."""
-        self._monkeypatch.setattr(restore_fan_out, "_LEAST_SQL", 1 << 40)
+        self._monkeypatch.setattr(load_fan_out, "_LEAST_SQL", 1 << 40)
         self._monkeypatch.setattr(restore_fan_out, "_is_asked_for", lambda _: False)
 
     def begin(self, **request: Any) -> None:

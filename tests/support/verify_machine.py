@@ -6,6 +6,7 @@ import pytest
 
 from lcp_backup.aws.machines import MachineStarter
 from lcp_backup.errors import BackupError
+from lcp_backup.jobs import verify_fan_out
 from lcp_backup.model import Run
 from lcp_backup.service import deadline
 from lcp_backup.steps import VerifyStepRequest
@@ -26,9 +27,14 @@ class VerifyMachine:
             self.told.update(told)
 
         monkeypatch.setattr(MachineStarter, "start", start)
+        self._monkeypatch = monkeypatch
 
-    def begin(self) -> None:
-        answer = self.site.verify("latest", workers=2)
+    def load_alone(self) -> None:
+        """From now on databases are small enough for one function to load."""
+        self._monkeypatch.setattr(verify_fan_out, "_who_loads", lambda *_: "alone")
+
+    def begin(self, **request: Any) -> None:
+        answer = self.site.verify("latest", **{"workers": 2, **request})
         assert answer["verdict"] is None
         assert self.told["run_id"] == answer["run_id"]
 
@@ -38,16 +44,46 @@ class VerifyMachine:
             VerifyStepRequest.read(event), deadline(_QUARTER_HOUR)
         )
 
+    def items(self, name: str) -> range:
+        """The portions that a Map hands out."""
+        work = self.site.catalog.work.of(self.told["run_id"])
+        return range(work.get(name).count(b"portion"))
+
+    def load_rows(self) -> None:
+        assert self.step("tables") == {}
+        for portion in self.items("items-rows"):
+            while not self.step("rows", portion=portion)["done"]:
+                pass
+
+    def build_indexes(self) -> None:
+        for portion in self.items("items-indexes"):
+            assert self.step("indexes", portion=portion) == {}
+
+    def read(self) -> None:
+        for portion in self.items("items"):
+            assert self.step("read", portion=portion) == {}
+
     def execute(self) -> Run:
         """The whole machine, or what it comes to; the record of the run."""
         try:
-            items = self.site.catalog.work.of(self.told["run_id"]).get("items")
-            for portion in range(items.count(b"portion")):
-                self.step("read", portion=portion)
-            self.step("database")
-            self.step("conclude")
+            if self.told["loads"] == "by-workers":
+                self.load_rows()
+            self.finish()
         except BackupError as error:
             self.abort(error)
+        return self.record
+
+    def finish(self) -> Run:
+        """What is left once all rows are loaded; the record of the run."""
+        if self.told["loads"] == "by-workers":
+            self.build_indexes()
+        assert self.step("database") == {}
+        self.read()
+        assert self.step("conclude") == {}
+        return self.record
+
+    @property
+    def record(self) -> Run:
         return self.site.catalog.runs.get(self.told["run_id"])
 
     def abort(self, error: BackupError) -> bool:

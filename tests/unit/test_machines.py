@@ -76,5 +76,5 @@ def test_a_step_that_is_not_done_is_called_again(path: Path) -> None:
             assert rule["BooleanEquals"] is True
             assert beside[rule["Next"]] is not state
             assert beside[choice["Default"]] is state
-    # (A portion that is verified or assembled takes one invocation.)
-    assert (found == 0) is (path.parent.name in {"assemble", "verify_worker"})
+    # (A piece of an assembly takes one invocation.)
+    assert (found == 0) is (path.parent.name == "assemble")

@@ -27,12 +27,17 @@ def test_a_restore_by_many_waits_for_the_file_system() -> None:
     assert found.seconds > 1000 * GB / AWS.writes
 
 
-def test_a_verification_is_as_quick_as_its_workers_and_its_database_stays_with_one() -> None:
+def test_a_verification_is_as_quick_as_its_workers_and_loads_as_a_restore_does() -> None:
     site = Site("", 1000 * GB, 0)
     four, eight = (verify(site, AWS, workers=workers) for workers in (4, 8))
     assert eight.bound == "read: the workers' network"
     assert four.phases[-1].seconds == pytest.approx(2 * eight.phases[-1].seconds)
-    assert verify(Site("", 0, 50 * GB), AWS, workers=64).bound.startswith("does not fit: load")
+    database = Site("", 0, 50 * GB)
+    assert verify(database, AWS, workers=1).bound.startswith("does not fit: load")
+    by_eight = verify(database, AWS, workers=8)
+    assert restore(database, AWS, workers=8).phases[-1] in by_eight.phases
+    assert by_eight.phases[-1].seconds == pytest.approx(50 * GB / AWS.counts)
+    assert verify(Site("", 0, 500 * GB), AWS, workers=64).bound.startswith("does not fit: checks")
 
 
 def test_a_plan_that_lasts_longer_than_an_invocation_goes_on_in_the_next() -> None:

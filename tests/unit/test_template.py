@@ -17,12 +17,13 @@ from tests.support.roles import FUNCTIONS
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 OWN = "${Bucket.Arn}/${Prefix}/"
+AT_DATABASE = {"Create", "CreateWorker", "Restore", "RestoreWorker", "Verify", "VerifyWorker"}
 SECRETS = {
-    "MasterUserPassword": {"Create", "CreateWorker", "Restore", "RestoreWorker", "Verify"},
-    "ProjectMasterToken": {"Api", "Create", "CreateWorker", "Restore", "RestoreWorker", "Verify"},
+    "MasterUserPassword": AT_DATABASE,
+    "ProjectMasterToken": {"Api", *AT_DATABASE},
     "LoaderUserPassword": {"Restore", "RestoreWorker"},
     "SiteUserPassword": {"Restore"},
-    "BackupVerifyUserPassword": {"Verify"},
+    "BackupVerifyUserPassword": {"Verify", "VerifyWorker"},
 }
 """Parameters that hold a secret or its ARN, and whose function gets it."""
 

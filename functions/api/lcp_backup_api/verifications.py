@@ -35,7 +35,7 @@ class VerifyBody(BaseModel):
 
     workers: Annotated[
         int | None,
-        Field(ge=1, le=MAX_WORKERS, description="Functions that read the volume, at most."),
+        Field(ge=1, le=MAX_WORKERS, description="Functions at work on it, at most."),
     ] = None
 
 

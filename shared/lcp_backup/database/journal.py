@@ -26,6 +26,9 @@ class Fact(StrEnum):
 
     STAGING = "staging"
     """The schema in which the dump was loaded."""
+    RUN = "run"
+    """The run whose functions fill a scratch schema one after the other, with no connection that
+    outlasts them."""
     WHOLE = "whole"
     """Who loaded all of it, by a word that only that one knows; not there before all is."""
     PREVIOUS = "previous"

@@ -25,7 +25,7 @@ from lcp_backup.database.pieces import IndexedDump, Numbered, Piece
 from lcp_backup.database.policy import Policy
 from lcp_backup.database.session import Session
 from lcp_backup.database.sql import database_errors, execute, quote, text
-from lcp_backup.errors import LoadFailed
+from lcp_backup.errors import LoadFailed, ServerGaveUp
 
 _LARGEST_BUILT_LATER: Final = 8 << 30
 """Raw bytes of rows up to which a table's indexes are built once they are there: one statement does
@@ -122,7 +122,7 @@ class SharedLoader:
             for number, segment in self.load.rows(self.dump):
                 if segment.table in sent:
                     if number not in there:
-                        raise LoadFailed(f"rows of table {segment.table!r} were not loaded")
+                        raise rows_missing(segment.table)
                     sent[segment.table] += there[number][0]
             with self._pool(pieces) as pool:
                 for name in tables:
@@ -215,6 +215,14 @@ class SharedLoader:
         for piece in self.dump.definitions():
             pieces.learn(piece)
         return pieces
+
+
+def rows_missing(table: str | None) -> ServerGaveUp:
+    """That nobody has loaded a piece, or the server has lost it: no fault of the dump's."""
+    return ServerGaveUp(
+        f"rows of table {table!r} were not loaded, or are not on the server any more",
+        public=f"rows of table {table!r} were not loaded, or are not on the server any more",
+    )
 
 
 def _has_indexes(session: Session, table: str, indexes: Collection[bytes]) -> bool:

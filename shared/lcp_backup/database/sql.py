@@ -139,6 +139,23 @@ def database_errors(done: str) -> Iterator[None]:
 
 
 @contextmanager
+def denials(account: str) -> Iterator[None]:
+    """Maps what the service's own account may not do to ServerGaveUp: no dump is bad for that.
+
+    Arguments: `account` is how it is called in the error.
+    """
+    try:
+        yield
+    except pymysql.MySQLError as error:
+        if not is_denied(error):
+            raise
+        why = f"{account} may not do what that needs"
+        raise ServerGaveUp(
+            f"{why}: {describe(error)}", public=f"{why}: {numbered(error)}"
+        ) from None
+
+
+@contextmanager
 def working(endpoint: DatabaseEndpoint, schema: str | None) -> Iterator[Connection]:
     """A connection that checks no foreign keys and gives up on a table that others hold.
 

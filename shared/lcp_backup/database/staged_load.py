@@ -23,7 +23,11 @@ from lcp_backup.database.pieces import Dump, IndexedDump, Piece
 from lcp_backup.database.policy import Policy
 from lcp_backup.database.scripts import Script, run_scripts
 from lcp_backup.database.session import Session, Staging
-from lcp_backup.database.shared_load import SharedLoad, sets_indexes_aside_for_many
+from lcp_backup.database.shared_load import (
+    SharedLoad,
+    rows_missing,
+    sets_indexes_aside_for_many,
+)
 from lcp_backup.database.sql import tables_of
 from lcp_backup.database.stored_code import set_defaults_aside, try_all
 from lcp_backup.database.swap import create_staging, discard
@@ -102,7 +106,7 @@ class StagedLoad[D: Dump]:
                 load.pieces.begin_rows(load.target.session)
                 for number, segment in shared.rows(self.dump):
                     if number not in there or segment.table is None:
-                        raise LoadFailed(f"rows of table {segment.table!r} were not loaded")
+                        raise rows_missing(segment.table)
                     rows, told = there[number]
                     load.pieces.add(Inserted({segment.table: rows}, told))
                 shared.progress.drop(self.control)

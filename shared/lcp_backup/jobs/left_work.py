@@ -29,7 +29,7 @@ def runs_left(catalog: Catalog, telemetry: Telemetry) -> list[Run]:
             telemetry.log.warning("a run's work was kept", run=run_id, reason=str(error))
             continue
         if not run.kind.takes_lease:
-            if run.state.ended or run.updated_at <= catalog.now() - DEAD_AFTER:
+            if _is_over(catalog, run):
                 found.append(run)
             continue
         # The record first: what has no lease then will not get one any more.
@@ -37,6 +37,20 @@ def runs_left(catalog: Catalog, telemetry: Telemetry) -> list[Run]:
         if holder is None or holder.run_id != run_id:
             found.append(run)
     return found
+
+
+def is_under_way(catalog: Catalog, run_id: str) -> bool:
+    """Whether functions may still go on with a run that takes no lease; raises StorageError."""
+    try:
+        return not _is_over(catalog, catalog.runs.get(run_id))
+    except NotFound:
+        return False
+    except UnknownFormat:  # a newer version's
+        return True
+
+
+def _is_over(catalog: Catalog, run: Run) -> bool:
+    return run.state.ended or run.updated_at <= catalog.now() - DEAD_AFTER
 
 
 def forget_work(catalog: Catalog, run: Run) -> int:

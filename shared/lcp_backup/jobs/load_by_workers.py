@@ -1,30 +1,32 @@
-"""The database of a restore, as steps that several functions do: loaded beside the live one.
+"""A database as steps that several functions do: loaded beside the live one, or for a proof.
 
     tables --> rows (by many) --> indexes (by many) --> load
 
 A database that is small is loaded by the last of them alone; and so is one of which only that turns
 out to be possible. What one step leaves to another lies below the run's id, and in the staging
-schema, where the server keeps which rows are loaded.
+schema, where the server keeps which rows are loaded. (A verification has a last step of its own.)
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from dataclasses import KW_ONLY, dataclass
 from itertools import accumulate, pairwise
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from lcp_backup.catalog import Clock
 from lcp_backup.catalog.work import RunWork
 from lcp_backup.database.loaded import Loaded
 from lcp_backup.database.piece_load import OrderMattersError
 from lcp_backup.database.pieces import IndexedDump, Numbered
-from lcp_backup.database.shared_load import SharedLoad
+from lcp_backup.database.shared_load import SharedLoad, SharedLoader
 from lcp_backup.document import Document, read_document
 from lcp_backup.errors import Conflict, LoadFailed
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.at_work import AtWork, close_to_workers
 from lcp_backup.jobs.handing_out import check_portion, leave_portions
+from lcp_backup.jobs.load_fan_out import INDEXES_ITEMS, ROWS_ITEMS
 from lcp_backup.jobs.shared_run import end_of_stretch
+from lcp_backup.jobs.side_by_side import Check
 from lcp_backup.jobs.staged_site import SiteStaging
 
 TABLES: Final = "tables"
@@ -33,9 +35,6 @@ INDEXES: Final = "indexes"
 LOAD: Final = "load"
 STAGES: Final = (TABLES, ROWS, INDEXES, LOAD)
 """Who loads the database, step by step (as of `AtWork`)."""
-ROWS_ITEMS: Final = "items-rows"
-INDEXES_ITEMS: Final = "items-indexes"
-"""What the state machine's Maps read."""
 LEAST: Final = 64 << 20
 """Bytes of the smallest portions of rows, about: an invocation takes some time to begin."""
 _MOST: Final = 2 << 30
@@ -66,6 +65,22 @@ class LoadedBeside(Document):
     read_bytes: int
 
 
+class Loading(Protocol):
+    """A database on its way into a schema that several processes fill."""
+
+    def dump(self) -> IndexedDump:
+        """What is loaded."""
+        ...
+
+    def share_out(self, check: Check) -> SharedLoad:
+        """Creates its tables; raises OrderMattersError where one process has to load all of it."""
+        ...
+
+    def shared_loader(self, load: SharedLoad, connections: int, check: Check) -> SharedLoader:
+        """One of these processes."""
+        ...
+
+
 @dataclass(frozen=True)
 class DatabaseSteps:
     """The steps of one run.
@@ -78,21 +93,26 @@ class DatabaseSteps:
     work: RunWork
     now: Clock
     pause: Callable[[float], None]
+    check: Check
+    """Called again and again; raises what ends the run."""
+    _: KW_ONLY
     workers: int
     least: int
     """As LEAST."""
+    judged: Callable[[SharedLoad | None], AbstractContextManager[None]] = lambda _: nullcontext()
+    """Around all that reads the dump or sends it, into this load where there is one."""
 
-    def define(self, site: SiteStaging) -> None:
+    def define(self, site: Loading) -> None:
         """Creates the tables, and shares the rows out."""
         if self.work.find(_SHARED) is not None:
             return
         self._begin(TABLES)
-        with AtWork(self.work, self.now, self.run.check, stage=TABLES) as at_work:
-            try:
-                load = site.share_out(at_work.check)
-            except OrderMattersError:
-                load = None
-            dump = site.dump()
+        with AtWork(self.work, self.now, self.check, stage=TABLES) as at_work:
+            load = None
+            with self.judged(None):
+                with suppress(OrderMattersError):
+                    load = site.share_out(at_work.check)
+                dump = site.dump()
             rows = [] if load is None else load.rows(dump)
             tables = () if load is None else load.tables
             shared = _SharedRows(
@@ -105,24 +125,25 @@ class DatabaseSteps:
             leave_portions(self.work, INDEXES_ITEMS, len(shared.groups))
             self.work.put(_SHARED, shared.model_dump_json().encode())
 
-    def load_rows(self, site: SiteStaging, number: int, connections: int) -> bool:
+    def load_rows(self, site: Loading, number: int, connections: int) -> bool:
         """Goes on with a portion of the rows; whether all of them are loaded."""
         shared = self._shared()
         portions = shared.portions
         check_portion(number, max(len(portions), 1))
         if shared.load is None or not portions or self._is_in_order():
             return True
-        with AtWork(self.work, self.now, self.run.check, stage=ROWS) as at_work:
-            loader = site.shared_loader(shared.load, connections, at_work.check)
-            first = portions[number - 1] if number else 0
-            wanted = shared.load.rows(loader.dump)[first : portions[number]]
+        with AtWork(self.work, self.now, self.check, stage=ROWS) as at_work:
             try:
-                return loader.load_rows(wanted, end_of_stretch(self.run))
+                with self.judged(shared.load):
+                    loader = site.shared_loader(shared.load, connections, at_work.check)
+                    first = portions[number - 1] if number else 0
+                    wanted = shared.load.rows(loader.dump)[first : portions[number]]
+                    return loader.load_rows(wanted, end_of_stretch(self.run))
             except OrderMattersError:
                 self.work.put(_IN_ORDER, b"")
                 return True
 
-    def build_indexes(self, site: SiteStaging, number: int) -> None:
+    def build_indexes(self, site: Loading, number: int) -> None:
         """Builds the indexes of a group of tables, once all rows are there."""
         shared = self._shared()
         check_portion(number, max(len(shared.groups), 1))
@@ -130,30 +151,38 @@ class DatabaseSteps:
             return
         if self._is_indexed(number):
             return
-        close_to_workers(self.work, self.now, self.run.check, self.pause, stage=ROWS)
-        with AtWork(self.work, self.now, self.run.check, stage=INDEXES) as at_work:
-            loader = site.shared_loader(shared.load, 1, at_work.check)
-            loader.build_indexes(shared.groups[number])
+        close_to_workers(self.work, self.now, self.check, self.pause, stage=ROWS)
+        with AtWork(self.work, self.now, self.check, stage=INDEXES) as at_work:
+            with self.judged(shared.load):
+                loader = site.shared_loader(shared.load, 1, at_work.check)
+                loader.build_indexes(shared.groups[number])
             self.work.put(_indexed(number), b"")
+
+    def take_over(self, *, shares: bool) -> SharedLoad | None:
+        """What the others have filled, none of whom goes on; None where one has to load all of it.
+
+        For the last step, which this invocation alone does. Raises Conflict for another one.
+        """
+        self._begin(LOAD)
+        for stage in (TABLES, ROWS, INDEXES) if shares else ():
+            close_to_workers(self.work, self.now, self.check, self.pause, stage=stage)
+        return self._filled() if shares else None
 
     def load(self, site: SiteStaging, *, shares: bool) -> None:
         """Loads all that is not loaded yet; a failure leaves nothing of the database."""
         if self.work.find(_LOADED) is not None:
             return
-        self._begin(LOAD)
-        for stage in (TABLES, ROWS, INDEXES) if shares else ():
-            close_to_workers(self.work, self.now, self.run.check, self.pause, stage=stage)
+        load = self.take_over(shares=shares)
         with (
-            AtWork(self.work, self.now, self.run.check, stage=LOAD) as at_work,
+            AtWork(self.work, self.now, self.check, stage=LOAD) as at_work,
             ExitStack() as undo,
         ):
-            load = self._filled() if shares else None
             staged, by_others = None, 0
             if load is not None:
                 # (Then what is left of the dump has to be loaded in its place, behind the rows.)
                 with suppress(OrderMattersError):
                     staged = site.complete(load, at_work.check)
-                    by_others = sum(segment.size for _, segment in load.rows(site.dump()))
+                    by_others = bytes_by_others(load, site.dump())
             if staged is None:
                 staged = site.load(at_work.check)
             undo.callback(staged.discard)
@@ -189,6 +218,11 @@ class DatabaseSteps:
         """Raises Conflict for who would do away with what another invocation is at work on."""
         if not self.work.claim(f"begun-{stage}"):
             raise Conflict(f"another invocation does the step {stage} of run {self.run.id} already")
+
+
+def bytes_by_others(load: SharedLoad, dump: IndexedDump) -> int:
+    """What of the archive the others have read."""
+    return sum(segment.size for _, segment in load.rows(dump))
 
 
 def find_loaded(work: RunWork) -> LoadedBeside | None:

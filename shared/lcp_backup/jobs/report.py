@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from lcp_backup.catalog import Catalog
-from lcp_backup.database import scratch
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.pieces import IndexedDump
+from lcp_backup.database.scratch import ScratchLoad
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.consistency import ConsistencyReport, notices_of
-from lcp_backup.jobs.database_proof import CONNECTIONS
+from lcp_backup.jobs.database_proof import other_under_way
 from lcp_backup.jobs.giving_way import GivesWay
+from lcp_backup.jobs.load_fan_out import connections_of_one
 from lcp_backup.jobs.queued_run import queued, succeeded_before
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.jobs.stored_run import NewRun
@@ -74,9 +75,9 @@ def report_on_backup(
             if tables := consistency.tables():
                 check = GivesWay(run, catalog)
                 with backup.volume() as volume:
-                    proved = scratch.prove(
-                        locate(),
-                        IndexedDump(
+                    proved = ScratchLoad(
+                        server=locate(),
+                        dump=IndexedDump(
                             backup.database_segments(),
                             backup.read_database,
                             by_dump_program=manifest.type is not BackupType.UPLOADED,
@@ -85,12 +86,13 @@ def report_on_backup(
                         ),
                         whose=catalog.location,
                         dumped_name=manifest.database_facts.name,
-                        connections=settings.backup_restore_connections or CONNECTIONS,
+                        connections=connections_of_one(settings),
+                        under_way=other_under_way(run.id, catalog),
                         foreign_keys=False,
                         look=partial(consistency.look, check, volume),
                         progress=run.progress_of("database"),
                         check=check,
-                    )
+                    ).prove()
                 run.add_notices(left_behind(proved))
             else:
                 consistency.look_at_nothing()

@@ -38,12 +38,9 @@ from lcp_backup.jobs.at_work import WORKERS, AtWork, close_to_workers
 from lcp_backup.jobs.failure import describe
 from lcp_backup.jobs.handing_out import check_portion, forget
 from lcp_backup.jobs.load_by_workers import STAGES, DatabaseSteps, find_loaded
+from lcp_backup.jobs.load_fan_out import connections_of_worker
 from lcp_backup.jobs.portion_slices import reading, slice_left
-from lcp_backup.jobs.restore_fan_out import (
-    SharedRestore,
-    connections_of_worker,
-    wanted_members,
-)
+from lcp_backup.jobs.restore_fan_out import SharedRestore, wanted_members
 from lcp_backup.jobs.restored import swapped, tell_completed
 from lcp_backup.jobs.shared_run import SharedRun, end_of_stretch, end_without_lease, why_it_failed
 from lcp_backup.jobs.staged_site import (
@@ -187,7 +184,13 @@ class _Step:
         """Does a step of those by which the database is loaded beside the live one."""
         shared, site = self._shared, self._site(locate(), accounts())
         steps = DatabaseSteps(
-            self._run, self._work, self._catalog.now, pause, shared.workers, shared.least_rows
+            self._run,
+            self._work,
+            self._catalog.now,
+            pause,
+            self._run.check,
+            workers=shared.workers,
+            least=shared.least_rows,
         )
         match request.step:
             case "tables":

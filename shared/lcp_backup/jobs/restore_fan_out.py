@@ -13,9 +13,10 @@ from lcp_backup.errors import InvalidRequest
 from lcp_backup.exclusion import GENERATED, PathPatterns
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.handing_out import ALONE, StartWorkers, leave_portions
-from lcp_backup.jobs.load_by_workers import INDEXES_ITEMS, LEAST, ROWS_ITEMS
+from lcp_backup.jobs.load_by_workers import LEAST
+from lcp_backup.jobs.load_fan_out import is_large, seconds_to_load, told_to_machine
 from lcp_backup.jobs.portion_slices import leave_slices
-from lcp_backup.jobs.staged_site import CONNECTIONS, check_restorable, loads_beside
+from lcp_backup.jobs.staged_site import check_restorable, loads_beside
 from lcp_backup.jobs.staged_volume import volume_folder
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
 from lcp_backup.model import BackupType, Manifest
@@ -31,10 +32,6 @@ type Loads = Literal["in-swap", "alone", "by-workers"]
 one; or several."""
 _BYTES_A_SECOND: Final = 50 << 20
 """What one invocation unpacks at least, with the database beside it: half of what was measured."""
-_SQL_A_SECOND: Final = 20 << 20
-"""Bytes of SQL that one invocation loads at least: half of what was measured (docs/limits.md)."""
-_LEAST_SQL: Final = 1 << 30
-"""Bytes of SQL below which workers would take longer to begin than one function to load it."""
 _FILE: Final = 32 << 10
 """What a file takes beside its content, in bytes that are unpacked in the same time."""
 
@@ -89,10 +86,9 @@ def workers_for(
         return ALONE
     facts = manifest.volume_facts
     of_volume = (facts.bytes + facts.files * _FILE) / _BYTES_A_SECOND
-    of_database = manifest.database.raw_size / _SQL_A_SECOND
     longest = max(
         of_volume if request.wants_volume else 0,
-        of_database if loads_beside(request, settings) and not request.tables else 0,
+        seconds_to_load(manifest) if loads_beside(request, settings) and not request.tables else 0,
     )
     return ALONE if longest < seconds else most
 
@@ -145,10 +141,8 @@ def hand_out(
                 "run_id": run.id,
                 "workers": workers,
                 "loads": shared.loads,
-                "rows_workers": _at_once(workers, settings),
                 **work.place(ITEMS),
-                "rows_key": work.place(ROWS_ITEMS)["key"],
-                "indexes_key": work.place(INDEXES_ITEMS)["key"],
+                **told_to_machine(work, workers, settings),
             },
         )
         undo.pop_all()
@@ -191,27 +185,13 @@ def _who_loads(request: RestoreRequest, settings: Settings, manifest: Manifest) 
     if not loads_beside(request, settings):
         return "in-swap"
     # (How much of it is asked for by tables is not known before the index is read.)
-    large = manifest.database.raw_size >= _LEAST_SQL and not request.tables
+    large = is_large(manifest) and not request.tables
     return "by-workers" if large or _is_asked_for(request) else "alone"
 
 
 def _is_asked_for(request: RestoreRequest) -> bool:
     """Whether somebody wants workers, and so however little there is to do."""
     return request.workers is not None
-
-
-def connections_of_worker(settings: Settings) -> int:
-    """Over how many connections a worker loads rows."""
-    return min(settings.backup_restore_connections or CONNECTIONS, CONNECTIONS)
-
-
-def _at_once(workers: int, settings: Settings) -> int:
-    """How many workers load rows at once: no more than have the connections that a setting allows.
-
-    Without one, all: where a server has no connection left, a worker goes on with fewer.
-    """
-    allowed = settings.backup_restore_connections
-    return workers if allowed is None else max(1, min(workers, allowed // CONNECTIONS))
 
 
 def _step(shared: SharedRestore) -> str:

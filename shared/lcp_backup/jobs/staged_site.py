@@ -1,6 +1,5 @@
 """A site beside the live one: staged from a backup, and then swapped in or thrown away."""
 
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -24,6 +23,7 @@ from lcp_backup.database.staged_schema import (
 from lcp_backup.errors import InvalidRequest, RestoredInPart
 from lcp_backup.intake.scripts import take_scripts
 from lcp_backup.jobs.active_run import ActiveRun
+from lcp_backup.jobs.load_fan_out import connections_of_one
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.jobs.staged_volume import AlreadyStaged, VolumeStaging
 from lcp_backup.jobs.stored_backup import StoredBackup
@@ -38,8 +38,6 @@ AS_IT_WAS: Final = "as-it-was"
 """What a restore's record says of the live site before anything of it is touched; and then:"""
 SWAPPING: Final = "swapping"
 REPLACED: Final = "replaced"
-CONNECTIONS: Final = (os.process_cpu_count() or 1) + 1
-"""Over how many connections rows are loaded unless a setting says (measured: docs/decisions.md)."""
 
 
 class StagedSite:
@@ -343,4 +341,4 @@ class SiteStaging:
 
     def connections(self) -> int:
         """Over how many connections one process loads rows."""
-        return self.settings.backup_restore_connections or CONNECTIONS
+        return connections_of_one(self.settings)

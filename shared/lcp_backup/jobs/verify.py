@@ -13,13 +13,14 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.consistency import ConsistencyReport, notices_of
-from lcp_backup.jobs.database_proof import DatabaseProof, Timed
+from lcp_backup.jobs.database_proof import DatabaseProof
 from lcp_backup.jobs.failure import describe
 from lcp_backup.jobs.giving_way import GivesWay
 from lcp_backup.jobs.queued_run import check_is_meant, queued, succeeded_before
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
 from lcp_backup.jobs.stored_run import NewRun
+from lcp_backup.jobs.timed import Timed
 from lcp_backup.jobs.verified import (
     VerifyResult,
     keep_verification,
@@ -93,6 +94,7 @@ def verify_backup(
                         run,
                         request,
                         verifying.backup,
+                        settings,
                         workers=workers,
                         catalog=catalog,
                         start=start_workers,

@@ -1,27 +1,25 @@
 """A verification that several functions work on, each step of it an invocation of its own.
 
-    database -----------\
-    read (by many) ------ conclude
+    tables --> rows (by many) --> indexes (by many) --> database --> conclude
+    read (by many) --------------------------------------------------/
 
-The verify function has cut the volume into portions (jobs/verify_fan_out.py). The state machine
-(functions/verify_worker/verify.asl.json) says what comes next, and when a step is tried again. All
-that one step leaves to another lies below the run's id. It has no lease: a verification takes none.
-Who finds the backup bad says so in a document of its own, and no success comes after that. `abort`
-ends what failed, with what was found bad, or else the reason of the worker that failed last.
+(The first line in jobs/verify_database.py.) The verify function has cut the volume into portions
+(jobs/verify_fan_out.py). The state machine (functions/verify_worker/verify.asl.json) says what
+comes next, and when a step is tried again. All that one step leaves to another lies below the run's
+id, or in a scratch schema. It has no lease: a verification takes none. Who finds the backup bad
+says so in a document of its own, and no success comes after that. `abort` ends what failed, with
+what was found bad, or else the reason of the worker that failed last.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from lcp_backup.catalog import Catalog
-from lcp_backup.database import scratch
-from lcp_backup.database.endpoint import DatabaseEndpoint, Flavour
+from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.errors import (
     ArchiveDamaged,
-    BackupError,
     Conflict,
     LeaseHeld,
     NotFound,
@@ -32,7 +30,6 @@ from lcp_backup.errors import (
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.at_work import WORKERS, AtWork, close_to_workers
 from lcp_backup.jobs.consistency import ConsistencyReport, notices_of
-from lcp_backup.jobs.database_proof import DatabaseProof
 from lcp_backup.jobs.failure import describe
 from lcp_backup.jobs.giving_way import GivesWay
 from lcp_backup.jobs.handing_out import check_portion
@@ -41,13 +38,12 @@ from lcp_backup.jobs.shared_run import SharedRun, why_it_failed
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.jobs.verified import (
     keep_verification,
-    left_behind,
     set_result,
     tell_verified,
-    verdict_of,
     verification_of,
 )
-from lcp_backup.jobs.verify_work import ProvedDatabase, ReadPortion, VerifyWork
+from lcp_backup.jobs.verify_database import STAGES, DatabaseHalf, drop_what_is_left
+from lcp_backup.jobs.verify_work import ReadPortion, VerifyWork
 from lcp_backup.model import RunError
 from lcp_backup.settings import Settings
 from lcp_backup.steps import VerifyStepRequest
@@ -55,9 +51,6 @@ from lcp_backup.telemetry import Telemetry
 from lcp_backup.verification import Report, Verdict, Verification
 from lcp_backup.volume.proof import mark_of, read_portion
 from lcp_backup.volume.slices import Slice
-
-_DATABASE: Final = "database"
-"""The stage of who loads the database."""
 
 
 def work_on_verification(
@@ -89,12 +82,9 @@ def work_on_verification(
             set_result(run, verification)
             stored.settle()
         else:
-            if request.step == "database":
-                step.prove_database(locate)
-            else:
-                step.read(request.portion)
+            answer = step.do(request, locate, pause)
             run.hand_over()
-            return {}
+            return answer
     tell_verified(telemetry, verification)
     work.forget()
     return {}
@@ -114,33 +104,29 @@ class _Step:
         self._manifest = work.manifest(catalog)
         self._backup = StoredBackup(catalog, self._manifest)
 
-    # --- side by side -----------------------------------------------------------
-
-    def prove_database(self, locate: Callable[[], DatabaseEndpoint]) -> None:
-        """Loads the database into a schema of its own, and drops it again."""
-        work, run, backup = self._work, self._run, self._backup
-        consistency = ConsistencyReport(backup, self._catalog, run.id)
-        proof = DatabaseProof(run, backup, consistency, self._settings, self._catalog, locate)
-        proof.begins = lambda: work.put_server(proof.server_text)
-        gives_way = GivesWay(run, self._catalog)
-        with AtWork(work.run_work, self._catalog.now, gives_way, stage=_DATABASE) as at_work:
-            with (
-                self._judged(_DATABASE, lambda: proof.flavour),
-                backup.volume() as volume,
-            ):
-                proved = proof.prove(volume, at_work.check)
-            run.add_notices(left_behind(proved))
-            if consistency.report is not None:
-                work.put_reported(consistency.report, consistency.listed)
-            found = ProvedDatabase(
-                tables=proved.tables,
-                rows=proved.rows,
-                tables_counted=proved.tables_counted,
-                statements=proved.statements,
-                read_bytes=backup.read_bytes,
-                load_seconds=proof.load.seconds,
-            )
-            work.put_proved(found)
+    def do(
+        self,
+        request: VerifyStepRequest,
+        locate: Callable[[], DatabaseEndpoint],
+        pause: Callable[[float], None],
+    ) -> dict[str, Any]:
+        """Does a step of those that are done side by side."""
+        if request.step == "read":
+            self.read(request.portion)
+            return {}
+        database = DatabaseHalf(
+            self._run, self._work, self._settings, self._catalog, self._backup, locate, pause
+        )
+        match request.step:
+            case "tables":
+                database.define()
+            case "rows":
+                return {"done": database.load_rows(request.portion)}
+            case "indexes":
+                database.build_indexes(request.portion)
+            case _:
+                database.prove()
+        return {}
 
     def read(self, number: int) -> None:
         """Reads a portion of the volume, or a part of the rest, and compares its members."""
@@ -151,7 +137,7 @@ class _Step:
         began_at = now()
         with AtWork(self._work.run_work, now, GivesWay(self._run, self._catalog)) as at_work:
             own = self._slice(number)
-            with self._judged(f"portion-{number:08d}"):
+            with self._work.judged(f"portion-{number:08d}", self._manifest):
                 members = read_portion(
                     own,
                     reading(self._backup, own),
@@ -194,18 +180,6 @@ class _Step:
             last = min((it for it in firsts if it > mine.first), default=last)
         return sum(it.size for it in own.segments if it.number < last)
 
-    @contextmanager
-    def _judged(
-        self, part: str, flavour: Callable[[], Flavour | None] = lambda: None
-    ) -> Iterator[None]:
-        """Leaves a word when the backup is found bad, which no later attempt takes back."""
-        try:
-            yield
-        except BaseException as error:
-            if verdict_of(error, self._manifest, flavour()) is Verdict.BAD:
-                self._work.put_bad(part, describe(error, self._run.id))
-            raise
-
     # --- the end ----------------------------------------------------------------
 
     def conclude(self, pause: Callable[[float], None]) -> Verification:
@@ -214,7 +188,7 @@ class _Step:
         Raises what keeps that from being known; the run then is the abort's to end.
         """
         run, work, shared = self._run, self._work, self._shared
-        for stage in (WORKERS, _DATABASE):
+        for stage in (WORKERS, *STAGES):
             close_to_workers(work.run_work, self._catalog.now, run.check, pause, stage=stage)
         bad = work.found_bad()
         if bad is not None:
@@ -290,10 +264,10 @@ class _Ending:
         try:
             with ActiveRun(stored, self.telemetry, self.timing) as run:
                 stored.settle()
-                for stage in (WORKERS, _DATABASE):
+                for stage in (WORKERS, *STAGES):
                     now, check = self.catalog.now, run.check
                     close_to_workers(self.work.run_work, now, check, self.pause, stage=stage)
-                self._drop_what_is_left(run)
+                drop_what_is_left(run, self.catalog, self.locate)
                 bad = self.work.found_bad()
                 reason = self._keep(run, bad or reason, Verdict.BAD if bad else None)
                 stored.end_as(reason)
@@ -336,14 +310,6 @@ class _Ending:
         except (ObjectNotFound, UnknownFormat) as error:
             run.detail("what was found out was not kept", reason=str(error))
         return reason
-
-    def _drop_what_is_left(self, run: ActiveRun) -> None:
-        """As far as the server can be reached now: the next verification does it otherwise."""
-        try:
-            scratch.drop_abandoned(self.locate(), whose=self.catalog.location)
-        except BackupError as error:
-            left = "what is left of the database is left to the next verification"
-            run.detail(left, reason=describe(error, run.id).message)
 
 
 def _seconds(parts: list[ReadPortion]) -> float:

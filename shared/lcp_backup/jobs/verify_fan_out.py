@@ -12,9 +12,11 @@ from lcp_backup.document import Document
 from lcp_backup.errors import StorageError
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.handing_out import leave_portions
+from lcp_backup.jobs.load_by_workers import LEAST
+from lcp_backup.jobs.load_fan_out import is_large, seconds_to_load, told_to_machine
 from lcp_backup.jobs.portion_slices import leave_slices
 from lcp_backup.jobs.stored_backup import StoredBackup
-from lcp_backup.model import Manifest
+from lcp_backup.model import BackupType, Manifest
 from lcp_backup.requests import VerifyRequest, check_workers
 from lcp_backup.settings import Settings
 from lcp_backup.volume import portions
@@ -22,6 +24,8 @@ from lcp_backup.volume.portions import Portion, portioned_uncut
 from lcp_backup.volume.proof import mark_of
 from lcp_backup.volume.slices import Block
 
+type Loads = Literal["alone", "by-workers"]
+"""Who loads the database: one function, or several."""
 type StartWorkers = Callable[[str, dict[str, Any]], None]
 """Starts the execution of a state machine, by its name, with its input."""
 
@@ -54,6 +58,9 @@ class SharedVerify(Document):
     """As in Verification."""
     nameless: int
     """Files of which the index has no SHA-256."""
+    loads: Loads = "alone"
+    least_rows: int = LEAST
+    """As `load_by_workers.LEAST`."""
 
 
 def workers_for(
@@ -61,8 +68,8 @@ def workers_for(
 ) -> int:
     """How many functions are to verify a backup.
 
-    As many as were asked for, or all that there may be where one would not come to the volume's
-    end. (The database is loaded by one function in any case.)
+    As many as were asked for, or all that there may be where one would not come to the end of the
+    volume, or of the database. (What was uploaded is loaded by one function in any case.)
 
     Arguments: `seconds` is how long this invocation may still last; None: as long as it likes.
 
@@ -75,8 +82,19 @@ def workers_for(
     if seconds is None:
         return ALONE
     facts = manifest.volume_facts
-    needs = (facts.bytes + facts.files * _MEMBER) / _BYTES_A_SECOND
-    return ALONE if needs < seconds else most
+    of_volume = (facts.bytes + facts.files * _MEMBER) / _BYTES_A_SECOND
+    of_database = 0 if manifest.type is BackupType.UPLOADED else seconds_to_load(manifest)
+    return ALONE if max(of_volume, of_database) < seconds else most
+
+
+def _who_loads(request: VerifyRequest, manifest: Manifest) -> Loads:
+    """Several, where that is quicker or they are asked for, but not of an upload.
+
+    Its dump is loaded in the order in which it was written.
+    """
+    if manifest.type is BackupType.UPLOADED:
+        return "alone"
+    return "by-workers" if is_large(manifest) or request.workers is not None else "alone"
 
 
 def claim(catalog: Catalog, run_id: str | None) -> bool:
@@ -93,6 +111,7 @@ def hand_out(
     run: ActiveRun,
     request: VerifyRequest,
     backup: StoredBackup,
+    settings: Settings,
     *,
     workers: int,
     catalog: Catalog,
@@ -106,14 +125,23 @@ def hand_out(
     try:
         run.step("cutting the volume into portions")
         shared = _share_out(run, request, backup, work, workers)
+        loads_by_many = shared.loads == "by-workers"
         leave_portions(work, ITEMS, len(shared.slices))
         work.put(REQUEST, shared.model_dump_json().encode())
-        run.step(
-            f"loading the database into a schema of its own, and reading the volume by {workers}"
-            " workers"
-        )
+        by = f"by {workers} workers"
+        loading = "loading the database into a schema of its own"
+        run.step(f"{loading}{f' {by}' if loads_by_many else ''}, and reading the volume {by}")
         run.hand_over()
-        start(run.id, {"run_id": run.id, "workers": workers, **work.place(ITEMS)})
+        start(
+            run.id,
+            {
+                "run_id": run.id,
+                "workers": workers,
+                "loads": shared.loads,
+                **work.place(ITEMS),
+                **told_to_machine(work, workers, settings),
+            },
+        )
     except BaseException:
         with suppress(StorageError):  # cleanup finds it
             work.delete()
@@ -142,6 +170,8 @@ def _share_out(
         files=counted.files,
         files_compared=counted.compared,
         nameless=counted.nameless,
+        loads=_who_loads(request, backup.manifest),
+        least_rows=1 if request.workers is not None else LEAST,
     )
 
 

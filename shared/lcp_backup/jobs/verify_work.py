@@ -1,7 +1,8 @@
 """What the functions of one verification leave to each other, below the run's id."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import cached_property
 from typing import Final, Literal
 
@@ -9,14 +10,18 @@ from pydantic import AwareDatetime
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.work import REQUEST, RunWork
+from lcp_backup.database.endpoint import Flavour
 from lcp_backup.document import Document, read_document
-from lcp_backup.errors import StorageError
+from lcp_backup.errors import LoadFailed, StorageError
 from lcp_backup.jobs.consistency import check_is_there
+from lcp_backup.jobs.failure import describe
+from lcp_backup.jobs.verified import verdict_of
 from lcp_backup.jobs.verify_fan_out import SharedVerify
 from lcp_backup.model import Manifest, RunError
-from lcp_backup.verification import Difference, Report
+from lcp_backup.verification import Difference, Report, Verdict
 
 _SERVER: Final = "server"
+_BEGAN: Final = "load-began"
 _PROVED: Final = "proved"
 _REPORTED: Final = "reported"
 _READ: Final = "read-"
@@ -88,6 +93,22 @@ class VerifyWork:
         """Says what the database is loaded into."""
         self.run_work.put(_SERVER, (text or "").encode())
 
+    @property
+    def flavour(self) -> Flavour | None:
+        """That of the server, once it is known."""
+        server = self.server
+        return Flavour(server.partition(" ")[0]) if server else None
+
+    @property
+    def load_began_at(self) -> datetime | None:
+        """When several functions began to load it; None where they did not."""
+        found = self.run_work.find(_BEGAN)
+        return None if found is None else datetime.fromisoformat(found.decode())
+
+    def put_load_began(self, now: datetime) -> None:
+        """Says that several functions begin to load it."""
+        self.run_work.put(_BEGAN, now.isoformat().encode())
+
     def proved(self) -> ProvedDatabase | None:
         """None where nobody has said that the database was proved."""
         found = self.run_work.find(_PROVED)
@@ -131,6 +152,28 @@ class VerifyWork:
     def put_bad(self, part: str, reason: RunError) -> None:
         """Says that a part of the backup is bad, which nobody takes back."""
         self.run_work.put(f"{_BAD}{part}", reason.model_dump_json().encode())
+
+    @contextmanager
+    def judged(
+        self,
+        part: str,
+        manifest: Manifest,
+        flavour: Callable[[], Flavour | None] = lambda: None,
+        check_still_there: Callable[[], None] = lambda: None,
+    ) -> Iterator[None]:
+        """Leaves a word when the backup is found bad, which no later attempt takes back.
+
+        Arguments: `flavour` is the server's; `check_still_there` raises where a server refused
+        something for want of what others have loaded, and not for what the backup holds.
+        """
+        try:
+            yield
+        except BaseException as error:
+            if verdict_of(error, manifest, flavour()) is Verdict.BAD:
+                if isinstance(error, LoadFailed):
+                    check_still_there()
+                self.put_bad(part, describe(error, self.run_work.run_id))
+            raise
 
     def forget(self) -> None:
         """Deletes all of it; what cannot be deleted now, cleanup finds."""

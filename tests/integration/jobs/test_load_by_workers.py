@@ -28,6 +28,7 @@ from lcp_backup.errors import (
 from lcp_backup.jobs import load_by_workers, restore_by_workers
 from lcp_backup.jobs.staged_site import SiteStaging
 from lcp_backup.model import RunState
+from tests.support.frozen_worker import Frozen, load_rows_beside
 from tests.support.job_site import JobSite
 from tests.support.large_table import ROWS, backed_up, indexes, progress_table, staging
 from tests.support.restore_machine import RestoreMachine
@@ -160,47 +161,6 @@ def test_a_worker_that_died_in_a_piece_leaves_nothing_of_it_and_another_loads_it
     assert before.differences(site.fingerprint()) == []
 
 
-class Frozen:
-    """A worker that goes no further than into the transaction of its first piece, until it thaws.
-
-    Nobody else froze: what it holds, it holds.
-    """
-
-    def __init__(self, machine: RestoreMachine, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._machine = machine
-        self._is_frozen, self._thaws = threading.Event(), threading.Event()
-        self._ended: list[BaseException] = []
-        insert_rows = PieceLoad.insert_rows
-
-        def freezes(
-            load: PieceLoad, piece: Any, session: Session, begin: Callable[[], None]
-        ) -> Inserted:
-            if self._is_frozen.is_set():
-                return insert_rows(load, piece, session, begin)
-            begin()
-            self._is_frozen.set()
-            self._thaws.wait()
-            return insert_rows(load, piece, session)
-
-        monkeypatch.setattr(PieceLoad, "insert_rows", freezes)
-        self._thread = threading.Thread(target=self._work)
-        self._thread.start()
-        self._is_frozen.wait()
-
-    def _work(self) -> None:
-        try:
-            self._machine.step("rows", portion=0)
-        except BackupError as error:
-            self._ended.append(error)
-
-    def thaw(self) -> BaseException:
-        """Answers how it ends."""
-        self._thaws.set()
-        self._thread.join()
-        (error,) = self._ended
-        return error
-
-
 def test_a_worker_that_froze_in_a_piece_holds_nobody_up_for_long(
     on_mariadb: RestoreMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,7 +170,7 @@ def test_a_worker_that_froze_in_a_piece_holds_nobody_up_for_long(
     on_mariadb.step("tables")
     monkeypatch.setattr(shared_load, "_SILENCE_SECONDS", 2)
     frozen = Frozen(on_mariadb, monkeypatch)
-    on_mariadb.load_rows()
+    load_rows_beside(on_mariadb)
     assert isinstance(frozen.thaw(), ServerGaveUp), "its connection is gone with what it began"
     on_mariadb.finish()
     assert before.differences(site.fingerprint()) == []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lcp_backup.aws import clients
-from lcp_backup.database import accounts, scratch
+from lcp_backup.database import accounts, scratch, scratch_checks
 from lcp_backup.database.endpoint import Flavour
 from lcp_backup.database.loaded import Loaded
 from lcp_backup.errors import (
@@ -103,13 +103,13 @@ def kept(site: JobSite) -> Verification:
 
 def before_counting(patch: pytest.MonkeyPatch, act: Callable[[Any, str], None]) -> None:
     """Does something when a dump was loaded and is about to be counted."""
-    real = scratch._count_rows
+    real = scratch_checks.count_rows
 
     def count(loader: Any, staging: str, *rest: Any) -> None:
         act(loader, staging)
         real(loader, staging, *rest)
 
-    patch.setattr(scratch, "_count_rows", count)
+    patch.setattr(scratch, "count_rows", count)
 
 
 def test_a_backup_is_proved_and_nothing_of_it_stays(
@@ -234,7 +234,7 @@ def test_a_statement_does_not_outlast_the_run(site: BackedUp) -> None:
 
     slow = "SELECT SLEEP(30) = 0"
     with pytest.raises(OutOfTime):
-        scratch._ask(site.server.endpoint(site.name), site.name, (slow,), check)
+        scratch_checks.ask_all(site.server.endpoint(site.name), site.name, (slow,), check)
     assert not running()
 
 
@@ -251,7 +251,7 @@ def test_a_count_does_not_outlast_the_run(site: BackedUp) -> None:
         cursor.execute(f"LOCK TABLES {site.name}.User_ WRITE")
         loaded = Loaded(("User_",), 1, 1, (), rows_of={"User_": 1})
         with pytest.raises(OutOfTime):
-            scratch._count_rows(site.server.endpoint(site.name), site.name, loaded, check)
+            scratch_checks.count_rows(site.server.endpoint(site.name), site.name, loaded, check)
         assert not running()
 
 
@@ -351,7 +351,7 @@ def test_what_a_killed_one_left_goes_with_the_next(
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(scratch, "_drop", lambda *_: None)
+        patch.setattr(scratch, "drop", lambda *_: None)
         patch.setattr(accounts, "_retire", lambda *_: None)
         before_counting(patch, die)
         with pytest.raises(RuntimeError, match="killed"):

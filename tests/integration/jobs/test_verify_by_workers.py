@@ -1,4 +1,4 @@
-"""A database that is verified beside a volume that workers read: as one function does it."""
+"""A database that one function verifies beside a volume that workers read, as without them."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,28 +10,23 @@ from lcp_backup.errors import ServerGaveUp
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.model import RunState
 from tests.support.job_site import JobSite
+from tests.support.scratch_schemas import on_server
 from tests.support.verify_machine import VerifyMachine
 
 
 @pytest.fixture
 def machine(mariadb_site: JobSite, monkeypatch: pytest.MonkeyPatch) -> VerifyMachine:
     mariadb_site.create()
-    return VerifyMachine(mariadb_site, monkeypatch)
+    machine = VerifyMachine(mariadb_site, monkeypatch)
+    machine.load_alone()
+    return machine
 
 
 @pytest.fixture
 def left(machine: VerifyMachine) -> Callable[[], set[str]]:
     """What the verification has made on the server and not dropped."""
-    before = _on_server(machine.site)
-    return lambda: _on_server(machine.site) - before
-
-
-def _on_server(site: JobSite) -> set[str]:
-    schemas = site.server.execute(
-        "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE 'lcp_verify%'"
-    )
-    users = site.server.execute("SELECT user FROM mysql.user WHERE user LIKE 'lcp_loader%'")
-    return {str(name) for (name,) in (*schemas, *users)}
+    before = on_server(machine.site)
+    return lambda: on_server(machine.site) - before
 
 
 def test_a_site_is_proved_as_by_one_function_and_nothing_of_it_stays(
@@ -100,9 +95,9 @@ def test_what_a_killed_function_left_on_the_server_goes_with_the_abort(
 
     machine.begin()
     with monkeypatch.context() as patch:
-        patch.setattr(scratch, "_drop", lambda *_: None)
+        patch.setattr(scratch, "drop", lambda *_: None)
         patch.setattr(accounts, "_retire", lambda *_: None)
-        patch.setattr(scratch, "_count_rows", die)
+        patch.setattr(scratch, "count_rows", die)
         with pytest.raises(ServerGaveUp) as raised:
             machine.step("database")
     assert left() != set()

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from lcp_backup.archive.segment import Segment
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
-from lcp_backup.database import scratch
+from lcp_backup.database import scratch_schemas
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.scratch import Proved
 from lcp_backup.errors import (
@@ -32,12 +32,13 @@ from lcp_backup.errors import (
     ServerGaveUp,
     StorageError,
 )
-from lcp_backup.jobs import verify_by_workers
+from lcp_backup.jobs import verify_by_workers, verify_fan_out
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.at_work import WORKERS, AtWork
 from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.database_proof import DatabaseProof
-from lcp_backup.jobs.left_work import DEAD_AFTER
+from lcp_backup.jobs.left_work import DEAD_AFTER, is_under_way
+from lcp_backup.jobs.load_fan_out import CONNECTIONS, told_to_machine
 from lcp_backup.jobs.shared_run import SharedRun
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
 from lcp_backup.jobs.verified import VerifyResult
@@ -182,8 +183,12 @@ def site(
         return PROVED
 
     monkeypatch.setattr(DatabaseProof, "prove", prove)
+    # (Several load it in tests/integration/jobs/test_prove_by_workers.py, on real servers.)
+    monkeypatch.setattr(verify_fan_out, "_who_loads", lambda *_: "alone")
     monkeypatch.setattr(
-        scratch, "drop_abandoned", lambda _server, *, whose: site.dropped.append(whose)
+        scratch_schemas,
+        "drop_abandoned",
+        lambda _server, *, whose, under_way: site.dropped.append(whose),  # noqa: ARG005
     )
     return site
 
@@ -625,12 +630,21 @@ GB = 10**9
 NO_MACHINE = {"LCP_VERIFY_MACHINE": ""}
 
 
+def with_sql(size: int, kind: BackupType = BackupType.AUTO) -> Manifest:
+    """A backup of so many bytes of SQL."""
+    manifest = a_manifest(datetime(2026, 11, 20, tzinfo=UTC))
+    database = manifest.database.model_copy(update={"raw_size": size})
+    return manifest.model_copy(update={"database": database, "type": kind})
+
+
 def decided(
     size: int,
     *,
     workers: int | None = None,
     seconds: float | None = 880,
     env: dict[str, str] | None = None,
+    sql: int = 1,
+    kind: BackupType = BackupType.AUTO,
 ) -> int:
     given = {
         "LCP_PROJECT_ID": "acme",
@@ -639,12 +653,12 @@ def decided(
         "LCP_BACKUP_WORKERS": "8",
         **(env or {}),
     }
-    manifest = a_manifest(datetime(2026, 11, 20, tzinfo=UTC))
+    manifest = with_sql(sql, kind)
     facts = manifest.volume_facts.model_copy(update={"bytes": size, "files": size // 10**6})
     return workers_for(
         VerifyRequest(workers=workers),
         Settings.from_env(given),
-        manifest.model_copy(update={"volume_facts": facts, "type": BackupType.AUTO}),
+        manifest.model_copy(update={"volume_facts": facts}),
         seconds=seconds,
     )
 
@@ -659,6 +673,62 @@ def test_who_asks_decides_and_else_whether_one_function_can_read_it_in_its_time(
     assert decided(1, workers=64) == 8
     with pytest.raises(InvalidRequest, match="Workers=1"):
         decided(1, workers=2, env=NO_MACHINE)
+
+
+def test_a_database_that_one_function_cannot_load_in_its_time_is_a_reason_too() -> None:
+    assert decided(1, sql=18 * GB) == ALONE
+    assert decided(1, sql=19 * GB) == 8
+    assert decided(1, sql=19 * GB, workers=1) == ALONE
+    assert decided(1, sql=19 * GB, env=NO_MACHINE) == ALONE
+    assert decided(1, sql=19 * GB, kind=BackupType.UPLOADED) == ALONE, "workers would not help it"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "workers", "loads"),
+    [
+        (with_sql(2 * GB), None, "by-workers"),
+        (with_sql(GB), None, "alone"),
+        (with_sql(1), 2, "by-workers"),
+        (with_sql(20 * GB, BackupType.UPLOADED), 2, "alone"),
+    ],
+)
+def test_workers_load_what_is_large_or_asked_for_but_no_upload(
+    manifest: Manifest, workers: int | None, loads: str
+) -> None:
+    """An upload is loaded in the order in which it was written."""
+    assert verify_fan_out._who_loads(VerifyRequest(workers=workers), manifest) == loads
+
+
+@pytest.mark.parametrize(("allowed", "at_once"), [("", 8), ("1", 1), ("16", 16 // CONNECTIONS)])
+def test_no_more_workers_load_at_once_than_have_the_connections_that_are_allowed(
+    catalog: Catalog, allowed: str, at_once: int
+) -> None:
+    env = {"LCP_PROJECT_ID": "acme", "LCP_ENVIRONMENT_ID": "prd"}
+    settings = Settings.from_env({**env, "LCP_BACKUP_RESTORE_CONNECTIONS": allowed})
+    told = told_to_machine(catalog.work.of("a-run"), 8, settings)
+    assert told["rows_workers"] == min(8, at_once)
+    assert str(told["rows_key"]).endswith("/items-rows")
+    assert str(told["indexes_key"]).endswith("/items-indexes")
+
+
+def test_a_run_is_under_way_until_it_has_ended_or_nobody_was_heard_of_for_an_hour(
+    site: Site,
+) -> None:
+    """So long its scratch schema stays, whoever finds it."""
+    site.verify()
+    run_id = site.record.id
+    site.clock.pass_by(DEAD_AFTER - timedelta(minutes=1))
+    assert is_under_way(site.catalog, run_id)
+    site.step("read", portion=0)  # which renews the record
+    site.clock.pass_by(DEAD_AFTER - timedelta(minutes=1))
+    assert is_under_way(site.catalog, run_id)
+    site.clock.pass_by(timedelta(minutes=2))
+    assert not is_under_way(site.catalog, run_id)
+    site.step("read", portion=0)
+    assert is_under_way(site.catalog, run_id)
+    site.abort(StorageError("no more"))
+    assert not is_under_way(site.catalog, run_id)
+    assert not is_under_way(site.catalog, site.catalog.runs.new_id(RunKind.VERIFY))
 
 
 def test_a_run_that_workers_are_at_work_on_is_told_from_one_that_nobody_queued(
