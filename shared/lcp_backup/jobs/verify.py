@@ -16,6 +16,7 @@ from lcp_backup.jobs.consistency import ConsistencyReport, notices_of
 from lcp_backup.jobs.database_proof import DatabaseProof
 from lcp_backup.jobs.failure import describe
 from lcp_backup.jobs.giving_way import GivesWay
+from lcp_backup.jobs.handing_out import ALONE, StartWorkers, claim
 from lcp_backup.jobs.queued_run import check_is_meant, queued, succeeded_before
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
@@ -30,7 +31,7 @@ from lcp_backup.jobs.verified import (
     verdict_of,
     verification_of,
 )
-from lcp_backup.jobs.verify_fan_out import ALONE, StartWorkers, claim, hand_out, workers_for
+from lcp_backup.jobs.verify_fan_out import hand_out, workers_for
 from lcp_backup.model import Manifest, RunError, RunKind
 from lcp_backup.requests import LATEST, VerifyRequest
 from lcp_backup.settings import Settings

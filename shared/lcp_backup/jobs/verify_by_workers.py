@@ -32,7 +32,7 @@ from lcp_backup.jobs.at_work import WORKERS, AtWork, close_to_workers
 from lcp_backup.jobs.consistency import ConsistencyReport, notices_of
 from lcp_backup.jobs.failure import describe
 from lcp_backup.jobs.giving_way import GivesWay
-from lcp_backup.jobs.handing_out import check_portion
+from lcp_backup.jobs.handing_out import check_portion, forget
 from lcp_backup.jobs.portion_slices import reading, slice_left
 from lcp_backup.jobs.shared_run import SharedRun, why_it_failed
 from lcp_backup.jobs.stored_backup import StoredBackup
@@ -86,7 +86,7 @@ def work_on_verification(
             run.hand_over()
             return answer
     tell_verified(telemetry, verification)
-    work.forget()
+    forget(work.run_work)
     return {}
 
 
@@ -272,10 +272,10 @@ class _Ending:
                 reason = self._keep(run, bad or reason, Verdict.BAD if bad else None)
                 stored.end_as(reason)
         except RunIsOver:
-            self.work.forget()
+            forget(self.work.run_work)
             ended = self.catalog.runs.get(self.work.run_work.run_id)
             return ended.error is not None and _is_nobodys_fault(ended.error)
-        self.work.forget()
+        forget(self.work.run_work)
         self.telemetry.count(VerifyFailure=1)
         self.telemetry.announce(
             "Verification Failed",

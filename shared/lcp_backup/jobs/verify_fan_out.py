@@ -1,17 +1,15 @@
 """Who verifies a backup: the verify function alone, or workers, by the state machine."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.work import ITEMS, REQUEST, RunWork
 from lcp_backup.document import Document
-from lcp_backup.errors import StorageError
 from lcp_backup.jobs.active_run import ActiveRun
-from lcp_backup.jobs.handing_out import leave_portions
+from lcp_backup.jobs.handing_out import ALONE, StartWorkers, leave_portions, taken_back_on_failure
 from lcp_backup.jobs.load_by_workers import LEAST
 from lcp_backup.jobs.load_fan_out import is_large, seconds_to_load, told_to_machine
 from lcp_backup.jobs.portion_slices import leave_slices
@@ -26,18 +24,12 @@ from lcp_backup.volume.slices import Block
 
 type Loads = Literal["alone", "by-workers"]
 """Who loads the database: one function, or several."""
-type StartWorkers = Callable[[str, dict[str, Any]], None]
-"""Starts the execution of a state machine, by its name, with its input."""
 
-ALONE: Final = 1
-"""Workers of a verification that one invocation does."""
 _BYTES_A_SECOND: Final = 50 << 20
 """What one invocation reads and compares at least, with the database beside it: as of a restore,
 which writes it as well."""
 _MEMBER: Final = 8 << 10
 """What a member takes beside its content, in bytes that are read in the same time."""
-_CLAIM: Final = "claim"
-"""Is there once a delivery of the run's event has begun to plan."""
 
 
 class SharedVerify(Document):
@@ -97,16 +89,6 @@ def _who_loads(request: VerifyRequest, manifest: Manifest) -> Loads:
     return "by-workers" if is_large(manifest) or request.workers is not None else "alone"
 
 
-def claim(catalog: Catalog, run_id: str | None) -> bool:
-    """Whether this delivery of a run's event is the one that plans, and not an earlier one.
-
-    A verification takes no lease by which a second one would be told. Raises StorageError.
-    """
-    if run_id is None:
-        return True
-    return catalog.work.of(run_id).claim(_CLAIM)
-
-
 def hand_out(
     run: ActiveRun,
     request: VerifyRequest,
@@ -122,7 +104,7 @@ def hand_out(
     Raises ArchiveDamaged, UnknownFormat, AwsError, OutOfTime, StorageError; nothing is left then.
     """
     work = catalog.work.of(run.id)
-    try:
+    with taken_back_on_failure(work):
         run.step("cutting the volume into portions")
         shared = _share_out(run, request, backup, work, workers)
         loads_by_many = shared.loads == "by-workers"
@@ -142,10 +124,6 @@ def hand_out(
                 **told_to_machine(work, workers, settings),
             },
         )
-    except BaseException:
-        with suppress(StorageError):  # cleanup finds it
-            work.delete()
-        raise
 
 
 def _share_out(

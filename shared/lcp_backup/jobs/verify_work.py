@@ -1,7 +1,7 @@
 """What the functions of one verification leave to each other, below the run's id."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
 from typing import Final, Literal
@@ -12,7 +12,7 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.work import REQUEST, RunWork
 from lcp_backup.database.endpoint import Flavour
 from lcp_backup.document import Document, read_document
-from lcp_backup.errors import LoadFailed, StorageError
+from lcp_backup.errors import LoadFailed
 from lcp_backup.jobs.consistency import check_is_there
 from lcp_backup.jobs.failure import describe
 from lcp_backup.jobs.verified import verdict_of
@@ -174,8 +174,3 @@ class VerifyWork:
                     check_still_there()
                 self.put_bad(part, describe(error, self.run_work.run_id))
             raise
-
-    def forget(self) -> None:
-        """Deletes all of it; what cannot be deleted now, cleanup finds."""
-        with suppress(StorageError):
-            self.run_work.delete()

@@ -37,6 +37,7 @@ from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.at_work import WORKERS, AtWork
 from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.database_proof import DatabaseProof
+from lcp_backup.jobs.handing_out import ALONE
 from lcp_backup.jobs.left_work import DEAD_AFTER, is_under_way
 from lcp_backup.jobs.load_fan_out import CONNECTIONS, told_to_machine
 from lcp_backup.jobs.shared_run import SharedRun
@@ -44,7 +45,7 @@ from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
 from lcp_backup.jobs.verified import VerifyResult
 from lcp_backup.jobs.verify import verify_backup
 from lcp_backup.jobs.verify_by_workers import work_on_verification
-from lcp_backup.jobs.verify_fan_out import ALONE, workers_for
+from lcp_backup.jobs.verify_fan_out import workers_for
 from lcp_backup.model import BackupType, Manifest, Run, RunKind, RunState
 from lcp_backup.requests import VerifyRequest
 from lcp_backup.settings import Settings
