@@ -6,13 +6,16 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
-from lcp_backup.archive.deflate import inflate_member
+from lcp_backup.archive.deflate import inflate_member, inflate_stream
 from lcp_backup.archive.index import read_index
 from lcp_backup.archive.segment import Segment
 from lcp_backup.archive.streams import RangeSource
 from lcp_backup.archive.write import SEGMENT_SIZE, WrittenArchive
 from lcp_backup.errors import ArchiveDamaged
 from lcp_backup.model import Archive
+
+_GAP = 1 << 20
+"""Bytes that are read at once of what lies between segments; mostly it is less in all."""
 
 
 class OpenArchive(NamedTuple):
@@ -116,6 +119,44 @@ def read_back(
     if written.sha256 not in (None, digest.hexdigest()):
         raise ArchiveDamaged(f"{name} is not what was written: its SHA-256 differs")
     return written.described(digest.hexdigest())
+
+
+def check_gaps(
+    source: RangeSource,
+    segments: Iterable[Segment],
+    *,
+    size: int,
+    name: str,
+    check: Callable[[], None],
+) -> None:
+    """Checks what of an archive no reader of segments sees, and `tar` does.
+
+    Args:
+        segments: all of the archive's, in their order.
+        size: bytes that the archive had when it was written.
+        name: what to call it in an error.
+        check: called before every segment; what it raises ends the work.
+
+    Raises ArchiveDamaged unless it has that size, and is gzip between its segments and behind them;
+    StorageError.
+    """
+    if source.size != size:
+        raise ArchiveDamaged(f"{name} has {source.size} bytes, and {size} were written")
+
+    def read(begin: int, end: int) -> None:
+        ranges = (source.read(at, min(_GAP, end - at)) for at in range(begin, end, _GAP))
+        where = f"{name}, outside of its segments, at bytes {begin} to {end},"
+        for _ in inflate_stream(ranges, name=where):
+            check()
+
+    at = 0
+    for segment in segments:
+        check()
+        if segment.offset > at:
+            read(at, segment.offset)
+        at = max(at, segment.offset + segment.size)
+    if at < size:
+        read(at, size)
 
 
 def _place(name: str, number: int, segment: Segment) -> str:

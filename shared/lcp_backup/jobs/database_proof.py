@@ -56,6 +56,7 @@ class DatabaseProof:
 
     def prove(self, volume: StoredVolume, check: Check) -> Proved:
         """Loads it, has the report made while it is there, and drops it; as of `ScratchLoad`."""
+        self.backup.check_database_gaps(check)
         return self._scratch(check, volume).prove()
 
     # --- by several functions -----------------------------------------------------
@@ -82,6 +83,7 @@ class DatabaseProof:
 
     def complete(self, load: SharedLoad, volume: StoredVolume, check: Check) -> Proved:
         """As `prove`, of what these functions have loaded."""
+        self.backup.check_database_gaps(check)
         return self._scratch(check, volume).complete(load, self.run.id)
 
     def dump(self) -> IndexedDump:

@@ -8,7 +8,7 @@ from typing import Final
 
 from lcp_backup.archive.index import IndexReader, read_index, read_members
 from lcp_backup.archive.local_copy import read_again
-from lcp_backup.archive.read import OpenArchive, read_segments, read_segments_of
+from lcp_backup.archive.read import OpenArchive, check_gaps, read_segments, read_segments_of
 from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.archive.streams import RangeSource
 from lcp_backup.aws.s3_reader import ObjectReader
@@ -50,6 +50,13 @@ class StoredBackup:
         return self._counted(
             read_segments(archive.source, segments, name=archive.name, threads=self._threads)
         )
+
+    def check_database_gaps(self, check: Callable[[], None]) -> None:
+        """Checks what of the database's archive no restore reads; as `read.check_gaps`."""
+        archive = self.manifest.database
+        found = self._open(self.manifest.id, archive.name)
+        segments = self.database_segments()
+        check_gaps(found.source, segments, size=archive.size, name=found.name, check=check)
 
     @contextmanager
     def volume(self) -> Iterator["StoredVolume"]:
@@ -149,6 +156,13 @@ class StoredVolume:
         """
         rest = (it for it in self._reader().segments() if not it.source and it not in wanted)
         return self.read_these(rest)
+
+    def check_gaps(self, check: Callable[[], None]) -> None:
+        """Checks what of the backup's own archive no restore reads; as `read.check_gaps`."""
+        manifest = self._backup.manifest
+        found = self._backup.open_volume_of(manifest.id)
+        own = (it for it in self.all_segments() if not it.source)
+        check_gaps(found.source, own, size=manifest.volume.size, name=found.name, check=check)
 
     def archive_of(self, segment: Segment) -> OpenArchive:
         """The archive that a segment lies in."""

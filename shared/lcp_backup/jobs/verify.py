@@ -187,6 +187,7 @@ class _Verifying:
     def _read_volume(self, volume: StoredVolume, check: Check) -> proof.Read:
         progress = self.run.progress_of("volume")
         self.reading.begin()
+        volume.check_gaps(check)
         wanted = WantedMembers(volume.members())
         with closing(volume.read(wanted)) as read:
             found = proof.read_all(volume.members, wanted, read, progress=progress, check=check)

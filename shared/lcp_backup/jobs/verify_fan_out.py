@@ -131,6 +131,7 @@ def _share_out(
 ) -> SharedVerify:
     counted = _Counted(run.check)
     with backup.volume() as volume:
+        volume.check_gaps(run.check)
         cut = portioned_uncut(
             counted.all_of(volume.members()),
             workers,

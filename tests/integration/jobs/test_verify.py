@@ -171,6 +171,25 @@ def test_a_flipped_byte_is_found_and_its_segment_named(site: BackedUp, name: str
 
 
 @ON_MARIADB
+@pytest.mark.parametrize("name", ["database.tgz", "volume.tgz"])
+@pytest.mark.parametrize("how", ["longer", "flipped"])
+def test_an_archive_that_tar_would_not_read_to_its_end_is_bad_although_a_restore_could(
+    site: BackedUp, name: str, how: str
+) -> None:
+    body = bytearray(site.store.get(f"{KEY}/{name}").body)
+    if how == "longer":
+        body += b"more"
+    elif name == "database.tgz":
+        body[40] ^= 1  # in the tar header, which lies in front of the segments
+    else:
+        body[-5] ^= 1  # in the checksum of the end
+    site.store.put(f"{KEY}/{name}", bytes(body))
+    with pytest.raises(ArchiveDamaged, match=f"{name} of backup {BACKUP_ID}"):
+        site.verify()
+    assert kept(site).verdict == "bad"
+
+
+@ON_MARIADB
 @pytest.mark.parametrize("name", ["database.tgz", "volume.index"])
 def test_an_object_that_is_missing_is_named(site: BackedUp, name: str) -> None:
     site.store.delete([f"{KEY}/{name}"])

@@ -14,6 +14,7 @@ from lcp_backup.archive.deflate import inflate_member, inflate_stream, stored_me
 from lcp_backup.archive.index import read_index
 from lcp_backup.archive.read import (
     OpenArchive,
+    check_gaps,
     read_back,
     read_segments,
     read_segments_of,
@@ -186,6 +187,30 @@ def test_a_segment_that_is_two_members_is_refused() -> None:
     segment = Segment(offset=0, size=len(data), raw_size=3, sha256=sha256)
     with pytest.raises(ArchiveDamaged, match="segment 1"):
         list(read_segments(Buffer(data), [segment], name=NAME, threads=1))
+
+
+def gap_archive(gap: bytes) -> tuple[Buffer, list[Segment]]:
+    """Two segments, with something in front of each and behind the second."""
+    first, second = stored_member(b"first"), stored_member(b"second")
+    places = [len(gap), 2 * len(gap) + len(first)]
+    segments = [
+        Segment(offset=at, size=len(data), raw_size=1, sha256="")
+        for at, data in zip(places, (first, second), strict=True)
+    ]
+    return Buffer(gap + first + gap + second + gap), segments
+
+
+def test_gaps_between_segments_are_read_by_tar_and_so_they_are_by_us() -> None:
+    for gap in (b"", stored_member(b"gap"), stored_member(b"a") * 2):
+        buffer, segments = gap_archive(gap)
+        check_gaps(buffer, segments, size=buffer.size, name="it", check=lambda: None)
+    for gap in (b"\0" * 40, stored_member(b"gap")[:-1], b"no gzip"):
+        buffer, segments = gap_archive(gap)
+        with pytest.raises(ArchiveDamaged, match="it, outside of its segments, at bytes 0 to"):
+            check_gaps(buffer, segments, size=buffer.size, name="it", check=lambda: None)
+    buffer, segments = gap_archive(stored_member(b"gap"))
+    with pytest.raises(ArchiveDamaged, match=f"it has {buffer.size} bytes, and 7 were written"):
+        check_gaps(buffer, segments, size=7, name="it", check=lambda: None)
 
 
 def test_reading_ahead_is_bounded() -> None:
