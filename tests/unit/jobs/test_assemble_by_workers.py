@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -164,6 +164,24 @@ def test_a_join_that_was_killed_behind_its_last_call_is_found_done(
             machine.step("join")
     assert machine.record.state is RunState.RUNNING
     machine.step("join")
+    assert_whole(machine, volumes, tmp_path / "out")
+
+
+def test_a_join_whose_end_could_not_be_written_is_tried_again_and_not_told_as_dead(
+    machine: AssembleMachine, volumes: Volumes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in machine.portions():
+        machine.step("piece", portion=number)
+
+    def refuse(*_: object) -> NoReturn:
+        raise StorageError("S3 refused to write the record")
+
+    with monkeypatch.context() as context:
+        context.setattr(machine.catalog.runs, "change", refuse)
+        with pytest.raises(StorageError, match="the end of run .* could not be written"):
+            machine.step("join")
+    assert machine.record.state is RunState.RUNNING
+    assert machine.step("join") == {}
     assert_whole(machine, volumes, tmp_path / "out")
 
 
