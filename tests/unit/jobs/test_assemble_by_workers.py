@@ -286,6 +286,22 @@ def test_an_event_that_comes_twice_is_planned_once(
     assert_whole(machine, volumes, tmp_path / "out")
 
 
+def test_an_event_that_comes_again_is_planned_where_the_first_could_not_begin(
+    machine: AssembleMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = machine.catalog.runs.new_id(RunKind.DOWNLOAD)
+
+    def refuse(*_: object) -> NoReturn:
+        raise StorageError("S3 refused to write the record")
+
+    with monkeypatch.context() as context:
+        context.setattr(machine.catalog.runs, "write", refuse)
+        with pytest.raises(StorageError, match="refused to write the record"):
+            asked(machine, run_id=run_id)
+    asked(machine, run_id=run_id)
+    assert machine.run_id == run_id
+
+
 def test_a_path_that_is_not_there_fails_the_run_and_leaves_nothing(
     machine: AssembleMachine, store: ObjectStore
 ) -> None:
