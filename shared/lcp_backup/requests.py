@@ -183,6 +183,12 @@ class RestoreRequest(Request):
         return bool(self.tables) or not self.paths
 
     @property
+    def changes_live(self) -> bool:
+        """Whether anything of the live site is replaced."""
+        database = self.wants_database and self.into_database is None
+        return database or (self.wants_volume and self.into_folder is None)
+
+    @property
     def wants_volume(self) -> bool:
         """Whether the volume, or some of its files, is restored."""
         if self.only is not None:

@@ -1,7 +1,7 @@
 """A run that this process is at work on: its heartbeat, its deadline, and how it ends."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -64,6 +64,11 @@ class ActiveRun:
     def backup_id(self) -> str | None:
         """The backup it is at work on."""
         return self._stored.record.backup_id
+
+    @property
+    def result(self) -> Mapping[str, object]:
+        """What its record says so far: also what an earlier delivery that was killed has said."""
+        return self._stored.record.result
 
     @property
     def started_at(self) -> datetime:

@@ -1,7 +1,7 @@
 """Assemble: one plain `.tgz` of a backup's volume, or of a selection, where no such object lies."""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 from lcp_backup.archive import tar
@@ -85,7 +85,11 @@ def assemble(
             run_id=request.run_id,
             backup_run_id=manifest.run_id,
         )
-        with ActiveRun(stored, telemetry, timing) as run:
+        with ExitStack() as stack:
+            if workers > ALONE:
+                # (Also when the run cannot begin: the next delivery of its event then plans it.)
+                stack.enter_context(taken_back_on_failure(catalog.work.of(stored.record.id)))
+            run = stack.enter_context(ActiveRun(stored, telemetry, timing))
             if workers > ALONE:
                 _hand_out(
                     run,
@@ -190,7 +194,7 @@ def _hand_out(
     start: StartWorkers,
 ) -> None:
     paths = checked_paths(request.paths)
-    with taken_back_on_failure(catalog.work.of(run.id)), backup.volume() as volume:
+    with backup.volume() as volume:
         _check_selection(volume, paths, run)
         hand_out(
             run,

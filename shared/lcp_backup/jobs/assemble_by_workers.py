@@ -29,6 +29,7 @@ from lcp_backup.errors import (
     ObjectNotFound,
     PreconditionFailed,
     RunIsOver,
+    StorageError,
     UnknownFormat,
 )
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
@@ -83,6 +84,9 @@ def work_on_assembly(
             return {}
         run.set_result(bytes=assembly.join())
         stored.settle()
+    if not stored.has_ended_it:
+        # Tried again it finds the archive; and else cleanup would tell that the run had died.
+        raise StorageError(f"the end of run {request.run_id} could not be written into its record")
     forget(work)
     return {}
 

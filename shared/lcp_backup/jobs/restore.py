@@ -77,7 +77,8 @@ def restore_backup(
         active = ActiveRun(stored, telemetry, timing)
         with announced(active, telemetry, metric="RestoreFailure", failed="Restore Failed") as run:
             run.add_notices(settings.notices)
-            run.set_result(live_site=AS_IT_WAS)
+            if "live_site" not in run.result:
+                run.set_result(live_site=AS_IT_WAS)
             backup = StoredBackup(source, manifest)
             if workers > ALONE:
                 hand_out(

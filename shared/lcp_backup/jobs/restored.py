@@ -6,7 +6,7 @@ from typing import Final
 from lcp_backup.database.local_infile import ROWS_TRAVEL_AS_STATEMENTS
 from lcp_backup.database.staged_schema import Loaded
 from lcp_backup.jobs.active_run import ActiveRun
-from lcp_backup.jobs.staged_site import REPLACED, StagedSite
+from lcp_backup.jobs.staged_site import AS_IT_WAS, REPLACED, StagedSite
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.model import Notice
 from lcp_backup.requests import RestoreRequest
@@ -114,7 +114,7 @@ def _record(
         run.detail("rows were loaded", rows=loaded.rows, as_data=loaded.rows_as_data)
     run.add_notices(_notices(loaded))
     run.set_result(
-        live_site=REPLACED,
+        live_site=REPLACED if request.changes_live else AS_IT_WAS,
         whole=request.is_whole,
         rows=result.rows,
         read_bytes=result.read_bytes,

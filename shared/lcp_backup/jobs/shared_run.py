@@ -52,6 +52,11 @@ class SharedRun(StoredRun):
         """From here on this process ends the run, one way or the other."""
         self._ends = True
 
+    @property
+    def has_ended_it(self) -> bool:
+        """Whether this process has written the end of the run into its record."""
+        return self._has_settled
+
     def _take_lease(self, term: timedelta) -> HeldLease:
         return self.catalog.lease.take_up(self._record.id, term)
 

@@ -57,8 +57,10 @@ class StagedSite:
         paths: tuple[str, ...],
         kept: tuple[str, ...],
         undo: ExitStack,
+        changes_live: bool = True,
     ) -> None:
         self._run = run
+        self._changes_live = changes_live
         self._swap_database = swap_database
         self._volume = volume
         self._paths = paths
@@ -91,8 +93,9 @@ class StagedSite:
         """
         self._run.step("swapping")
         self._run.confirm()
-        self._run.set_result(live_site=SWAPPING)
-        self._run.write_down()
+        if self._changes_live:
+            self._run.set_result(live_site=SWAPPING)
+            self._run.write_down()
         loaded = None
         try:
             if self._swap_database is not None:
@@ -247,6 +250,7 @@ class SiteStaging:
                 paths=checked_paths(replaced_alone),
                 kept=tuple(self.kept),
                 undo=undo.pop_all(),
+                changes_live=request.changes_live,
             )
 
     def _say_where(self) -> None:

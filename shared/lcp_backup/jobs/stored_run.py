@@ -11,6 +11,7 @@ from lcp_backup.errors import (
     BackupError,
     LeaseHeld,
     LeaseLost,
+    NotFound,
     StorageError,
     UnknownFormat,
 )
@@ -211,15 +212,23 @@ class NewRun(StoredRun):
         try:
             # The delivery that ended the run held the lease until then.
             if self._was_given:
-                ended = queued_run.ended(self.catalog, self._record.id)
-                if ended is not None:
-                    self.is_another_deliverys = True
-                    raise queued_run.over(ended)
+                self._follow_earlier_delivery()
             self.write()
         except BackupError:
             with suppress(StorageError):  # then it stands until it expires
                 self.release()
             raise
+
+    def _follow_earlier_delivery(self) -> None:
+        try:
+            earlier = self.catalog.runs.get(self._record.id)
+        except NotFound:
+            return
+        if earlier.state.ended:
+            self.is_another_deliverys = True
+            raise queued_run.over(earlier)
+        # What one that was killed has said of what it touched stays true.
+        self.change(result=earlier.result)
 
 
 class LeftRun(StoredRun):

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -167,6 +167,24 @@ def test_a_join_that_was_killed_behind_its_last_call_is_found_done(
     assert_whole(machine, volumes, tmp_path / "out")
 
 
+def test_a_join_whose_end_could_not_be_written_is_tried_again_and_not_told_as_dead(
+    machine: AssembleMachine, volumes: Volumes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in machine.portions():
+        machine.step("piece", portion=number)
+
+    def refuse(*_: object) -> NoReturn:
+        raise StorageError("S3 refused to write the record")
+
+    with monkeypatch.context() as context:
+        context.setattr(machine.catalog.runs, "change", refuse)
+        with pytest.raises(StorageError, match="the end of run .* could not be written"):
+            machine.step("join")
+    assert machine.record.state is RunState.RUNNING
+    assert machine.step("join") == {}
+    assert_whole(machine, volumes, tmp_path / "out")
+
+
 def test_a_piece_that_is_missing_fails_the_join_by_its_number(
     machine: AssembleMachine, store: ObjectStore
 ) -> None:
@@ -266,6 +284,22 @@ def test_an_event_that_comes_twice_is_planned_once(
     assert [it["run_id"] for it in machine.started].count(run_id) == 1
     machine.execute()
     assert_whole(machine, volumes, tmp_path / "out")
+
+
+def test_an_event_that_comes_again_is_planned_where_the_first_could_not_begin(
+    machine: AssembleMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = machine.catalog.runs.new_id(RunKind.DOWNLOAD)
+
+    def refuse(*_: object) -> NoReturn:
+        raise StorageError("S3 refused to write the record")
+
+    with monkeypatch.context() as context:
+        context.setattr(machine.catalog.runs, "write", refuse)
+        with pytest.raises(StorageError, match="refused to write the record"):
+            asked(machine, run_id=run_id)
+    asked(machine, run_id=run_id)
+    assert machine.run_id == run_id
 
 
 def test_a_path_that_is_not_there_fails_the_run_and_leaves_nothing(

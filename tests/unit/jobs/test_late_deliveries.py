@@ -12,6 +12,7 @@ from lcp_backup.jobs.active_run import RunTiming
 from lcp_backup.jobs.create import CreateResult, create_backup
 from lcp_backup.jobs.restore import restore_backup
 from lcp_backup.jobs.restored import RestoreResult
+from lcp_backup.jobs.staged_site import SWAPPING
 from lcp_backup.model import BackupType, Manifest, Run, RunKind, RunState
 from lcp_backup.requests import CreateRequest, RestoreRequest
 from lcp_backup.settings import Settings
@@ -113,6 +114,21 @@ def test_a_restore_that_failed_is_not_done_by_a_second_delivery(
         restore(run.id, backup_id=ID)
     assert catalog.runs.get(run.id) == failed
     assert len(announced) == 1, "it failed once"
+
+
+def test_a_second_delivery_does_not_take_back_that_the_first_had_begun_to_swap(
+    restore: Restore, catalog: Catalog, clock: SettableClock
+) -> None:
+    """The first was killed in the swap; what it left may be finished before the second fails."""
+    run = asked_for(catalog, made(catalog, clock, "first"))
+    killed = catalog.runs.get(run.id).model_copy(
+        update={"state": RunState.RUNNING, "result": {"live_site": SWAPPING}}
+    )
+    catalog.runs.write(killed)
+    with pytest.raises(_BegunError):
+        restore(run.id, backup_id=ID)
+    failed = catalog.runs.get(run.id)
+    assert (failed.state, failed.result) == (RunState.FAILED, {"live_site": SWAPPING})
 
 
 def test_a_restore_that_succeeded_is_answered_and_not_done_again(

@@ -307,6 +307,18 @@ def test_what_always_fails_leaves_the_old_folder_and_the_reason(
 
 
 @pytest.mark.usefixtures("there")
+def test_a_restore_into_another_folder_is_not_told_as_one_of_the_live_site(site: Site) -> None:
+    before = snapshot(site.folder)
+    site.restore(into_folder=str(site.folder.parent / "other"))
+    site.execute()
+    assert snapshot(site.folder) == before
+    assert site.record.result["live_site"] == "as-it-was"
+    site.restore()
+    site.execute()
+    assert site.record.result["live_site"] == "replaced"
+
+
+@pytest.mark.usefixtures("there")
 def test_a_swap_that_fails_tells_its_own_reason_once(
     site: Site,
     monkeypatch: pytest.MonkeyPatch,
