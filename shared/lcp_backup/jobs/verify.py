@@ -5,7 +5,7 @@ and written nowhere. It takes no lease, so no backup waits for it, and it gives 
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,7 +16,7 @@ from lcp_backup.jobs.consistency import ConsistencyReport, notices_of
 from lcp_backup.jobs.database_proof import DatabaseProof
 from lcp_backup.jobs.failure import describe
 from lcp_backup.jobs.giving_way import GivesWay
-from lcp_backup.jobs.handing_out import ALONE, StartWorkers, claim
+from lcp_backup.jobs.handing_out import ALONE, StartWorkers, claim, taken_back_on_failure
 from lcp_backup.jobs.queued_run import check_is_meant, queued, succeeded_before
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
@@ -84,9 +84,13 @@ def verify_backup(
             backup_run_id=manifest.run_id,
         )
         active = ActiveRun(stored, telemetry, timing)
-        with announced(
-            active, telemetry, metric="VerifyFailure", failed="Verification Failed"
-        ) as run:
+        with ExitStack() as stack:
+            if workers > ALONE:
+                # (Also when the run cannot begin: the next delivery of its event then plans it.)
+                stack.enter_context(taken_back_on_failure(catalog.work.of(stored.record.id)))
+            run = stack.enter_context(
+                announced(active, telemetry, metric="VerifyFailure", failed="Verification Failed")
+            )
             run.add_notices(settings.notices)
             verifying = _Verifying(run, manifest, settings, catalog, locate)
             if workers > ALONE:

@@ -9,7 +9,7 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.work import ITEMS, REQUEST, RunWork
 from lcp_backup.document import Document
 from lcp_backup.jobs.active_run import ActiveRun
-from lcp_backup.jobs.handing_out import ALONE, StartWorkers, leave_portions, taken_back_on_failure
+from lcp_backup.jobs.handing_out import ALONE, StartWorkers, leave_portions
 from lcp_backup.jobs.load_by_workers import LEAST
 from lcp_backup.jobs.load_fan_out import is_large, seconds_to_load, told_to_machine
 from lcp_backup.jobs.portion_slices import leave_slices
@@ -101,29 +101,29 @@ def hand_out(
 ) -> None:
     """Cuts the volume into portions, and leaves the run to the state machine.
 
-    Raises ArchiveDamaged, UnknownFormat, AwsError, OutOfTime, StorageError; nothing is left then.
+    Raises ArchiveDamaged, UnknownFormat, AwsError, OutOfTime, StorageError; what it left is then
+    the caller's to take back.
     """
     work = catalog.work.of(run.id)
-    with taken_back_on_failure(work):
-        run.step("cutting the volume into portions")
-        shared = _share_out(run, request, backup, work, workers)
-        loads_by_many = shared.loads == "by-workers"
-        leave_portions(work, ITEMS, len(shared.slices))
-        work.put(REQUEST, shared.model_dump_json().encode())
-        by = f"by {workers} workers"
-        loading = "loading the database into a schema of its own"
-        run.step(f"{loading}{f' {by}' if loads_by_many else ''}, and reading the volume {by}")
-        run.hand_over()
-        start(
-            run.id,
-            {
-                "run_id": run.id,
-                "workers": workers,
-                "loads": shared.loads,
-                **work.place(ITEMS),
-                **told_to_machine(work, workers, settings),
-            },
-        )
+    run.step("cutting the volume into portions")
+    shared = _share_out(run, request, backup, work, workers)
+    loads_by_many = shared.loads == "by-workers"
+    leave_portions(work, ITEMS, len(shared.slices))
+    work.put(REQUEST, shared.model_dump_json().encode())
+    by = f"by {workers} workers"
+    loading = "loading the database into a schema of its own"
+    run.step(f"{loading}{f' {by}' if loads_by_many else ''}, and reading the volume {by}")
+    run.hand_over()
+    start(
+        run.id,
+        {
+            "run_id": run.id,
+            "workers": workers,
+            "loads": shared.loads,
+            **work.place(ITEMS),
+            **told_to_machine(work, workers, settings),
+        },
+    )
 
 
 def _share_out(

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from pydantic import SecretStr
@@ -741,3 +741,19 @@ def test_a_run_that_workers_are_at_work_on_is_told_from_one_that_nobody_queued(
     assert site.verify(run_id=run_id).verdict is None
     assert site.started == []
     assert any(run_id in it.key for it in store.entries("acme/prd/runs/"))
+
+
+def test_an_event_that_comes_again_is_planned_where_the_first_could_not_begin(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = site.catalog.runs.new_id(RunKind.VERIFY)
+
+    def refuse(*_: object) -> NoReturn:
+        raise StorageError("S3 refused to write the record")
+
+    with monkeypatch.context() as context:
+        context.setattr(site.catalog.runs, "write", refuse)
+        with pytest.raises(StorageError, match="refused to write the record"):
+            site.verify(run_id=run_id)
+    site.verify(run_id=run_id)
+    assert [it["run_id"] for it in site.started] == [run_id]
