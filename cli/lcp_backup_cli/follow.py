@@ -14,7 +14,7 @@ from lcp_backup_cli.errors import EXIT_BY_CODE, CliError, Exit
 _POLL = 1.0
 """Seconds between two looks at a run."""
 _LIVE_SITE = {
-    "as-it-was": "The live site is as it was. ",
+    "as-it-was": "It changed nothing of the live site. ",
     "swapping": "It failed while the live site was being replaced: the message says what it is now,"
     " and docs/operations.md (RestoreFailed) what to do. ",
 }

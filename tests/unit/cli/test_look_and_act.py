@@ -417,7 +417,7 @@ def test_what_is_no_id_is_no_part_of_an_address(
 @pytest.mark.parametrize(
     ("live_site", "told"),
     [
-        ("as-it-was", "The live site is as it was."),
+        ("as-it-was", "It changed nothing of the live site."),
         ("swapping", "It failed while the live site was being replaced"),
         (None, "It was run"),
     ],
