@@ -53,6 +53,8 @@ def _job_site(
     made.fill()
     yield made
     made.drop()
+    # Else all that all sites have stored lies there till the end, often in memory.
+    boto3.resource("s3").Bucket(made.env["LCP_BACKUP_BUCKET"]).objects.all().delete()
 
 
 @pytest.fixture
