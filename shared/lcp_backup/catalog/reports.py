@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Final
 
 from lcp_backup.aws.s3 import ObjectStore
+from lcp_backup.catalog.anew import put_anew
 from lcp_backup.catalog.keys import REPORT, Keys
-from lcp_backup.errors import ObjectNotFound, PreconditionFailed, UnknownFormat
+from lcp_backup.errors import ObjectNotFound, UnknownFormat
 from lcp_backup.model import Manifest
 from lcp_backup.verification import Difference, Report
 
@@ -37,8 +38,7 @@ class Reports:
     def keep(self, report: Report, differences: Sequence[Difference]) -> None:
         """Keeps a report in the place of the one before.
 
-        Nothing below the backups' folder may be written over, so the old one is deleted first: a
-        kill in between leaves none. Raises StorageError.
+        As `put_anew`.
         """
         key = self._keys.of_backup(report.backup_id, REPORT)
         lines = (
@@ -46,12 +46,7 @@ class Reports:
             *(it.model_dump_json(exclude_none=True) for it in differences),
         )
         body = "".join(f"{line}\n" for line in lines).encode()
-        while True:
-            self._store.delete([key])
-            # Another run may end at the same moment: the last one counts.
-            with suppress(PreconditionFailed):
-                self._store.put_new(key, body)
-                return
+        put_anew(self._store, key, body)
 
     def forget(self, backup_id: str) -> None:
         """Deletes the report on a backup; that there is none is fine."""

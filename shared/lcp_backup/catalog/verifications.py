@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from lcp_backup.aws.s3 import ObjectStore
+from lcp_backup.catalog.anew import put_anew
 from lcp_backup.catalog.keys import VERIFICATION, Keys
-from lcp_backup.errors import ObjectNotFound, PreconditionFailed, UnknownFormat
+from lcp_backup.errors import ObjectNotFound, UnknownFormat
 from lcp_backup.model import Manifest
 from lcp_backup.pages import READ_AT_ONCE
 from lcp_backup.verification import Verification
@@ -42,17 +43,11 @@ class StoredVerifications:
     def keep(self, verification: Verification) -> None:
         """Keeps what was found out about a backup, in the place of what was known before.
 
-        Nothing below the backups' folder may be written over, so the old one is deleted first: a
-        kill in between leaves none. Raises StorageError.
+        As `put_anew`.
         """
         key = self._keys.of_backup(verification.backup_id, VERIFICATION)
         body = verification.model_dump_json(indent=1).encode()
-        while True:
-            self._store.delete([key])
-            # Another verification may end at the same moment: the last one counts.
-            with suppress(PreconditionFailed):
-                self._store.put_new(key, body)
-                return
+        put_anew(self._store, key, body)
 
     def forget(self, backup_id: str) -> None:
         """Deletes what was found out about a backup; that there is nothing is fine."""
