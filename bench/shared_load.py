@@ -15,13 +15,14 @@ from lcp_backup.database.accounts import lasting_loader
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.shared_load import SharedLoad, SharedLoader
 from lcp_backup.jobs.load_by_workers import cut_evenly, grouped
-from lcp_backup.jobs.load_fan_out import CONNECTIONS
 
 LINES: Final = (NO_LOSS := Line("database loaded by 2 workers, times as fast as by 1", at_least=1),)
 
 _SIZE: Final = 1_000_000_000
 _WORKERS: Final = 2
 _PORTIONS: Final = 8
+_CONNECTIONS: Final = 2
+"""Of each worker, which has one of the two processors: one more than those, as of a function."""
 _RUN: Final = "20261120T000000Z-restore-0000000000000000"
 
 
@@ -83,7 +84,7 @@ def _loader(work: _Work) -> SharedLoader:
         load=work.load,
         dump=dump_in(work.archive, work.segments),
         dumped_name=work.endpoint.name,
-        connections=CONNECTIONS,
+        connections=_CONNECTIONS,
         progress=lambda _: None,
         check=lambda: None,
     )

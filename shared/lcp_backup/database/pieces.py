@@ -144,9 +144,19 @@ class IndexedDump:
         heads = sections.count(Section.HEAD)
         return all(section is Section.HEAD for section in sections[:heads])
 
-    def definitions(self) -> Iterator[Piece]:
-        """The beginning, and what all tables are."""
-        return self.these([it for it in self._segments if it[1].section in _BEFORE_ROWS])
+    def definitions(self, tables: Collection[str | None] | None = None) -> Iterator[Piece]:
+        """The beginning, and what all tables are, or these."""
+        return self.these(
+            [
+                (number, segment)
+                for number, segment in self._segments
+                if segment.section is Section.HEAD
+                or (
+                    segment.section is Section.DEFINITION
+                    and (tables is None or segment.table in tables)
+                )
+            ]
+        )
 
     def rows(self) -> list[Numbered]:
         """The segments that hold rows, the largest table's first."""

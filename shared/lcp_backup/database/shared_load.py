@@ -99,7 +99,7 @@ class SharedLoader:
         with database_errors("loaded"), self._asking() as asking:
             there = self.load.progress.read(asking)
             missing = [it for it in wanted if it[0] not in there]
-            pieces = self._pieces(asking)
+            pieces = self._pieces(asking, {segment.table for _, segment in wanted})
             with self._pool(pieces) as pool:
                 for (number, _), piece in zip(missing, self.dump.these(missing), strict=True):
                     pool.put(partial(self._load, pieces, number, piece))
@@ -117,7 +117,7 @@ class SharedLoader:
         """Builds the indexes that are missing, and counts what is there; may be done again."""
         with database_errors("loaded"), self._asking() as asking:
             there = self.load.progress.read(asking)
-            pieces = self._pieces(asking)
+            pieces = self._pieces(asking, tables)
             sent = dict.fromkeys(tables, 0)
             for number, segment in self.load.rows(self.dump):
                 if segment.table in sent:
@@ -200,7 +200,7 @@ class SharedLoader:
         with ConnectionPool(self.connections, connected, kill, self.check) as pool:
             yield pool
 
-    def _pieces(self, asking: LoadingConnection) -> PieceLoad:
+    def _pieces(self, asking: LoadingConnection, tables: Collection[str | None]) -> PieceLoad:
         pieces = PieceLoad(
             Policy(self.dumped_name, uploaded=False, server=ask_server(asking)),
             by_dump_program=True,
@@ -212,7 +212,7 @@ class SharedLoader:
             plan_rows=plan_rows(asking, self.load.progress.schema),
         )
         pieces.base = self.load.base
-        for piece in self.dump.definitions():
+        for piece in self.dump.definitions(tables):
             pieces.learn(piece)
         return pieces
 
