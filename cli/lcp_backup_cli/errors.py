@@ -53,6 +53,7 @@ EXIT_BY_CODE = {
     "object-not-found": Exit.LATER,
     "precondition-failed": Exit.LATER,
     "storage-busy": Exit.LATER,
+    "task-failed": Exit.LATER,
     "aws-failed": Exit.LATER,
     "archive-damaged": Exit.FILES,
     "archive-refused": Exit.FILES,

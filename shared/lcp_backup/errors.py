@@ -187,6 +187,13 @@ class OutOfTime(Conflict):
     code = "out-of-time"
 
 
+class TaskFailed(BackupError):
+    """The task of ECS that was to do it ended without a word of its own; nothing was published."""
+
+    code = "task-failed"
+    sentence = "the task that was to do it did not come to its end, so nothing was published"
+
+
 class StoredInPart(OutOfTime):
     """A create's time ended; what it stored is kept, and the next run goes on from there."""
 

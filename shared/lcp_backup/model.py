@@ -393,6 +393,8 @@ class Upload(Document):
     """The name of who opened it."""
     opened_at: AwareDatetime
     files: dict[ArchiveKind, UploadedFile]
+    was_out_of_time: bool = False
+    """Whether a run that took it in did not come to an end in its time."""
 
     @classmethod
     def read(cls, body: bytes) -> Self:

@@ -25,6 +25,7 @@ from lcp_backup.jobs.assemble_by_workers import work_on_assembly
 from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.create import create_backup
 from lcp_backup.jobs.create_by_workers import work_on_create
+from lcp_backup.jobs.intake_task import end_of_task
 from lcp_backup.jobs.report import report_on_backup
 from lcp_backup.jobs.restore import restore_backup
 from lcp_backup.jobs.restore_by_workers import work_on_restore
@@ -48,6 +49,7 @@ from lcp_backup.steps import (
     AssembleStepRequest,
     CreateStepRequest,
     RestoreStepRequest,
+    UploadStepRequest,
     VerifyStepRequest,
 )
 from lcp_backup.telemetry import Telemetry
@@ -131,14 +133,32 @@ class Service:
             timing=RunTiming(until, lease_term=SHARED_TERM),
         )
 
-    def _start(self, machine: str | None, run_id: str, event: dict[str, Any] | None = None) -> None:
-        """An execution has the run's name: there can be only one."""
+    def _start(self, machine: str | None, name: str, event: dict[str, Any] | None = None) -> None:
+        """An execution has a name, as a rule the run's id: there can be only one."""
         if machine is None:
             raise ValueError("no state machine is set")
-        MachineStarter(clients.machines()).start(machine, run_id, event or {"run_id": run_id})
+        MachineStarter(clients.machines()).start(machine, name, event or {"run_id": name})
 
     def upload(self, request: UploadRequest, until: datetime) -> dict[str, Any]:
         """Takes an upload in; `until` (UTC) is when the run must have stopped."""
+        config = self._settings
+
+        def start(name: str, run_id: str) -> None:
+            self._start(config.upload_machine, name, {"run_id": run_id})
+
+        return asdict(
+            take_in(
+                request,
+                settings=config,
+                catalog=self._catalog,
+                telemetry=self._telemetry,
+                timing=RunTiming(until),
+                start_task=start if config.upload_machine else None,
+            )
+        )
+
+    def upload_by_task(self, request: UploadRequest, until: datetime) -> dict[str, Any]:
+        """Takes an upload in that was left to this task, as `upload`."""
         return asdict(
             take_in(
                 request,
@@ -148,6 +168,13 @@ class Service:
                 timing=RunTiming(until),
             )
         )
+
+    def upload_step(self, request: UploadStepRequest, until: datetime) -> dict[str, Any]:
+        """Sees how the task of an upload ended; raises when it failed."""
+        upload = UploadRequest(upload_id=request.run_id)
+        finish = partial(self.upload_by_task, upload, until)
+        end_of_task(request, self._catalog, self._telemetry, finish)
+        return {}
 
     def assemble(self, request: DownloadRequest, until: datetime) -> dict[str, Any]:
         """Assembles a download; `until` (UTC) is when the run must have stopped."""

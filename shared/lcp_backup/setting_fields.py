@@ -210,6 +210,8 @@ class SettingFields(BaseModel):
     """ARN of the state machine that a verification by several workers runs on; None: none."""
     assemble_machine: str | None = Field(None, alias="LCP_ASSEMBLE_MACHINE")
     """ARN of the state machine that an assembly by several workers runs on; None: none."""
+    upload_machine: str | None = Field(None, alias="LCP_UPLOAD_MACHINE")
+    """ARN of the state machine on which a task takes a large upload in; None: there is none."""
     dump_task_subnet_ids: str | None = Field(None, alias="LCP_DUMP_TASK_SUBNET_IDS")
     """Where the task runs that dumps for a create by several workers; None: there is no such task.
     Only the create function is told."""

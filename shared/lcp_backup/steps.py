@@ -12,7 +12,7 @@ class StepRequest(Request):
 
     run_id: RunIdText
     error: dict[str, str] = Field(default_factory=dict)
-    """To abort, and after a dump's task: what Step Functions says of a failure, its `Error` and
+    """To abort, and after a task: what Step Functions says of a failure, its `Error` and
     `Cause`."""
 
     @classmethod
@@ -74,3 +74,9 @@ class AssembleStepRequest(StepRequest):
     step: AssembleStep
     portion: Annotated[int, Field(ge=0)] = 0
     """Of which portion of the volume the piece is."""
+
+
+class UploadStepRequest(StepRequest):
+    """After the task of an upload, however it ended."""
+
+    step: Literal["ended"]

@@ -9,7 +9,14 @@ from typing import Final
 
 from lcp_backup.aws.s3 import StoredPart
 from lcp_backup.catalog import Catalog
-from lcp_backup.errors import ArchiveError, Conflict, InvalidRequest, NotFound, ObjectNotFound
+from lcp_backup.errors import (
+    ArchiveError,
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    ObjectNotFound,
+    OutOfTime,
+)
 from lcp_backup.model import ArchiveKind, Run, RunKind, RunState, Upload, UploadedFile
 
 PART_SIZE: Final = 16 << 20
@@ -57,7 +64,7 @@ class SignedFile:
 class Uploads:
     """Uploads while they are open: from the announcement of two files until their run is queued.
 
-    Arguments: `longest` is how long the function may last that takes them in.
+    Arguments: `longest` is how long the function or the task may last that takes them in.
     """
 
     def __init__(self, catalog: Catalog, longest: timedelta = timedelta(minutes=15)) -> None:
@@ -142,8 +149,15 @@ class Uploads:
             kind: file.model_copy(update={"etag": self._complete(upload, kind, parts[kind])})
             for kind, file in upload.files.items()
         }
-        self._catalog.uploads.write(upload.model_copy(update={"files": sealed}))
+        late = {"was_out_of_time": upload.was_out_of_time or self._was_out_of_time(upload_id)}
+        self._catalog.uploads.write(upload.model_copy(update={"files": sealed, **late}))
         return self._catalog.runs.queue(upload_id, RunKind.UPLOAD, None)
+
+    def _was_out_of_time(self, upload_id: str) -> bool:
+        with suppress(NotFound):
+            error = self._catalog.runs.get(upload_id).error
+            return error is not None and error.code == OutOfTime.code
+        return False
 
     def _refuse_if_sealed(self, upload_id: str) -> None:
         try:
@@ -251,8 +265,9 @@ def _check_fits(kind: ArchiveKind, size: int, longest: timedelta) -> None:
     if size > most:
         raise InvalidRequest(
             f"the {kind} has {size / _GB:.0f} GB, and a function takes in {most / _GB:.0f} GB at"
-            f" the very most in its {longest.total_seconds():.0f} seconds: load and unpack the"
-            " files where a site has them, and back that up"
+            f" the very most in its {longest.total_seconds():.0f} seconds: deploy with"
+            " DumpTaskSubnetIds, so that a task does it, or load and unpack the files where a site"
+            " has them, and back that up"
         )
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.jobs.active_run import RunTiming
+from lcp_backup.jobs.intake_task import StartTask
 from lcp_backup.jobs.take_in import UploadResult, take_in
 from lcp_backup.model import ArchiveKind, Run
 from lcp_backup.requests import UploadRequest
@@ -44,13 +45,16 @@ class Inbox:
             self.uploads.put(upload.id, kind, body)
         return self.uploads.seal(upload.id).id
 
-    def take_in(self, upload_id: str, timing: RunTiming = IDLE) -> UploadResult:
+    def take_in(
+        self, upload_id: str, timing: RunTiming = IDLE, start_task: StartTask | None = None
+    ) -> UploadResult:
         return take_in(
             UploadRequest.read({"upload_id": upload_id}),
             settings=Settings.from_env({"LCP_PROJECT_ID": "acme", "LCP_ENVIRONMENT_ID": "prd"}),
             catalog=self.catalog,
             telemetry=self._telemetry,
             timing=timing,
+            start_task=start_task,
         )
 
     def run(self, upload_id: str) -> Run:

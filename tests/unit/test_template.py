@@ -583,10 +583,14 @@ def test_without_its_subnets_the_stack_has_no_task_and_nothing_that_belongs_to_o
     assert template["Parameters"]["DumpTaskSubnetIds"]["Default"] == ""
     resources = template["Resources"]
     found = of_the_task(template)
-    assert found == {name for name in resources if name.startswith("Dump")}
+    starts = ("Dump", "UploadTask", "UploadMachine")
+    assert found == {name for name in resources if name.startswith(starts)}
     assert {name for name in resources if resources[name]["Type"].startswith("AWS::ECS")} <= found
     rest = without_task({name: it for name, it in resources.items() if name not in found})
-    named = r"'Ref': 'Dump(?!TaskSubnetIds)|GetAtt': \['Dump|\$\{Dump|ecs:(?!runTask')|PassRole"
+    named = (
+        r"'Ref': 'Dump(?!TaskSubnetIds)|GetAtt': \['Dump|\$\{Dump|Upload(Task|Machine)|PassRole"
+        r"|ecs:(?!runTask')|ecs-tasks"
+    )
     assert not re.search(named, str(rest))
     definition = rest["CreateMachine"]["Properties"]["DefinitionSubstitutions"]
     assert text(definition["RunTask"]).endswith(":ecs:runTask")  # without .sync
@@ -620,14 +624,17 @@ def test_a_task_needs_security_groups_and_workers(
     assert asserted["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": needed}, without]}]}
 
 
-def test_the_tasks_definition_holds_no_secret_and_runs_on_the_stacks_processor(
-    template: dict[str, Any],
+@pytest.mark.parametrize(
+    ("name", "function"), [("DumpTask", "CreateWorkerFunction"), ("UploadTask", "UploadFunction")]
+)
+def test_a_tasks_definition_holds_no_secret_and_runs_on_the_stacks_processor(
+    template: dict[str, Any], name: str, function: str
 ) -> None:
-    task = template["Resources"]["DumpTask"]["Properties"]
+    task = template["Resources"][name]["Properties"]
     (container,) = task["ContainerDefinitions"]
     given = {it["Name"]: it["Value"] for it in container["Environment"]}
     assert given == {
-        "WORKER": {"Ref": "CreateWorkerFunction"},
+        "FUNCTION": {"Ref": function},
         "TMPDIR": "/work",
         "AWS_DEFAULT_REGION": {"Ref": "AWS::Region"},
         "AWS_ENDPOINT_URL": {"Ref": "EndpointUrl"},
@@ -635,7 +642,10 @@ def test_the_tasks_definition_holds_no_secret_and_runs_on_the_stacks_processor(
     assert "Secrets" not in container
     assert not any(parameter in str(task) for parameter in SECRETS)
     assert task["RuntimePlatform"]["CpuArchitecture"] == {"Fn::If": ["OnArm", "ARM64", "X86_64"]}
-    compile(container["Command"][0], "the command of DumpTask", "exec")
+    (command,) = container["Command"]
+    (place, *keys) = command["Fn::FindInMap"]
+    code = template["Mappings"][place][keys[0]][keys[1]]
+    compile(code, "the command of a task", "exec")
 
 
 def test_the_task_may_do_no_more_than_the_worker_whose_step_it_does(

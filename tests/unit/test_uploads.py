@@ -12,6 +12,7 @@ from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.aws.s3_parts import MIB
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import Conflict, InvalidRequest, NotFound
+from lcp_backup.jobs.task_end import LONGEST
 from lcp_backup.model import ArchiveKind, RunKind, RunState, Upload
 from lcp_backup.uploads import PART_SIZE, Uploads
 
@@ -82,6 +83,8 @@ def test_a_file_that_no_function_takes_in_is_refused_before_a_byte_is_sent(
     shorter = Uploads(catalog, longest=timedelta(seconds=450))
     with pytest.raises(InvalidRequest, match="in its 450 seconds"):
         shorter.open({**sizes, kind: most}, {}, "ann")
+    by_task = Uploads(catalog, longest=LONGEST)
+    assert by_task.open({**sizes, kind: 5 * 10**12}, {}, "ann").files[kind].size == 5 * 10**12
 
 
 def test_a_small_file_is_sent_in_one_put_and_sealing_queues_its_run(

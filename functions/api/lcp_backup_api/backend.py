@@ -13,6 +13,7 @@ from lcp_backup.aws.functions import FunctionStarter
 from lcp_backup.catalog import Catalog, utc_now
 from lcp_backup.composition import Environment, secret
 from lcp_backup.errors import SettingsError
+from lcp_backup.jobs.task_end import LONGEST
 from lcp_backup.model import RunKind
 from lcp_backup.setting_fields import MASTER_TOKEN_VARIABLE
 from lcp_backup.settings import Settings
@@ -72,7 +73,12 @@ def build(settings: Settings) -> Backend:
     return Backend(
         settings=settings,
         catalog=environment.catalog,
-        uploads=Uploads(environment.catalog, longest=timedelta(seconds=settings.function_timeout)),
+        uploads=Uploads(
+            environment.catalog,
+            longest=LONGEST
+            if settings.upload_machine
+            else timedelta(seconds=settings.function_timeout),
+        ),
         users=Users(
             UserPool(cognito_client(pool_id), pool_id, client_id),
             master_token,

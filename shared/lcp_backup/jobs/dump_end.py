@@ -4,17 +4,17 @@ A function's errors reach the state machine by their class. Of a task it learns 
 code, so the dump leaves here what became of it, and a step after the task tells the machine.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from aws_lambda_powertools import Logger
 
 from lcp_backup.catalog.work import ERROR, RunWork
 from lcp_backup.errors import DumpFailed, StorageError, TableChangedDuringDump
 from lcp_backup.jobs.failure import describe, log_failure
+from lcp_backup.jobs.task_end import in_words
 from lcp_backup.model import RunError
 
 SNAPSHOT: Final = "snapshot"
@@ -30,10 +30,7 @@ _DUMP_ERROR: Final = "dump-error"
 _STARTS_WITHIN: Final = timedelta(minutes=20)
 """Fargate takes about a minute to start a task, and gives up some minutes later. A function is
 tried again for 17 minutes where too many run (create.asl.json)."""
-
-_KILLED: Final = 137
-"""The exit code of a process that was killed: 128 and the signal's number."""
-_NOT_STARTED: Final = "the task that dumps the database did not start"
+_TASK: Final = "the task that dumps the database"
 
 
 @contextmanager
@@ -85,7 +82,7 @@ def check_dumped(work: RunWork, told: Mapping[str, str], log: Logger) -> None:
         kind = TableChangedDuringDump if _is_altered(reason) else DumpFailed
         raise kind(reason.message, public=reason.message)
     name, cause = told.get("Error", ""), told.get("Cause", "")
-    error = DumpFailed(f"{name or 'no error'}: {cause[:2000]}", public=_in_words(name, cause))
+    error = DumpFailed(f"{name or 'no error'}: {cause[:2000]}", public=in_words(_TASK, name, cause))
     log_failure(log, "the dump's task failed", work.run_id, error)
     work.put(ERROR, describe(error, work.run_id).model_dump_json().encode())
     raise error
@@ -93,34 +90,3 @@ def check_dumped(work: RunWork, told: Mapping[str, str], log: Logger) -> None:
 
 def _is_altered(reason: RunError) -> bool:
     return reason.code == TableChangedDuringDump.code
-
-
-def _in_words(error: str, cause: str) -> str:
-    """What happened to a task that left no word, by what Step Functions says of it."""
-    task = _task(cause)
-    stopped = str(task.get("StoppedReason", "")) or cause
-    if "CannotPullContainer" in stopped:
-        return (
-            f"{_NOT_STARTED}: its image could not be had. The subnets of DumpTaskSubnetIds need a"
-            " way to public.ecr.aws, such as a NAT gateway"
-        )
-    if "apacity is unavailable" in stopped:
-        return (
-            f"{_NOT_STARTED}: AWS has no capacity for it now. Try again later, or give"
-            " DumpTaskSubnetIds subnets of more zones"
-        )
-    if error == "States.Timeout":
-        return "the task that dumps the database did not come to an end in its time"
-    if (error and error != "States.TaskFailed") or task.get("StopCode") == "TaskFailedToStart":
-        return _NOT_STARTED
-    if any(it.get("ExitCode") == _KILLED for it in task.get("Containers", [])):
-        return "the task that dumps the database was killed: stopped by hand, or out of memory"
-    return "the task that dumps the database ended without a word"
-
-
-def _task(cause: str) -> dict[str, Any]:
-    try:
-        found = json.loads(cause)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 from lcp_backup import VERSION
@@ -22,6 +21,7 @@ from lcp_backup.intake.database import take_database
 from lcp_backup.intake.volume import TakenVolume, take_volume
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming, announced
 from lcp_backup.jobs.archives import THREADS, open_archive, read_back_or_describe
+from lcp_backup.jobs.intake_task import StartTask, hand_to_task, needs_task, published_by
 from lcp_backup.jobs.queued_run import queued
 from lcp_backup.jobs.side_by_side import Check, side_by_side
 from lcp_backup.jobs.stored_run import NewRun
@@ -32,7 +32,6 @@ from lcp_backup.model import (
     BackupType,
     DatabaseFacts,
     Manifest,
-    RunId,
     RunKind,
     RunState,
     Upload,
@@ -52,6 +51,7 @@ class UploadResult:
     """What taking an upload in answers."""
 
     backup_id: str
+    """Empty when a task was asked to make the backup."""
     run_id: str
     bytes: int
     """Stored bytes of both archives."""
@@ -64,6 +64,7 @@ def take_in(
     catalog: Catalog,
     telemetry: Telemetry,
     timing: RunTiming,
+    start_task: StartTask | None = None,
 ) -> UploadResult:
     """Makes a backup of an upload's two files: checked to their end, in the service's own form.
 
@@ -73,8 +74,11 @@ def take_in(
     when it failed, the second raises RunIsOver. While another run writes, LeaseHeld is raised and
     the run stays queued.
 
+    Where the time is not sure to be enough, and `start_task` is given, that is called instead, and
+    a task calls this function anew.
+
     The backup's id is the newest minute not later than now that has no backup. Raises NotFound,
-    ArchiveRefused, ArchiveDamaged, LeaseHeld, OutOfTime, StorageError and their kinds.
+    ArchiveRefused, ArchiveDamaged, AwsError, LeaseHeld, OutOfTime, StorageError and their kinds.
     """
     upload_id = request.upload_id
     if not _has_succeeded(catalog, upload_id):
@@ -82,11 +86,15 @@ def take_in(
         # was: nobody is told that it failed, and Lambda tries again.
         catalog.lease.check_is_free()
     with queued(catalog, upload_id, telemetry.log):
-        manifest = _published_by(catalog, upload_id)
+        manifest = published_by(catalog, upload_id)
         if manifest is not None and _has_succeeded(catalog, upload_id):
             return _result(manifest)
         # Looked at before there is a run: what was refused is gone, and its record says why.
         upload = None if manifest is not None else catalog.uploads.get(upload_id)
+        seconds = timing.seconds_left(catalog.now())
+        if upload is not None and start_task is not None and needs_task(upload, seconds):
+            hand_to_task(catalog, upload_id, start_task)
+            return UploadResult("", upload_id, 0)
         stored = NewRun(catalog, RunKind.UPLOAD, None, run_id=upload_id)
         active = ActiveRun(stored, telemetry, timing)
         with announced(active, telemetry, metric="UploadFailure", failed="Upload Failed") as run:
@@ -122,18 +130,6 @@ def _has_succeeded(catalog: Catalog, run_id: str) -> bool:
         return catalog.runs.get(run_id).state is RunState.SUCCEEDED
     except NotFound:
         return False
-
-
-def _published_by(catalog: Catalog, upload_id: str) -> Manifest | None:
-    """The backup that an earlier delivery made of the upload."""
-    opened_at = RunId.parse(upload_id).started_at
-    for manifest in catalog.backups.all():
-        if manifest.run_id == upload_id:
-            return manifest
-        # An uploaded backup's minute is before its run only by the minutes that were taken.
-        if manifest.slot < opened_at - timedelta(days=1):
-            break
-    return None
 
 
 class _Intake:

@@ -1,10 +1,11 @@
-"""A backup whose database a task on Fargate dumps, on the deployed stack; here it is a process."""
+"""A task on Fargate that dumps, or takes an upload in, on the deployed stack; here it is a process."""
 
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
 
 from tests.support.deployed import NEVER, Deployed
 from tests.support.permissions import Roles, excuses
@@ -36,6 +37,40 @@ def resources(deployed: Deployed) -> dict[str, str]:
         for page in pages.paginate(StackName=deployed.described["stack_name"])
         for it in page["StackResourceSummaries"]
     }
+
+
+@pytest.fixture(scope="module")
+def files(deployed: Deployed, task: None) -> dict[str, bytes]:  # noqa: ARG001 -- made before
+    """A backup's two archives, to be sent as somebody's own."""
+    made = deployed.stack.invoke("create", {"time": "2026-11-20T07:40:00Z"})
+    prefix = f"{deployed.described['prefix']}/backups/{made['backup_id']}"
+    bucket = deployed.described["bucket"]
+    return {
+        kind: deployed.s3.get_object(Bucket=bucket, Key=f"{prefix}/{kind}.tgz")["Body"].read()
+        for kind in ("database", "volume")
+    }
+
+
+def sent(deployed: Deployed, files: dict[str, bytes]) -> str:
+    """An upload of these for which, as its record says, a function had not time enough before."""
+    sizes = {kind: {"size": len(body)} for kind, body in files.items()}
+    opened = deployed.admin.post("/backup/upload", sizes).json()
+    for kind, body in files.items():
+        assert requests.put(opened[kind]["url"], data=body, timeout=60).status_code == 200
+    place = {
+        "Bucket": deployed.described["bucket"],
+        "Key": f"{deployed.described['prefix']}/uploads/{opened['upload_id']}/upload.json",
+    }
+    record = json.loads(deployed.s3.get_object(**place)["Body"].read())
+    deployed.s3.put_object(**place, Body=json.dumps({**record, "was_out_of_time": True}).encode())
+    return str(opened["upload_id"])
+
+
+def completed(deployed: Deployed, upload_id: str) -> dict[str, Any]:
+    """The upload's run, once it has ended."""
+    assert deployed.admin.post(f"/backup/upload/{upload_id}/complete").status == 202
+    run: dict[str, Any] = deployed.admin.wait_for(upload_id)
+    return run
 
 
 def tasks_of(deployed: Deployed, run_id: str) -> list[dict[str, Any]]:
@@ -160,6 +195,48 @@ def test_a_task_is_stopped_with_its_execution(deployed: Deployed) -> None:
     assert ecs.list_tasks(cluster=cluster, desiredStatus="RUNNING")["taskArns"] == []
 
 
+def test_an_upload_that_a_task_took_in_is_restored_exactly(
+    deployed: Deployed, files: dict[str, bytes]
+) -> None:
+    before = deployed.fingerprint()
+    ended = completed(deployed, upload_id := sent(deployed, files))
+    assert ended["error"] is None
+    assert ended["state"] == "succeeded"
+    (task,) = tasks_of(deployed, upload_id)
+    assert [it["exitCode"] for it in task["containers"]] == [0]
+    assert [key for key in deployed.keys("uploads/") if upload_id in key] == []
+    (uploaded,) = [it for it in deployed.manifests() if it["run_id"] == upload_id]
+    assert (uploaded["id"], uploaded["type"]) == (ended["backup_id"], "Uploaded")
+    deployed.destroy()
+    assert deployed.stack.invoke("restore", {"backup_id": uploaded["id"]})["restored"] is True
+    assert before.differences(deployed.fingerprint()) == []
+
+
+def test_an_upload_whose_task_did_not_start_is_kept_and_taken_in_when_it_is_completed_again(
+    deployed: Deployed, files: dict[str, bytes]
+) -> None:
+    upload_id = sent(deployed, files)
+    with denied(deployed, resources(deployed)["UploadMachineRole"], "ecs:RunTask", "*"):
+        ended = completed(deployed, upload_id)
+    assert (ended["state"], ended["error"]["code"]) == ("failed", "task-failed")
+    assert "the task that takes the upload in did not start" in ended["error"]["message"]
+    assert tasks_of(deployed, upload_id) == []
+    assert completed(deployed, upload_id)["state"] == "succeeded"
+
+
+def test_an_upload_whose_task_was_killed_has_failed_and_says_so(
+    deployed: Deployed, files: dict[str, bytes]
+) -> None:
+    ecs, cluster = deployed.stack.client("ecs"), resources(deployed)["DumpCluster"]
+    upload_id = sent(deployed, files)
+    assert deployed.admin.post(f"/backup/upload/{upload_id}/complete").status == 202
+    wait_until(lambda: tasks_of(deployed, upload_id) != [])
+    (task,) = tasks_of(deployed, upload_id)
+    ecs.stop_task(cluster=cluster, task=task["taskArn"], reason="by hand")
+    ended = deployed.admin.wait_for(upload_id)
+    assert (ended["state"], ended["error"]["code"]) == ("failed", "task-failed")
+
+
 NOT_SEEN_HERE = {
     ("DumpTaskExecution", "logs:*", "*"): "ECS itself writes the logs, by this role",
     ("DumpTask", "rds:DescribeDB*", "*"): "the database here has a host name; see aws/test_rds.py",
@@ -168,11 +245,13 @@ NOT_SEEN_HERE = {
     ("CreateMachine", "states:*", "*:execution:*"): "the emulator's Map starts items, and no more",
 }
 """As in test_permissions.py."""
+OF_AN_UPLOADS_TASK = {"StartItsMachine", "SeeWhatTheFunctionIs", "FetchItsCode"}
+"""What the upload function's role allows for it; test_permissions.py has all else."""
 
 
 def test_whatever_the_roles_of_a_task_allow_it_needs(deployed: Deployed) -> None:
     """What they do not allow and it needs fails the tests above."""
-    of = ("DumpTask", "DumpTaskExecution", "CreateMachine")
+    of = ("DumpTask", "DumpTaskExecution", "CreateMachine", "Upload", "UploadMachine")
     there = resources(deployed)
     roles = Roles(deployed, {there[f"{whose}Role"]: whose for whose in of})
     assert {p.function for p in roles.permissions()} == set(of)
@@ -181,5 +260,6 @@ def test_whatever_the_roles_of_a_task_allow_it_needs(deployed: Deployed) -> None
         permission
         for permission in roles.unused()
         if not any(excuses(known, permission) for known in NOT_SEEN_HERE)
+        and (permission.function != "Upload" or permission.statement in OF_AN_UPLOADS_TASK)
     }
     assert unused == set()

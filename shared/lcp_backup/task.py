@@ -1,0 +1,74 @@
+"""What is one long process, as a task of ECS: for hours, where a function has minutes.
+
+That is the dump of a create by workers, and an upload that one function would not take in in its
+time. The task runs with the layers and variables of the function whose work it does; template.yaml
+has the few lines that fetch these. Its exit code is 0 when all is done. What went wrong otherwise
+is told elsewhere, for an exit code cannot say it: by a dump below the run's id (jobs/dump_end.py),
+by an upload in the run's record.
+"""
+
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from types import FrameType
+from typing import Final
+
+from lcp_backup.catalog import utc_now
+from lcp_backup.errors import DumpFailed, LeaseHeld, TaskFailed
+from lcp_backup.jobs.task_end import LONGEST
+from lcp_backup.model import RunId, RunKind
+from lcp_backup.requests import UploadRequest
+from lcp_backup.service import service
+from lcp_backup.steps import CreateStepRequest
+
+_WAITS: Final = timedelta(minutes=45)
+"""How long an upload waits for another run to end: less than an event of a function's is kept."""
+_PAUSE_SECONDS: Final = 20
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Does the work of the run whose id is the only argument; raises what that raises."""
+    (run_id,) = arguments
+    if RunId.parse(run_id).kind is RunKind.UPLOAD:
+        signal.signal(signal.SIGTERM, _stop_intake)
+        _take_in(run_id)
+    else:
+        signal.signal(signal.SIGTERM, _stop_dump)
+        request = CreateStepRequest.read({"run_id": run_id, "step": "dump"})
+        service().create_step(request, utc_now() + LONGEST)
+
+
+def _take_in(upload_id: str) -> None:
+    """As Lambda does that tries an upload again, to which another run was in the way."""
+    request = UploadRequest.read({"upload_id": upload_id})
+    begun = utc_now()
+    while True:
+        try:
+            service().upload_by_task(request, begun + LONGEST)
+        except LeaseHeld:
+            if utc_now() - begun > _WAITS:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
+
+
+# ECS gives a task that is stopped 30 seconds: enough to abort what it has open in S3.
+
+
+def _stop_dump(_signal: int, _frame: FrameType | None) -> None:
+    raise DumpFailed(
+        "the dump's task was stopped", public="the task that dumps the database was stopped"
+    )
+
+
+def _stop_intake(_signal: int, _frame: FrameType | None) -> None:
+    raise TaskFailed(
+        "the upload's task was stopped", public="the task that takes the upload in was stopped"
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
