@@ -358,10 +358,9 @@ class Lease(Document):
 
 
 class Pause(Document):
-    """Scheduled restores do not start while this lies in the bucket.
+    """Scheduled restores do not start while this lies in the bucket, where every function sees it.
 
     In an incident the DR site is the live one, and the next scheduled restore would overwrite it.
-    An object, so that it takes effect without a deployment and every function sees it.
     """
 
     format: Literal[1] = 1
@@ -385,16 +384,15 @@ class UploadedFile(Document):
 
 
 class Upload(Document):
-    """A database and a volume on their way in. Its id is also that of the run that takes it in."""
+    """Two files on their way in, by whom. Its id is also that of the run that takes them in."""
 
     format: Literal[1] = 1
     id: str
     by: str
-    """The name of who opened it."""
     opened_at: AwareDatetime
     files: dict[ArchiveKind, UploadedFile]
     was_out_of_time: bool = False
-    """Whether a run that took it in did not come to an end in its time."""
+    """Whether a run that took them in did not come to an end in its time."""
 
     @classmethod
     def read(cls, body: bytes) -> Self:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def test_it_takes_an_upload_in_once_the_run_before_it_has_ended(
     service = Service(end)
     monkeypatch.setattr(task, "service", lambda: service)
     monkeypatch.setattr(task, "utc_now", clock)
-    monkeypatch.setattr(task.time, "sleep", lambda some: clock.pass_by(timedelta(seconds=some)))
+    monkeypatch.setattr(time, "sleep", lambda some: clock.pass_by(timedelta(seconds=some)))
     begun = clock()
     task.main([UPLOAD])
     assert service.taken_in == [(UPLOAD, begun + timedelta(hours=12))] * 3
@@ -91,7 +92,7 @@ def test_it_does_not_wait_for_longer_than_an_upload_is_kept_for_it(
 
     monkeypatch.setattr(task, "service", lambda: Service(end))
     monkeypatch.setattr(task, "utc_now", clock)
-    monkeypatch.setattr(task.time, "sleep", lambda some: clock.pass_by(timedelta(seconds=some)))
+    monkeypatch.setattr(time, "sleep", lambda some: clock.pass_by(timedelta(seconds=some)))
     begun = clock()
     with pytest.raises(LeaseHeld):
         task.main([UPLOAD])
