@@ -35,12 +35,10 @@ from lcp_backup.errors import (
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.archives import THREADS
 from lcp_backup.jobs.assemble_fan_out import SharedAssembly
-from lcp_backup.jobs.consistency import check_is_there
 from lcp_backup.jobs.handing_out import check_portion, forget
 from lcp_backup.jobs.portion_slices import slice_left
 from lcp_backup.jobs.shared_run import SharedRun, why_it_failed
-from lcp_backup.jobs.stored_backup import StoredBackup
-from lcp_backup.model import Manifest
+from lcp_backup.jobs.stored_backup import StoredBackup, published
 from lcp_backup.steps import AssembleStepRequest
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume.carry import carry
@@ -118,14 +116,7 @@ class _Assembly:
         self._catalog = catalog
         found = work.get(REQUEST)
         self._shared = read_document(SharedAssembly, found, f"request of run {run.id}")
-        self._manifest = self._found_manifest()
-
-    def _found_manifest(self) -> Manifest:
-        """The backup; raises NotFound when it was deleted, also when another has its id."""
-        manifest = self._catalog.backups.get(self._shared.backup_id)
-        meant = manifest.model_copy(update={"run_id": self._shared.backup_run_id})
-        check_is_there(self._catalog, meant)
-        return manifest
+        self._manifest = published(catalog, self._shared.backup_id, self._shared.backup_run_id)
 
     # --- a worker -------------------------------------------------------------
 
