@@ -77,6 +77,8 @@ class ObjectWriter:
         self._parts: list[Future[CompletedPartTypeDef]] = []
         self._failure: Exception | None = None
         self._closed = False
+        self.etag: str | None = None
+        """S3's tag of the object; known once it is complete."""
 
     def write(self, data: bytes) -> None:
         """Appends; blocks while `threads` parts are travelling; raises a part's StorageError."""
@@ -131,7 +133,7 @@ class ObjectWriter:
                     IfNoneMatch="*",
                     **checksum_arguments(body),
                     **lock_arguments(self._lock),
-                ),
+                )["ETag"],
             )
             return
         self._take(parts)
@@ -147,7 +149,7 @@ class ObjectWriter:
                 UploadId=multipart_id,
                 MultipartUpload={"Parts": sent},
                 IfNoneMatch="*",
-            ),
+            )["ETag"],
         )
         self._close()
 
@@ -161,8 +163,10 @@ class ObjectWriter:
         # Only once no part travels: one that lands after the abort would be kept, and billed.
         abort_multipart(self._client, self._bucket, self._key, self._multipart_id)
 
-    def _publish(self, action: str, request: Callable[[], object]) -> None:
+    def _publish(self, action: str, request: Callable[[], str]) -> None:
         """Sends what makes the object; one that S3 made but whose answer was lost counts as made.
+
+        `request` answers the object's tag.
 
         The client sends such a request again, and the second one finds the first one's object, or
         meets the first one while S3 is still at work on it. A multipart that S3 ends on a conflict
@@ -172,9 +176,10 @@ class ObjectWriter:
         def attempt() -> None:
             try:
                 with self._bucket.errors_for(action, self._key):
-                    request()
+                    self.etag = request()
             except StorageError as error:
-                if self._is_complete():
+                if (etag := self._find_complete()) is not None:
+                    self.etag = etag
                     return
                 if isinstance(error, ObjectNotFound):
                     raise self._ended_early() from error
@@ -182,11 +187,12 @@ class ObjectWriter:
 
         while_busy(attempt, self._pause)
 
-    def _is_complete(self) -> bool:
+    def _find_complete(self) -> str | None:
+        """The tag of the object, if this writer has made it."""
         with suppress(ClientError, BotoCoreError):
             found = self._client.head_object(**self._bucket.arguments, Key=self._key)
-            return found["Metadata"] == self._mark
-        return False
+            return found["ETag"] if found["Metadata"] == self._mark else None
+        return None
 
     def _close(self) -> None:
         self._closed = True

@@ -35,12 +35,10 @@ from lcp_backup.errors import (
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.archives import THREADS
 from lcp_backup.jobs.assemble_fan_out import SharedAssembly
-from lcp_backup.jobs.consistency import check_is_there
 from lcp_backup.jobs.handing_out import check_portion, forget
 from lcp_backup.jobs.portion_slices import slice_left
 from lcp_backup.jobs.shared_run import SharedRun, why_it_failed
-from lcp_backup.jobs.stored_backup import StoredBackup
-from lcp_backup.model import Manifest
+from lcp_backup.jobs.stored_backup import StoredBackup, published
 from lcp_backup.steps import AssembleStepRequest
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume.carry import carry
@@ -61,6 +59,8 @@ class Piece(Document):
     """Is in the name of its object."""
     size: int
     """Bytes of that."""
+    etag: str
+    """S3's tag of it: nothing else is joined, whoever put it there."""
 
 
 def work_on_assembly(
@@ -118,14 +118,7 @@ class _Assembly:
         self._catalog = catalog
         found = work.get(REQUEST)
         self._shared = read_document(SharedAssembly, found, f"request of run {run.id}")
-        self._manifest = self._found_manifest()
-
-    def _found_manifest(self) -> Manifest:
-        """The backup; raises NotFound when it was deleted, also when another has its id."""
-        manifest = self._catalog.backups.get(self._shared.backup_id)
-        meant = manifest.model_copy(update={"run_id": self._shared.backup_run_id})
-        check_is_there(self._catalog, meant)
-        return manifest
+        self._manifest = published(catalog, self._shared.backup_id, self._shared.backup_run_id)
 
     # --- a worker -------------------------------------------------------------
 
@@ -142,8 +135,9 @@ class _Assembly:
         wanted = WantedMembers(own.places(own.first))
         segments = [it for it in own.segments if it in wanted]
         attempt = secrets.token_hex(8)
+        sink = self._work.writer(_piece(number, attempt))
         with ArchiveWriter(
-            self._work.writer(_piece(number, attempt)),
+            sink,
             Nowhere(),
             name=self._shared.name,
             index_name="",
@@ -160,7 +154,8 @@ class _Assembly:
                 unsure=() if backup.is_as_recorded(own.archive, archive) else {0},
             )
             written = writer.finish()
-        piece = Piece(attempt=attempt, size=written.size)
+        assert sink.etag is not None, "it is complete"
+        piece = Piece(attempt=attempt, size=written.size, etag=sink.etag)
         self._run.progress_of("volume")(written.raw_size)
         self._work.put_new(f"{_MADE}{number}", piece.model_dump_json().encode())
 
@@ -184,8 +179,7 @@ class _Assembly:
         name, downloads = self._shared.name, self._catalog.downloads
         if (found := downloads.find(name)) is not None:
             return found.size
-        with ThreadPoolExecutor(_JOINED_AT_ONCE) as pool:
-            pieces = list(pool.map(self._open_piece, self._shared.in_order()))
+        pieces = self._open_pieces()
         writer = downloads.writer(name, threads=_JOINED_AT_ONCE)
         try:
             for piece in pieces:
@@ -193,20 +187,27 @@ class _Assembly:
                 writer.append(piece, 0, piece.size)
             writer.write(member(tar.END))
             writer.complete()
-        except PreconditionFailed:
-            if (found := downloads.find(name)) is None:
-                raise
-            return found.size
+        except (PreconditionFailed, ObjectNotFound):
+            if (found := downloads.find(name)) is not None:
+                return found.size
+            # S3 copies a piece only as it was opened. Which one is another since then, this tells.
+            self._open_pieces()
+            raise
         finally:
             writer.abort()
         return sum(piece.size for piece in pieces) + len(member(tar.END))
+
+    def _open_pieces(self) -> list[ObjectReader]:
+        """In the order of the archive; raises Conflict where one is not there as it was made."""
+        with ThreadPoolExecutor(_JOINED_AT_ONCE) as pool:
+            return list(pool.map(self._open_piece, self._shared.in_order()))
 
     def _open_piece(self, number: int) -> ObjectReader:
         made = self._made(number)
         if made is not None:
             with suppress(ObjectNotFound):
                 found = self._work.open(_piece(number, made.attempt))
-                if found.size == made.size:
+                if (found.size, found.etag) == (made.size, made.etag):
                     return found
         raise Conflict(
             f"piece {number} of run {self._run.id} is not there as it was made: download it once"

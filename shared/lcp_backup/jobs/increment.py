@@ -165,9 +165,12 @@ class Increment:
     def _open(self, number: int) -> OpenArchive:
         backup_id = self._archives()[number]
         _, name = self._of_base()
-        return OpenArchive(
-            self._catalog.backups.open(backup_id, name), f"{name} of backup {backup_id}"
-        )
+        shown = f"{name} of backup {backup_id}"
+        archive = self._catalog.backups.open(backup_id, name)
+        carried = {it.backup_id: Found(it.size, it.etag) for it in self._plan.carried}
+        if Found(archive.size, archive.etag) != carried[backup_id]:
+            raise ArchiveDamaged(f"{shown} was replaced while another backup was made")
+        return OpenArchive(archive, shown)
 
     def base(self) -> Base | None:
         """What the folder is compared with; None when everything is stored."""

@@ -28,7 +28,6 @@ from lcp_backup.errors import (
     BackupError,
     Conflict,
     LeaseLost,
-    NotFound,
     ObjectNotFound,
     RunIsOver,
     UnknownFormat,
@@ -49,7 +48,7 @@ from lcp_backup.jobs.staged_site import (
     replaced_database,
 )
 from lcp_backup.jobs.staged_volume import volume_folder
-from lcp_backup.jobs.stored_backup import StoredBackup
+from lcp_backup.jobs.stored_backup import StoredBackup, published
 from lcp_backup.settings import Settings
 from lcp_backup.steps import RestoreStepRequest
 from lcp_backup.telemetry import Telemetry
@@ -144,12 +143,7 @@ class _Step:
         self._settings = settings
         self._catalog = catalog
         self._shared = _asked_for(work)
-        manifest = source.backups.get(self._shared.backup_id)
-        if manifest.run_id != self._shared.backup_run_id:
-            raise NotFound(
-                f"the backup {manifest.id} that is being restored was deleted, and another one was"
-                " made since"
-            )
+        manifest = published(source, self._shared.backup_id, self._shared.backup_run_id)
         self._backup = StoredBackup(source, manifest)
         self._folder = volume_folder(self._shared.request, settings)
 

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, Literal
 
@@ -24,7 +25,7 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.keys import archive_name, index_name
 from lcp_backup.catalog.work import RunWork
 from lcp_backup.document import Document, read_document
-from lcp_backup.errors import NotFound
+from lcp_backup.errors import NotFound, StorageError
 from lcp_backup.exclusion import PathPatterns
 from lcp_backup.history import Plan
 from lcp_backup.jobs.archives import THREADS
@@ -99,6 +100,10 @@ class Stretch(Document):
     format: Literal[1] = 1
     attempt: str
     """Is in the names of what belongs to it: its own index, and the bytes that are in no part."""
+    index_etag: str
+    """S3's tag of that index: another one is not read, whoever put it there."""
+    rest_sha256: str
+    """Of those bytes, likewise."""
     reached: Boundary | None
     """Where it stopped; None when the share is done."""
     leading: int
@@ -131,7 +136,7 @@ class Stretch(Document):
 class SharedVolume:
     """The volume of one backup, below an id that is not published, and what its workers leave.
 
-    Arguments: `work` is the run's.
+    What somebody else put in its place raises StorageError. Arguments: `work` is the run's.
     """
 
     def __init__(self, catalog: Catalog, work: RunWork, backup_id: str) -> None:
@@ -269,11 +274,12 @@ class SharedVolume:
             before=self.rest(share, last) if last else b"",
             threads=_PART_THREADS,
         )
+        index_sink = self._work.writer(_of("index", share, attempt))
         with (
             reopened(self.catalog, plan) as increment,
             ArchiveWriter(
                 sink,
-                self._work.writer(_of("index", share, attempt)),
+                index_sink,
                 name=_VOLUME,
                 index_name=index_name(ArchiveKind.VOLUME),
                 threads=THREADS,
@@ -297,8 +303,11 @@ class SharedVolume:
         self._work.put(_of("rest", share, attempt), sink.rest)
         told = packed.packed._asdict()
         told.pop("reached_size")
+        assert index_sink.etag is not None, "it is complete"
         stretch = Stretch(
             attempt=attempt,
+            index_etag=index_sink.etag,
+            rest_sha256=sha256(sink.rest).hexdigest(),
             reached=packed.reached,
             leading=packed.leading,
             parts=sink.parts,
@@ -320,12 +329,23 @@ class SharedVolume:
 
     def rest(self, share: int, stretch: Stretch) -> bytes:
         """The bytes behind the last part of a share, when this stretch was done."""
-        return self._work.get(_of("rest", share, stretch.attempt))
+        rest = self._work.get(_of("rest", share, stretch.attempt))
+        if sha256(rest).hexdigest() != stretch.rest_sha256:
+            raise self._replaced(share)
+        return rest
 
     def index(self, share: int, stretch: Stretch) -> IndexReader:
         """What a stretch has packed."""
         index = self._work.open(_of("index", share, stretch.attempt))
+        if index.etag != stretch.index_etag:
+            raise self._replaced(share)
         return IndexReader(index, archive_name=_VOLUME)
+
+    def _replaced(self, share: int) -> StorageError:
+        return StorageError(
+            f"what run {self._work.run_id} keeps of share {share} of the volume is not what its"
+            " worker left there: somebody replaced it, so make another backup"
+        )
 
 
 @contextmanager

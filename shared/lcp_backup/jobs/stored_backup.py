@@ -13,12 +13,25 @@ from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.archive.streams import RangeSource
 from lcp_backup.aws.s3_reader import ObjectReader
 from lcp_backup.catalog import Catalog
-from lcp_backup.errors import ArchiveDamaged, ObjectNotFound
+from lcp_backup.errors import ArchiveDamaged, NotFound, ObjectNotFound
 from lcp_backup.model import Manifest
 from lcp_backup.volume.wanted import WantedMembers
 
 THREADS: Final = os.process_cpu_count() or 1
 """As many as there are processors: inflating costs most of the reading."""
+
+
+def published(catalog: Catalog, backup_id: str, run_id: str) -> Manifest:
+    """The backup that this run made; raises NotFound when it was deleted, InvalidRequest.
+
+    Also when another one has its id since.
+    """
+    manifest = catalog.backups.get(backup_id)
+    if manifest.run_id != run_id:
+        raise NotFound(
+            f"the backup {backup_id} that was meant was deleted, and another one was made since"
+        )
+    return manifest
 
 
 class StoredBackup:

@@ -13,8 +13,8 @@ from lcp_backup.catalog.work import REQUEST, RunWork
 from lcp_backup.database.endpoint import Flavour
 from lcp_backup.document import Document, read_document
 from lcp_backup.errors import LoadFailed
-from lcp_backup.jobs.consistency import check_is_there
 from lcp_backup.jobs.failure import describe
+from lcp_backup.jobs.stored_backup import published
 from lcp_backup.jobs.verified import verdict_of
 from lcp_backup.jobs.verify_fan_out import SharedVerify
 from lcp_backup.model import Manifest, RunError
@@ -74,12 +74,7 @@ class VerifyWork:
 
     def manifest(self, catalog: Catalog) -> Manifest:
         """The backup; raises NotFound when it was deleted, also when another has its id."""
-        manifest = catalog.backups.get(self.shared.backup_id)
-        if manifest.run_id != self.shared.backup_run_id:
-            check_is_there(
-                catalog, manifest.model_copy(update={"run_id": self.shared.backup_run_id})
-            )
-        return manifest
+        return published(catalog, self.shared.backup_id, self.shared.backup_run_id)
 
     # --- the database -----------------------------------------------------------
 

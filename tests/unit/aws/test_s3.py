@@ -213,7 +213,9 @@ def test_an_object_whose_completion_was_answered_too_late_is_complete(
     for _ in range(parts):
         writer.write(bytes(FIRST_PART_SIZE))
     writer.complete()
-    assert store.reader("late.tgz").size == 5 + parts * FIRST_PART_SIZE
+    found = store.reader("late.tgz")
+    assert found.size == 5 + parts * FIRST_PART_SIZE
+    assert writer.etag == found.etag
 
 
 # --- S3's "try again" --------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pytest
 
 from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.aws.s3 import ObjectStore
+from lcp_backup.aws.s3_writer import ObjectWriter, Readable
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import (
     ArchiveDamaged,
@@ -194,18 +195,50 @@ def test_a_piece_that_is_missing_fails_the_join_by_its_number(
     assert_nothing(machine, store, "conflict")
 
 
-@pytest.mark.parametrize("how", ["gone", "shorter"])
-def test_a_piece_that_was_lost_since_fails_the_join(
+def replace_piece(machine: AssembleMachine, s3: "S3Client", number: int, how: str) -> None:
+    name = next(it for it in machine.work if it.startswith(f"piece-{number}/"))
+    key = f"acme/prd/runs/{machine.run_id}/{name}"
+    size = s3.head_object(Bucket=BUCKET, Key=key)["ContentLength"]
+    s3.delete_object(Bucket=BUCKET, Key=key)
+    if how != "gone":
+        s3.put_object(Bucket=BUCKET, Key=key, Body=bytes(size - (how == "shorter")))
+
+
+@pytest.mark.parametrize("how", ["gone", "shorter", "another"])
+def test_a_piece_that_was_lost_or_replaced_since_fails_the_join(
     machine: AssembleMachine, store: ObjectStore, s3: "S3Client", how: str
 ) -> None:
     for number in machine.portions():
         machine.step("piece", portion=number)
-    name = next(it for it in machine.work if it.startswith("piece-2/"))
-    key = f"acme/prd/runs/{machine.run_id}/{name}"
-    s3.delete_object(Bucket=BUCKET, Key=key)
-    if how == "shorter":
-        s3.put_object(Bucket=BUCKET, Key=key, Body=b"short")
+    replace_piece(machine, s3, 2, how)
     with pytest.raises(Conflict, match="piece 2") as raised:
+        machine.step("join")
+    machine.abort(raised.value)
+    assert_nothing(machine, store, "conflict")
+
+
+@pytest.mark.parametrize("how", ["gone", "another"])
+def test_a_piece_that_is_replaced_while_it_is_joined_is_named(
+    machine: AssembleMachine,
+    store: ObjectStore,
+    s3: "S3Client",
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    """What copies a piece asks S3 for that one only, by its tag."""
+    for number in machine.portions():
+        machine.step("piece", portion=number)
+    append = ObjectWriter.append
+    done: list[int] = []
+
+    def replaced_first(writer: ObjectWriter, source: Readable, offset: int, length: int) -> None:
+        if not done:
+            replace_piece(machine, s3, 5, how)
+            done.append(5)
+        append(writer, source, offset, length)
+
+    monkeypatch.setattr(ObjectWriter, "append", replaced_first)
+    with pytest.raises(Conflict, match="piece 5 .* is not there as it was made") as raised:
         machine.step("join")
     machine.abort(raised.value)
     assert_nothing(machine, store, "conflict")

@@ -12,6 +12,8 @@ from lcp_backup.archive.index import read_members
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import ObjectNotFound
+from lcp_backup.history import BaseVolume, Found
+from lcp_backup.jobs import increment
 from lcp_backup.model import Manifest
 from lcp_backup.volume import carry, segments
 from lcp_backup.volume.pack import pack
@@ -228,6 +230,31 @@ def test_a_damaged_archive_is_not_carried_over(
     volumes.back_up()
     damage(s3, volumes, full.id)
     last = volumes.back_up()
+    assert [(it.code, it.subject) for it in last.warnings] == [("source-missing", full.id)]
+    assert snapshot(volumes.restore(last.id)) == snapshot(volumes.folder)
+
+
+def test_an_archive_that_is_replaced_before_it_is_carried_over_is_read_from_the_folder(
+    volumes: Volumes, library: Path, s3: MemoryS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of segments that are copied nobody reads a byte."""
+    write(library / "large", 20 * MIB)
+    full = volumes.back_up()
+    write(library / "more")
+    volumes.back_up()
+    key = f"acme/prd/backups/{full.id}/volume.tgz"
+    body = bytearray(s3.get_object(Key=key)["Body"].read())
+    body[len(body) // 2] ^= 1
+    found = increment.archives_found
+
+    def replaced_behind(catalog: Catalog, manifest: BaseVolume) -> dict[str, Found]:
+        known = found(catalog, manifest)
+        s3.put_object(Key=key, Body=bytes(body))
+        return known
+
+    with monkeypatch.context() as context:
+        context.setattr(increment, "archives_found", replaced_behind)
+        last = volumes.back_up(whole=True)
     assert [(it.code, it.subject) for it in last.warnings] == [("source-missing", full.id)]
     assert snapshot(volumes.restore(last.id)) == snapshot(volumes.folder)
 

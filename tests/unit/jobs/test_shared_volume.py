@@ -399,6 +399,22 @@ def test_what_a_given_up_worker_writes_over_never_gets_into_the_archive(site: Si
     assert f"a/p/backups/{site.volume.backup_id}/volume.tgz" not in site.s3.objects
 
 
+@pytest.mark.parametrize("what", ["rest", "index"])
+def test_what_a_worker_left_and_somebody_replaced_never_gets_into_the_archive(
+    site: Site, what: str
+) -> None:
+    (site.folder / "a").write_bytes(os.urandom(30 * SEGMENT))
+    count = site.share_out(2)
+    site.pack_all(count)
+    (key,) = [key for key in site.s3.objects if f"/{what}/1/" in key]
+    body = bytearray(site.s3.objects[key]["Body"])
+    body[len(body) // 2] ^= 1
+    site.s3.put_object(Key=key, Body=bytes(body))
+    with pytest.raises(StorageError, match="of share 1 .* is not what its worker left there"):
+        site.join()
+    assert f"a/p/backups/{site.volume.backup_id}/volume.tgz" not in site.s3.objects
+
+
 def test_the_second_attempt_of_a_stretch_that_was_done_changes_nothing(site: Site) -> None:
     (site.folder / "a").write_bytes(os.urandom(30 * SEGMENT))
     count = site.share_out(1)
