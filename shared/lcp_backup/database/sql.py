@@ -68,6 +68,9 @@ _GIVES_UP: Final = frozenset(
         # Its own setting, log_bin_trust_function_creators, does not allow it.
         1418,  # ER_BINLOG_UNSAFE_ROUTINE
         1419,  # ER_BINLOG_CREATE_ROUTINE_NEED_SUPER
+        # Its pages or row format take less than those of the server that had the table.
+        ER.TOO_LONG_KEY,
+        ER.TOO_BIG_ROWSIZE,
         1836,  # ER_READ_ONLY_MODE
         1878,  # ER_TEMP_FILE_WRITE_FAILURE: an index is sorted in the server's temporary files
         1927,  # ER_CONNECTION_KILLED of MariaDB
