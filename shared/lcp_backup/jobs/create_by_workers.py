@@ -107,6 +107,9 @@ def work_on_create(
             answer = step.take(request, locate, programs)
             run.hand_over()
             return answer
+    if not stored.has_ended_it:
+        # Tried again it finds the backup; and else cleanup would tell that the run had died.
+        raise StorageError(f"the end of run {request.run_id} could not be written into its record")
     announce(manifest, telemetry)
     forget(work)
     return {}

@@ -25,6 +25,7 @@ from lcp_backup.errors import (
     NotFound,
     ObjectNotFound,
     RunIsOver,
+    StorageError,
     UnknownFormat,
 )
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
@@ -85,6 +86,9 @@ def work_on_verification(
             answer = step.do(request, locate, pause)
             run.hand_over()
             return answer
+    if not stored.has_ended_it:
+        # Tried again it proves the same; and else cleanup would tell that the run had died.
+        raise StorageError(f"the end of run {request.run_id} could not be written into its record")
     tell_verified(telemetry, verification)
     forget(work.run_work)
     return {}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -24,6 +24,7 @@ from lcp_backup.errors import (
     InvalidRequest,
     LeaseLost,
     RunIsOver,
+    StorageError,
     TableChangedDuringDump,
     UnknownFormat,
     VolumeError,
@@ -609,6 +610,27 @@ def test_a_last_step_that_is_killed_anywhere_is_done_again(functions: Functions,
     assert functions.record.result["losses"] == 0
     restored = functions.volumes.restore(begun.backup_id)
     assert snapshot(restored) == snapshot(functions.volumes.folder)
+
+
+def test_a_backup_whose_end_could_not_be_written_is_told_by_the_next_attempt(
+    functions: Functions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = functions.create(workers=2)
+    functions.pack()
+    end = SharedRun.end_as
+
+    def refuse(*_: object) -> NoReturn:
+        raise StorageError("S3 refused to write the record")
+
+    monkeypatch.setattr(SharedRun, "end_as", refuse)
+    with pytest.raises(StorageError, match="the end of run .* could not be written"):
+        functions.step("publish")
+    assert functions.record.state == "running"
+    monkeypatch.setattr(SharedRun, "end_as", end)
+    functions.step("publish")
+    assert functions.record.state == "succeeded"
+    assert functions.record.result["losses"] == 0
+    assert functions.catalog.backups.get(begun.backup_id).run_id == functions.record.id
 
 
 def test_what_ended_in_part_or_took_too_long_is_made_by_workers_from_then_on(

@@ -506,6 +506,30 @@ def test_a_worker_that_died_without_a_word_makes_a_run_that_knows_nothing(site: 
     assert site.work == []
 
 
+def test_a_proof_whose_end_could_not_be_written_is_told_by_the_next_attempt(
+    site: Site, announced: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.verify()
+    site.step("database")
+    for portion in site.portions():
+        site.step("read", portion=portion)
+
+    def refuse(*_: object) -> NoReturn:
+        raise StorageError("S3 refused to write the record")
+
+    with monkeypatch.context() as context:
+        context.setattr(site.catalog.runs, "change", refuse)
+        with pytest.raises(StorageError, match="the end of run .* could not be written"):
+            site.step("conclude")
+    assert site.record.state is RunState.RUNNING
+    assert not announced
+    assert site.step("conclude") == {}
+    assert site.record.state is RunState.SUCCEEDED
+    assert site.record.result["verdict"] == "verified"
+    assert [name for name, _ in announced] == ["Backup Verified"]
+    assert site.work == []
+
+
 def test_what_was_in_the_way_takes_no_earlier_proofs_place(site: Site) -> None:
     site.verify(workers=1)
     site.verify()
