@@ -26,6 +26,9 @@ from lcp_backup.database.sql import (
 )
 from lcp_backup.errors import ArchiveRefused, LoadFailed
 
+_INVALID_DATES: Final = "ALLOW_INVALID_DATES"
+_OF_TABLES: Final = frozenset({StatementKind.ROWS, StatementKind.TABLE})
+
 type Where = Callable[[], str]
 """The place of a statement in the dump, found out when somebody asks."""
 
@@ -44,6 +47,8 @@ class Session:
             # MariaDB 10.11: of a versioned table, a dump may give when a row was valid.
             execute(connection, "SET SESSION system_versioning_insert_history = 1")
         self._packet = max_packet(connection)
+        self._mode: str | None = None
+        """The SQL mode that a dump gave the session, while another one is in its place."""
 
     @property
     def thread_id(self) -> int:
@@ -72,6 +77,7 @@ class Session:
             )
             raise LoadFailed(f"{large}: {head(ruling.sql)}", public=large)
         try:
+            self._allow_invalid_dates(ruling.kind in _OF_TABLES)
             return self._connection.query(ruling.sql)
         except pymysql.MySQLError as error:
             # A versioned comment that is for other servers.
@@ -99,6 +105,7 @@ class Session:
         if rows is None:
             return None
         try:
+            self._allow_invalid_dates(True)
             done = self._connection.load_rows(rows.statement, rows.text)
         except pymysql.MySQLError as error:
             if not is_lost(error):
@@ -111,6 +118,7 @@ class Session:
         """Adds indexes or foreign keys to a table; raises LoadFailed, which names it."""
         statement = f"ALTER TABLE {quote(table)} ".encode()
         try:
+            self._allow_invalid_dates(True)
             self._connection.query(statement + b", ".join(b"ADD " + it for it in additions))
         except pymysql.MySQLError as error:
             # (Its text would quote the values of rows that are there twice.)
@@ -174,6 +182,7 @@ class Session:
 
         (`unique_checks` changes when a duplicate is noticed, and no meaning.)
         """
+        self._allow_invalid_dates(False)
         (session,) = execute(
             self._connection,
             "SELECT @@character_set_client, @@collation_connection, @@sql_mode, @@time_zone,"
@@ -189,6 +198,7 @@ class Session:
 
     def stored_code(self, ruling: Ruling) -> StoredCode:
         """What a statement would create, with the session it was to be created in."""
+        self._allow_invalid_dates(False)
         ((character_set, collation, sql_mode, time_zone, schema_collation),) = execute(
             self._connection,
             "SELECT @@character_set_client, @@collation_connection, @@sql_mode, @@time_zone,"
@@ -205,6 +215,21 @@ class Session:
             schema_collation=text(schema_collation),
             disabled=ruling.disabled,
         )
+
+    def _allow_invalid_dates(self, allow: bool) -> None:
+        """Puts the mode that a dump gave the session aside, or back.
+
+        A site may hold a 31 February. No dump says so, and in its mode a server makes 0000-00-00 of
+        it, and says no more than a warning. Raises pymysql.MySQLError.
+        """
+        if allow and self._mode is None:
+            ((mode,),) = execute(self._connection, "SELECT @@sql_mode")
+            modes = [*filter(None, text(mode).split(",")), _INVALID_DATES]
+            execute(self._connection, "SET SESSION sql_mode = %s", ",".join(modes))
+            self._mode = text(mode)
+        elif not allow and self._mode is not None:
+            execute(self._connection, "SET SESSION sql_mode = %s", self._mode)
+            self._mode = None
 
 
 class Staging:

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from lcp_backup.database import staged_schema
-from lcp_backup.database.endpoint import Flavour
+from lcp_backup.database.endpoint import Flavour, connect
 from lcp_backup.database.pieces import Dump
+from lcp_backup.database.sql import execute
 from tests.support.own_dumps import OwnDump, Stored, dump
 from tests.support.servers import DatabaseServer
 
@@ -178,3 +179,45 @@ def test_a_schema_with_one_of_everything_is_the_same_after_a_restore(
     server.execute("SET foreign_key_checks = 1; ", database="every")
     with pytest.raises(Exception, match="foreign key constraint fails"):
         server.execute("INSERT INTO `third` VALUES (9, 99, 9)", database="every")
+
+
+@pytest.mark.parametrize("form", ["streamed", "indexed"])
+def test_a_date_that_no_calendar_has_comes_back_as_it_is(
+    server: DatabaseServer, everything: bytes, form: str
+) -> None:
+    """A server takes it in the mode ALLOW_INVALID_DATES only, and a dump does not say so."""
+    del everything  # which leaves the server clean
+    server.execute("CREATE DATABASE `every` CHARACTER SET utf8mb4")
+    for statement in (
+        "CREATE TABLE `days` (id int PRIMARY KEY, d date DEFAULT '2026-02-31', t datetime(3))",
+        (
+            "INSERT INTO `days` VALUES (1, '2026-02-31', '2025-02-29 01:02:03.004'),"
+            " (2, '0000-00-00', '2026-00-00'), (3, '2026-11-27', NULL)"
+        ),
+        "CREATE TRIGGER `a day` BEFORE INSERT ON `days` FOR EACH ROW SET NEW.d = '2026-01-01'",
+    ):
+        with connect(server.endpoint("every"), database="every") as connection:
+            execute(connection, "SET SESSION sql_mode = 'ALLOW_INVALID_DATES'")
+            if "TRIGGER" in statement:
+                execute(connection, "SET SESSION sql_mode = 'ANSI_QUOTES'")
+            execute(connection, statement)
+    made = dump(server, "every")
+    found: Dump = OwnDump(lambda: [made]) if form == "streamed" else Stored(made).dump()
+    staged_schema.SchemaLoad(
+        server.endpoint("every"),
+        found,
+        dumped_name="every",
+        connections=3,
+        progress=lambda _: None,
+        check=lambda: None,
+    ).stage().swap()
+    rows = server.execute("SELECT id, CAST(d AS char), CAST(t AS char) FROM `every`.`days`")
+    assert rows == (
+        (1, "2026-02-31", "2025-02-29 01:02:03.004"),
+        (2, "0000-00-00", "2026-00-00 00:00:00.000"),
+        (3, "2026-11-27", None),
+    )
+    ((mode,),) = server.execute(
+        "SELECT sql_mode FROM information_schema.triggers WHERE trigger_schema = 'every'"
+    )
+    assert mode == "ANSI_QUOTES"
