@@ -142,34 +142,32 @@ class Uploads:
         upload may be sealed again. Raises NotFound; Conflict when its run is queued, is under way
         or has taken it in; InvalidRequest, naming what was expected and found; StorageError.
         """
-        self._refuse_if_sealed(upload_id)
+        before = self._refuse_if_sealed(upload_id)
         upload = self.get(upload_id)
         parts = {kind: self._whole_parts(upload, kind) for kind in upload.files}
         sealed = {
             kind: file.model_copy(update={"etag": self._complete(upload, kind, parts[kind])})
             for kind, file in upload.files.items()
         }
-        late = {"was_out_of_time": upload.was_out_of_time or self._was_out_of_time(upload_id)}
-        self._catalog.uploads.write(upload.model_copy(update={"files": sealed, **late}))
-        return self._catalog.runs.queue(upload_id, RunKind.UPLOAD, None)
+        failed = before.error if before is not None else None
+        late = failed is not None and failed.code == OutOfTime.code
+        sealing = {"files": sealed, "was_out_of_time": upload.was_out_of_time or late}
+        self._catalog.uploads.write(upload.model_copy(update=sealing))
+        return self._catalog.runs.queue_after(before, upload_id, RunKind.UPLOAD)
 
-    def _was_out_of_time(self, upload_id: str) -> bool:
-        with suppress(NotFound):
-            error = self._catalog.runs.get(upload_id).error
-            return error is not None and error.code == OutOfTime.code
-        return False
-
-    def _refuse_if_sealed(self, upload_id: str) -> None:
+    def _refuse_if_sealed(self, upload_id: str) -> Run | None:
+        """The run that has failed to take it in, or waited in vain; None where there was none."""
         try:
             run = self._catalog.runs.get(upload_id)
         except NotFound:
-            return
+            return None
         if run.state is RunState.SUCCEEDED:
             raise Conflict(f"upload {upload_id} was taken in already, as backup {run.backup_id}")
         if run.state is RunState.QUEUED and self._catalog.now() > run.updated_at + _GIVEN_UP:
-            return
+            return run
         if not run.state.ended:
             raise Conflict(f"upload {upload_id} is being taken in; its run is {run.state}")
+        return run
 
     def _sign(
         self, upload: Upload, kind: ArchiveKind, expires: timedelta, until: datetime

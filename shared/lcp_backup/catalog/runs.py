@@ -10,7 +10,13 @@ from itertools import islice
 
 from lcp_backup.aws.s3 import LISTED_AT_ONCE, ObjectStore
 from lcp_backup.catalog.keys import Keys
-from lcp_backup.errors import NotFound, ObjectNotFound, PreconditionFailed, RestoredInPart
+from lcp_backup.errors import (
+    Conflict,
+    NotFound,
+    ObjectNotFound,
+    PreconditionFailed,
+    RestoredInPart,
+)
 from lcp_backup.model import Run, RunId, RunKind, RunState
 
 _DAY = re.compile(r"[0-9]{8}")
@@ -44,8 +50,41 @@ class Runs:
         For a restore, `backup_run_id` says which backup of that id is meant; `waits_for` is told
         meanwhile.
         """
+        run = self._queued(run_id, kind, backup_id, backup_run_id, waits_for)
+        self.write(run)
+        return run
+
+    def queue_after(self, before: Run | None, run_id: str, kind: RunKind) -> Run:
+        """As `queue`, where the record still is the one that was read `before`, or there is none.
+
+        Raises Conflict where somebody else was faster.
+        """
+        run = self._queued(run_id, kind, None, None, "its function to start")
+        if before is None:
+            body = run.model_dump_json(indent=1).encode()
+            try:
+                self._store.put_new(self._keys.of_run(run_id), body)
+            except PreconditionFailed as error:
+                raise _asked_for_twice(run_id) from error
+            return run
+
+        def instead(there: Run) -> Run:
+            if there != before:
+                raise _asked_for_twice(run_id)
+            return run
+
+        return self.change(run_id, instead)
+
+    def _queued(
+        self,
+        run_id: str,
+        kind: RunKind,
+        backup_id: str | None,
+        backup_run_id: str | None,
+        waits_for: str,
+    ) -> Run:
         now = self._now()
-        run = Run(
+        return Run(
             id=run_id,
             kind=kind,
             state=RunState.QUEUED,
@@ -55,8 +94,6 @@ class Runs:
             updated_at=now,
             step=f"waiting for {waits_for}",
         )
-        self.write(run)
-        return run
 
     def write(self, run: Run) -> None:
         """Stores a run's record, over the one it had."""
@@ -162,3 +199,9 @@ class Runs:
 
 def _no_run(run_id: str) -> NotFound:
     return NotFound(f"there is no run {run_id[:100]!r}")
+
+
+def _asked_for_twice(run_id: str) -> Conflict:
+    return Conflict(
+        f"{run_id} was asked for by another call at this moment: its run tells what comes of it"
+    )

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -24,9 +25,10 @@ from lcp_backup.errors import (
     StorageError,
 )
 from lcp_backup.jobs.active_run import RunTiming
-from lcp_backup.model import ArchiveKind, BackupType, RunKind, RunState
+from lcp_backup.model import ArchiveKind, BackupType, RunKind, RunState, Upload
 from lcp_backup.requests import UploadRequest
 from lcp_backup.telemetry import Telemetry
+from lcp_backup.uploads import Uploads
 from tests.support.backups import publish
 from tests.support.clock import SettableClock
 from tests.support.inbox import DATABASE, DUMP, LIBRARY, VOLUME, Inbox
@@ -287,6 +289,52 @@ def test_an_upload_that_lambda_gave_up_while_another_run_wrote_may_be_completed_
     clock.pass_by(timedelta(minutes=61))
     inbox.uploads.seal(upload_id)
     inbox.take_in(upload_id)
+
+
+@pytest.mark.parametrize("first", ["succeeded", "failed", "failed twice"])
+def test_an_upload_that_two_complete_at_once_is_not_queued_over_how_it_ended(
+    inbox: Inbox,
+    catalog: Catalog,
+    clock: SettableClock,
+    monkeypatch: pytest.MonkeyPatch,
+    first: str,
+) -> None:
+    """The second looked before the first began, and comes to its end once all is over."""
+    upload = inbox.uploads.open({DATABASE: len(DUMP), VOLUME: len(LIBRARY)}, {}, "ann")
+    for kind, body in ((DATABASE, DUMP), (VOLUME, LIBRARY)):
+        inbox.uploads.put(upload.id, kind, body)
+
+    def refuse(*_: object) -> None:
+        raise StorageError("the storage is away")
+
+    def take_in() -> None:
+        inbox.uploads.seal(upload.id)
+        with monkeypatch.context() as broken, suppress(StorageError):
+            if first != "succeeded":
+                broken.setattr(catalog.backups, "publish", refuse)
+            inbox.take_in(upload.id)
+
+    if first == "failed twice":
+        take_in()
+    get = catalog.uploads.get
+
+    def look(upload_id: str) -> Upload:
+        found = get(upload_id)
+        monkeypatch.setattr(catalog.uploads, "get", get)
+        clock.pass_by(timedelta(seconds=1))
+        take_in()
+        return found
+
+    def found_complete(_: Upload, kind: ArchiveKind, __: object) -> str:
+        return str(upload.files[kind].etag)
+
+    late = Uploads(catalog)
+    monkeypatch.setattr(late, "_whole_parts", lambda *_: None)
+    monkeypatch.setattr(late, "_complete", found_complete)
+    monkeypatch.setattr(catalog.uploads, "get", look)
+    with pytest.raises(Conflict, match="was asked for by another call"):
+        late.seal(upload.id)
+    assert inbox.run(upload.id).state == first.partition(" ")[0]
 
 
 def test_while_another_run_writes_the_upload_waits_for_another_try(
