@@ -1,4 +1,4 @@
-"""What the server answers a dump program: some settings make that less than there is.
+"""What the server answers a dump program: settings and rights make that less than there is.
 
 No dump program notices. It gets a part, ends well, and what it wrote is whole to all who read it.
 """
@@ -7,8 +7,9 @@ from contextlib import closing
 from typing import Final
 
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, Server, connect
+from lcp_backup.database.grants import unseen
 from lcp_backup.database.preflight import can_keep_history, some, versioned_tables
-from lcp_backup.database.sql import execute, session_variable, text, usable
+from lcp_backup.database.sql import execute, quote, session_variable, text, usable
 from lcp_backup.errors import DumpFailed
 
 _LEAST_LIMIT: Final = 2**32 - 1
@@ -30,6 +31,9 @@ def check_answers(endpoint: DatabaseEndpoint, server: Server, program_version: s
         if not can_keep_history(server, program_version):
             _check_moment(connection, endpoint.name)
         _check_keys_shown(connection, endpoint.name)
+        # In a mode of its own (ANSI_QUOTES), a server would quote names otherwise.
+        execute(connection, "SET SESSION sql_mode = ''")
+        _check_rights(connection, endpoint.name)
 
 
 def _check_limit(connection: Connection) -> None:
@@ -70,6 +74,16 @@ def _check_keys_shown(connection: Connection, schema: str) -> None:
             f" dump would be without those of {some([text(name) for (name,) in rows])}",
             way_out=f"set {_SHOW_KEYS} to ON",
         )
+
+
+def _check_rights(connection: Connection, schema: str) -> None:
+    if lacking := unseen(connection, schema):
+        told = (
+            f"the account may not see all {', '.join(lacking)} of the database, and a dump leaves"
+            f" out what it does not see: GRANT {', '.join(lacking.values())} ON {quote(schema)}.*"
+            " TO it (LCP_MASTER_USER_NAME)"
+        )
+        raise DumpFailed(told, public=told)
 
 
 def _failed(reason: str, *, way_out: str) -> DumpFailed:

@@ -107,6 +107,43 @@ def test_a_server_that_hides_a_part_of_a_table_fails_the_backup(
         server.execute(f"SET GLOBAL {variable} = DEFAULT")
 
 
+@pytest.mark.parametrize(
+    ("lacks", "grants", "told"),
+    [
+        ("TRIGGER", ["SELECT ON *.*", "SHOW VIEW, EVENT ON {}.*"], "all triggers of"),
+        ("EXECUTE", ["SELECT, SHOW VIEW, EVENT, TRIGGER ON {}.*"], "all routines of"),
+    ],
+)
+def test_an_account_that_does_not_see_all_of_the_database_fails_the_backup(
+    job_site: JobSite, lacks: str, grants: list[str], told: str
+) -> None:
+    """The dump program is told of nothing that it may not see, and ends as if it had all."""
+    server, site = job_site.server, job_site.name
+    server.execute("CREATE USER reader IDENTIFIED BY 'site'")
+    server.execute("CREATE ROLE seeing")
+    try:
+        for grant in ["PROCESS ON *.*", *grants]:
+            server.execute(f"GRANT {grant.format(site)} TO reader")
+        job_site.env["LCP_MASTER_USER_NAME"] = "reader"
+        with pytest.raises(DumpFailed, match=rf"{told} .*: GRANT {lacks} ON `{site}`\.\* TO"):
+            job_site.create()
+        job_site.assert_nothing_published()
+        # What it has by a role, and by a pattern, counts.
+        server.execute("GRANT SELECT ON *.* TO seeing")
+        server.execute(f"GRANT {lacks} ON `sit%`.* TO seeing")
+        server.execute("GRANT seeing TO reader")
+        is_mysql = server.flavour is Flavour.MYSQL
+        server.execute(
+            "ALTER USER reader DEFAULT ROLE seeing"
+            if is_mysql
+            else "SET DEFAULT ROLE seeing FOR reader"
+        )
+        assert job_site.create()["created"] is True
+    finally:
+        server.execute("DROP USER reader")
+        server.execute("DROP ROLE seeing")
+
+
 def test_a_dump_with_history_holds_todays_rows_whatever_day_the_server_answers_for(
     mariadb_site: JobSite,
 ) -> None:
