@@ -3,21 +3,14 @@
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
 from lcp_backup.database.piece_load import Inserted, PieceLoad
 from lcp_backup.database.session import Session
 from lcp_backup.errors import BackupError, ServerGaveUp
-
-
-class Machine(Protocol):
-    """Of a restore or a verification."""
-
-    def step(self, step: str, **more: Any) -> dict[str, Any]: ...
-
-    def items(self, name: str) -> range: ...
+from tests.support.load_machine import LoadMachine
 
 
 class Frozen:
@@ -26,7 +19,7 @@ class Frozen:
     Nobody else froze: what it holds, it holds.
     """
 
-    def __init__(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, machine: LoadMachine, monkeypatch: pytest.MonkeyPatch) -> None:
         self._machine = machine
         self._is_frozen, self._thaws = threading.Event(), threading.Event()
         self._ended: list[BaseException] = []
@@ -61,7 +54,7 @@ class Frozen:
         return error
 
 
-def load_rows_beside(machine: Machine) -> None:
+def load_rows_beside(machine: LoadMachine) -> None:
     """All rows, each portion as often as the state machine would ask for it.
 
     (Where the server ends silent connections after two seconds, it may be one that only waited.)

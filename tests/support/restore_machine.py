@@ -1,37 +1,20 @@
 """What the state machine of a restore asks its functions for (restore.asl.json), step by step."""
 
-from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
-import pytest
-
-from lcp_backup.aws.machines import MachineStarter
-from lcp_backup.errors import BackupError
 from lcp_backup.jobs import load_fan_out, restore_fan_out
-from lcp_backup.model import RunState
-from lcp_backup.service import deadline
+from lcp_backup.model import Run, RunState
 from lcp_backup.steps import RestoreStepRequest
-from tests.support.job_site import JobSite
-
-_QUARTER_HOUR = 15 * 60 * 1000  # milliseconds
+from tests.support.load_machine import LoadMachine
 
 
-class RestoreMachine:
+class RestoreMachine(LoadMachine):
     """A restore that was begun, and what its state machine asks for."""
 
-    def __init__(self, site: JobSite, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.site = site
-        self.told: dict[str, Any] = {}
-        self._monkeypatch = monkeypatch
-        site.env["LCP_RESTORE_MACHINE"] = "arn"
-
-        def start(_starter: MachineStarter, _arn: str, _name: str, told: dict[str, Any]) -> None:
-            self.told.update(told)
-
-        monkeypatch.setattr(MachineStarter, "start", start)
+    variable = "LCP_RESTORE_MACHINE"
 
     def load_alone(self) -> None:
-        """From now on databases are small enough for one function to load."""
         self._monkeypatch.setattr(load_fan_out, "_LEAST_SQL", 1 << 40)
         self._monkeypatch.setattr(restore_fan_out, "_is_asked_for", lambda _: False)
 
@@ -40,16 +23,8 @@ class RestoreMachine:
         assert answer["restored"] is False
         assert self.told["run_id"] == answer["run_id"]
 
-    def step(self, step: str, **more: Any) -> dict[str, Any]:
-        event = {"run_id": self.told["run_id"], "step": step, **more}
-        return self.site.service().restore_step(
-            RestoreStepRequest.read(event), deadline(_QUARTER_HOUR)
-        )
-
-    def items(self, name: str) -> range:
-        """The portions that a Map hands out."""
-        work = self.site.catalog.work.of(self.told["run_id"])
-        return range(work.get(name).count(b"portion"))
+    def ask(self, event: dict[str, Any], until: datetime) -> dict[str, Any]:
+        return self.site.service().restore_step(RestoreStepRequest.read(event), until)
 
     def unpack(self) -> None:
         for portion in self.items("items"):
@@ -63,22 +38,12 @@ class RestoreMachine:
             self.build_indexes()
         assert self.step("load") == {}
 
-    def load_rows(self) -> None:
-        assert self.step("tables") == {}
-        for portion in self.items("items-rows"):
-            while not self.step("rows", portion=portion)["done"]:
-                pass
-
-    def build_indexes(self) -> None:
-        for portion in self.items("items-indexes"):
-            assert self.step("indexes", portion=portion) == {}
-
-    def finish(self) -> None:
-        """What is left once all rows are loaded."""
+    def finish(self) -> Run:
         self.build_indexes()
         assert self.step("load") == {}
         self.unpack()
         self.step("swap")
+        return self.record
 
     def execute(self) -> None:
         """The whole machine."""
@@ -86,12 +51,6 @@ class RestoreMachine:
         self.unpack()
         self.step("swap")
 
-    def end(self) -> None:
-        """Leaves nothing on the server, however the test ended."""
-        if self.told:
-            with suppress(BackupError):
-                self.step("abort", error={"Error": "LoadFailed", "Cause": ""})
-
     @property
     def state(self) -> RunState:
-        return self.site.catalog.runs.get(self.told["run_id"]).state
+        return self.record.state

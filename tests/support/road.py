@@ -183,13 +183,7 @@ class Road:
         self.begin()
         with self.watched() as outcome:
             backup_id = self.take_in(dump)
-            outcome.reached = "restore"
-            try:
-                self.restore(backup_id)
-            except RestoredInPart:
-                outcome.reached = "live"
-                raise
-            outcome.reached = "live"
+            self._make_live(backup_id, outcome)
         return outcome
 
     def back_up_and_restore(self) -> Outcome:
@@ -197,14 +191,17 @@ class Road:
         self.begin()
         with self.watched() as outcome:
             backup_id = self.create()
-            outcome.reached = "restore"
-            try:
-                self.restore(backup_id)
-            except RestoredInPart:
-                outcome.reached = "live"
-                raise
-            outcome.reached = "live"
+            self._make_live(backup_id, outcome)
         return outcome
+
+    def _make_live(self, backup_id: str, outcome: Outcome) -> None:
+        outcome.reached = "restore"
+        try:
+            self.restore(backup_id)
+        except RestoredInPart:
+            outcome.reached = "live"
+            raise
+        outcome.reached = "live"
 
     def at_hand(self, dump: bytes) -> bytes:
         """A dump of the corpus, with the places of this server."""

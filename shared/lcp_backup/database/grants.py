@@ -21,6 +21,11 @@ Source: https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.Mast
 _MASTER_RIGHTS: Final = (*RIGHTS, "CREATE USER")
 """What the master user needs on all schemas, with GRANT OPTION, to make both accounts."""
 
+_SHOWS_ROUTINES: Final = frozenset(
+    {"EXECUTE", "CREATE ROUTINE", "ALTER ROUTINE", "SHOW CREATE ROUTINE", "SHOW_ROUTINE"}
+)
+"""One of these shows that there is a routine. So does SELECT on all schemas."""
+
 _GRANT: Final = re.compile(
     r"GRANT (?P<rights>.+?) ON (?:(?:TABLE|FUNCTION|PROCEDURE|PACKAGE(?: BODY)?) )?(?P<on>.+) TO "
 )
@@ -78,6 +83,46 @@ def check_rights(endpoint: DatabaseEndpoint, whose: str, *, only: Collection[str
             f"{whose} has no rights on {', '.join(map(repr, only))}: GRANT {', '.join(RIGHTS)} ON"
             f" {quote(next(iter(only)))}.* TO it"
         )
+
+
+def unseen(connection: Connection, schema: str) -> dict[str, str]:
+    """What of a schema the connection's account may not see all of, and the right to do so.
+
+    Servers leave it out of their answers, without an error. (Without SHOW VIEW or EVENT they refuse
+    the answer.) To be asked over a session that quotes names with backticks.
+    """
+    held: set[str] = set()
+    for (said,) in execute(connection, "SHOW GRANTS"):
+        # (Those of roles that are active come with it.)
+        found = _GRANT.match(text(said))
+        if found is None or not _covers(found["on"], schema):
+            continue
+        rights = {right.strip() for right in found["rights"].split(",")}
+        held |= set(RIGHTS) if "ALL PRIVILEGES" in rights else rights
+        if found["on"] == "*.*" and "SELECT" in rights:
+            held |= _SHOWS_ROUTINES
+    return {
+        what: right
+        for what, right, enough in (
+            ("tables", "SELECT", {"SELECT"}),
+            ("triggers", "TRIGGER", {"TRIGGER"}),
+            ("routines", "EXECUTE", _SHOWS_ROUTINES),
+        )
+        if not held & enough
+    }
+
+
+def _covers(on: str, schema: str) -> bool:
+    """Whether a grant's `ON` clause is about all that the schema holds."""
+    if on == "*.*":
+        return True
+    named = re.fullmatch(r"`((?:[^`]|``)+)`\.\*", on)
+    if named is None:
+        return False
+    signs = re.findall(r"\\.|.", named[1].replace("``", "`"), re.DOTALL)
+    wild = {"%": ".*", "_": "."}
+    pattern = "".join(wild.get(sign) or re.escape(sign[-1]) for sign in signs)
+    return re.fullmatch(pattern, schema, re.DOTALL | re.IGNORECASE) is not None
 
 
 def _rights_everywhere(control: Connection) -> frozenset[str]:

@@ -5,7 +5,6 @@ to be done before a restore, it carries a notice. docs/operations.md has the tab
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from typing import Final, NamedTuple
 
 import pymysql
@@ -14,16 +13,14 @@ from pymysql.constants import ER
 from lcp_backup.archive.segment import Section
 from lcp_backup.database.endpoint import (
     Connection,
-    DatabaseEndpoint,
     Flavour,
     Server,
-    connect,
 )
 from lcp_backup.database.foreign_keys import dangling_keys, keys_from_elsewhere, referring_tables
 from lcp_backup.database.options import ENGINES
 from lcp_backup.database.policy import Policy
 from lcp_backup.database.sections import Cut
-from lcp_backup.database.sql import execute, execute_if_known, quote, text, usable
+from lcp_backup.database.sql import execute, execute_if_known, quote, text
 from lcp_backup.database.statements import StatementSplitter
 from lcp_backup.errors import ArchiveRefused, DumpFailed
 from lcp_backup.exclusion import matches_table
@@ -33,24 +30,6 @@ _NAMED: Final = 5
 _HISTORY_SINCE: Final = (10, 11)
 """MariaDB's release that can dump and load the history of system-versioned tables."""
 _MIB: Final = 1 << 20
-_LEAST_LIMIT: Final = 2**32 - 1
-"""Rows; what no table of a site has. The default is that of 64 bits."""
-
-
-def check_answers(endpoint: DatabaseEndpoint) -> None:
-    """Raises DumpFailed where the dump program would get a part of each table's rows.
-
-    It cannot be told otherwise, and does not notice: it ends well. Asked over a session as the
-    server gives it to anybody. Raises DatabaseUnreachable.
-    """
-    with closing(connect(endpoint, database=endpoint.name)) as connection, usable(endpoint):
-        ((limit,),) = execute(connection, "SELECT @@SESSION.sql_select_limit")
-    if int(text(limit)) < _LEAST_LIMIT:
-        raise _failed(
-            f"the server answers no query with more than {limit} rows (sql_select_limit), so a dump"
-            " would hold no more of any table: set sql_select_limit to its default in the server's"
-            " parameters, and in init_connect"
-        )
 
 
 def inspect(
@@ -75,7 +54,7 @@ def inspect(
         *_of_the_schema(connection, schema),
         _histograms(connection, schema),
         _without_primary_key(connection, schema),
-        None if _can_keep_history(server, program_version) else _history(connection, schema),
+        None if can_keep_history(server, program_version) else _history(connection, schema),
     ]
     return tuple(notice for notice in found if notice is not None)
 
@@ -84,10 +63,11 @@ def keeps_history(
     connection: Connection, server: Server, schema: str, program_version: str
 ) -> bool:
     """Whether there are system-versioned tables, and a dump can hold their history."""
-    return _can_keep_history(server, program_version) and bool(_versioned(connection, schema))
+    return can_keep_history(server, program_version) and bool(versioned_tables(connection, schema))
 
 
-def _can_keep_history(server: Server, program_version: str) -> bool:
+def can_keep_history(server: Server, program_version: str) -> bool:
+    """Whether a dump of this program, of this server, can hold old rows of versioned tables."""
     return server.flavour is Flavour.MARIADB and all(
         _release(version) >= _HISTORY_SINCE for version in (server.version, program_version)
     )
@@ -157,7 +137,7 @@ def _check_engines(connection: Connection, schema: str) -> None:
     ]
     if odd:
         raise _failed(
-            f"tables whose engine reads its rows from elsewhere cannot be restored: {_some(odd)};"
+            f"tables whose engine reads its rows from elsewhere cannot be restored: {some(odd)};"
             " drop them, or move them to another schema"
         )
 
@@ -173,7 +153,7 @@ def _check_events(connection: Connection, schema: str) -> None:
     if names:
         raise _failed(
             "the dump program never ends at an event whose text holds two semicolons side by"
-            f" side: {_some(names)}; write them apart"
+            f" side: {some(names)}; write them apart"
         )
 
 
@@ -194,7 +174,7 @@ def _check_partitions(connection: Connection, schema: str) -> None:
     if partitions:
         raise _failed(
             "Liferay keeps companies in database partitions, schemas that this service does not"
-            f" back up: {_some(partitions)}"
+            f" back up: {some(partitions)}"
         )
 
 
@@ -213,7 +193,7 @@ def check_left_out(connection: Connection, schema: str, patterns: tuple[str, ...
         keys = [f"{child} to {parent}" for child, parent in sorted(referring.items())]
         raise _failed(
             "LCP_BACKUP_EXCLUDE_TABLES leaves out rows to which foreign keys of other tables refer:"
-            f" {_some(keys)}; leave out the referring tables, too, or neither"
+            f" {some(keys)}; leave out the referring tables, too, or neither"
         )
 
 
@@ -222,7 +202,7 @@ def _check_keys(connection: Connection, schema: str) -> None:
     if keys:
         raise _failed(
             "foreign keys to tables that are not there cannot be restored:"
-            f" {_some([f'{table} to {other}' for table, other in keys])}; drop these keys"
+            f" {some([f'{table} to {other}' for table, other in keys])}; drop these keys"
         )
 
 
@@ -336,13 +316,14 @@ def _without_primary_key(connection: Connection, schema: str) -> Notice | None:
 def _history(connection: Connection, schema: str) -> Notice | None:
     return _notice(
         code="history-left-out",
-        subjects=_versioned(connection, schema),
+        subjects=versioned_tables(connection, schema),
         detail="of system-versioned tables the dump holds the current rows only; MariaDB's server"
         " and dump program keep their history from 10.11 on",
     )
 
 
-def _versioned(connection: Connection, schema: str) -> list[str]:
+def versioned_tables(connection: Connection, schema: str) -> list[str]:
+    """The schema's system-versioned tables, which MariaDB has."""
     return _names(
         connection,
         "SELECT table_name FROM information_schema.tables WHERE table_schema = %s"
@@ -366,10 +347,11 @@ def _names(connection: Connection, query: str, *values: object) -> list[str]:
 
 
 def _notice(*, code: str, subjects: Sequence[str], detail: str) -> Notice | None:
-    return Notice(code=code, subject=_some(subjects), detail=detail) if subjects else None
+    return Notice(code=code, subject=some(subjects), detail=detail) if subjects else None
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first of the names, and how many more there are."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
 

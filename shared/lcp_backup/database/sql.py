@@ -31,9 +31,10 @@ _SESSION: Final = (
 )
 _SESSION_OF_SOME: Final = (
     "max_execution_time = 0",  # MySQL
-    "max_statement_time = 0",  # MariaDB, and the next two
+    "max_statement_time = 0",  # MariaDB, and those that follow
     "idle_transaction_timeout = 0",
     "idle_write_transaction_timeout = 0",
+    "system_versioning_asof = DEFAULT",
 )
 
 _SYMBOLS: Final = {
@@ -72,6 +73,7 @@ _GIVES_UP: Final = frozenset(
         ER.TOO_LONG_KEY,
         ER.TOO_BIG_ROWSIZE,
         1836,  # ER_READ_ONLY_MODE
+        3185,  # ER_CANNOT_FIND_KEY_IN_KEYRING: it encrypts new tables, and has no key
         1878,  # ER_TEMP_FILE_WRITE_FAILURE: an index is sorted in the server's temporary files
         1927,  # ER_CONNECTION_KILLED of MariaDB
     }
@@ -219,6 +221,12 @@ def max_packet(connection: Connection) -> int:
     ((packet,),) = execute(connection, "SELECT @@max_allowed_packet")
     assert isinstance(packet, int)
     return packet
+
+
+def session_variable(connection: Connection, name: str) -> str | None:
+    """What a setting is for this session; None where the server does not know it."""
+    rows = execute(connection, "SHOW SESSION VARIABLES LIKE %s", name)
+    return text(rows[0][1]) if rows else None
 
 
 def text(value: object) -> str:

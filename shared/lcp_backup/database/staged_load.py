@@ -28,13 +28,29 @@ from lcp_backup.database.shared_load import (
     rows_missing,
     sets_indexes_aside_for_many,
 )
-from lcp_backup.database.sql import tables_of
+from lcp_backup.database.sql import session_variable, tables_of
 from lcp_backup.database.stored_code import set_defaults_aside, try_all
 from lcp_backup.database.swap import create_staging, discard
-from lcp_backup.errors import LoadFailed
+from lcp_backup.errors import LoadFailed, ServerGaveUp
 
 type Inspect = Callable[[DatabaseEndpoint, str, Loaded], None]
 """Told the loader's endpoint, the staging schema and what was loaded into it."""
+
+
+def check_engine(control: Connection) -> None:
+    """Raises ServerGaveUp where the server makes every table of another engine than a dump's.
+
+    It says so in a note, which a dump's head turns off, and leaves foreign keys out. InnoDB is the
+    one that no table is the worse for.
+    """
+    engine = session_variable(control, "enforce_storage_engine")
+    if engine and engine.upper() != "INNODB":
+        told = (
+            f"the server makes every table with engine {engine} (enforce_storage_engine), whatever"
+            " the dump says, and without foreign keys: set enforce_storage_engine to InnoDB or to"
+            " nothing in the server's parameters, and in init_connect"
+        )
+        raise ServerGaveUp(told, public=told)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +74,7 @@ class StagedLoad[D: Dump]:
 
     def attempt(self, connections: int | None) -> Loaded:
         """Loads all of it and tries its stored code; as `DumpLoad.load`."""
+        check_engine(self.control)
         discard(self.control, self.endpoint)
         staging = create_staging(self.control, self.endpoint)
         with accounts.loader(self.control, self.endpoint, staging, self.given.loader) as endpoint:
@@ -72,6 +89,7 @@ class StagedLoad[D: Dump]:
         """
         if not (self.dump.by_dump_program and self.dump.is_apart):
             raise OrderMattersError
+        check_engine(self.control)
         discard(self.control, self.endpoint)
         staging = create_staging(self.control, self.endpoint)
         endpoint = accounts.make_lasting_loader(

@@ -40,7 +40,7 @@ from lcp_backup.database.sql import (
     usable,
     working,
 )
-from lcp_backup.database.staged_load import StagedLoad, attempt_load
+from lcp_backup.database.staged_load import StagedLoad, attempt_load, check_engine
 from lcp_backup.database.statements import StatementSplitter
 from lcp_backup.database.stored_code import drop_all, is_empty
 from lcp_backup.database.swap import (
@@ -232,6 +232,7 @@ def overwrite(
             with account:
                 pass
         check_ties_from_elsewhere(control, endpoint)
+        check_engine(control)
         policy = Policy(dumped_name, uploaded=not dump.by_dump_program, server=ask_server(control))
         _judge_all(dump, policy, check)
         make_writable(control, endpoint.name)

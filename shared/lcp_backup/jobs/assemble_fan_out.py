@@ -1,22 +1,20 @@
 """Who assembles a volume: the assemble function alone, or workers, by the state machine."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, Literal
+from typing import Final
 
 from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.work import ITEMS, REQUEST, RunWork
-from lcp_backup.document import Document
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.handing_out import ALONE, StartWorkers, leave_portions
-from lcp_backup.jobs.portion_slices import leave_slices
+from lcp_backup.jobs.portion_slices import SharedOut, leave_slices
 from lcp_backup.jobs.stored_backup import StoredVolume
 from lcp_backup.model import ArchiveKind, Manifest
 from lcp_backup.requests import DownloadRequest, check_workers
 from lcp_backup.settings import Settings
 from lcp_backup.volume import portions
 from lcp_backup.volume.portions import Portion, portioned_uncut
-from lcp_backup.volume.slices import Block
 
 type Members = Callable[[], Iterator[IndexedMember]]
 """Begins anew, each time it is called, with all members that are wanted."""
@@ -27,17 +25,11 @@ _MEMBER: Final = 8 << 10
 """What a member takes beside its content, in bytes that are carried over in the same time."""
 
 
-class SharedAssembly(Document):
-    """What several functions were asked for: lies below the run's id while they are at work."""
+class SharedAssembly(SharedOut):
+    """An assembly that several functions were asked for."""
 
-    format: Literal[1] = 1
-    backup_id: str
-    backup_run_id: str
     name: str
     """Of the object among the downloads."""
-    portions: tuple[Portion, ...]
-    slices: tuple[Block, ...]
-    """By what each portion finds what it needs of the index."""
 
     def in_order(self) -> list[int]:
         """The numbers of the portions as their pieces follow in the archive.

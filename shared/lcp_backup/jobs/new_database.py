@@ -9,6 +9,7 @@ from lcp_backup.archive.write import OnlyFile
 from lcp_backup.catalog import Catalog
 from lcp_backup.database import preflight
 from lcp_backup.database.dump import start_dump
+from lcp_backup.database.dump_answers import check_answers
 from lcp_backup.database.dump_program import DumpProgram, check_flavours, find_program
 from lcp_backup.database.endpoint import DatabaseEndpoint, Server, ask_server, generated_columns
 from lcp_backup.database.sections import Cut, SectionCutter
@@ -131,7 +132,6 @@ def _asked(
     programs: Sequence[Path],
     table_patterns: tuple[str, ...],
 ) -> _Asked:
-    preflight.check_answers(endpoint)
     with working(endpoint, endpoint.name) as connection, usable(endpoint):
         server = ask_server(connection)
         program = find_program(programs, server.flavour)
@@ -147,6 +147,7 @@ def _asked(
             generated_columns=len(generated),
         )
         notices = check_flavours(server, program, generated)
+        check_answers(endpoint, server, program.version)
         preflight.check_left_out(connection, endpoint.name, table_patterns)
         notices += preflight.inspect(connection, server, endpoint.name, program.version)
         history = preflight.keeps_history(connection, server, endpoint.name, program.version)

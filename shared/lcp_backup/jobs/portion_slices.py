@@ -1,16 +1,29 @@
-"""What a plan leaves each worker of the volume's index, below the run's id."""
+"""What a plan leaves its workers of a stored volume, below the run's id: to each its slice."""
 
 from collections.abc import Generator, Iterable
+from typing import Literal
 
 from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.catalog.work import RunWork
+from lcp_backup.document import Document
 from lcp_backup.errors import ArchiveDamaged, ObjectNotFound
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
-from lcp_backup.volume.portions import PortionedVolume
+from lcp_backup.volume.portions import Portion, PortionedVolume
 from lcp_backup.volume.shared_tree import ReadSegments
 from lcp_backup.volume.slices import Block, Mark, Slice, read_slice, write_slices
 
 _SLICES = "slices-"
+
+
+class SharedOut(Document):
+    """What several functions were asked for: lies below the run's id while they are at work."""
+
+    format: Literal[1] = 1
+    backup_id: str
+    backup_run_id: str
+    portions: tuple[Portion, ...]
+    slices: tuple[Block, ...]
+    """By what each portion finds what it needs of the index."""
 
 
 def leave_slices(

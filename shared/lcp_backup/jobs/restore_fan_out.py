@@ -8,14 +8,13 @@ from typing import Final, Literal
 from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.work import ITEMS, REQUEST, RunWork
-from lcp_backup.document import Document
 from lcp_backup.errors import InvalidRequest
 from lcp_backup.exclusion import GENERATED, PathPatterns
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.handing_out import ALONE, StartWorkers, leave_portions
 from lcp_backup.jobs.load_by_workers import LEAST
 from lcp_backup.jobs.load_fan_out import is_large, seconds_to_load, told_to_machine
-from lcp_backup.jobs.portion_slices import leave_slices
+from lcp_backup.jobs.portion_slices import SharedOut, leave_slices
 from lcp_backup.jobs.staged_site import check_restorable, loads_beside
 from lcp_backup.jobs.staged_volume import volume_folder
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
@@ -23,7 +22,7 @@ from lcp_backup.model import BackupType, Manifest
 from lcp_backup.requests import RestoreRequest, check_workers
 from lcp_backup.settings import Settings
 from lcp_backup.volume import portions, staging, swap
-from lcp_backup.volume.portions import Portion, PortionedVolume, portioned
+from lcp_backup.volume.portions import PortionedVolume, portioned
 from lcp_backup.volume.slices import Block
 from lcp_backup.volume.swap import StagedVolume
 
@@ -36,19 +35,13 @@ _FILE: Final = 32 << 10
 """What a file takes beside its content, in bytes that are unpacked in the same time."""
 
 
-class SharedRestore(Document):
-    """What several functions were asked for: lies below the run's id while they are at work."""
+class SharedRestore(SharedOut):
+    """A restore that several functions were asked for."""
 
-    format: Literal[1] = 1
     request: RestoreRequest
-    backup_id: str
-    backup_run_id: str
     workers: int
     most: int
     """Bytes; what is larger is a large file."""
-    portions: tuple[Portion, ...]
-    slices: tuple[Block, ...]
-    """By what each portion finds what it needs of the index."""
     loads: Loads
     least_rows: int
     """As `load_by_workers.LEAST`."""

@@ -7,20 +7,18 @@ from typing import Final, Literal
 from lcp_backup.archive.segment import IndexedMember
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.work import ITEMS, REQUEST, RunWork
-from lcp_backup.document import Document
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.handing_out import ALONE, StartWorkers, leave_portions
 from lcp_backup.jobs.load_by_workers import LEAST
 from lcp_backup.jobs.load_fan_out import is_large, seconds_to_load, told_to_machine
-from lcp_backup.jobs.portion_slices import leave_slices
+from lcp_backup.jobs.portion_slices import SharedOut, leave_slices
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.model import BackupType, Manifest
 from lcp_backup.requests import VerifyRequest, check_workers
 from lcp_backup.settings import Settings
 from lcp_backup.volume import portions
-from lcp_backup.volume.portions import Portion, portioned_uncut
+from lcp_backup.volume.portions import portioned_uncut
 from lcp_backup.volume.proof import mark_of
-from lcp_backup.volume.slices import Block
 
 type Loads = Literal["alone", "by-workers"]
 """Who loads the database: one function, or several."""
@@ -32,17 +30,13 @@ _MEMBER: Final = 8 << 10
 """What a member takes beside its content, in bytes that are read in the same time."""
 
 
-class SharedVerify(Document):
-    """What several functions were asked for: lies below the run's id while they are at work."""
+class SharedVerify(SharedOut):
+    """A verification that several functions were asked for.
 
-    format: Literal[1] = 1
-    backup_id: str
-    backup_run_id: str
+    Behind the portions' slices are those of the rest: segments that hold nothing of the volume.
+    """
+
     workers: int
-    portions: tuple[Portion, ...]
-    slices: tuple[Block, ...]
-    """By what each portion finds what it needs of the index; behind those of the portions, the
-    rest: segments that hold nothing of the volume."""
     members: int
     """All that the index lists; of all portions together."""
     files: int

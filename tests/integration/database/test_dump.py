@@ -181,35 +181,32 @@ def test_the_password_is_in_no_command_line_and_no_environment(
     assert not Path((tmp_path / "options").read_text().strip()).exists()
 
 
-def test_a_dump_program_killed_half_way_is_no_dump(
-    server: DatabaseServer, site: str, wrapped: Callable[[str], Path]
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        pytest.param(
+            'dump "$@" | head -c 1500; kill -9 $$', "killed by SIGKILL", id="killed half way"
+        ),
+        pytest.param(
+            'dump "$@" | grep -v "^-- Dump completed"; exit 0',
+            "exit code 0 but its output does not end with",
+            id="without the trailer",
+        ),
+        pytest.param(
+            'dump "$@"; echo "-- more"; exit 0', "does not end with", id="more after the trailer"
+        ),
+        pytest.param(
+            'dump "$@"; echo "the disk is on fire" >&2; exit 3',
+            "(?s)exit code 3: .*the disk is on fire",
+            id="another exit code",
+        ),
+    ],
+)
+def test_what_did_not_end_well_in_every_way_is_no_dump(
+    server: DatabaseServer, site: str, wrapped: Callable[[str], Path], script: str, told: str
 ) -> None:
-    programs = wrapped('dump "$@" | head -c 1500; kill -9 $$')
-    with pytest.raises(DumpFailed, match="killed by SIGKILL"):
-        dump(server.endpoint(site), server, programs)
-
-
-def test_exit_code_0_without_the_trailer_is_no_dump(
-    server: DatabaseServer, site: str, wrapped: Callable[[str], Path]
-) -> None:
-    programs = wrapped('dump "$@" | grep -v "^-- Dump completed"; exit 0')
-    with pytest.raises(DumpFailed, match="exit code 0 but its output does not end with"):
-        dump(server.endpoint(site), server, programs)
-
-
-def test_anything_after_the_trailer_is_no_dump(
-    server: DatabaseServer, site: str, wrapped: Callable[[str], Path]
-) -> None:
-    programs = wrapped('dump "$@"; echo "-- more"; exit 0')
-    with pytest.raises(DumpFailed, match="does not end with"):
-        dump(server.endpoint(site), server, programs)
-
-
-def test_the_trailer_with_another_exit_code_is_no_dump(
-    server: DatabaseServer, site: str, wrapped: Callable[[str], Path]
-) -> None:
-    programs = wrapped('dump "$@"; echo "the disk is on fire" >&2; exit 3')
-    with pytest.raises(DumpFailed, match=r"(?s)exit code 3: .*the disk is on fire"):
+    programs = wrapped(script)
+    with pytest.raises(DumpFailed, match=told):
         dump(server.endpoint(site), server, programs)
 
 

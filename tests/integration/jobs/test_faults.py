@@ -13,17 +13,21 @@ import pytest
 from botocore.awsrequest import AWSResponse, HeadersDict
 
 from lcp_backup.aws.s3_parts import MIB
+from lcp_backup.database import preflight
+from lcp_backup.database.endpoint import Flavour
 from lcp_backup.errors import (
     ArchiveDamaged,
     DatabaseUnreachable,
     DumpFailed,
     LeaseHeld,
+    ServerGaveUp,
     StorageError,
     TableChangedDuringDump,
     VolumeError,
     VolumeIncomplete,
 )
 from lcp_backup.model import RunKind, RunState
+from lcp_backup.verification import Verdict
 from lcp_backup.volume.pack import pack
 from tests.support.job_site import BACKUP_ID, INDEX_END, SLOT, JobSite, kill_when
 
@@ -65,6 +69,119 @@ def test_a_server_that_answers_with_a_part_of_the_rows_fails_the_backup(
         job_site.server.execute("SET GLOBAL sql_select_limit = DEFAULT")
     job_site.assert_nothing_published()
     assert job_site.create()["created"] is True
+
+
+_HIDING = {
+    Flavour.MARIADB: (
+        "CREATE TABLE hiding (id INT) WITH SYSTEM VERSIONING",
+        "system_versioning_asof = '2020-01-01'",
+        "rows of 2020-01-01 .* hiding: set system_versioning_asof to DEFAULT",
+    ),
+    Flavour.MYSQL: (
+        "CREATE TABLE hiding (my_row_id BIGINT UNSIGNED AUTO_INCREMENT KEY INVISIBLE, id INT)",
+        "show_gipk_in_create_table_and_information_schema = OFF",
+        "without those of hiding: set show_gipk_in_create_table_and_information_schema to ON",
+    ),
+}
+"""A table, the setting by which the server tells nobody all of it, and what that fails with."""
+
+
+def test_a_server_that_hides_a_part_of_a_table_fails_the_backup(
+    job_site: JobSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of today, or the key that it made itself: to the dump program they are not there."""
+    # (With what MariaDB has since, a dump holds the rows of all times.)
+    monkeypatch.setattr(preflight, "_HISTORY_SINCE", (99, 0))
+    server = job_site.server
+    table, setting, told = _HIDING[server.flavour]
+    variable = setting.partition(" = ")[0]
+    server.execute(table, database=job_site.name)
+    server.execute("INSERT INTO hiding (id) VALUES (7)", database=job_site.name)
+    server.execute(f"SET GLOBAL {setting}")
+    try:
+        with pytest.raises(DumpFailed, match=told):
+            job_site.create()
+        server.execute("DROP TABLE hiding", database=job_site.name)
+        assert job_site.create()["created"] is True
+    finally:
+        server.execute(f"SET GLOBAL {variable} = DEFAULT")
+
+
+@pytest.mark.parametrize(
+    ("lacks", "grants", "told"),
+    [
+        ("TRIGGER", ["SELECT ON *.*", "SHOW VIEW, EVENT ON {}.*"], "all triggers of"),
+        ("EXECUTE", ["SELECT, SHOW VIEW, EVENT, TRIGGER ON {}.*"], "all routines of"),
+    ],
+)
+def test_an_account_that_does_not_see_all_of_the_database_fails_the_backup(
+    job_site: JobSite, lacks: str, grants: list[str], told: str
+) -> None:
+    """The dump program is told of nothing that it may not see, and ends as if it had all."""
+    server, site = job_site.server, job_site.name
+    server.execute("CREATE USER reader IDENTIFIED BY 'site'")
+    server.execute("CREATE ROLE seeing")
+    try:
+        for grant in ["PROCESS ON *.*", *grants]:
+            server.execute(f"GRANT {grant.format(site)} TO reader")
+        job_site.env["LCP_MASTER_USER_NAME"] = "reader"
+        with pytest.raises(DumpFailed, match=rf"{told} .*: GRANT {lacks} ON `{site}`\.\* TO"):
+            job_site.create()
+        job_site.assert_nothing_published()
+        # What it has by a role, and by a pattern, counts.
+        server.execute("GRANT SELECT ON *.* TO seeing")
+        server.execute(f"GRANT {lacks} ON `sit%`.* TO seeing")
+        server.execute("GRANT seeing TO reader")
+        is_mysql = server.flavour is Flavour.MYSQL
+        server.execute(
+            "ALTER USER reader DEFAULT ROLE seeing"
+            if is_mysql
+            else "SET DEFAULT ROLE seeing FOR reader"
+        )
+        assert job_site.create()["created"] is True
+    finally:
+        server.execute("DROP USER reader")
+        server.execute("DROP ROLE seeing")
+
+
+def test_a_dump_with_history_holds_todays_rows_whatever_day_the_server_answers_for(
+    mariadb_site: JobSite,
+) -> None:
+    server = mariadb_site.server
+    server.execute("CREATE TABLE v (id INT) WITH SYSTEM VERSIONING", database=mariadb_site.name)
+    server.execute("INSERT INTO v VALUES (7)", database=mariadb_site.name)
+    server.execute("SET GLOBAL system_versioning_asof = '2020-01-01'")
+    try:
+        mariadb_site.create()
+        server.execute("DELETE FROM v", database=mariadb_site.name)
+        mariadb_site.restore()
+    finally:
+        server.execute("SET GLOBAL system_versioning_asof = DEFAULT")
+    assert server.execute("SELECT * FROM v", database=mariadb_site.name) == ((7,),)
+
+
+def test_a_server_that_makes_tables_of_another_engine_restores_none(mariadb_site: JobSite) -> None:
+    """Foreign keys would be gone, and nobody told."""
+    server = mariadb_site.server
+    mariadb_site.create()
+    before = mariadb_site.fingerprint()
+    server.execute("SET GLOBAL enforce_storage_engine = MyISAM")
+    try:
+        with pytest.raises(ServerGaveUp, match="every table with engine MyISAM"):
+            mariadb_site.verify()
+        verification = mariadb_site.verification()
+        assert verification is not None
+        assert verification.verdict is Verdict.COULD_NOT_VERIFY
+        for strategy in ("PREPARE_AND_SWAP", "OVERWRITE"):
+            mariadb_site.env["LCP_BACKUP_RESTORE_STRATEGY"] = strategy
+            with pytest.raises(ServerGaveUp, match="set enforce_storage_engine to InnoDB"):
+                mariadb_site.restore()
+        assert before.differences(mariadb_site.fingerprint()) == []
+        server.execute("SET GLOBAL enforce_storage_engine = InnoDB")
+        assert mariadb_site.restore()["restored"] is True
+    finally:
+        server.execute("SET GLOBAL enforce_storage_engine = NULL")
+    assert before.differences(mariadb_site.fingerprint()) == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """A database whose rows and indexes several functions load beside the live one, on real servers."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -11,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from lcp_backup.aws.s3 import ObjectStore
-from lcp_backup.database import accounts, shared_load
+from lcp_backup.database import accounts
 from lcp_backup.database.endpoint import connect
 from lcp_backup.database.load_progress import LoadProgress
 from lcp_backup.database.piece_load import Inserted, OrderMattersError, PieceLoad
@@ -28,7 +27,7 @@ from lcp_backup.errors import (
 from lcp_backup.jobs import load_by_workers, restore_by_workers
 from lcp_backup.jobs.staged_site import SiteStaging
 from lcp_backup.model import RunState
-from tests.support.frozen_worker import Frozen, load_rows_beside
+from tests.support.frozen_worker import Frozen
 from tests.support.job_site import JobSite
 from tests.support.large_table import ROWS, backed_up, indexes, progress_table, staging
 from tests.support.restore_machine import RestoreMachine
@@ -75,24 +74,7 @@ def test_a_database_comes_back_exactly_whose_rows_and_indexes_workers_load_twice
     changed = site.fingerprint()
     machine.begin(workers=3)
     machine.step("tables")
-    portions = machine.items("items-rows")
-    assert len(portions) > 3
-    failures: list[BaseException] = []
-
-    def work(order: list[int]) -> None:
-        try:
-            for portion in order:
-                assert machine.step("rows", portion=portion) == {"done": True}
-        except BaseException as error:  # noqa: BLE001 -- raised below
-            failures.append(error)
-
-    orders = [list(portions), list(portions), list(reversed(portions))]
-    threads = [threading.Thread(target=work, args=(order,)) for order in orders]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    machine.load_rows_by_three()
     machine.build_indexes()
     machine.build_indexes()
     assert changed.differences(site.fingerprint()) == [], "the live site is as it was"
@@ -161,21 +143,6 @@ def test_a_worker_that_died_in_a_piece_leaves_nothing_of_it_and_another_loads_it
     assert before.differences(site.fingerprint()) == []
 
 
-def test_a_worker_that_froze_in_a_piece_holds_nobody_up_for_long(
-    on_mariadb: RestoreMachine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    site = on_mariadb.site
-    before = site.fingerprint()
-    on_mariadb.begin()
-    on_mariadb.step("tables")
-    monkeypatch.setattr(shared_load, "_SILENCE_SECONDS", 2)
-    frozen = Frozen(on_mariadb, monkeypatch)
-    load_rows_beside(on_mariadb)
-    assert isinstance(frozen.thaw(), ServerGaveUp), "its connection is gone with what it began"
-    on_mariadb.finish()
-    assert before.differences(site.fingerprint()) == []
-
-
 def test_what_a_frozen_worker_holds_is_taken_from_it_when_the_run_is_aborted(
     machine: RestoreMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,34 +158,6 @@ def test_what_a_frozen_worker_holds_is_taken_from_it_when_the_run_is_aborted(
     assert site.server.execute("SELECT user FROM mysql.user WHERE user LIKE 'lcp_loader_%'") == ()
     assert isinstance(frozen.thaw(), BackupError)
     assert site.schemas() == {site.name}
-    assert before.differences(site.fingerprint()) == []
-
-
-def test_a_portion_is_gone_on_with_where_the_last_invocation_stopped(
-    on_mariadb: RestoreMachine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    site = on_mariadb.site
-    before = site.fingerprint()
-    monkeypatch.setattr(load_by_workers, "_PORTIONS_OF_WORKER", 1)
-    on_mariadb.begin()
-    on_mariadb.step("tables")
-    monkeypatch.setattr(load_by_workers, "end_of_stretch", lambda _: lambda: True)
-    inserted: list[str | None] = []
-    insert_rows = PieceLoad.insert_rows
-
-    def counting(self: PieceLoad, piece: Any, *more: Any) -> Inserted:
-        inserted.append(piece.of)
-        return insert_rows(self, piece, *more)
-
-    monkeypatch.setattr(PieceLoad, "insert_rows", counting)
-    calls = 0
-    for portion in on_mariadb.items("items-rows"):
-        done = False
-        while not done:
-            calls += 1
-            done = on_mariadb.step("rows", portion=portion)["done"]
-    assert len(inserted) == len(set(inserted)) == calls > len(on_mariadb.items("items-rows"))
-    on_mariadb.finish()
     assert before.differences(site.fingerprint()) == []
 
 

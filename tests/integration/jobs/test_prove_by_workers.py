@@ -3,7 +3,6 @@
 And never more than that: whatever fails, nothing stays on the server, and nothing is a success.
 """
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from lcp_backup.archive.segment import Section, Segment
-from lcp_backup.database import accounts, scratch, scratch_checks, scratch_schemas, shared_load
+from lcp_backup.database import accounts, scratch, scratch_checks, scratch_schemas
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.journal import Journal
 from lcp_backup.database.piece_load import OrderMattersError, PieceLoad
@@ -30,13 +29,13 @@ from lcp_backup.errors import (
     RunIsOver,
     ServerGaveUp,
 )
-from lcp_backup.jobs import load_by_workers, verify_by_workers
+from lcp_backup.jobs import verify_by_workers
 from lcp_backup.jobs.database_proof import DatabaseProof
 from lcp_backup.jobs.left_work import DEAD_AFTER
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.model import RunKind, RunState
 from lcp_backup.verification import Verification
-from tests.support.frozen_worker import Frozen, load_rows_beside
+from tests.support.frozen_worker import Frozen
 from tests.support.job_site import BACKUP_ID, JobSite
 from tests.support.large_table import ROWS, backed_up
 from tests.support.scratch_schemas import on_server, progress_of, scratch_of
@@ -120,24 +119,7 @@ def test_three_workers_at_once_on_the_same_pieces_find_what_one_function_finds(
     machine.begin(workers=3)
     assert machine.told["loads"] == "by-workers"
     machine.step("tables")
-    portions = machine.items("items-rows")
-    assert len(portions) > 3
-    failures: list[BaseException] = []
-
-    def work(order: list[int]) -> None:
-        try:
-            for portion in order:
-                assert machine.step("rows", portion=portion) == {"done": True}
-        except BaseException as error:  # noqa: BLE001 -- raised below
-            failures.append(error)
-
-    orders = [list(portions), list(portions), list(reversed(portions))]
-    threads = [threading.Thread(target=work, args=(order,)) for order in orders]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    machine.load_rows_by_three()
     run = machine.finish()
     assert (run.state, run.error, run.result) == (RunState.SUCCEEDED, None, alone_run.result)
     found = kept(machine)
@@ -235,21 +217,6 @@ def test_a_worker_that_died_in_a_piece_is_no_bad_backup_and_another_loads_it(
     assert verdict(machine) == ("verified", None)
 
 
-@pytest.mark.usefixtures("none_alone")
-def test_a_worker_that_froze_in_a_piece_holds_nobody_up_for_long(
-    on_mariadb: VerifyMachine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    machine = on_mariadb
-    machine.begin()
-    machine.step("tables")
-    monkeypatch.setattr(shared_load, "_SILENCE_SECONDS", 2)
-    frozen = Frozen(machine, monkeypatch)
-    load_rows_beside(machine)
-    assert isinstance(frozen.thaw(), ServerGaveUp), "its connection is gone with what it began"
-    machine.finish()
-    assert verdict(machine) == ("verified", None)
-
-
 def test_what_a_frozen_worker_holds_is_taken_from_it_and_what_it_then_meets_is_no_bad_backup(
     machine: VerifyMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,25 +228,6 @@ def test_what_a_frozen_worker_holds_is_taken_from_it_and_what_it_then_meets_is_n
     assert isinstance(frozen.thaw(), BackupError)
     assert verdict(machine) == ("could-not-verify", "died")
     assert machine.site.catalog.work.of(machine.told["run_id"]).find("bad-database") is None
-
-
-def test_a_portion_is_gone_on_with_where_the_last_invocation_stopped(
-    on_mariadb: VerifyMachine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    machine = on_mariadb
-    monkeypatch.setattr(load_by_workers, "_PORTIONS_OF_WORKER", 1)
-    machine.begin()
-    machine.step("tables")
-    monkeypatch.setattr(load_by_workers, "end_of_stretch", lambda _: lambda: True)
-    calls = 0
-    for portion in machine.items("items-rows"):
-        done = False
-        while not done:
-            calls += 1
-            done = machine.step("rows", portion=portion)["done"]
-    assert calls > len(machine.items("items-rows"))
-    machine.finish()
-    assert verdict(machine) == ("verified", None)
 
 
 # --- where one function has to load all of it -----------------------------------------------------

@@ -133,18 +133,23 @@ def test_a_file_that_was_swapped_after_the_seal_is_refused(
         inbox.take_in(upload_id)
 
 
+def fail_to_publish(
+    inbox: Inbox, upload_id: str, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StorageError("the storage is away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(catalog.backups, "publish", refuse)
+        with pytest.raises(StorageError, match="away"):
+            inbox.take_in(upload_id)
+
+
 def test_any_other_failure_keeps_the_files_for_another_try(
     inbox: Inbox, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload_id = inbox.sent()
-    with monkeypatch.context() as broken:
-
-        def refuse(*_: object) -> None:
-            raise StorageError("the storage is away")
-
-        broken.setattr(catalog.backups, "publish", refuse)
-        with pytest.raises(StorageError, match="away"):
-            inbox.take_in(upload_id)
+    fail_to_publish(inbox, upload_id, catalog, monkeypatch)
     assert list(catalog.backups.all()) == []
     assert inbox.run(upload_id).state is RunState.FAILED
     inbox.uploads.seal(upload_id)
@@ -258,14 +263,7 @@ def test_an_upload_that_failed_is_not_taken_in_before_it_is_completed_again(
     inbox: Inbox, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload_id = inbox.sent()
-    with monkeypatch.context() as broken:
-
-        def refuse(*_: object) -> None:
-            raise StorageError("the storage is away")
-
-        broken.setattr(catalog.backups, "publish", refuse)
-        with pytest.raises(StorageError, match="away"):
-            inbox.take_in(upload_id)
+    fail_to_publish(inbox, upload_id, catalog, monkeypatch)
     failed = inbox.run(upload_id)
     with pytest.raises(RunIsOver):
         inbox.take_in(upload_id)
