@@ -144,7 +144,7 @@ class Service:
         config = self._settings
 
         def start(name: str, run_id: str) -> None:
-            self._start(config.upload_machine, name, {"run_id": run_id})
+            self._start(config.upload_machine, name, {"run_id": run_id, "execution": name})
 
         return asdict(
             take_in(
