@@ -13,11 +13,17 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.errors import ArchiveRefused, LeaseLost, RunIsOver, TaskFailed
 from lcp_backup.jobs.failure import describe, log_failure
 from lcp_backup.jobs.queued_run import over
-from lcp_backup.jobs.task_end import in_words
+from lcp_backup.jobs.task_end import LONGEST, in_words
 from lcp_backup.model import ArchiveKind, Manifest, Run, RunId, RunState, Upload
 from lcp_backup.steps import UploadStepRequest
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.uploads import were_refused
+
+TASKS_TIME: Final = (
+    f"the {LONGEST // timedelta(hours=1)} hours were about to end that a task has; load and unpack"
+    " the files where a site has them, and back that up"
+)
+"""What a run says whose task did not come to its end in time."""
 
 type StartTask = Callable[[str, str], None]
 """Starts the execution of this name, for the run of this id."""

@@ -20,7 +20,7 @@ from lcp_backup.errors import (
     TaskFailed,
 )
 from lcp_backup.jobs.active_run import RunTiming
-from lcp_backup.jobs.intake_task import end_of_task, execution_of, needs_task
+from lcp_backup.jobs.intake_task import TASKS_TIME, end_of_task, execution_of, needs_task
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import ArchiveKind, RunKind, RunState, Upload, UploadedFile
 from lcp_backup.steps import UploadStepRequest
@@ -343,3 +343,14 @@ def test_an_upload_that_waits_for_its_task_is_not_given_up_meanwhile(
     clock.pass_by(timedelta(minutes=50))
     with pytest.raises(Conflict, match="is being taken in"):
         inbox.uploads.abandon(upload_id)
+
+
+def test_a_task_whose_time_ends_does_not_speak_of_a_functions(inbox: Inbox) -> None:
+    upload_id = inbox.sent()
+    timing = RunTiming(inbox.catalog.now(), heartbeat=timedelta(hours=1), whose_time=TASKS_TIME)
+    with pytest.raises(OutOfTime):
+        inbox.take_in(upload_id, timing)
+    error = inbox.run(upload_id).error
+    assert error is not None
+    assert "function" not in error.message
+    assert "12 hours" in error.message
