@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 
 type Check = Callable[[], None]
 """Called often by a job's workers; what it raises ends them."""
@@ -40,7 +40,8 @@ def side_by_side[D, V](
     with ThreadPoolExecutor(2, thread_name_prefix="side") as pool:
         try:
             sides = pool.submit(watched, database), pool.submit(watched, volume)
-            wait(sides)
+            for side in sides:
+                side.exception()  # waits until it has ended
         except BaseException:
             failed.set()  # by a signal; leaving the pool waits for both to end
             raise

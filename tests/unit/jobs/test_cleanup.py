@@ -215,11 +215,23 @@ def test_parts_of_an_upload_that_has_no_record_go_too(
 
 
 @pytest.mark.parametrize(
-    ("state", "goes"),
-    [(RunState.QUEUED, False), (RunState.RUNNING, False), (RunState.FAILED, True)],
+    ("state", "since", "goes"),
+    [
+        (RunState.QUEUED, 0, False),
+        (RunState.RUNNING, 0, False),
+        (RunState.SUCCEEDED, 0, True),
+        # It may be completed again, and what was sent for half a day a task worked on as long.
+        (RunState.FAILED, 23, False),
+        (RunState.FAILED, 24, True),
+    ],
 )
-def test_an_upload_stays_while_its_run_may_take_it_in(
-    catalog: Catalog, clock: SettableClock, sweep: Sweeper, state: RunState, goes: bool
+def test_an_upload_stays_while_a_run_may_take_it_in(
+    catalog: Catalog,
+    clock: SettableClock,
+    sweep: Sweeper,
+    state: RunState,
+    since: int,
+    goes: bool,
 ) -> None:
     uploads = Uploads(catalog)
     upload = uploads.open({ArchiveKind.DATABASE: 3, ArchiveKind.VOLUME: 3}, {}, "ann")
@@ -227,6 +239,7 @@ def test_an_upload_stays_while_its_run_may_take_it_in(
     run = catalog.runs.queue(upload.id, RunKind.UPLOAD, None)
     ended = clock() if state.ended else None
     catalog.runs.write(run.model_copy(update={"state": state, "finished_at": ended}))
+    clock.pass_by(timedelta(hours=since))
     assert (sweep().abandoned == [upload.id]) is goes
 
 
