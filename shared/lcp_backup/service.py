@@ -25,7 +25,7 @@ from lcp_backup.jobs.assemble_by_workers import work_on_assembly
 from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.create import create_backup
 from lcp_backup.jobs.create_by_workers import work_on_create
-from lcp_backup.jobs.intake_task import end_of_task
+from lcp_backup.jobs.intake_task import TASKS_TIME, end_of_task
 from lcp_backup.jobs.report import report_on_backup
 from lcp_backup.jobs.restore import restore_backup
 from lcp_backup.jobs.restore_by_workers import work_on_restore
@@ -144,7 +144,7 @@ class Service:
         config = self._settings
 
         def start(name: str, run_id: str) -> None:
-            self._start(config.upload_machine, name, {"run_id": run_id})
+            self._start(config.upload_machine, name, {"run_id": run_id, "execution": name})
 
         return asdict(
             take_in(
@@ -165,7 +165,7 @@ class Service:
                 settings=self._settings,
                 catalog=self._catalog,
                 telemetry=self._telemetry,
-                timing=RunTiming(until),
+                timing=RunTiming(until, whose_time=TASKS_TIME),
             )
         )
 

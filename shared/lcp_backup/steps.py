@@ -80,3 +80,5 @@ class UploadStepRequest(StepRequest):
     """After the task of an upload, however it ended."""
 
     step: Literal["ended"]
+    execution: str
+    """Which one this is of those that the run was left to."""

@@ -47,8 +47,9 @@ def _take_in(upload_id: str) -> None:
     while True:
         try:
             service().upload_by_task(request, begun + LONGEST)
-        except LeaseHeld:
-            if utc_now() - begun > _WAITS:
+        except LeaseHeld as error:
+            # Of another task of this upload the machine may not know: then this one sees its end.
+            if error.run_id != upload_id and utc_now() - begun > _WAITS:
                 raise
             time.sleep(_PAUSE_SECONDS)
         else:

@@ -99,6 +99,23 @@ def test_it_does_not_wait_for_longer_than_an_upload_is_kept_for_it(
     assert timedelta(minutes=40) < clock() - begun < timedelta(hours=1)
 
 
+def test_it_waits_for_another_task_of_the_same_upload_for_as_long_as_that_lives(
+    monkeypatch: pytest.MonkeyPatch, clock: SettableClock
+) -> None:
+    """Of a RunTask that timed out and was repeated; the machine hears of the last one alone."""
+    begun = clock()
+
+    def end() -> None:
+        if clock() - begun < timedelta(hours=3):
+            raise LeaseHeld("it takes it in", run_id=UPLOAD)
+
+    monkeypatch.setattr(task, "service", lambda: Service(end))
+    monkeypatch.setattr(task, "utc_now", clock)
+    monkeypatch.setattr(time, "sleep", lambda some: clock.pass_by(timedelta(seconds=some)))
+    task.main([UPLOAD])
+    assert clock() - begun >= timedelta(hours=3)
+
+
 def test_a_task_that_is_stopped_ends_its_upload_and_clears_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

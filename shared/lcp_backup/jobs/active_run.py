@@ -34,6 +34,8 @@ class RunTiming:
     deadline: datetime | None = None
     lease_term: timedelta = LEASE_TERM
     heartbeat: timedelta = HEARTBEAT
+    whose_time: str = "the function's time was about to end; raise the function's timeout or memory"
+    """What a run says that its deadline stops, and the way out."""
 
     def seconds_left(self, now: datetime) -> float | None:
         """How long it may still last; None: as long as it likes."""
@@ -183,8 +185,7 @@ class ActiveRun:
         now = self._stored.catalog.now()
         if self._timing.deadline is not None and now >= self._timing.deadline:
             raise OutOfTime(
-                f"run {self.id} stopped at {now:%H:%M:%S} UTC because the function's time was about"
-                " to end; raise the function's timeout or memory"
+                f"run {self.id} stopped at {now:%H:%M:%S} UTC because {self._timing.whose_time}"
             )
 
     def confirm(self) -> None:

@@ -5,18 +5,25 @@ process in either case, with the same run, record and result.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
 from lcp_backup.catalog import Catalog
-from lcp_backup.errors import ArchiveRefused, TaskFailed
+from lcp_backup.errors import ArchiveRefused, LeaseLost, RunIsOver, TaskFailed
 from lcp_backup.jobs.failure import describe, log_failure
 from lcp_backup.jobs.queued_run import over
-from lcp_backup.jobs.task_end import in_words
+from lcp_backup.jobs.task_end import LONGEST, in_words
 from lcp_backup.model import ArchiveKind, Manifest, Run, RunId, RunState, Upload
 from lcp_backup.steps import UploadStepRequest
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.uploads import were_refused
+
+TASKS_TIME: Final = (
+    f"the {LONGEST // timedelta(hours=1)} hours were about to end that a task has; load and unpack"
+    " the files where a site has them, and back that up"
+)
+"""What a run says whose task did not come to its end in time."""
 
 type StartTask = Callable[[str, str], None]
 """Starts the execution of this name, for the run of this id."""
@@ -40,14 +47,22 @@ def needs_task(upload: Upload, seconds: float | None) -> bool:
 def hand_to_task(catalog: Catalog, upload_id: str, start: StartTask) -> None:
     """Leaves a queued run to a task, of which there is one for each time that it was queued.
 
-    Raises AwsError, NotFound, StorageError.
+    Raises RunIsOver when it has ended meanwhile; AwsError, NotFound, StorageError.
     """
-    waits = {"step": "waiting for its task to start"}
+    # (From now on an hour has to pass before it is given up.)
+    waits = {"step": "waiting for its task to start", "updated_at": catalog.now()}
     run = catalog.runs.change(
         upload_id,
         lambda it: it if it.state is not RunState.QUEUED else it.model_copy(update=waits),
     )
-    start(f"{upload_id}-{run.started_at:%Y%m%dT%H%M%S}", upload_id)
+    if run.state.ended:
+        raise over(run)
+    start(execution_of(run), upload_id)
+
+
+def execution_of(run: Run) -> str:
+    """What the execution is called for a run as it was queued."""
+    return f"{run.id}-{run.started_at:%Y%m%dT%H%M%S}"
 
 
 def end_of_task(
@@ -58,17 +73,23 @@ def end_of_task(
     Arguments: `finish` takes in what is published already, for a task that was killed after that.
 
     Raises ArchiveRefused when the files were refused, RunIsOver when the run failed by its own
-    word, TaskFailed when the task left none, NotFound, StorageError, and what `finish` raises.
+    word or the upload was completed again since, LeaseHeld while a process of the run may live
+    (Step Functions may be wrong, and may have started two), TaskFailed when the task left no word,
+    NotFound, StorageError, and what `finish` raises.
     """
     if published_by(catalog, request.run_id) is not None:
         finish()
         return
     failed: list[TaskFailed] = []
 
+    def is_anothers(run: Run) -> bool:
+        return run.state is RunState.QUEUED and execution_of(run) != request.execution
+
     def end(run: Run) -> Run:
         failed.clear()
-        if run.state.ended:
+        if run.state.ended or is_anothers(run):
             return run
+        _see_that_it_is_dead(catalog, run.id)
         error = request.error.get("Error", ""), request.error.get("Cause", "")
         words = in_words("the task that takes the upload in", *error)
         if run.state is RunState.QUEUED and (holder := catalog.lease.holder()) is not None:
@@ -89,6 +110,17 @@ def end_of_task(
         raise ArchiveRefused(run.error.message if run.error else "")
     if run.state is RunState.FAILED:
         raise over(run)
+    if is_anothers(run):
+        raise RunIsOver(f"upload {run.id} was completed again, and that is another task's")
+
+
+def _see_that_it_is_dead(catalog: Catalog, run_id: str) -> None:
+    """Raises LeaseHeld while a process of the run has the lease; later none can get it back."""
+    holder = catalog.lease.holder()
+    if holder is not None and holder.run_id == run_id:
+        catalog.lease.check_is_free()
+    with suppress(LeaseLost):  # another run had it since
+        catalog.lease.take_up(run_id, timedelta(0))
 
 
 def published_by(catalog: Catalog, upload_id: str) -> Manifest | None:

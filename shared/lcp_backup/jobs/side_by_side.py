@@ -18,7 +18,8 @@ def side_by_side[D, V](
     """Runs both at once and answers both results.
 
     When one fails, the other meets an exception at its next check, and the first failure is raised
-    once both have ended: nothing goes on behind the caller's back.
+    once both have ended: nothing goes on behind the caller's back. So it is where a signal ends the
+    wait for them.
     """
     failed = threading.Event()
     failures: list[BaseException] = []
@@ -37,7 +38,13 @@ def side_by_side[D, V](
             raise
 
     with ThreadPoolExecutor(2, thread_name_prefix="side") as pool:
-        sides = pool.submit(watched, database), pool.submit(watched, volume)
+        try:
+            sides = pool.submit(watched, database), pool.submit(watched, volume)
+            for side in sides:
+                side.exception()  # waits until it has ended
+        except BaseException:
+            failed.set()  # by a signal; leaving the pool waits for both to end
+            raise
     if failures:
         raise failures[0]
     return sides[0].result(), sides[1].result()

@@ -151,11 +151,18 @@ class StoredRun(ABC):
         self.is_handed_over = True
 
     def is_out_of_its_hands(self, error: BaseException) -> bool:
-        """Whether another delivery goes on with this run, or another process has ended it."""
+        """Whether another delivery goes on with this run, or another process has ended it.
+
+        It may be asked for anew since.
+        """
         if self._lease is not None and (isinstance(error, LeaseLost) or self.is_handed_over):
-            with suppress(StorageError, UnknownFormat):
-                return self._lease.is_with_another_delivery() or self._has_ended()
+            with suppress(NotFound, StorageError, UnknownFormat):
+                return self._lease.is_with_another_delivery() or self._was_ended_elsewhere()
         return False
+
+    def _was_ended_elsewhere(self) -> bool:
+        run = self.catalog.runs.get(self._record.id)
+        return run.state.ended or run.state is RunState.QUEUED
 
     def _has_ended(self) -> bool:
         return queued_run.ended(self.catalog, self._record.id) is not None

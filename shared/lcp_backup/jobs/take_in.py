@@ -83,8 +83,10 @@ def take_in(
     upload_id = request.upload_id
     if not _has_succeeded(catalog, upload_id):
         # While somebody writes, also another delivery of this event, the run is as queued as it
-        # was: nobody is told that it failed, and Lambda tries again.
-        catalog.lease.check_is_free()
+        # was: nobody is told that it failed, and Lambda tries again. A task waits for longer.
+        holder = catalog.lease.holder()
+        if holder is not None and (start_task is None or holder.run_id == upload_id):
+            catalog.lease.check_is_free()
     with queued(catalog, upload_id, telemetry.log):
         manifest = published_by(catalog, upload_id)
         if manifest is not None and _has_succeeded(catalog, upload_id):
@@ -95,6 +97,7 @@ def take_in(
         if upload is not None and start_task is not None and needs_task(upload, seconds):
             hand_to_task(catalog, upload_id, start_task)
             return UploadResult("", upload_id, 0)
+        catalog.lease.check_is_free()
         stored = NewRun(catalog, RunKind.UPLOAD, None, run_id=upload_id)
         active = ActiveRun(stored, telemetry, timing)
         with announced(active, telemetry, metric="UploadFailure", failed="Upload Failed") as run:

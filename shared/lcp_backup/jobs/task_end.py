@@ -32,7 +32,10 @@ def in_words(task: str, error: str, cause: str) -> str:
         return f"{task} did not come to an end in its time"
     if (error and error != "States.TaskFailed") or found.get("StopCode") == "TaskFailedToStart":
         return f"{task} did not start"
-    if any(it.get("ExitCode") == _KILLED for it in found.get("Containers", [])):
+    containers = found.get("Containers")
+    if isinstance(containers, list) and any(
+        isinstance(it, dict) and it.get("ExitCode") == _KILLED for it in containers
+    ):
         return f"{task} was killed: stopped by hand, or out of memory"
     return f"{task} ended without a word"
 
@@ -40,6 +43,6 @@ def in_words(task: str, error: str, cause: str) -> str:
 def _task(cause: str) -> dict[str, Any]:
     try:
         found = json.loads(cause)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -215,11 +215,23 @@ def test_parts_of_an_upload_that_has_no_record_go_too(
 
 
 @pytest.mark.parametrize(
-    ("state", "goes"),
-    [(RunState.QUEUED, False), (RunState.RUNNING, False), (RunState.FAILED, True)],
+    ("state", "since", "goes"),
+    [
+        (RunState.QUEUED, 0, False),
+        (RunState.RUNNING, 0, False),
+        (RunState.SUCCEEDED, 0, True),
+        # It may be completed again, and what was sent for half a day a task worked on as long.
+        (RunState.FAILED, 23, False),
+        (RunState.FAILED, 24, True),
+    ],
 )
-def test_an_upload_stays_while_its_run_may_take_it_in(
-    catalog: Catalog, clock: SettableClock, sweep: Sweeper, state: RunState, goes: bool
+def test_an_upload_stays_while_a_run_may_take_it_in(
+    catalog: Catalog,
+    clock: SettableClock,
+    sweep: Sweeper,
+    state: RunState,
+    since: int,
+    goes: bool,
 ) -> None:
     uploads = Uploads(catalog)
     upload = uploads.open({ArchiveKind.DATABASE: 3, ArchiveKind.VOLUME: 3}, {}, "ann")
@@ -227,7 +239,24 @@ def test_an_upload_stays_while_its_run_may_take_it_in(
     run = catalog.runs.queue(upload.id, RunKind.UPLOAD, None)
     ended = clock() if state.ended else None
     catalog.runs.write(run.model_copy(update={"state": state, "finished_at": ended}))
+    clock.pass_by(timedelta(hours=since))
     assert (sweep().abandoned == [upload.id]) is goes
+
+
+def test_a_run_that_died_over_an_old_upload_is_seen_to_have_ended(
+    catalog: Catalog, clock: SettableClock, sweep: Sweeper
+) -> None:
+    """Its id is as old as the upload, which may be completed again days later."""
+    upload = Uploads(catalog).open({ArchiveKind.DATABASE: 3, ArchiveKind.VOLUME: 3}, {}, "ann")
+    clock.pass_by(timedelta(days=3))
+    run = catalog.runs.queue(upload.id, RunKind.UPLOAD, None)
+    catalog.runs.write(run.model_copy(update={"state": RunState.RUNNING}))
+    assert sweep().died == []
+    clock.pass_by(timedelta(hours=2))
+    assert sweep().died == [upload.id]
+    assert catalog.runs.get(upload.id).state is RunState.FAILED
+    clock.pass_by(timedelta(days=1))
+    assert sweep().abandoned == [upload.id]
 
 
 def test_an_assembled_download_stays_for_a_day(

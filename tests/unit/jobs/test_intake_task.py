@@ -11,13 +11,16 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.errors import (
     ArchiveRefused,
     AwsError,
+    Conflict,
+    LeaseHeld,
+    LeaseLost,
     OutOfTime,
     RunIsOver,
     StorageError,
     TaskFailed,
 )
 from lcp_backup.jobs.active_run import RunTiming
-from lcp_backup.jobs.intake_task import end_of_task, needs_task
+from lcp_backup.jobs.intake_task import TASKS_TIME, end_of_task, execution_of, needs_task
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import ArchiveKind, RunKind, RunState, Upload, UploadedFile
 from lcp_backup.steps import UploadStepRequest
@@ -40,10 +43,18 @@ class Ended:
     def __init__(self, inbox: Inbox, telemetry: Telemetry) -> None:
         self._inbox, self._telemetry = inbox, telemetry
 
-    def __call__(self, upload_id: str, error: str = "States.TaskFailed", cause: str = "") -> None:
+    def __call__(
+        self,
+        upload_id: str,
+        error: str = "States.TaskFailed",
+        cause: str = "",
+        execution: str | None = None,
+    ) -> None:
         told = {"Error": error, "Cause": cause}
+        name = execution or execution_of(self._inbox.run(upload_id))
+        event = {"run_id": upload_id, "step": "ended", "error": told, "execution": name}
         end_of_task(
-            UploadStepRequest.read({"run_id": upload_id, "step": "ended", "error": told}),
+            UploadStepRequest.read(event),
             self._inbox.catalog,
             self._telemetry,
             lambda: self._inbox.take_in(upload_id),
@@ -159,11 +170,16 @@ def test_a_task_that_never_began_fails_the_run_which_may_be_asked_for_again(
     assert inbox.take_in(upload_id).backup_id
 
 
-def test_a_task_that_was_killed_fails_its_run(inbox: Inbox, ended: Ended) -> None:
+def test_a_task_that_was_killed_fails_its_run(
+    inbox: Inbox, ended: Ended, clock: SettableClock
+) -> None:
     upload_id = inbox.sent()
     stored = NewRun(inbox.catalog, RunKind.UPLOAD, None, run_id=upload_id)
     stored.open(timedelta(minutes=2))
-    stored.write()
+    with pytest.raises(LeaseHeld):
+        ended(upload_id, cause=KILLED)
+    assert inbox.run(upload_id).state is RunState.RUNNING, "it may live yet"
+    clock.pass_by(timedelta(minutes=2))
     with pytest.raises(TaskFailed):
         ended(upload_id, cause=KILLED)
     run = inbox.run(upload_id)
@@ -220,3 +236,121 @@ def test_a_run_that_failed_by_its_own_word_keeps_it(inbox: Inbox, ended: Ended) 
     with pytest.raises(RunIsOver):
         ended(upload_id)
     assert inbox.run(upload_id) == before
+
+
+def handed_over(inbox: Inbox, upload_id: str) -> list[str]:
+    """The names of the executions that a delivery of the function's event starts."""
+    started: list[str] = []
+    brief = RunTiming(inbox.catalog.now(), heartbeat=timedelta(hours=1))
+    inbox.take_in(upload_id, brief, lambda name, _: started.append(name))
+    return started
+
+
+def test_the_end_of_one_task_does_not_end_what_was_completed_again(
+    inbox: Inbox, ended: Ended, clock: SettableClock
+) -> None:
+    """ECS says that a task stopped some ten seconds after its last word, by which somebody acts."""
+    upload_id = inbox.sent()
+    (first,) = handed_over(inbox, upload_id)
+    clock.pass_by(timedelta(seconds=60))
+    with pytest.raises(OutOfTime):
+        inbox.take_in(upload_id, RunTiming(clock(), heartbeat=timedelta(hours=1)))
+    clock.pass_by(timedelta(seconds=2))
+    inbox.uploads.seal(upload_id)
+    before = inbox.run(upload_id)
+    for _ in range(2):
+        with pytest.raises(RunIsOver, match="completed again"):
+            ended(upload_id, execution=first)
+        assert inbox.run(upload_id) == before
+    (second,) = handed_over(inbox, upload_id)
+    with pytest.raises(RunIsOver):
+        ended(upload_id, execution=first)
+    with pytest.raises(TaskFailed):
+        ended(upload_id, execution=second)
+
+
+def test_a_task_that_was_taken_for_dead_publishes_nothing_any_more(
+    inbox: Inbox, ended: Ended, clock: SettableClock
+) -> None:
+    """Also one that slept for longer than its lease and whose heart beats first."""
+    upload_id = inbox.sent()
+    zombie = NewRun(inbox.catalog, RunKind.UPLOAD, None, run_id=upload_id)
+    zombie.open(timedelta(minutes=2))
+    clock.pass_by(timedelta(minutes=3))
+    with pytest.raises(TaskFailed):
+        ended(upload_id, "States.Timeout")
+    with pytest.raises(LeaseLost):
+        zombie.renew()
+    with pytest.raises(LeaseLost):
+        zombie.check()
+
+
+def test_a_task_that_was_taken_for_dead_does_not_end_what_was_completed_again(
+    inbox: Inbox, ended: Ended, clock: SettableClock
+) -> None:
+    upload_id = inbox.sent()
+    zombie = NewRun(inbox.catalog, RunKind.UPLOAD, None, run_id=upload_id)
+    zombie.open(timedelta(minutes=2))
+    clock.pass_by(timedelta(minutes=3))
+    with pytest.raises(TaskFailed):
+        ended(upload_id, "States.Timeout")
+    inbox.uploads.seal(upload_id)
+    with pytest.raises(LeaseLost) as lost:
+        zombie.renew()
+    assert zombie.is_out_of_its_hands(lost.value)
+
+
+def test_a_late_delivery_of_an_event_whose_run_has_failed_starts_no_task(
+    inbox: Inbox, ended: Ended, clock: SettableClock
+) -> None:
+    upload_id = inbox.sent()
+    (first,) = handed_over(inbox, upload_id)
+    with pytest.raises(TaskFailed):
+        ended(upload_id, execution=first)
+    clock.pass_by(timedelta(minutes=1))
+    started: list[str] = []
+    with pytest.raises(RunIsOver):
+        inbox.take_in(upload_id, RunTiming(clock()), lambda name, _: started.append(name))
+    assert started == []
+
+
+def test_an_upload_that_a_task_takes_in_waits_there_for_another_run(inbox: Inbox) -> None:
+    """A function would be tried thrice within three minutes, and then nobody did it."""
+    upload_id = inbox.sent()
+    other = NewRun(inbox.catalog, RunKind.CREATE, None)
+    other.open(timedelta(minutes=2))
+    assert len(handed_over(inbox, upload_id)) == 1
+    assert inbox.run(upload_id).state is RunState.QUEUED
+    with pytest.raises(LeaseHeld):
+        inbox.take_in(upload_id, start_task=lambda *_: None)
+    assert inbox.run(upload_id).state is RunState.QUEUED
+
+
+def test_an_upload_that_its_task_takes_in_now_is_left_to_it(inbox: Inbox) -> None:
+    upload_id = inbox.sent()
+    NewRun(inbox.catalog, RunKind.UPLOAD, None, run_id=upload_id).open(timedelta(minutes=2))
+    with pytest.raises(LeaseHeld):
+        handed_over(inbox, upload_id)
+
+
+def test_an_upload_that_waits_for_its_task_is_not_given_up_meanwhile(
+    inbox: Inbox, clock: SettableClock
+) -> None:
+    """A function that was throttled hands it over late, and a task waits for 45 minutes."""
+    upload_id = inbox.sent()
+    clock.pass_by(timedelta(minutes=58))
+    handed_over(inbox, upload_id)
+    clock.pass_by(timedelta(minutes=50))
+    with pytest.raises(Conflict, match="is being taken in"):
+        inbox.uploads.abandon(upload_id)
+
+
+def test_a_task_whose_time_ends_does_not_speak_of_a_functions(inbox: Inbox) -> None:
+    upload_id = inbox.sent()
+    timing = RunTiming(inbox.catalog.now(), heartbeat=timedelta(hours=1), whose_time=TASKS_TIME)
+    with pytest.raises(OutOfTime):
+        inbox.take_in(upload_id, timing)
+    error = inbox.run(upload_id).error
+    assert error is not None
+    assert "function" not in error.message
+    assert "12 hours" in error.message
