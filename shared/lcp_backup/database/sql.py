@@ -269,6 +269,38 @@ def tables_of(connection: Connection, schema: str) -> list[str]:
     return [str(name) for (name,) in rows]
 
 
+def check_free(connection: Connection, schema: str) -> None:
+    """Makes sure that no transaction holds a table of the schema, before any of them is dropped.
+
+    Raises LoadFailed. What may not be locked for another reason is not told.
+    """
+    tables = ", ".join(f"{quote(schema)}.{quote(it)} WRITE" for it in tables_of(connection, schema))
+    # MariaDB asks InnoDB only so, which alone knows of a transaction that has no connection.
+    waits = f"innodb_lock_wait_timeout = {_TABLE_WAIT_SECONDS}, innodb_table_locks = 1"
+    execute(connection, f"SET SESSION autocommit = 0, {waits}")
+    try:
+        if tables:
+            execute(connection, f"LOCK TABLES {tables}")
+    except pymysql.MySQLError as error:
+        if way_out := held(error):
+            reason = f"nothing was changed{way_out}"
+            raise LoadFailed(reason, public=reason) from None
+        if is_lost(error):
+            raise
+    execute(connection, "UNLOCK TABLES")
+    execute(connection, "SET SESSION autocommit = 1")
+
+
+def held(error: pymysql.MySQLError) -> str:
+    """What is to be done where a table was not to be had in time; nothing for other errors."""
+    if error.args[0] != ER.LOCK_WAIT_TIMEOUT:
+        return ""
+    return (
+        ": a transaction holds a live table and does not let it go. End it (XA RECOVER lists those"
+        " that are prepared and belong to no connection), and restore once more"
+    )
+
+
 def collation_of(connection: Connection, schema: str) -> str | None:
     """The schema's default collation; None when there is no such schema."""
     rows = execute(

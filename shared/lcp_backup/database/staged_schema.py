@@ -31,6 +31,7 @@ from lcp_backup.database.rulings import StatementKind
 from lcp_backup.database.scripts import Script, judge_scripts
 from lcp_backup.database.shared_load import SharedLoad
 from lcp_backup.database.sql import (
+    check_free,
     database_errors,
     describe,
     execute,
@@ -218,7 +219,8 @@ def overwrite(
 ) -> Loaded:
     """Empties the live schema and loads a dump into its place: less room, and no way back.
 
-    Every statement of the dump is judged, and the accounts are made, before anything is dropped.
+    Before anything is dropped every statement of the dump is judged, the accounts are made, and
+    no transaction holds a table.
     From then on a failure leaves the live schema empty. Arguments and errors: `SchemaLoad`.
     """
     recover(endpoint, given)
@@ -235,6 +237,7 @@ def overwrite(
         check_engine(control)
         policy = Policy(dumped_name, uploaded=not dump.by_dump_program, server=ask_server(control))
         _judge_all(dump, policy, check)
+        check_free(control, endpoint.name)
         make_writable(control, endpoint.name)
         with suppress(pymysql.MySQLError):
             # What may not be dropped now goes when the swap is finished.

@@ -43,6 +43,7 @@ from lcp_backup.database.sql import (
     execute,
     has_schema,
     has_table,
+    held,
     is_denied,
     make_writable,
     numbered,
@@ -135,9 +136,10 @@ def swap(
             reason = describe(error)
             _undo_if_possible(control, endpoint, given)
             raise LoadFailed(
-                f"the live tables could not be swapped, the site is as it was: {reason}",
+                f"the live tables could not be swapped, the site is as it was: {reason}"
+                f"{held(error)}",
                 public="the live tables could not be swapped, the site is as it was:"
-                f" {numbered(error)}",
+                f" {numbered(error)}{held(error)}",
             ) from None
         try:
             return _finish(control, endpoint, given, step)

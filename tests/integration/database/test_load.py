@@ -262,6 +262,34 @@ def test_overwrite_empties_nothing_for_a_dump_with_a_key_to_nothing(
     assert dump(clean) == old
 
 
+def test_overwrite_drops_nothing_where_a_prepared_transaction_holds_a_table(
+    clean: DatabaseServer, site: bytes, old: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was prepared by a program that is gone: it holds its tables for good."""
+    monkeypatch.setattr("lcp_backup.database.sql._TABLE_WAIT_SECONDS", 1)
+    clean.execute("CREATE TABLE site.z_last (id int PRIMARY KEY) ENGINE=InnoDB")
+    with connect(clean.endpoint("site"), database="site") as connection:
+        for step in ("START", "INSERT INTO z_last VALUES (1)", "END", "PREPARE"):
+            sql = step if " " in step else f"XA {step} 'forgotten'"
+            execute(connection, sql)
+    try:
+        with pytest.raises(LoadFailed, match=r"as it was: .*: a transaction holds .*\(XA RECOVER"):
+            stage(clean, site).swap()
+        with pytest.raises(LoadFailed, match=r"changed: a transaction holds .*\(XA RECOVER"):
+            staged_schema.overwrite(
+                clean.endpoint("site"),
+                OwnDump(lambda: chunks(site)),
+                dumped_name="site",
+                connections=3,
+                progress=lambda _: None,
+                check=lambda: None,
+            )
+    finally:
+        clean.execute("XA ROLLBACK 'forgotten'")
+    clean.execute("DROP TABLE site.z_last")
+    assert dump(clean) == old
+
+
 def test_views_whose_names_differ_by_case_alone_all_come_back(
     clean: DatabaseServer, site: bytes
 ) -> None:
