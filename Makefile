@@ -72,4 +72,4 @@ lock: setup ## Resolve the requirement files anew, with hashes
 	  functions/api/requirements.in -o functions/api/requirements.txt
 
 clean: down ## Stop the stack and delete what was built, installed and measured
-	rm -rf .local .aws-sam .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .local .aws-sam .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis cli/build cli/*.egg-info

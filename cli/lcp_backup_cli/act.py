@@ -24,6 +24,19 @@ Workers = Annotated[
         metavar="N", min=1, max=64, help="How many functions are at work on the volume, at most."
     ),
 ]
+WorkersOnBoth = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        max=64,
+        help="How many functions are at work on the volume, and on the database, at most.",
+    ),
+]
+Yes = Annotated[
+    str | None,
+    typer.Option("--yes", metavar="NAME", help="The environment's name, instead of typing it."),
+]
 _PARTS_OF_AN_ID = 3
 
 
@@ -68,11 +81,8 @@ def restore(
     keep_previous: Annotated[
         bool, typer.Option("--keep-previous", help="Keep what is replaced beside the new.")
     ] = False,
-    workers: Workers = None,
-    yes: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The environment's name, instead of typing it."),
-    ] = None,
+    workers: WorkersOnBoth = None,
+    yes: Yes = None,
     wait: Wait = False,
 ) -> None:
     """Restore a backup, or parts of it. Stop Liferay first.
@@ -81,13 +91,7 @@ def restore(
     be typed.
     """
     wanted = session.backup_id(backup_id)
-    parts = wanted.split("-")
-    if len(parts) != _PARTS_OF_AN_ID:
-        raise CliError(
-            f"{wanted} is no backup's id",
-            "It looks like acme-prd-202611230015; lcp-backup list lists them.",
-            exit_code=Exit.USAGE,
-        )
+    environment = _environment_of(wanted)
     body: dict[str, Any] = {
         "only": only.value if only else None,
         "tables": table or None,
@@ -117,8 +121,8 @@ def restore(
     terminal.tell(f"At {session.client.host} this will {_effect(body)}.")
     if is_whole and (estimate := known.get("restoreEstimate")):
         terminal.tell(f"It {words.estimate(estimate)}.")
-    question = f"Type the environment's name ({parts[1]}) to go on: "
-    terminal.confirm(parts[1], question, yes, f"--yes {parts[1]}")
+    question = f"Type the environment's name ({environment}) to go on: "
+    terminal.confirm(environment, question, yes, f"--yes {environment}")
     started = session.client.post(f"/backup/restore/{wanted}", body)
     totals = {kind: known[kind]["rawSize"] for kind in ("database", "volume")} if is_whole else {}
     _go_on(session, started, wait=wait, totals=totals)
@@ -126,7 +130,7 @@ def restore(
 
 @command("lcp-backup verify latest --wait")
 def verify(
-    session: Session, backup_id: BackupId, *, workers: Workers = None, wait: Wait = False
+    session: Session, backup_id: BackupId, *, workers: WorkersOnBoth = None, wait: Wait = False
 ) -> None:
     """Prove a backup by restoring it, into a schema that is dropped again.
 
@@ -194,20 +198,20 @@ def unpin(
     session.terminal.say(f"{backup_id} expires like any other.")
 
 
-@command("lcp-backup delete acme-prd-202611230015")
+@command("lcp-backup delete acme-prd-202611230015 --yes prd")
 def delete(
     session: Session,
     backup_id: Annotated[str, typer.Argument(metavar="ID", help="A backup's id.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = None,
 ) -> None:
-    """Delete a backup for good."""
-    an_id(backup_id)
-    session.terminal.confirm(
-        backup_id,
-        f"There is no way back. Type {backup_id} to delete it: ",
-        backup_id if yes else None,
-        "--yes",
-    )
+    """Delete a backup for good.
+
+    There is no way back. The environment's name, the second part of the backup's id, has to be
+    typed.
+    """
+    environment = _environment_of(backup_id)
+    question = f"There is no way back. Type the environment's name ({environment}) to delete it: "
+    session.terminal.confirm(environment, question, yes, f"--yes {environment}")
     session.client.delete(f"/backup/{backup_id}")
     session.terminal.document({"deleted": backup_id})
     session.terminal.say(f"{backup_id} is deleted.")
@@ -245,6 +249,17 @@ def _go_on(
     run = follow(session, run_id, totals=totals)
     session.terminal.document(run)
     outcome(session, run)
+
+
+def _environment_of(backup_id: str) -> str:
+    parts = an_id(backup_id).split("-")
+    if len(parts) != _PARTS_OF_AN_ID:
+        raise CliError(
+            f"{backup_id} is no backup's id",
+            "It looks like acme-prd-202611230015; lcp-backup list lists them.",
+            exit_code=Exit.USAGE,
+        )
+    return parts[1]
 
 
 def _latest_or_id(text: str) -> str:

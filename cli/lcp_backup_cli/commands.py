@@ -47,6 +47,7 @@ _COMMON = {
         bool, typer.Option("--debug", help="Show calls and, if it fails, a traceback.")
     ],
 }
+_UNUSED = {"profile": Annotated[str | None, typer.Option("--profile", hidden=True)]}
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _DEFAULTS = {"profile": None, "as_json": False, "debug": False}
 
@@ -108,10 +109,13 @@ def an_id(text: str, kind: str = "backup") -> str:
     return text
 
 
-def command(example: str, name: str | None = None) -> Callable[[Callable[..., None]], Any]:
+def command(
+    example: str, name: str | None = None, *, calls: bool = True
+) -> Callable[[Callable[..., None]], Any]:
     """Makes a function of a session and of its own options a command of the program.
 
-    Its docstring is the help, which ends with the example.
+    Its docstring is the help, which ends with the example. One that `calls` no service offers no
+    profile; it takes one all the same, as earlier versions did.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -155,7 +159,7 @@ def command(example: str, name: str | None = None) -> Callable[[Callable[..., No
                 annotation=annotation,
                 default=_DEFAULTS[key],
             )
-            for key, annotation in _COMMON.items()
+            for key, annotation in (_COMMON if calls else {**_COMMON, **_UNUSED}).items()
         ]
         parameters = [*own, *common]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # Python's own way

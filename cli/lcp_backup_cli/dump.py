@@ -37,7 +37,7 @@ _FLAGS = (
 )
 
 
-@command("lcp-backup dump lportal --user root")
+@command("lcp-backup dump lportal --user root", calls=False)
 def dump(
     session: Session,
     database: Annotated[str, typer.Argument(metavar="DATABASE", help="Its name.")],

@@ -37,9 +37,15 @@ def pack(library: Path, target: Path, read: Callable[[int], None]) -> int:
     """Writes the library to `target`, which has its name only once it is whole.
 
     `read` is told the bytes as they are read. Answers how many pipes, sockets and devices were
-    left out: no backup holds them. Raises CliError for a target that exists or cannot be written,
-    OSError for a file that cannot be read.
+    left out: no backup holds them. Raises CliError for a target that exists, cannot be written or
+    lies in the library, OSError for a file that cannot be read.
     """
+    if target.resolve().is_relative_to(library.resolve()):
+        raise CliError(
+            f"{target} would lie in the folder that is packed, and be packed itself",
+            "Choose an --output outside of it.",
+            exit_code=Exit.USAGE,
+        )
     with not_yet(target) as handle:
         packed = GzipFile(handle, target)
         # (A stream that is written asks for nothing else than `write`.)

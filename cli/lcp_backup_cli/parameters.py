@@ -65,7 +65,7 @@ class Translated:
     notes: list[str] = field(default_factory=list)
 
 
-@command("lcp-backup parameters LCP.json --environment prd --format samconfig")
+@command("lcp-backup parameters LCP.json --environment prd --format samconfig", calls=False)
 def parameters(
     session: Session,
     file: Annotated[Path, typer.Argument(metavar="LCP.json", help="Of the backup service.")],

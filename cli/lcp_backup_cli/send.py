@@ -69,7 +69,7 @@ def upload(
     outcome(session, run)
 
 
-@command("lcp-backup pack /opt/liferay/data")
+@command("lcp-backup pack /opt/liferay/data", calls=False)
 def pack(
     session: Session,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Liferay's data folder.")],

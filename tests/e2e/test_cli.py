@@ -62,7 +62,7 @@ def test_what_there_is_can_be_looked_at(
     tables = done(lcp("tables", backup["backupId"], "--json")).json()["tables"]
     assert len(tables) == backup["tables"]
     done(lcp("pin", backup["backupId"], "the audit"))
-    assert lcp("delete", backup["backupId"], "--yes").code == 6
+    assert lcp("delete", backup["backupId"], "--yes", "dev").code == 6
     done(lcp("unpin", backup["backupId"]))
     done(lcp("verify", backup["backupId"], "--wait"))
     verified = done(lcp("show", backup["backupId"], "--json")).json()["verification"]
@@ -126,5 +126,5 @@ def test_a_laptops_files_go_up_in_parts_come_back_whole_and_are_deleted(
         member = archive.extractfile("document_library/large")
         assert member is not None
         assert member.read() == content
-    done(lcp("delete", uploaded, "--yes"))
+    done(lcp("delete", uploaded, "--yes", "dev"))
     assert lcp("show", uploaded).code == 5

@@ -53,6 +53,15 @@ def open_console(deployed: Deployed, chromium: Browser, role: str = "admin") -> 
     return console
 
 
+def look_at_ended_runs(console: Console, deployed: Deployed) -> None:
+    """What a run did last is not what it is at."""
+    [ended] = deployed.admin.call("GET", "/backup/runs?state=succeeded&limit=1").json()["runs"]
+    assert ended["step"]
+    console.go("Runs")
+    expect(console.page.locator("tbody tr").first).to_be_visible()
+    expect(console.page.locator("main")).not_to_contain_text(ended["step"])
+
+
 def browse(console: Console, tmp_path: Path) -> None:
     """What is hostile is text, wherever it is shown, and can be had like anything else."""
     page = console.page
@@ -115,6 +124,8 @@ def test_an_admin_backs_up_finds_downloads_and_restores(
     for view in ("Runs", "Schedules", "Backups"):
         console.go(view)
         console.looked_at(view.lower())
+    look_at_ended_runs(console, deployed)
+    console.go("Backups")
     page.get_by_label("Search").fill(hostile)
     expect(page.locator("tbody tr")).to_have_count(1)
     page.locator("tbody th a").focus()

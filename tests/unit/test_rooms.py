@@ -114,6 +114,8 @@ def test_no_file_is_a_burden() -> None:
         str(path.relative_to(_PROJECT)): len(path.read_text().splitlines())
         for top in ("shared", "functions", "layers", "cli", "local", "bench")
         for path in (_PROJECT / top).rglob("*.py")
+        # (What `pip install ./cli` leaves there is a copy.)
+        if "build" not in path.parts
     }
     assert {name: count for name, count in lines.items() if count > _MOST_LINES} == {}
     assert median(lines.values()) <= _MEDIAN_LINES

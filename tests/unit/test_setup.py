@@ -1,4 +1,4 @@
-"""`make setup` says what is in its way, and does not leave it to a program that it calls."""
+"""`make setup` says what is in its way, and `make clean` leaves nothing that was made."""
 
 import shutil
 import subprocess
@@ -17,3 +17,14 @@ def test_a_clone_below_a_path_with_a_space_is_refused_with_the_reason(tmp_path: 
     )
     assert done.returncode == 1
     assert f"the path of this folder has a space in it ({clone})" in done.stderr
+
+
+def test_clean_deletes_what_an_installation_of_the_command_line_leaves() -> None:
+    done = subprocess.run(
+        ["make", "--dry-run", "clean"],
+        cwd=_SCRIPT.parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {"cli/build", "cli/*.egg-info"} <= set(done.stdout.split())

@@ -301,6 +301,15 @@ def _allowed(request: Request) -> str | None:
     return None  # the description itself is not described
 
 
+def refuse_by_method(request: Request) -> None:
+    """Raises for a path that is a call of its own by another method, such as GET /backup/create.
+
+    Starlette goes on to /backup/{backup_id} then, which would take the call's word for an id.
+    """
+    if request.scope["path"] in request.app.openapi()["paths"]:
+        raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
+
+
 def install(app: FastAPI) -> None:
     """Makes the app answer every error by the table."""
 

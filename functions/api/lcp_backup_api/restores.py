@@ -1,17 +1,20 @@
 """Restores: started, and those of the schedule paused."""
 
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lcp_backup.errors import InvalidRequest
+from lcp_backup.errors import BackupDamaged, InvalidRequest
 from lcp_backup.invalid import first_problem
+from lcp_backup.jobs.contents import require_tables
 from lcp_backup.jobs.queued_run import queued
 from lcp_backup.model import ArchiveKind, BackupId, Pause, RunKind
 from lcp_backup.requests import LATEST, MOST_SELECTED, RestoreRequest, check_workers
 from lcp_backup.setting_values import MAX_WORKERS
+from lcp_backup.volume.paths import checked_paths
 from lcp_backup_api.audit import audited
 from lcp_backup_api.dependencies import Admin, TheBackend
 from lcp_backup_api.problems import documented
@@ -81,6 +84,10 @@ def restore_backup(
                 catalog.backups.latest() if backup_id == LATEST else catalog.backups.get(backup_id)
             )
             backup_id, made_by = known.id, known.run_id
+            if body and body.tables:
+                # A damaged index is the run's to tell: it says which archive it is of.
+                with suppress(BackupDamaged):
+                    require_tables(catalog, known, body.tables)
         catalog.lease.check_is_free()
         run = catalog.runs.queue(
             catalog.runs.new_id(RunKind.RESTORE), RunKind.RESTORE, backup_id, backup_run_id=made_by
@@ -105,6 +112,7 @@ def _event(
     except ValidationError as error:
         where, message, _ = first_problem(error)
         raise InvalidRequest(f"{where or 'the request'}: {message}") from None
+    checked_paths(request.paths)
     request.check_can_keep(restores_overwrite=restores_overwrite)
     request.check_can_run_scripts(restores_overwrite=restores_overwrite)
     return event

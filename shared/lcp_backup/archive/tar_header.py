@@ -100,6 +100,8 @@ class Fields:
         name = records.get("path") or self._whole_name()
         kind = _KINDS.get(self.flag)
         found = "a device, pipe or something unknown" if kind is None else kind.name
+        if self.flag == b"V":
+            found = "a label (tar --label), and no file"
         size = _decimal(records, "size", self._size)
         if self.flag == b"S" or (records and any(it.startswith(SPARSE) for it in records)):
             kind, found = None, "a sparse file"

@@ -263,9 +263,9 @@ def _only_member(chunks: Iterable[bytes], limit: int, check: Callable[[], None])
         if member.kind is MemberKind.FOLDER or (is_file and is_apples(member.name)):
             continue
         if not is_file:
+            what = "a link" if member.kind is not None else member.found
             raise ArchiveRefused(
-                f"the database's archive holds {name!r}, which is a link, a device or something"
-                " unknown; one SQL file is taken"
+                f"the database's archive holds {name!r}, which is {what}; one SQL file is taken"
             )
         if taken is not None:
             raise ArchiveRefused(

@@ -1,14 +1,14 @@
 """What a backup holds, without its archives: listed out of the indexes."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from itertools import islice
 
 from lcp_backup.archive.index_lines import IndexLines
 from lcp_backup.catalog import Catalog
 from lcp_backup.database.listing import DumpContent, list_dump
-from lcp_backup.errors import ArchiveDamaged, BackupDamaged, ObjectNotFound
-from lcp_backup.model import Archive, BackupType
+from lcp_backup.errors import ArchiveDamaged, BackupDamaged, NotFound, ObjectNotFound
+from lcp_backup.model import Archive, BackupType, Manifest
 from lcp_backup.volume.listing import Listed, list_folder
 
 
@@ -40,6 +40,18 @@ def tables_page(
     wanted = (it for it in content.tables if after is None or it.name > after)
     tables = list(islice(wanted, limit + 1))
     return content._replace(tables=tables[:limit]), len(tables) > limit
+
+
+def require_tables(catalog: Catalog, manifest: Manifest, tables: Collection[str]) -> None:
+    """Raises NotFound, which names the one that is no table of it; all else as `folder_page`."""
+    with _index(catalog, manifest.id, manifest.database) as index:
+        content = list_dump(map(index.segment, index.between()))
+    is_view = {it.name: it.is_view for it in content.tables}
+    for table in tables:
+        if table not in is_view:
+            raise NotFound(f"the backup holds no table {table[:100]!r}")
+        if is_view[table]:
+            raise NotFound(f"{table[:100]!r} is a view in the backup, and no table")
 
 
 @contextmanager

@@ -429,9 +429,9 @@ def test_a_restore_of_a_selection_is_handed_on_as_it_was_asked_for(
     started: list[tuple[str, dict[str, object]]],
 ) -> None:
     publish(catalog, clock())
-    answer = call("POST", "/backup/restore/latest", body={"tables": ["User_"]})
+    answer = call("POST", "/backup/restore/latest", body={"paths": ["exports"]})
     assert answer.status == 202
-    event = {"backup_id": ID, "tables": ["User_"], "run_id": answer.json()["run_id"]}
+    event = {"backup_id": ID, "paths": ["exports"], "run_id": answer.json()["run_id"]}
     assert started == [("restore-function", event)]
 
 
@@ -473,6 +473,7 @@ def test_a_queued_restore_knows_which_backup_of_that_id_is_meant(
         ({"into_folder": "../x"}, "into_folder"),
         ({"into_database": "a`b"}, "into_database"),
         ({"unknown": 1}, "unknown"),
+        ({"paths": ["document_library", "../x"]}, "'../x' is no path"),
     ],
 )
 def test_a_restore_that_makes_no_sense_is_refused_before_anything_starts(
@@ -554,6 +555,23 @@ def test_a_path_says_which_methods_it_has(call: Client, catalog: Catalog) -> Non
         for method in ("HEAD", "PATCH", "OPTIONS"):
             answer = call(method, path)
             assert (answer.status, answer.headers["allow"]) == (405, allowed), path
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "create", "POST"),
+        ("DELETE", "create", "POST"),
+        ("GET", "upload", "POST"),
+        ("DELETE", "list", "GET"),
+        ("DELETE", "runs", "GET"),
+    ],
+)
+def test_the_word_of_a_call_is_no_backups_id(
+    call: Client, method: str, path: str, allowed: str
+) -> None:
+    answer = call(method, f"/backup/{path}")
+    assert (answer.status, answer.headers.get("allow")) == (405, allowed)
 
 
 def test_json_that_is_none_is_a_malformed_body(call: Client, catalog: Catalog) -> None:

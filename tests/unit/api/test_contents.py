@@ -12,6 +12,8 @@ import pytest
 
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
+from lcp_backup.database.listing import DumpContent, Extent, ListedTable
+from lcp_backup.jobs import contents as jobs_contents
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume.listing import Listed
 from lcp_backup_api import contents
@@ -174,6 +176,29 @@ def test_tables_are_listed_with_their_sizes(call: Client, uploaded: str) -> None
         after = f"&next={quote(page['next'] or '')}"
     assert found == listed["tables"]
     assert page["next"] is None
+
+
+@pytest.mark.parametrize("tables", [["Nope"], ["user_"], [None, "Nope"]])
+def test_a_restore_of_a_table_that_the_backup_lacks_is_refused_at_once(
+    call: Client, uploaded: str, tables: list[str | None]
+) -> None:
+    known = call("GET", f"/backup/{uploaded}/tables").json()["tables"][0]["name"]
+    body = {"tables": [it or known for it in tables]}
+    answer = call("POST", f"/backup/restore/{uploaded}", body=body)
+    assert answer.status == 404
+    assert f"holds no table {tables[-1]!r}" in answer.json()["detail"]
+    assert call("GET", "/backup/runs?kind=restore").json()["runs"] == []
+    assert call("POST", f"/backup/restore/{uploaded}", body={"tables": [known]}).status == 202
+
+
+def test_a_restore_of_a_view_by_name_is_refused_at_once(
+    call: Client, uploaded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extent = Extent(1, 1)
+    view = ListedTable("ActiveGroup", is_view=True, has_triggers=False, extent=extent)
+    monkeypatch.setattr(jobs_contents, "list_dump", lambda _: DumpContent([view], None, None))
+    answer = call("POST", f"/backup/restore/{uploaded}", body={"tables": ["ActiveGroup"]})
+    assert (answer.status, "'ActiveGroup' is a view" in answer.json()["detail"]) == (404, True)
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,15 @@ def test_every_command_has_an_example_in_its_help(lcp: CommandLine) -> None:
         assert f"Example:\n    lcp-backup {name}" in lcp(name, "--help").out
 
 
+@pytest.mark.parametrize("name", ["pack", "dump", "parameters"])
+def test_what_calls_no_service_offers_no_profile_and_takes_one_as_before(
+    stranger: CommandLine, name: str
+) -> None:
+    assert "--profile" not in stranger(name, "--help").out
+    assert "--profile" in stranger("list", "--help").out
+    assert "no such option" not in stranger(name, "--profile", "prd").err
+
+
 def test_the_help_lists_every_command_once_in_the_order_of_somebodys_day(
     stranger: CommandLine,
 ) -> None:
@@ -267,8 +276,15 @@ def test_a_backup_of_the_source_can_be_restored_though_it_is_not_listed_here(
 def test_a_deletion_has_to_be_meant(lcp: CommandLine, service: Service) -> None:
     assert lcp("delete", BACKUP).code == 2
     assert service.asked == []
-    assert "Give --yes to do it" in lcp("delete", BACKUP).err
-    assert lcp("delete", BACKUP, "--yes").code == 0
+    assert "Give --yes prd to do it" in lcp("delete", BACKUP).err
+    # As a restore is confirmed; what scripts of earlier versions wrote deletes nothing.
+    assert lcp("delete", BACKUP, "--yes").code == 2
+    assert lcp("delete", BACKUP, "--yes", "--json").code == 6
+    assert lcp("delete", "latest", "--yes", "prd").code == 2
+    said = lcp("delete", BACKUP, "--yes", "dev")
+    assert (said.code, "'dev' is not 'prd', so nothing was done" in said.err) == (6, True)
+    assert service.asked == []
+    assert lcp("delete", BACKUP, "--yes", "prd").code == 0
     assert service.asked == [f"DELETE /backup/{BACKUP}"]
 
 
@@ -402,7 +418,16 @@ def test_the_way_out_of_a_missing_backup_is_a_command_and_no_http_call(lcp: Comm
 @pytest.mark.parametrize("typed", ["a/b", "../list", "", "latest/pin", "a b", "%2e%2e"])
 @pytest.mark.parametrize(
     "command",
-    [["show"], ["ls"], ["tables"], ["report"], ["pin"], ["unpin"], ["delete", "--yes"], ["run"]],
+    [
+        ["show"],
+        ["ls"],
+        ["tables"],
+        ["report"],
+        ["pin"],
+        ["unpin"],
+        ["delete", "--yes", "prd"],
+        ["run"],
+    ],
     ids=" ".join,
 )
 def test_what_is_no_id_is_no_part_of_an_address(

@@ -243,6 +243,19 @@ def test_a_packed_library_opens_with_tar_as_it_was(lcp: CommandLine, tmp_path: P
     assert lcp("pack", tmp_path / "document_library" / "20097").code == 2
 
 
+def test_a_pack_does_not_pack_what_it_writes(lcp: CommandLine, tmp_path: Path) -> None:
+    library = tmp_path / "document_library"
+    (library / "20097").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(library / "20097")
+    for target in (library / "volume.tgz", tmp_path / "link" / "volume.tgz"):
+        said = lcp("pack", tmp_path, "--output", target)
+        assert (said.code, f"{target} would lie in the folder that is packed" in said.err) == (
+            2,
+            True,
+        )
+    assert [path.name for path in library.rglob("*")] == ["20097"]
+
+
 def test_a_pack_onto_a_full_disk_leaves_no_file_and_names_the_one_that_it_was_to_be(
     lcp: CommandLine, tmp_path: Path
 ) -> None:

@@ -61,6 +61,9 @@ def test_the_schema_is_what_the_dump_names(head: bytes, name: str) -> None:
     assert store.schema == name
 
 
+WIDE = ("utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
@@ -73,6 +76,12 @@ def test_the_schema_is_what_the_dump_names(head: bytes, name: str) -> None:
         (b'{"message": "Forbidden"}', "a JSON document"),
         (b"\x00\x01\x02", r"no known kind \(it begins with the bytes 00 01 02\)"),
         ("-- MySQL dump".encode("utf-16"), "UTF-16 text"),
+        *((SQL.decode().encode(it), f"{it[:6].upper()} text .*utf8mb4") for it in WIDE),
+        (gzipped(SQL.decode().encode("utf-16-le")), "UTF-16 text"),
+        (gzipped(SQL) + b"garbage", "other bytes behind its gzip data, at byte"),
+        (gzipped(SQL) + bytes(9) + b"x", "other bytes behind its gzip data, at byte"),
+        (gzipped(SQL) + b"\x1f", "ends in the middle of its gzip data"),
+        (tar(("a label", b""), kind=b"V"), r"'a label', which is a label \(tar --label\)"),
         (gzipped(gzipped(SQL)), "the database is a gzip file"),
         (b"I forgot the dump", "line 1 of the dump is refused"),
         (HEAD, "no CREATE TABLE"),
@@ -87,7 +96,7 @@ def test_the_schema_is_what_the_dump_names(head: bytes, name: str) -> None:
         (tar(("a.sql", SQL), ("b.sql", SQL)), "holds 'a.sql' and 'b.sql'; one SQL file"),
         (tar(("a.sql", b""), kind=tarfile.SYMTYPE), "'a.sql', which is a link"),
         (tar(("a.sql", b""), kind=tarfile.LNKTYPE), "'a.sql', which is a link"),
-        (tar(("a.sql", b""), kind=tarfile.CHRTYPE), "'a.sql', which is a link, a device"),
+        (tar(("a.sql", b""), kind=tarfile.CHRTYPE), "'a.sql', which is a device"),
         (tar(), "holds no file"),
         (tar(("folder/", b"")), "holds no file"),
         (tar(("a.png", b"\x89PNG" + bytes(600))), "'a.png' in the .* is a PNG image"),

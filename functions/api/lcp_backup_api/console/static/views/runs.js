@@ -68,8 +68,9 @@ function rowsOf(runs) {
   return table(t("runs.title"), columns, runs);
 }
 
-function whatOf({ error, step, progress }) {
+function whatOf({ error, step, progress, finished_at: ended }) {
   if (error) return [h("code", {}, error.code), " ", short(error.message)];
   const moved = Object.entries(progress).map(([half, done]) => `${t(`half.${half}`)} ${bytes(done)}`);
-  return [step, ...moved].filter(Boolean).join(" · ") || "–";
+  // The last step of a run that has ended reads as if it were still at it.
+  return [ended ? null : step, ...moved].filter(Boolean).join(" · ") || "–";
 }
