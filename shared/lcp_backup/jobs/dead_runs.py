@@ -16,7 +16,8 @@ from lcp_backup.telemetry import Telemetry
 RUNS_KEPT: Final = timedelta(days=90)
 """How long records of runs stay: they outlive every backup, so that its story can be told."""
 _SETTLED_WITHIN: Final = timedelta(days=2)
-"""Only younger records are opened: an earlier cleanup has settled all others."""
+"""Only younger records are opened, as an earlier cleanup has settled all others; and those of
+uploads that still lie there."""
 
 
 @dataclass
@@ -39,11 +40,15 @@ def settle_runs(
     Raises StorageError.
     """
     found = SettledRuns()
+    # An upload's run has its id, and may begin days after it was announced.
+    open_uploads = frozenset(catalog.uploads.ids())
     for run_id in catalog.runs.ids():
         started = RunId.parse(run_id).started_at
         if started < now - RUNS_KEPT:
             found.old.append(run_id)
-        elif now - _SETTLED_WITHIN <= started <= now - DEAD_AFTER:
+        elif started <= now - DEAD_AFTER and (
+            now - _SETTLED_WITHIN <= started or run_id in open_uploads
+        ):
             run = _dead(catalog, telemetry, run_id, now)
             if run is not None:
                 carry_out(partial(catalog.runs.write, _buried(run, now)))

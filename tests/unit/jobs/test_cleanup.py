@@ -243,6 +243,22 @@ def test_an_upload_stays_while_a_run_may_take_it_in(
     assert (sweep().abandoned == [upload.id]) is goes
 
 
+def test_a_run_that_died_over_an_old_upload_is_seen_to_have_ended(
+    catalog: Catalog, clock: SettableClock, sweep: Sweeper
+) -> None:
+    """Its id is as old as the upload, which may be completed again days later."""
+    upload = Uploads(catalog).open({ArchiveKind.DATABASE: 3, ArchiveKind.VOLUME: 3}, {}, "ann")
+    clock.pass_by(timedelta(days=3))
+    run = catalog.runs.queue(upload.id, RunKind.UPLOAD, None)
+    catalog.runs.write(run.model_copy(update={"state": RunState.RUNNING}))
+    assert sweep().died == []
+    clock.pass_by(timedelta(hours=2))
+    assert sweep().died == [upload.id]
+    assert catalog.runs.get(upload.id).state is RunState.FAILED
+    clock.pass_by(timedelta(days=1))
+    assert sweep().abandoned == [upload.id]
+
+
 def test_an_assembled_download_stays_for_a_day(
     catalog: Catalog, store: ObjectStore, s3: "S3Client", sweep: Sweeper, clock: SettableClock
 ) -> None:
