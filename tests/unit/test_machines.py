@@ -78,3 +78,16 @@ def test_a_step_that_is_not_done_is_called_again(path: Path) -> None:
             assert beside[choice["Default"]] is state
     # (A piece of an assembly takes one invocation, and an upload one task.)
     assert (found == 0) is (path.parent.name in {"assemble", "upload"})
+
+
+def test_how_the_task_of_an_upload_ended_is_seen_though_another_upload_keeps_the_function() -> None:
+    """It may have one place, which an upload has for 15 minutes; a run ends by this step alone."""
+    machine = json.loads((ROOT / "functions" / "upload" / "upload.asl.json").read_text())
+    (throttled,) = [
+        it for it in machine["States"]["Ended"]["Retry"] if THROTTLED in it["ErrorEquals"]
+    ]
+    waits = [
+        min(throttled["IntervalSeconds"] * throttled["BackoffRate"] ** number, 120)
+        for number in range(throttled["MaxAttempts"])
+    ]
+    assert sum(waits) / 2 > 30 * 60

@@ -6,6 +6,7 @@ keys of KMS, is seen here only.
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from cfnlint.decode.cfn_yaml import load
 
+from lcp_backup.jobs.task_end import LONGEST
 from tests.support.roles import FUNCTIONS
 
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
@@ -571,6 +573,17 @@ def of_the_task(template: dict[str, Any]) -> set[str]:
         for name, resource in template["Resources"].items()
         if resource.get("Condition") == "HasDumpTask"
     }
+
+
+def test_the_bucket_forgets_no_upload_that_a_task_may_still_take_in(
+    template: dict[str, Any],
+) -> None:
+    """S3 counts from when a file was begun to be sent. Daily cleanups let one be sent for two days;
+    a task has 12 hours for it, and for a day or two after that it may be completed again."""
+    rules = template["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    (rule,) = [it for it in rules if it["Id"] == "forget-uploads-that-nobody-completed"]
+    sent, taken_in, kept = timedelta(days=2), LONGEST + timedelta(hours=2), timedelta(days=2)
+    assert timedelta(days=rule["ExpirationInDays"]) > sent + taken_in + kept
 
 
 def test_without_its_subnets_the_stack_has_no_task_and_nothing_that_belongs_to_one(

@@ -16,8 +16,8 @@ from lcp_backup.telemetry import Telemetry
 RUNS_KEPT: Final = timedelta(days=90)
 """How long records of runs stay: they outlive every backup, so that its story can be told."""
 _SETTLED_WITHIN: Final = timedelta(days=2)
-"""Only younger records are opened, and those of uploads that still lie there: an earlier cleanup
-has settled all others."""
+"""Only younger records are opened, as an earlier cleanup has settled all others; and those of
+uploads that still lie there."""
 
 
 @dataclass

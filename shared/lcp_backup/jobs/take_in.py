@@ -16,6 +16,7 @@ from lcp_backup.errors import (
     LeaseLost,
     NotFound,
     StorageError,
+    TaskFailed,
 )
 from lcp_backup.intake.database import take_database
 from lcp_backup.intake.volume import TakenVolume, take_volume
@@ -109,8 +110,9 @@ def take_in(
             run.set_result(bytes=manifest.size)
             try:
                 catalog.uploads.delete(upload_id)
-            except StorageError as error:
-                # There is a backup now, so this is no failure; cleanup takes the files away.
+            except (StorageError, TaskFailed) as error:
+                # There is a backup now, so this is no failure, nor is it that the task is stopped;
+                # cleanup takes the files away.
                 telemetry.log.warning("the sent files stay for a day", reason=str(error))
     telemetry.count(
         UploadSuccess=1,

@@ -354,3 +354,18 @@ def test_a_task_whose_time_ends_does_not_speak_of_a_functions(inbox: Inbox) -> N
     assert error is not None
     assert "function" not in error.message
     assert "12 hours" in error.message
+
+
+def test_a_task_that_is_stopped_once_it_has_published_has_not_failed(
+    inbox: Inbox, ended: Ended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = inbox.sent()
+
+    def stopped(*_: object) -> None:
+        raise TaskFailed("stopped")
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr("lcp_backup.catalog.uploads.StoredUploads.delete", stopped)
+        inbox.take_in(upload_id)
+    assert inbox.run(upload_id).state is RunState.SUCCEEDED
+    ended(upload_id)
