@@ -1,11 +1,12 @@
 """The database of a backup that is being made: dumped, archived and read back."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from lcp_backup.archive.segment import Section
-from lcp_backup.archive.write import OnlyFile
+from lcp_backup.archive.write import ArchiveWriter, OnlyFile
 from lcp_backup.catalog import Catalog
 from lcp_backup.database import preflight
 from lcp_backup.database.dump import start_dump
@@ -57,9 +58,6 @@ def store_database(
     endpoint = locate()
     server, program, notices, history, packet = _asked(run, endpoint, programs, table_patterns)
     inspection = preflight.Inspection(server, endpoint.name, check)
-    counted = run.progress_of("database")
-    tables: set[str] = set()
-    left_out: set[str] = set()
     with (
         open_archive(
             catalog,
@@ -69,28 +67,12 @@ def store_database(
         ) as writer,
         start_dump(endpoint, program, server, on_snapshot=on_snapshot, history=history) as dump,
     ):
+        stored = _Stored(writer, inspection, table_patterns, run.progress_of("database"))
         cutter = SectionCutter()
-
-        def store(cuts: Iterable[Cut]) -> None:
-            for cut in cuts:
-                check()
-                # The server sends them all the same: not every dump program can be told.
-                if cut.section is Section.ROWS and cut.table is not None:
-                    if cut.table in left_out:
-                        continue
-                    if matches_table(table_patterns, cut.table):
-                        left_out.add(cut.table)
-                        continue
-                inspection.look_at(cut)
-                if cut.section is Section.DEFINITION and cut.table is not None:
-                    tables.add(cut.table)
-                writer.add(cut.chunks, section=cut.section, table=cut.table)
-                counted(sum(len(chunk) for chunk in cut.chunks))
-
         for chunk in dump.chunks():
             check()
-            store(cutter.feed(chunk))
-        store(cutter.close())
+            stored.take(cutter.feed(chunk), check)
+        stored.take(cutter.close(), check)
         dump.finish()
         check()
         written = writer.finish()
@@ -99,7 +81,7 @@ def store_database(
         flavour=server.flavour,
         server_version=server.version,
         client_version=program.version,
-        tables=len(tables),
+        tables=len(stored.tables),
     )
     notices += inspection.notices(packet)
     archive = read_back_or_describe(catalog, backup_id, written)
@@ -111,8 +93,41 @@ def store_database(
         segments=archive.segments,
     )
     return DumpedDatabase(
-        archive=archive, facts=facts, notices=notices, left_out=tuple(sorted(left_out))
+        archive=archive, facts=facts, notices=notices, left_out=tuple(sorted(stored.left_out))
     )
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What of a dump goes into its archive, once it was looked at."""
+
+    writer: ArchiveWriter
+    inspection: preflight.Inspection
+    table_patterns: tuple[str, ...]
+    counted: Callable[[int], None]
+    """Told the bytes of what was taken."""
+    tables: set[str] = field(default_factory=set)
+    """Those that are defined."""
+    left_out: set[str] = field(default_factory=set)
+    """Those whose rows are not taken."""
+
+    def take(self, cuts: Iterable[Cut], check: Check) -> None:
+        """Takes what comes next of the dump; raises what `look_at`, `check` and the writer do."""
+        for cut in cuts:
+            check()
+            # The server sends them all the same: not every dump program can be told.
+            if cut.section is Section.ROWS and cut.table is not None and self._leaves(cut.table):
+                continue
+            self.inspection.look_at(cut)
+            if cut.section is Section.DEFINITION and cut.table is not None:
+                self.tables.add(cut.table)
+            self.writer.add(cut.chunks, section=cut.section, table=cut.table)
+            self.counted(sum(len(chunk) for chunk in cut.chunks))
+
+    def _leaves(self, table: str) -> bool:
+        if table not in self.left_out and matches_table(self.table_patterns, table):
+            self.left_out.add(table)
+        return table in self.left_out
 
 
 class _Asked(NamedTuple):
