@@ -1,12 +1,20 @@
 """Uploads that are left to a task: when, and what becomes of a run whose task left no word."""
 
 import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
 from datetime import timedelta
+from types import FrameType
 from typing import Any
 
 import pytest
 
+from lcp_backup.archive.read import read_whole
 from lcp_backup.aws.s3 import ObjectStore
+from lcp_backup.aws.s3_reader import ObjectReader
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import (
     ArchiveRefused,
@@ -369,3 +377,37 @@ def test_a_task_that_is_stopped_once_it_has_published_has_not_failed(
         inbox.take_in(upload_id)
     assert inbox.run(upload_id).state is RunState.SUCCEEDED
     ended(upload_id)
+
+
+def test_a_task_that_is_stopped_at_work_leaves_nothing_open_and_keeps_the_files(
+    inbox: Inbox, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = inbox.sent()
+    both_at_work = threading.Barrier(2, timeout=5)
+
+    def slowly(source: ObjectReader, *, threads: int) -> Iterator[bytes]:
+        if both_at_work.wait() == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.5)
+        yield from read_whole(source, threads=threads)
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise TaskFailed("stopped", public="the task was stopped")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with monkeypatch.context() as slow, pytest.raises(TaskFailed):
+            slow.setattr("lcp_backup.jobs.take_in.read_whole", slowly)
+            inbox.take_in(upload_id)
+        assert not [it.name for it in threading.enumerate() if it.name.startswith("side")]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    run = inbox.run(upload_id)
+    assert run.state is RunState.FAILED
+    assert run.error is not None
+    assert run.error.message.startswith("the task was stopped")
+    assert list(store.open_multiparts("")) == []
+    assert inbox.catalog.lease.holder() is None
+    assert len(inbox.keys("uploads")) == 3
+    inbox.uploads.seal(upload_id)
+    assert inbox.take_in(upload_id).backup_id
