@@ -1,5 +1,6 @@
 """The jobs of an environment, as its functions call them: built once per process, not at import."""
 
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -18,7 +19,7 @@ from lcp_backup.composition import Environment, secret
 from lcp_backup.database import tls
 from lcp_backup.database.accounts import Accounts, Login
 from lcp_backup.database.endpoint import DatabaseEndpoint
-from lcp_backup.errors import SettingsError
+from lcp_backup.errors import SettingsError, TaskFailed
 from lcp_backup.jobs.active_run import RunTiming
 from lcp_backup.jobs.assemble import assemble
 from lcp_backup.jobs.assemble_by_workers import work_on_assembly
@@ -26,6 +27,7 @@ from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.create import create_backup
 from lcp_backup.jobs.create_by_workers import work_on_create
 from lcp_backup.jobs.intake_task import TASKS_TIME, end_of_task
+from lcp_backup.jobs.queued_run import queued
 from lcp_backup.jobs.report import report_on_backup
 from lcp_backup.jobs.restore import restore_backup
 from lcp_backup.jobs.restore_by_workers import work_on_restore
@@ -168,6 +170,11 @@ class Service:
                 timing=RunTiming(until, whose_time=TASKS_TIME),
             )
         )
+
+    def end_stopped_upload(self, upload_id: str, error: TaskFailed) -> None:
+        """Fails the run of an upload whose task was stopped while it waited; others stay."""
+        with suppress(TaskFailed), queued(self._catalog, upload_id, self._telemetry.log):
+            raise error
 
     def upload_step(self, request: UploadStepRequest, until: datetime) -> dict[str, Any]:
         """Sees how the task of an upload ended; raises when it failed."""

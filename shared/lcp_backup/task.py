@@ -33,7 +33,11 @@ def main(arguments: Sequence[str]) -> None:
     (run_id,) = arguments
     if RunId.parse(run_id).kind is RunKind.UPLOAD:
         signal.signal(signal.SIGTERM, _stop_intake)
-        _take_in(run_id)
+        try:
+            _take_in(run_id)
+        except TaskFailed as stopped:
+            service().end_stopped_upload(run_id, stopped)
+            raise
     else:
         signal.signal(signal.SIGTERM, _stop_dump)
         request = CreateStepRequest.read({"run_id": run_id, "step": "dump"})

@@ -27,6 +27,7 @@ class Service:
         self.ends = ends
         self.asked: list[tuple[CreateStepRequest, datetime]] = []
         self.taken_in: list[tuple[str, datetime]] = []
+        self.stopped: list[tuple[str, str]] = []
 
     def create_step(self, request: CreateStepRequest, until: datetime) -> dict[str, Any]:
         self.asked.append((request, until))
@@ -39,6 +40,9 @@ class Service:
         if self.ends is not None:
             self.ends()
         return {}
+
+    def end_stopped_upload(self, upload_id: str, error: TaskFailed) -> None:
+        self.stopped.append((upload_id, error.public))
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +86,22 @@ def test_it_takes_an_upload_in_once_the_run_before_it_has_ended(
     begun = clock()
     task.main([UPLOAD])
     assert service.taken_in == [(UPLOAD, begun + timedelta(hours=12))] * 3
+
+
+def test_a_task_that_is_stopped_while_it_waits_ends_its_upload(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of an execution that is stopped by hand no step comes that would."""
+
+    def end() -> None:
+        raise LeaseHeld("it writes")
+
+    service = Service(end)
+    monkeypatch.setattr(task, "service", lambda: service)
+    monkeypatch.setattr(time, "sleep", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(TaskFailed, match="stopped"):
+        task.main([UPLOAD])
+    assert service.stopped == [(UPLOAD, "the task that takes the upload in was stopped")]
 
 
 def test_it_does_not_wait_for_longer_than_an_upload_is_kept_for_it(
