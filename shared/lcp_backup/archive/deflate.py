@@ -11,6 +11,7 @@ from typing import Final
 
 from isal import igzip_lib
 
+from lcp_backup.archive.behind_members import next_member
 from lcp_backup.errors import ArchiveDamaged, ArchiveRefused
 
 LEVEL: Final = 2
@@ -21,7 +22,6 @@ STORED_OVERHEAD: Final = 23
 
 _NotGzip: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # stub: an instance
 _MAX_STORED = 0xFFFF
-_MAGIC: Final = b"\x1f\x8b"
 _PIECE = 64 << 10
 _OUTPUT = 1 << 20
 
@@ -77,7 +77,6 @@ def inflate_stream(
     offset = 0
     total = 0
     members = 0
-    begun = b""
     inflater: igzip_lib.IgzipDecompressor | None = None
     for chunk in chunks:
         view = memoryview(chunk)
@@ -88,10 +87,8 @@ def inflate_stream(
             at += len(piece)
             if inflater is None:
                 if members:
-                    piece = begun + piece if begun else piece.lstrip(b"\0")
-                    # (One byte says too little, and the next one comes with the next piece.)
-                    begun = piece if len(piece) < len(_MAGIC) else b""
-                    if not _begins_member(piece, name, offset + at - len(piece)):
+                    piece = next_member(piece, name, offset + at)
+                    if not piece:
                         continue
                 inflater = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
             while True:
@@ -115,15 +112,5 @@ def inflate_stream(
                     break
                 piece = b""
         offset += len(view)
-    if inflater is not None or begun or not members:
+    if inflater is not None or not members:
         raise ArchiveDamaged(f"{name} ends in the middle of its gzip data, at byte {offset}")
-
-
-def _begins_member(piece: bytes, name: str, at: int) -> bool:
-    """Whether a member begins with these bytes; False as long as there are too few of them."""
-    if not _MAGIC.startswith(piece[: len(_MAGIC)]):
-        raise ArchiveDamaged(
-            f"{name} has other bytes behind its gzip data, at byte {at}: something was appended to"
-            " it; make the file anew"
-        )
-    return len(piece) >= len(_MAGIC)

@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 from lcp_backup.archive.tar import BLOCK
 from lcp_backup.archive.tar_header import is_header
 
-_OTHER_TEXT: Final = "{} text (a dump is taken in utf8mb4: write it with mysqldump --result-file)"
 _MAGIC: Final = (
     (b"\x89PNG", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
@@ -24,16 +23,12 @@ _MAGIC: Final = (
     (b"Rar!", "a RAR archive"),
     (b"\x7fELF", "a program"),
     (b"SQLite format 3", "a SQLite database"),
-    (b"\xff\xfe\0\0", _OTHER_TEXT.format("UTF-32")),
-    (b"\0\0\xfe\xff", _OTHER_TEXT.format("UTF-32")),
-    (b"\xff\xfe", "UTF-16 text (as PowerShell's '>' writes it; use mysqldump --result-file)"),
-    (b"\xfe\xff", _OTHER_TEXT.format("UTF-16")),
 )
 _WIDE: Final = (
-    (re.compile(rb"(?:[\t\n\r -~]\0\0\0){4}|(?:\0\0\0[\t\n\r -~]){4}"), "UTF-32"),
-    (re.compile(rb"(?:[\t\n\r -~]\0){4}|(?:\0[\t\n\r -~]){4}"), "UTF-16"),
+    (re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff|([\t -~]\0\0\0){4}|(\0\0\0[\t -~]){4}"), "UTF-32"),
+    (re.compile(rb"\xff\xfe|\xfe\xff|([\t -~]\0){4}|(\0[\t -~]){4}"), "UTF-16"),
 )
-"""Four characters of ASCII as such a text begins that has no mark of its byte order."""
+"""By its mark of the byte order, or by four characters of ASCII."""
 _MARKUP: Final = (
     (re.compile(rb"<!doctype html|<html", re.IGNORECASE), "an HTML page"),
     (re.compile(rb"<\?xml|<error>", re.IGNORECASE), "an XML document"),
@@ -86,6 +81,10 @@ def _named(head: bytes) -> str | None:
     """What is not read on, in words; None for text."""
     if not head:
         return "empty"
+    for wide, name in _WIDE:
+        if wide.match(head):
+            how = "write it with --result-file, and not with PowerShell's '>'"
+            return f"{name} text (a dump is taken in utf8mb4: {how})"
     for magic, found in _MAGIC:
         if head.startswith(magic):
             return found
@@ -93,9 +92,6 @@ def _named(head: bytes) -> str | None:
     for pattern, found in _MARKUP:
         if pattern.match(text):
             return found
-    for wide, name in _WIDE:
-        if wide.match(head):
-            return _OTHER_TEXT.format(name)
     if _BINARY.search(head):
         return f"of no known kind (it begins with the bytes {head[:8].hex(' ')})"
     return None
