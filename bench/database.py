@@ -185,17 +185,20 @@ class Stored:
         return _dump_in(self.archive, self.segments, tables)
 
 
-def dump_in(path: Path, segments: Sequence[Segment]) -> IndexedDump:
-    """All of what `Stored` stored, for another process."""
-    return _dump_in(FileSource(path), segments, None)
+def dump_in(path: Path, segments: Sequence[Segment], threads: int) -> IndexedDump:
+    """All of what `Stored` stored, for another process, which reads it with so many threads."""
+    return _dump_in(FileSource(path), segments, None, threads)
 
 
 def _dump_in(
-    source: FileSource, segments: Sequence[Segment], tables: frozenset[str] | None
+    source: FileSource,
+    segments: Sequence[Segment],
+    tables: frozenset[str] | None,
+    threads: int = _THREADS,
 ) -> IndexedDump:
     return IndexedDump(
         segments,
-        lambda some: read_segments(source, some, name="the archive", threads=_THREADS),
+        lambda some: read_segments(source, some, name="the archive", threads=threads),
         by_dump_program=True,
         tables=tables,
     )

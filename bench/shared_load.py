@@ -21,8 +21,8 @@ LINES: Final = (NO_LOSS := Line("database loaded by 2 workers, times as fast as 
 _SIZE: Final = 1_000_000_000
 _WORKERS: Final = 2
 _PORTIONS: Final = 8
-_CONNECTIONS: Final = 2
-"""Of each worker, which has one of the two processors: one more than those, as of a function."""
+_PROCESSORS: Final = 1
+"""Of each worker; it reads with as many threads, and loads over one connection more."""
 _RUN: Final = "20261120T000000Z-restore-0000000000000000"
 
 
@@ -48,9 +48,10 @@ def _by_workers(stored: Stored, endpoint: DatabaseEndpoint, workers: ProcessPool
     load = whole.share_out(_RUN)
     work = _Work(stored.path, stored.segments, endpoint, load)
     sizes = [segment.raw_size for _, segment in load.rows(stored.dump())]
-    most = sum(sizes) // _PORTIONS
-    _all(workers, _load, [(work, *it) for it in pairwise((0, *cut_evenly(sizes, most)))])
-    _all(workers, _index, [(work, it) for it in grouped(load.tables, stored.dump(), most)])
+    ends = cut_evenly(sizes, sum(sizes) // _PORTIONS)
+    _all(workers, _load, [(work, *it) for it in pairwise((0, *ends))])
+    groups = grouped(load.tables, stored.dump(), sum(sizes) // _WORKERS)
+    _all(workers, _index, [(work, it) for it in groups])
     whole.complete(load).swap()
 
 
@@ -82,9 +83,9 @@ def _loader(work: _Work) -> SharedLoader:
     return SharedLoader(
         endpoint=lasting_loader(work.endpoint, None, _RUN),
         load=work.load,
-        dump=dump_in(work.archive, work.segments),
+        dump=dump_in(work.archive, work.segments, _PROCESSORS),
         dumped_name=work.endpoint.name,
-        connections=_CONNECTIONS,
+        connections=_PROCESSORS + 1,
         progress=lambda _: None,
         check=lambda: None,
     )

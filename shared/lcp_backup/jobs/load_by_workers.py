@@ -115,10 +115,12 @@ class DatabaseSteps:
                 dump = site.dump()
             rows = [] if load is None else load.rows(dump)
             tables = () if load is None else load.tables
+            portions = self.workers * _PORTIONS_OF_WORKER
             shared = _SharedRows(
                 load=load,
-                portions=cut_evenly([segment.raw_size for _, segment in rows], self._most(rows)),
-                groups=grouped(tables, dump, self._most(dump.rows())),
+                portions=cut_evenly([it.raw_size for _, it in rows], self._most(rows, portions)),
+                # (Most are built when their turn comes, by whoever loaded a table's last rows.)
+                groups=grouped(tables, dump, self._most(dump.rows(), self.workers)),
             )
             at_work.check()
             leave_portions(self.work, ROWS_ITEMS, len(shared.portions))
@@ -209,10 +211,10 @@ class DatabaseSteps:
     def _is_indexed(self, number: int) -> bool:
         return self.work.find(_indexed(number)) is not None
 
-    def _most(self, rows: Sequence[Numbered]) -> int:
-        """Bytes in which one worker has enough to do at a time."""
+    def _most(self, rows: Sequence[Numbered], portions: int) -> int:
+        """Bytes of each of about so many portions, in which one worker has enough to do."""
         total = sum(segment.raw_size for _, segment in rows)
-        return min(max(total // (self.workers * _PORTIONS_OF_WORKER), self.least), _MOST)
+        return min(max(total // portions, self.least), _MOST)
 
     def _begin(self, stage: str) -> None:
         """Raises Conflict for who would do away with what another invocation is at work on."""
