@@ -202,6 +202,8 @@ def test_an_upload_that_a_task_took_in_is_restored_exactly(
     ended = completed(deployed, upload_id := sent(deployed, files))
     assert ended["error"] is None
     assert ended["state"] == "succeeded"
+    # (Its process ends a moment after its run.)
+    wait_until(lambda: tasks_of(deployed, upload_id)[0]["lastStatus"] == "STOPPED")
     (task,) = tasks_of(deployed, upload_id)
     assert [it["exitCode"] for it in task["containers"]] == [0]
     assert [key for key in deployed.keys("uploads/") if upload_id in key] == []
