@@ -61,8 +61,8 @@ def hand_to_task(catalog: Catalog, upload_id: str, start: StartTask) -> None:
 
 
 def execution_of(run: Run) -> str:
-    """What the execution is called for a run as it was queued."""
-    return f"{run.id}-{run.started_at:%Y%m%dT%H%M%S}"
+    """What the execution is called for a run as it was queued, be it twice in one second."""
+    return f"{run.id}-{run.started_at:%Y%m%dT%H%M%S%f}"
 
 
 def end_of_task(

@@ -102,7 +102,7 @@ def test_an_upload_for_which_there_is_no_time_is_left_to_a_task(inbox: Inbox) ->
     brief = RunTiming(inbox.catalog.now(), heartbeat=timedelta(hours=1))
     result = inbox.take_in(upload_id, brief, lambda *it: started.append(it))
     assert (result.backup_id, result.run_id) == ("", upload_id)
-    assert started == [(f"{upload_id}-{sealed_at:%Y%m%dT%H%M%S}", upload_id)]
+    assert started == [(f"{upload_id}-{sealed_at:%Y%m%dT%H%M%S%f}", upload_id)]
     run = inbox.run(upload_id)
     assert (run.state, run.step) == (RunState.QUEUED, "waiting for its task to start")
     assert inbox.take_in(upload_id).backup_id == "acme-prd-202611230015", "the task itself"
@@ -118,7 +118,7 @@ def test_an_execution_has_a_name_of_its_own_each_time_that_an_upload_is_complete
         brief = RunTiming(clock(), heartbeat=timedelta(hours=1))
         for _delivery in range(2):
             inbox.take_in(upload_id, brief, lambda name, _: started.append(name))
-            clock.pass_by(timedelta(seconds=1))
+            clock.pass_by(timedelta(milliseconds=1))
         with pytest.raises(TaskFailed):
             ended(upload_id)
         inbox.uploads.seal(upload_id)
