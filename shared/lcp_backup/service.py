@@ -26,7 +26,7 @@ from lcp_backup.jobs.assemble_by_workers import work_on_assembly
 from lcp_backup.jobs.cleanup import clean_up
 from lcp_backup.jobs.create import create_backup
 from lcp_backup.jobs.create_by_workers import work_on_create
-from lcp_backup.jobs.intake_task import TASKS_TIME, end_of_task
+from lcp_backup.jobs.intake_task import TASKS_TIME, StartTask, end_of_task
 from lcp_backup.jobs.queued_run import queued
 from lcp_backup.jobs.report import report_on_backup
 from lcp_backup.jobs.restore import restore_backup
@@ -143,31 +143,28 @@ class Service:
 
     def upload(self, request: UploadRequest, until: datetime) -> dict[str, Any]:
         """Takes an upload in; `until` (UTC) is when the run must have stopped."""
-        config = self._settings
+        machine = self._settings.upload_machine
 
         def start(name: str, run_id: str) -> None:
-            self._start(config.upload_machine, name, {"run_id": run_id, "execution": name})
+            self._start(machine, name, {"run_id": run_id, "execution": name})
 
-        return asdict(
-            take_in(
-                request,
-                settings=config,
-                catalog=self._catalog,
-                telemetry=self._telemetry,
-                timing=RunTiming(until),
-                start_task=start if config.upload_machine else None,
-            )
-        )
+        return self._take_in(request, RunTiming(until), start if machine else None)
 
     def upload_by_task(self, request: UploadRequest, until: datetime) -> dict[str, Any]:
         """Takes an upload in that was left to this task, as `upload`."""
+        return self._take_in(request, RunTiming(until, whose_time=TASKS_TIME), None)
+
+    def _take_in(
+        self, request: UploadRequest, timing: RunTiming, start_task: StartTask | None
+    ) -> dict[str, Any]:
         return asdict(
             take_in(
                 request,
                 settings=self._settings,
                 catalog=self._catalog,
                 telemetry=self._telemetry,
-                timing=RunTiming(until, whose_time=TASKS_TIME),
+                timing=timing,
+                start_task=start_task,
             )
         )
 

@@ -277,16 +277,21 @@ def test_the_end_of_one_task_does_not_end_what_was_completed_again(
         ended(upload_id, execution=second)
 
 
+def taken_for_dead(inbox: Inbox, ended: Ended, clock: SettableClock) -> NewRun:
+    """A task's run that slept for longer than its lease, and whose end was told meanwhile."""
+    zombie = NewRun(inbox.catalog, RunKind.UPLOAD, None, run_id=inbox.sent())
+    zombie.open(timedelta(minutes=2))
+    clock.pass_by(timedelta(minutes=3))
+    with pytest.raises(TaskFailed):
+        ended(zombie.record.id, "States.Timeout")
+    return zombie
+
+
 def test_a_task_that_was_taken_for_dead_publishes_nothing_any_more(
     inbox: Inbox, ended: Ended, clock: SettableClock
 ) -> None:
     """Also one that slept for longer than its lease and whose heart beats first."""
-    upload_id = inbox.sent()
-    zombie = NewRun(inbox.catalog, RunKind.UPLOAD, None, run_id=upload_id)
-    zombie.open(timedelta(minutes=2))
-    clock.pass_by(timedelta(minutes=3))
-    with pytest.raises(TaskFailed):
-        ended(upload_id, "States.Timeout")
+    zombie = taken_for_dead(inbox, ended, clock)
     with pytest.raises(LeaseLost):
         zombie.renew()
     with pytest.raises(LeaseLost):
@@ -296,13 +301,8 @@ def test_a_task_that_was_taken_for_dead_publishes_nothing_any_more(
 def test_a_task_that_was_taken_for_dead_does_not_end_what_was_completed_again(
     inbox: Inbox, ended: Ended, clock: SettableClock
 ) -> None:
-    upload_id = inbox.sent()
-    zombie = NewRun(inbox.catalog, RunKind.UPLOAD, None, run_id=upload_id)
-    zombie.open(timedelta(minutes=2))
-    clock.pass_by(timedelta(minutes=3))
-    with pytest.raises(TaskFailed):
-        ended(upload_id, "States.Timeout")
-    inbox.uploads.seal(upload_id)
+    zombie = taken_for_dead(inbox, ended, clock)
+    inbox.uploads.seal(zombie.record.id)
     with pytest.raises(LeaseLost) as lost:
         zombie.renew()
     assert zombie.is_out_of_its_hands(lost.value)
