@@ -82,8 +82,7 @@ class Archive(Document):
     size: int
     raw_size: int
     sha256: str | None
-    """Of the whole object, hexadecimal: what `sha256sum database.tgz` prints. None when segments
-    were copied in: nobody read them."""
+    """Of the whole object, as `sha256sum` prints it; None where nobody has read the whole."""
     segments_sha256: str | None = None
     """Where `sha256` is None: of the SHA-256s of its segments, one after the other as 32 bytes."""
     segments: int
@@ -91,8 +90,7 @@ class Archive(Document):
     index_size: int
     index_sha256: str
     exact: bool = True
-    """Whether it holds nothing that is not the backup's. (A volume's may hold files that were
-    carried over and turned out to be deleted: then its index alone tells.)"""
+    """False: it holds files that were carried over and turned out to be deleted (see its index)."""
     etag: str | None = None
     """S3's tag of a volume's archive when it was published: by this it is known again."""
     writers: int = 1
@@ -120,6 +118,8 @@ class VolumeFacts(Document):
     """Sum of the file sizes."""
     own_size: int = 0
     """Bytes of those files that lie in the backup's own archive, as `VolumeSource.file_size`."""
+    in_any_order: bool = False
+    """Of an upload: whether its members may be unpacked in any order, as all others may."""
 
 
 NOTICES: Final[Mapping[str, bool]] = {

@@ -19,7 +19,7 @@ class VerifyMachine(LoadMachine):
         self._monkeypatch.setattr(verify_fan_out, "_who_loads", lambda *_: "alone")
 
     def begin(self, **request: Any) -> None:
-        answer = self.site.verify("latest", **{"workers": 2, **request})
+        answer = self.site.verify(**{"backup_id": "latest", "workers": 2, **request})
         assert answer["verdict"] is None
         assert self.told["run_id"] == answer["run_id"]
 

@@ -81,6 +81,8 @@ class DumpLoad:
             self._finish_rows(pool)
             self._pieces.add_foreign_keys(target.session)
         target.session.commit()
+        if not in_parallel:
+            self._pieces.check_counts(target.session, self._check)
         return self._pieces.loaded()
 
     def _hand_out(

@@ -12,6 +12,7 @@ from typing import Final
 
 from lcp_backup.archive.segment import Section
 from lcp_backup.database.definition import Definition, taken_apart
+from lcp_backup.database.dump_order import OrderMattersError
 from lcp_backup.database.loaded import Loaded
 from lcp_backup.database.pieces import Piece, PlacedStatement
 from lcp_backup.database.policy import Policy, head
@@ -27,15 +28,14 @@ _AMONG_ROWS: Final = frozenset(
     {StatementKind.ROWS, StatementKind.TABLE, StatementKind.SESSION, StatementKind.LOCK,
     StatementKind.NOTHING, StatementKind.LEFT_OUT}
 )  # fmt: skip
+_DEFINE: Final = frozenset({Section.HEAD, Section.DEFINITION})
+_DROPS_ROWS = re.compile(rb"ALTER\s+IGNORE\b", re.IGNORECASE)
+"""Of rows that a new key finds twice, one stays (MariaDB)."""
 _IDLE: Final = frozenset({StatementKind.LOCK, StatementKind.NOTHING, StatementKind.LEFT_OUT})
 
 type PlanRows = Callable[[Session, str, tuple[str, ...] | None], RowPlan | None]
 type SetAside = Callable[[str], bool]
 """Whether the indexes of a table, of this name, are built once its rows are there."""
-
-
-class OrderMattersError(Exception):
-    """Something between the rows of a dump has to happen in its place: no rows out of order."""
 
 
 class _NotAsDataError(Exception):
@@ -167,6 +167,9 @@ class PieceLoad:
             touched = touched or ruling.kind is StatementKind.SESSION
             where = PlacedStatement(piece, statement).tell
             if ruling.creates:
+                if apart and piece.section not in _DEFINE:
+                    # Of a table that is defined twice, only some rows are the second one's.
+                    raise OrderMattersError
                 definition = self._define(ruling, apart=apart)
                 target.take(where, replace(ruling, sql=definition.create))
                 continue
@@ -179,9 +182,10 @@ class PieceLoad:
             if ruling.kind is StatementKind.ROWS:
                 inserted = target.session.run(where, ruling)
                 told.rows_as_statements += inserted
-                if ruling.name in self.tables:
-                    self.tables[ruling.name].inserted += inserted
+                self._count_in_place(ruling, inserted)
             else:
+                if ruling.name in self.tables and _DROPS_ROWS.match(ruling.sql):
+                    self.tables[ruling.name].counted = False
                 target.take(where, ruling)
         if piece.section is Section.ROWS:
             target.session.commit()
@@ -222,12 +226,21 @@ class PieceLoad:
                 self._check()
                 session.alter(name, keys)
 
+    def check_counts(self, session: Session, check: Callable[[], None]) -> None:
+        """Raises LoadFailed when not as many rows are there as were inserted, where that is sure.
+
+        For a load in the dump's order, in which nobody else counts them.
+        """
+        for name, table in self.tables.items():
+            check()
+            if table.counted:
+                table.check_count(name, session.count(name))
+
     def _define(self, ruling: Ruling, *, apart: bool) -> Definition:
+        aside = apart and self._sets_aside(ruling.name)
+        definition = taken_apart(ruling.sql, set_indexes_aside=aside)
         if not apart:
-            definition = Definition(ruling.sql)
-        else:
-            aside = self._sets_aside(ruling.name)
-            definition = taken_apart(ruling.sql, set_indexes_aside=aside)
+            definition = Definition(ruling.sql, counted=definition.counted)
         if not self._foreign_keys:
             definition = replace(definition, foreign_keys=(), references=())
         if self._only is not None:
@@ -237,8 +250,22 @@ class PieceLoad:
                         f"a foreign key of {ruling.name} points to {other}: name that table as"
                         " well, or restore into another database"
                     )
-        self.tables[ruling.name] = Table(definition, counted=definition.counted)
+        # (One that is there already stays, with its rows: CREATE TABLE IF NOT EXISTS.)
+        counted = definition.counted and ruling.name not in self.tables
+        self.tables[ruling.name] = Table(definition, counted=counted)
         return definition
+
+    def _count_in_place(self, ruling: Ruling, inserted: int) -> None:
+        """Takes account of rows that were inserted in their place."""
+        table = self.tables.get(ruling.name)
+        if table is None:
+            # A server that takes no account of case knows which table that is.
+            for name, it in self.tables.items():
+                it.counted = it.counted and name.lower() != ruling.name.lower()
+            return
+        table.inserted += inserted
+        if ruling.sql[:6].upper() != b"INSERT":
+            table.counted = False
 
     # --- rows, over any connection --------------------------------------------
 

@@ -15,6 +15,7 @@ from functools import partial
 from lcp_backup.database import accounts
 from lcp_backup.database.accounts import Accounts
 from lcp_backup.database.control import controlled
+from lcp_backup.database.dump_order import attempt_load
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, Server, ask_server
 from lcp_backup.database.journal import Fact, Journal
 from lcp_backup.database.loaded import Loaded
@@ -33,7 +34,7 @@ from lcp_backup.database.scratch_schemas import (
 )
 from lcp_backup.database.shared_load import SharedLoad
 from lcp_backup.database.sql import database_errors, denials, usable, working
-from lcp_backup.database.staged_load import StagedLoad, attempt_load
+from lcp_backup.database.staged_load import StagedLoad
 from lcp_backup.errors import Conflict
 
 type Look = Callable[[Connection, str], None]

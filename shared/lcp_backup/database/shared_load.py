@@ -16,11 +16,12 @@ from lcp_backup.database import accounts
 from lcp_backup.database.connection_pool import ConnectionPool
 from lcp_backup.database.definition import index_name
 from lcp_backup.database.dump_load import sets_indexes_aside
+from lcp_backup.database.dump_order import OrderMattersError, counting_in_place
 from lcp_backup.database.endpoint import DatabaseEndpoint, ask_server
 from lcp_backup.database.load_progress import LoadedBeforeError, LoadProgress
 from lcp_backup.database.loading import loading_connection, plan_rows
 from lcp_backup.database.local_infile import LoadingConnection
-from lcp_backup.database.piece_load import OrderMattersError, PieceLoad
+from lcp_backup.database.piece_load import PieceLoad
 from lcp_backup.database.pieces import IndexedDump, Numbered, Piece
 from lcp_backup.database.policy import Policy
 from lcp_backup.database.session import Session
@@ -96,7 +97,7 @@ class SharedLoader:
         Of a table whose rows are all there then it builds the indexes, unless another process does.
         Answers whether all are there; once `is_over`, no further one is begun.
         """
-        with database_errors("loaded"), self._asking() as asking:
+        with self._working() as asking:
             there = self.load.progress.read(asking)
             missing = [it for it in wanted if it[0] not in there]
             pieces = self._pieces(asking, {segment.table for _, segment in wanted})
@@ -115,7 +116,7 @@ class SharedLoader:
 
     def build_indexes(self, tables: Collection[str]) -> None:
         """Builds the indexes that are missing, and counts what is there; may be done again."""
-        with database_errors("loaded"), self._asking() as asking:
+        with self._working() as asking:
             there = self.load.progress.read(asking)
             pieces = self._pieces(asking, tables)
             sent = dict.fromkeys(tables, 0)
@@ -173,10 +174,12 @@ class SharedLoader:
         table.check_count(name, session.count(name))
 
     @contextmanager
-    def _asking(self) -> Iterator[LoadingConnection]:
-        accounts.check_lasting_loader(self.endpoint, self.load.progress.schema)
-        with loading_connection(self.endpoint, self.load.progress.schema) as connection:
-            yield connection
+    def _working(self) -> Iterator[LoadingConnection]:
+        schema = self.load.progress.schema
+        with counting_in_place(self.dump), database_errors("loaded"):
+            accounts.check_lasting_loader(self.endpoint, schema)
+            with loading_connection(self.endpoint, schema) as connection:
+                yield connection
 
     @contextmanager
     def _pool(self, pieces: PieceLoad) -> Iterator[ConnectionPool[Session]]:
@@ -202,8 +205,12 @@ class SharedLoader:
 
     def _pieces(self, asking: LoadingConnection, tables: Collection[str | None]) -> PieceLoad:
         pieces = PieceLoad(
-            Policy(self.dumped_name, uploaded=False, server=ask_server(asking)),
-            by_dump_program=True,
+            Policy(
+                self.dumped_name,
+                uploaded=not self.dump.by_dump_program,
+                server=ask_server(asking),
+            ),
+            by_dump_program=self.dump.by_dump_program,
             sets_aside=partial(sets_indexes_aside_for_many, self.dump),
             progress=self.progress,
             check=self.check,

@@ -12,13 +12,14 @@ from functools import partial
 from lcp_backup.database import accounts
 from lcp_backup.database.accounts import Accounts
 from lcp_backup.database.dump_load import DumpLoad, sets_indexes_aside
+from lcp_backup.database.dump_order import OrderMattersError, counting_in_place
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, Server
 from lcp_backup.database.foreign_keys import check_ties
 from lcp_backup.database.journal import Fact, Journal
 from lcp_backup.database.load_progress import LoadProgress
 from lcp_backup.database.loaded import Loaded
 from lcp_backup.database.loading import loading_connection, plan_rows
-from lcp_backup.database.piece_load import Inserted, OrderMattersError, PieceLoad, SetAside
+from lcp_backup.database.piece_load import Inserted, PieceLoad, SetAside
 from lcp_backup.database.pieces import Dump, IndexedDump, Piece
 from lcp_backup.database.policy import Policy
 from lcp_backup.database.scripts import Script, run_scripts
@@ -87,7 +88,7 @@ class StagedLoad[D: Dump]:
 
         Raises OrderMattersError when only one may.
         """
-        if not (self.dump.by_dump_program and self.dump.is_apart):
+        if not self.dump.is_apart:
             raise OrderMattersError
         check_engine(self.control)
         discard(self.control, self.endpoint)
@@ -95,9 +96,8 @@ class StagedLoad[D: Dump]:
         endpoint = accounts.make_lasting_loader(
             self.control, self.endpoint, staging, self.given.loader, run_id
         )
-        with self._loading(
-            endpoint, staging, partial(sets_indexes_aside_for_many, self.dump)
-        ) as load:
+        aside = partial(sets_indexes_aside_for_many, self.dump)
+        with counting_in_place(self.dump), self._loading(endpoint, staging, aside) as load:
             for piece in self.dump.definitions():
                 load.pieces.execute(piece, load.target, apart=True)
             load.pieces.settle_base(load.target.session)
@@ -115,7 +115,10 @@ class StagedLoad[D: Dump]:
         Raises LoadFailed also when not all is there that they were to load.
         """
         staging = shared.progress.schema
-        with accounts.loader(self.control, self.endpoint, staging, self.given.loader) as endpoint:
+        with (
+            counting_in_place(self.dump),
+            accounts.loader(self.control, self.endpoint, staging, self.given.loader) as endpoint,
+        ):
             there = shared.progress.read(self.control)
             with self._loading(endpoint, staging, lambda _: False) as load:
                 load.pieces.base = shared.base
@@ -224,20 +227,3 @@ def _check_all_there(expected: Iterable[str], found: Iterable[str]) -> None:
         raise LoadFailed(
             f"{len(missing)} tables of the dump are missing after the load: {missing[0]!r}"
         )
-
-
-def attempt_load(attempt: Callable[[int | None], Loaded], dump: Dump, connections: int) -> Loaded:
-    """Loads over several connections; a dump that cannot be, over one and as it was written.
-
-    Dump programs put the session back after each table. A dump that was written otherwise loses
-    speed, not data; and as rows may meet the wrong session before that is noticed, what fails in
-    such a dump counts only when it fails in its place.
-    """
-    try:
-        return attempt(connections)
-    except OrderMattersError:
-        pass
-    except LoadFailed:
-        if dump.by_dump_program:
-            raise
-    return attempt(None)

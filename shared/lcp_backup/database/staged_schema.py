@@ -18,6 +18,7 @@ from lcp_backup.database import accounts
 from lcp_backup.database.accounts import Accounts
 from lcp_backup.database.control import controlled
 from lcp_backup.database.definition import references
+from lcp_backup.database.dump_order import attempt_load
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, ask_server
 from lcp_backup.database.foreign_keys import (
     check_ties_from_elsewhere,
@@ -41,7 +42,7 @@ from lcp_backup.database.sql import (
     usable,
     working,
 )
-from lcp_backup.database.staged_load import StagedLoad, attempt_load, check_engine
+from lcp_backup.database.staged_load import StagedLoad, check_engine
 from lcp_backup.database.statements import StatementSplitter
 from lcp_backup.database.stored_code import drop_all, is_empty
 from lcp_backup.database.swap import (

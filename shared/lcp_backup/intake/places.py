@@ -37,6 +37,9 @@ class Places:
         """The first name of a file that has several, by the others."""
         self._names: dict[int, int] = {}
         """How many names it has, by the first."""
+        self._unnamed: set[int] = set()
+        """Folders that lie around members and are none yet."""
+        self._replaced = False
         self._way: list[tuple[str, int]] = []
         """The folders around the member placed last: the next one often lies there, too."""
 
@@ -49,12 +52,23 @@ class Places:
             raise ArchiveRefused(
                 f"the archive has {quoted('/'.join(components))} as a folder and as a file"
             )
-        files.discard(last)
-        links.discard(last)
-        self._first.pop(last, None)
+        if last in files or last in links:
+            self._replaced = True
+            files.discard(last)
+            links.discard(last)
+            self._first.pop(last, None)
+        self._unnamed.discard(last)
         self._taken[what].add(last)
         if len(folders) + len(files) + len(links) + 2 * len(self._first) > MOST_NAMES:
             raise ArchiveRefused(f"the volume holds more than {MOST_NAMES} files and folders")
+
+    @property
+    def in_any_order(self) -> bool:
+        """Whether whoever unpacks all of it may do so in any order, and folders last.
+
+        Then no member replaces another, or is a second name, and every folder is a member.
+        """
+        return not (self._replaced or self._names or self._unnamed)
 
     def is_folder(self, components: list[str]) -> bool:
         return _place(components) in self._taken[Occupant.FOLDER]
@@ -89,7 +103,9 @@ class Places:
                 raise ArchiveRefused(
                     f"the archive writes through {quoted(name)}, which is no folder"
                 )
-            self._taken[Occupant.FOLDER].add(place)
+            if place not in self._taken[Occupant.FOLDER]:
+                self._taken[Occupant.FOLDER].add(place)
+                self._unnamed.add(place)
             self._way.append((component, place))
         return place
 

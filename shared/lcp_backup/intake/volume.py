@@ -78,6 +78,7 @@ def take_volume(
         links=members.links,
         bytes=members.bytes,
         own_size=members.own_size,
+        in_any_order=members.in_any_order,
     )
     return TakenVolume(facts, members.notices())
 
@@ -93,6 +94,11 @@ class _Rewritten:
         self._tops: dict[str, None] = {}
         self._apples: list[str] = []
         self._more_apples = 0
+
+    @property
+    def in_any_order(self) -> bool:
+        """As of Places."""
+        return self._places.in_any_order
 
     def notices(self) -> tuple[Notice, ...]:
         """What was left out."""

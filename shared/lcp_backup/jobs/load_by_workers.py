@@ -15,8 +15,8 @@ from typing import Final, Literal, Protocol
 
 from lcp_backup.catalog import Clock
 from lcp_backup.catalog.work import RunWork
+from lcp_backup.database.dump_order import OrderMattersError
 from lcp_backup.database.loaded import Loaded
-from lcp_backup.database.piece_load import OrderMattersError
 from lcp_backup.database.pieces import IndexedDump, Numbered
 from lcp_backup.database.shared_load import SharedLoad, SharedLoader
 from lcp_backup.document import Document, read_document
@@ -155,9 +155,13 @@ class DatabaseSteps:
             return
         close_to_workers(self.work, self.now, self.check, self.pause, stage=ROWS)
         with AtWork(self.work, self.now, self.check, stage=INDEXES) as at_work:
-            with self.judged(shared.load):
-                loader = site.shared_loader(shared.load, 1, at_work.check)
-                loader.build_indexes(shared.groups[number])
+            try:
+                with self.judged(shared.load):
+                    loader = site.shared_loader(shared.load, 1, at_work.check)
+                    loader.build_indexes(shared.groups[number])
+            except OrderMattersError:
+                self.work.put(_IN_ORDER, b"")
+                return
             self.work.put(_indexed(number), b"")
 
     def take_over(self, *, shares: bool) -> SharedLoad | None:

@@ -56,9 +56,9 @@ def workers_for(
 ) -> int:
     """How many functions are to restore a backup.
 
-    As many as were asked for, or all that there may be where one would not come to an end. What was
-    uploaded was taken in by one invocation, so one restores it, too; and so it does what is asked
-    for by paths, and unless several are asked for, what is asked for by tables.
+    As many as were asked for, or all that there may be where one would not come to an end. One
+    restores what is asked for by paths, an uploaded volume whose members have an order, and unless
+    several are asked for, what is asked for by tables.
 
     Arguments: `seconds` is how long this invocation may still last; None: as long as it likes.
 
@@ -67,10 +67,14 @@ def workers_for(
     most = settings.backup_workers if settings.restore_machine else ALONE
     check_workers(request.workers, most)
     reason = None
-    if manifest.type is BackupType.UPLOADED:
-        reason = f"{manifest.id} was uploaded, which one function restores: leave workers out"
-    elif request.paths:
+    if request.paths:
         reason = "they unpack a whole volume, not some paths of it: leave workers out"
+    elif request.wants_volume and not _is_in_any_order(manifest):
+        reason = (
+            f"the volume of {manifest.id} was uploaded with hard links, with several members of one"
+            " name, or with folders that are no members, and so has to be unpacked in its order, by"
+            " one function: leave workers out, or restore the database alone by them"
+        )
     if request.workers is not None:
         if request.workers > ALONE and reason is not None:
             raise InvalidRequest(f"workers: {request.workers} are asked for, and {reason}")
@@ -84,6 +88,11 @@ def workers_for(
         seconds_to_load(manifest) if loads_beside(request, settings) and not request.tables else 0,
     )
     return ALONE if longest < seconds else most
+
+
+def _is_in_any_order(manifest: Manifest) -> bool:
+    uploaded = manifest.type is BackupType.UPLOADED
+    return manifest.volume_facts.in_any_order if uploaded else True
 
 
 def hand_out(

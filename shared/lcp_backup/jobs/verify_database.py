@@ -14,8 +14,8 @@ from typing import Final
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.database import scratch_schemas
+from lcp_backup.database.dump_order import OrderMattersError
 from lcp_backup.database.endpoint import DatabaseEndpoint
-from lcp_backup.database.piece_load import OrderMattersError
 from lcp_backup.database.shared_load import SharedLoad
 from lcp_backup.errors import BackupError
 from lcp_backup.jobs.active_run import ActiveRun

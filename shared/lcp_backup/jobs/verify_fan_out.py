@@ -13,7 +13,7 @@ from lcp_backup.jobs.load_by_workers import LEAST
 from lcp_backup.jobs.load_fan_out import is_large, seconds_to_load, told_to_machine
 from lcp_backup.jobs.portion_slices import SharedOut, leave_slices
 from lcp_backup.jobs.stored_backup import StoredBackup
-from lcp_backup.model import BackupType, Manifest
+from lcp_backup.model import Manifest
 from lcp_backup.requests import VerifyRequest, check_workers
 from lcp_backup.settings import Settings
 from lcp_backup.volume import portions
@@ -55,7 +55,7 @@ def workers_for(
     """How many functions are to verify a backup.
 
     As many as were asked for, or all that there may be where one would not come to the end of the
-    volume, or of the database. (What was uploaded is loaded by one function in any case.)
+    volume, or of the database.
 
     Arguments: `seconds` is how long this invocation may still last; None: as long as it likes.
 
@@ -69,17 +69,11 @@ def workers_for(
         return ALONE
     facts = manifest.volume_facts
     of_volume = (facts.bytes + facts.files * _MEMBER) / _BYTES_A_SECOND
-    of_database = 0 if manifest.type is BackupType.UPLOADED else seconds_to_load(manifest)
-    return ALONE if max(of_volume, of_database) < seconds else most
+    return ALONE if max(of_volume, seconds_to_load(manifest)) < seconds else most
 
 
 def _who_loads(request: VerifyRequest, manifest: Manifest) -> Loads:
-    """Several, where that is quicker or they are asked for, but not of an upload.
-
-    Its dump is loaded in the order in which it was written.
-    """
-    if manifest.type is BackupType.UPLOADED:
-        return "alone"
+    """Several, where that is quicker or they are asked for."""
     return "by-workers" if is_large(manifest) or request.workers is not None else "alone"
 
 

@@ -11,9 +11,10 @@ from pydantic import SecretStr
 
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.database import accounts
+from lcp_backup.database.dump_order import OrderMattersError
 from lcp_backup.database.endpoint import connect
 from lcp_backup.database.load_progress import LoadProgress
-from lcp_backup.database.piece_load import Inserted, OrderMattersError, PieceLoad
+from lcp_backup.database.piece_load import Inserted, PieceLoad
 from lcp_backup.database.session import Session
 from lcp_backup.database.shared_load import SharedLoader
 from lcp_backup.errors import (

@@ -12,9 +12,10 @@ import pytest
 
 from lcp_backup.archive.segment import Section, Segment
 from lcp_backup.database import accounts, scratch, scratch_checks, scratch_schemas
+from lcp_backup.database.dump_order import OrderMattersError
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.journal import Journal
-from lcp_backup.database.piece_load import OrderMattersError, PieceLoad
+from lcp_backup.database.piece_load import PieceLoad
 from lcp_backup.database.session import Session
 from lcp_backup.database.staged_load import StagedLoad
 from lcp_backup.errors import (

@@ -251,6 +251,36 @@ def test_replaced_files_and_links_are_what_they_were_replaced_by(tmp_path: Path)
     assert found == {LIBRARY: None, f"{LIBRARY}/f": b"3", "h": b"1", "g": b"1", "l": "h"}
 
 
+LINK, SECOND_NAME, FOLDER = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE
+
+
+def library(top: str = "") -> Tar:
+    return Tar().add(f"{top}{LIBRARY}/", kind=FOLDER).add(f"{top}{LIBRARY}/f", b"1")
+
+
+@pytest.mark.parametrize(
+    ("tar", "told"),
+    [
+        (library(), True),
+        (library("./").add("./", kind=FOLDER), True),
+        (library("data/"), True),
+        (Tar().add(f"{LIBRARY}/f", b"1").add(f"{LIBRARY}/", kind=FOLDER), True),
+        (library().add(f"{LIBRARY}/", kind=FOLDER, mode=0o700), True),
+        (library().add("l", kind=LINK, target="x"), True),
+        (Tar().add(f"{LIBRARY}/f", b"1"), False),
+        (library().add("a/b/", kind=FOLDER), False),
+        (library().add(f"{LIBRARY}/f", b"2"), False),
+        (library().add(f"{LIBRARY}/f", kind=LINK, target="x"), False),
+        (library().add("l", kind=LINK, target="x").add("l", kind=LINK, target="y"), False),
+        (library().add("h", kind=SECOND_NAME, target=f"{LIBRARY}/f"), False),
+    ],
+)
+def test_members_have_no_order_where_each_has_its_own_name_and_every_folder_is_one(
+    tar: Tar, told: bool
+) -> None:
+    assert Store().take(tar.raw()).in_any_order is told
+
+
 APPLE = b"\0\5\x16\7\0\2\0\0Mac OS X        "
 
 

@@ -524,7 +524,10 @@ def chosen(
 ) -> int:
     manifest = a_manifest(SettableClock()())
     kind = BackupType(request.pop("type", "Auto"))
-    facts = manifest.volume_facts.model_copy(update={"bytes": int(gigabytes * 1e9)})
+    in_any_order = request.pop("in_any_order", False)
+    facts = manifest.volume_facts.model_copy(
+        update={"bytes": int(gigabytes * 1e9), "in_any_order": in_any_order}
+    )
     given = {"LCP_RESTORE_MACHINE": "arn", "LCP_BACKUP_WORKERS": "8", **(env or {})}
     settings = Settings.from_env(given)
     database = manifest.database.model_copy(update={"raw_size": int(of_sql * 1e9)})
@@ -542,7 +545,9 @@ def chosen(
         (8, {"gigabytes": 90}),
         (8, {"seconds": 10}),
         (ALONE, {"gigabytes": 90, "env": NO_MACHINE}),
-        (ALONE, {"gigabytes": 90, "type": "Uploaded"}),
+        (ALONE, {"gigabytes": 90, "of_sql": 40, "type": "Uploaded"}),
+        (8, {"gigabytes": 90, "type": "Uploaded", "in_any_order": True}),
+        (8, {"of_sql": 40, "type": "Uploaded", "only": "database"}),
         (ALONE, {"gigabytes": 90, "paths": ("a",)}),
         (ALONE, {"gigabytes": 90, "only": "database"}),
         (8, {"of_sql": 40}),

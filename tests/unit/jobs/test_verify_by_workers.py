@@ -705,7 +705,7 @@ def test_a_database_that_one_function_cannot_load_in_its_time_is_a_reason_too() 
     assert decided(1, sql=19 * GB) == 8
     assert decided(1, sql=19 * GB, workers=1) == ALONE
     assert decided(1, sql=19 * GB, env=NO_MACHINE) == ALONE
-    assert decided(1, sql=19 * GB, kind=BackupType.UPLOADED) == ALONE, "workers would not help it"
+    assert decided(1, sql=19 * GB, kind=BackupType.UPLOADED) == 8
 
 
 @pytest.mark.parametrize(
@@ -714,13 +714,12 @@ def test_a_database_that_one_function_cannot_load_in_its_time_is_a_reason_too() 
         (with_sql(2 * GB), None, "by-workers"),
         (with_sql(GB), None, "alone"),
         (with_sql(1), 2, "by-workers"),
-        (with_sql(20 * GB, BackupType.UPLOADED), 2, "alone"),
+        (with_sql(20 * GB, BackupType.UPLOADED), None, "by-workers"),
     ],
 )
-def test_workers_load_what_is_large_or_asked_for_but_no_upload(
+def test_workers_load_what_is_large_or_asked_for(
     manifest: Manifest, workers: int | None, loads: str
 ) -> None:
-    """An upload is loaded in the order in which it was written."""
     assert verify_fan_out._who_loads(VerifyRequest(workers=workers), manifest) == loads
 
 
