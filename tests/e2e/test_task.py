@@ -195,7 +195,7 @@ def test_a_task_is_stopped_with_its_execution(deployed: Deployed) -> None:
     assert ecs.list_tasks(cluster=cluster, desiredStatus="RUNNING")["taskArns"] == []
 
 
-def test_an_upload_that_a_task_took_in_is_restored_exactly(
+def test_an_upload_that_a_task_took_in_is_restored_exactly_by_workers(
     deployed: Deployed, files: dict[str, bytes]
 ) -> None:
     enable_event(deployed)
@@ -211,7 +211,9 @@ def test_an_upload_that_a_task_took_in_is_restored_exactly(
     (uploaded,) = [it for it in deployed.manifests() if it["run_id"] == upload_id]
     assert (uploaded["id"], uploaded["type"]) == (ended["backup_id"], "Uploaded")
     deployed.destroy()
-    assert deployed.stack.invoke("restore", {"backup_id": uploaded["id"]})["restored"] is True
+    begun = deployed.stack.invoke("restore", {"backup_id": uploaded["id"], "workers": 2})
+    restored = deployed.admin.wait_for(begun["run_id"])
+    assert (restored["state"], restored["error"]) == ("succeeded", None)
     # (Events of uploads come back disabled.)
     assert before.differences(deployed.fingerprint()) == ["event ForgetAudit"]
     enable_event(deployed)

@@ -33,18 +33,21 @@ def counting_in_place(dump: Dump) -> Iterator[None]:
         raise OrderMattersError from error
 
 
-def attempt_load(attempt: Callable[[int | None], Loaded], dump: Dump, connections: int) -> Loaded:
+def attempt_load(
+    attempt: Callable[[int | None], Loaded], dump: Dump, connections: int | None
+) -> Loaded:
     """Loads over several connections; a dump that cannot be, over one and as it was written.
 
-    Dump programs put the session back after each table. A dump that was written otherwise loses
+    With None for `connections`, that is known already. A dump that no dump program wrote loses
     speed, not data; and as rows may meet the wrong session before that is noticed, what fails in
     such a dump counts only when it fails in its place.
     """
-    try:
-        return attempt(connections)
-    except OrderMattersError:
-        pass
-    except LoadFailed:
-        if dump.by_dump_program:
-            raise
+    if connections is not None:
+        try:
+            return attempt(connections)
+        except OrderMattersError:
+            pass
+        except LoadFailed:
+            if dump.by_dump_program:
+                raise
     return attempt(None)

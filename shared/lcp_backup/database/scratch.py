@@ -92,14 +92,16 @@ class ScratchLoad[D: Dump]:
     look: Look | None = None
     begins: Callable[[Server], None] = lambda _: None
 
-    def prove(self) -> Proved:
-        """Loads it, counts what arrived, and drops it, also when it fails."""
+    def prove(self, *, as_written: bool = False) -> Proved:
+        """Loads it, counts what arrived, and drops it, also when it fails.
+
+        Arguments: `as_written` where it is known that its order matters.
+        """
         with self._working(new_name(self.whose)) as work:
             self._clear_up(work.control)
             self.begins(work.server)
-            return self._proved(
-                work, partial(attempt_load, work.attempt, self.dump, self.connections)
-            )
+            connections = None if as_written else self.connections
+            return self._proved(work, partial(attempt_load, work.attempt, self.dump, connections))
 
     def share_out(self: "ScratchLoad[IndexedDump]", run_id: str) -> SharedLoad:
         """Begins to load it, for several processes of this run to go on with (`SharedLoader`).

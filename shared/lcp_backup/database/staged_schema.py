@@ -142,8 +142,8 @@ class SchemaLoad[D: Dump]:
     scripts: tuple[Script, ...] = ()
     given: Accounts = Accounts()  # noqa: RUF009 -- frozen
 
-    def stage(self) -> StagedDatabase:
-        """Loads it.
+    def stage(self, *, as_written: bool = False) -> StagedDatabase:
+        """Loads it; `as_written` where it is known that its order matters.
 
         Views, triggers, routines and events are tried (events disabled) and kept for the swap.
         Whatever an unfinished restore left is recovered first.
@@ -151,7 +151,8 @@ class SchemaLoad[D: Dump]:
         recover(self.endpoint, self.given)
         with self._working() as work:
             self._check_possible(work.control)
-            return self._staged(attempt_load(work.attempt, self.dump, self.connections))
+            connections = None if as_written else self.connections
+            return self._staged(attempt_load(work.attempt, self.dump, connections))
 
     def share_out(self: "SchemaLoad[IndexedDump]", run_id: str) -> SharedLoad:
         """Begins to load it, for several processes of this run to go on with (`SharedLoader`).

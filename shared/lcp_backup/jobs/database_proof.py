@@ -54,10 +54,10 @@ class DatabaseProof:
         """The server's, once that is known."""
         return None if self.server is None else self.server.flavour
 
-    def prove(self, volume: StoredVolume, check: Check) -> Proved:
+    def prove(self, volume: StoredVolume, check: Check, *, as_written: bool = False) -> Proved:
         """Loads it, has the report made while it is there, and drops it; as of `ScratchLoad`."""
         self.backup.check_database_gaps(check)
-        return self._scratch(check, volume).prove()
+        return self._scratch(check, volume).prove(as_written=as_written)
 
     # --- by several functions -----------------------------------------------------
 

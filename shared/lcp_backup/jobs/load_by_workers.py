@@ -132,7 +132,7 @@ class DatabaseSteps:
         shared = self._shared()
         portions = shared.portions
         check_portion(number, max(len(portions), 1))
-        if shared.load is None or not portions or self._is_in_order():
+        if shared.load is None or not portions or self.is_in_order():
             return True
         with AtWork(self.work, self.now, self.check, stage=ROWS) as at_work:
             try:
@@ -149,7 +149,7 @@ class DatabaseSteps:
         """Builds the indexes of a group of tables, once all rows are there."""
         shared = self._shared()
         check_portion(number, max(len(shared.groups), 1))
-        if shared.load is None or not shared.groups or self._is_in_order():
+        if shared.load is None or not shared.groups or self.is_in_order():
             return
         if self._is_indexed(number):
             return
@@ -184,13 +184,15 @@ class DatabaseSteps:
             ExitStack() as undo,
         ):
             staged, by_others = None, 0
+            in_order = self.is_in_order()
             if load is not None:
-                # (Then what is left of the dump has to be loaded in its place, behind the rows.)
-                with suppress(OrderMattersError):
+                try:
                     staged = site.complete(load, at_work.check)
                     by_others = bytes_by_others(load, site.dump())
+                except OrderMattersError:  # of what is left of the dump
+                    in_order = True
             if staged is None:
-                staged = site.load(at_work.check)
+                staged = site.load(at_work.check, as_written=in_order)
             undo.callback(staged.discard)
             told = LoadedBeside(loaded=staged.loaded, read_bytes=site.backup.read_bytes + by_others)
             at_work.check()
@@ -200,7 +202,7 @@ class DatabaseSteps:
     def _filled(self) -> SharedLoad | None:
         """What the others have filled; None where one function has to load all of it."""
         shared = self._shared()
-        if shared.load is None or self._is_in_order():
+        if shared.load is None or self.is_in_order():
             return None
         if not all(map(self._is_indexed, range(len(shared.groups)))):
             raise LoadFailed("the indexes of some tables were not built")
@@ -209,7 +211,8 @@ class DatabaseSteps:
     def _shared(self) -> _SharedRows:
         return read_document(_SharedRows, self.work.get(_SHARED), "a database that is shared out")
 
-    def _is_in_order(self) -> bool:
+    def is_in_order(self) -> bool:
+        """Whether it has turned out that one function has to load the dump as it was written."""
         return self.work.find(_IN_ORDER) is not None
 
     def _is_indexed(self, number: int) -> bool:

@@ -177,13 +177,14 @@ class SiteStaging:
     """Tells of the database where that is staged already, by `load`; discarded with the rest."""
     kept: list[str] = field(default_factory=list)
 
-    def load(self, check: Check) -> StagedDatabase:
+    def load(self, check: Check, *, as_written: bool = False) -> StagedDatabase:
         """Loads the database alone, for a `stage` of the same run in another process.
 
-        `check` is called again and again.
+        Arguments: `check` is called again and again; `as_written` where it is known that the dump's
+        order matters.
         """
         self._say_where()
-        return self._schema_load(check).stage()
+        return self._schema_load(check).stage(as_written=as_written)
 
     def share_out(self, check: Check) -> SharedLoad:
         """Begins to load the database, for several processes of the run to go on with.

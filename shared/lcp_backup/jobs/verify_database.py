@@ -8,7 +8,7 @@ two steps nobody is connected: until the run is over its id, beside the schema, 
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -102,14 +102,15 @@ class DatabaseHalf:
         with AtWork(work.run_work, self.catalog.now, self._gives_way, stage=_DATABASE) as at_work:
             proved, by_others = None, 0
             with self._judged(None), self.backup.volume() as volume:
+                in_order = self._steps.is_in_order()
                 if load is not None:
-                    # (Then what is left of the dump has to be loaded in its place, behind the
-                    # rows.)
-                    with suppress(OrderMattersError):
+                    try:
                         proved = proof.complete(load, volume, at_work.check)
                         by_others = bytes_by_others(load, proof.dump())
+                    except OrderMattersError:  # of what is left of the dump
+                        in_order = True
                 if proved is None:
-                    proved = proof.prove(volume, at_work.check)
+                    proved = proof.prove(volume, at_work.check, as_written=in_order)
             run.add_notices(left_behind(proved))
             if self._consistency.report is not None:
                 work.put_reported(self._consistency.report, self._consistency.listed)
