@@ -12,7 +12,7 @@ from lcp_backup.database import staged_schema
 from lcp_backup.database.endpoint import Flavour, connect
 from lcp_backup.database.session import Session
 from lcp_backup.database.sql import execute
-from lcp_backup.database.staged_schema import Loaded, StagedDatabase
+from lcp_backup.database.staged_schema import Loaded, StagedDatabase, StreamedDump
 from lcp_backup.errors import ArchiveRefused, Conflict, DatabaseError, LoadFailed
 from tests.support.child_process import in_process
 from tests.support.own_dumps import OwnDump, dump
@@ -349,6 +349,27 @@ def test_keys_are_checked_while_rows_come_whatever_the_dump_says(clean: Database
         execute(connection, "SET SESSION unique_checks = 0")
         session.expect_rows()
         assert execute(connection, "SELECT @@unique_checks") == ((1,),)
+
+
+def test_rows_that_are_not_there_are_missed_in_a_load_in_the_dumps_order_too(
+    clean: DatabaseServer,
+) -> None:
+    def loses(_: int) -> None:
+        with suppress(pymysql.MySQLError):  # it is not there yet
+            clean.execute("DELETE FROM site_lcp_staging.t WHERE i = 2")
+
+    sql = b"CREATE TABLE `t` (i int PRIMARY KEY) ENGINE=InnoDB;\nINSERT INTO `t` VALUES (1),(2);\n"
+    load = staged_schema.SchemaLoad(
+        clean.endpoint("site"),
+        StreamedDump(lambda: [sql]),
+        dumped_name="site",
+        connections=3,
+        progress=loses,
+        check=lambda: None,
+    )
+    with pytest.raises(LoadFailed, match="2 rows were loaded into 't' and 1 are there"):
+        load.stage(as_written=True)
+    assert schemas(clean) == set()
 
 
 def test_an_empty_dump_does_not_empty_the_site(clean: DatabaseServer, old: bytes) -> None:

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import pytest
 
+from lcp_backup.database import shared_load
+from lcp_backup.database.policy import Policy
 from lcp_backup.errors import InvalidRequest
 from lcp_backup.jobs.staged_site import SiteStaging
 from lcp_backup.model import RunState
@@ -25,6 +27,12 @@ _DROP = "DROP TABLE IF EXISTS `a`;\n"
 
 FOREIGN: Final = {
     "a table that is defined twice": _DROP + _A + _ROWS + _DROP + _A + _AGAIN,
+    "a table that gets a column": _DROP
+    + _A
+    + _ROWS
+    + _DROP
+    + _A.replace("w INT", "w INT, more INT")
+    + _AGAIN.replace("3)", "3,3)"),
     "another one between": _DROP + _A + _ROWS + _B + _DROP + _A + _AGAIN,
     "defined anew in the place of stored code": _A
     + _ROWS
@@ -124,10 +132,19 @@ def test_what_stock_programs_packed_comes_back_by_workers_and_by_none_alone(
         raise AssertionError("one function loads the whole database")
 
     monkeypatch.setattr(SiteStaging, "load", load)
+    uploaded: list[bool] = []
+
+    class Recording(Policy):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            uploaded.append(kwargs["uploaded"])
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(shared_load, "Policy", Recording)
     machine.begin(backup_id=backup_id)
     assert machine.step("tables") == {}
     machine.load_rows_by_three()
     machine.finish()
+    assert set(uploaded) == {True}, "what a stranger wrote is judged as that"
     result = machine.record.result
     assert result["events_disabled"] == ["ForgetAudit"]
     loaded = result["rows"]
