@@ -14,13 +14,13 @@ from lcp_backup.archive.segment import Segment
 from lcp_backup.database.accounts import lasting_loader
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.shared_load import SharedLoad, SharedLoader
-from lcp_backup.jobs.load_by_workers import cut_evenly, grouped
+from lcp_backup.jobs.load_by_workers import PORTIONS_OF_WORKER, cut_evenly, grouped
 
 LINES: Final = (NO_LOSS := Line("database loaded by 2 workers, times as fast as by 1", at_least=1),)
 
 _SIZE: Final = 1_000_000_000
 _WORKERS: Final = 2
-_PORTIONS: Final = 8
+_PORTIONS: Final = PORTIONS_OF_WORKER * _WORKERS
 _PROCESSORS: Final = 1
 """Of each worker; it reads with as many threads, and loads over one connection more."""
 _RUN: Final = "20261120T000000Z-restore-0000000000000000"

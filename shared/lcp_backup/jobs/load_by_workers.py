@@ -38,7 +38,9 @@ STAGES: Final = (TABLES, ROWS, INDEXES, LOAD)
 LEAST: Final = 64 << 20
 """Bytes of the smallest portions of rows, about: an invocation takes some time to begin."""
 _MOST: Final = 2 << 30
-_PORTIONS_OF_WORKER: Final = 4
+PORTIONS_OF_WORKER: Final = 2
+"""Few: at the end of each, connections wait for the last of its pieces. (What a worker leaves of
+one, another goes on with by the piece.)"""
 _SHARED: Final = "shared-load"
 _IN_ORDER: Final = "in-order"
 """Is there once it turned out that the dump has to be loaded by one function, as it was written."""
@@ -115,7 +117,7 @@ class DatabaseSteps:
                 dump = site.dump()
             rows = [] if load is None else load.rows(dump)
             tables = () if load is None else load.tables
-            portions = self.workers * _PORTIONS_OF_WORKER
+            portions = self.workers * PORTIONS_OF_WORKER
             shared = _SharedRows(
                 load=load,
                 portions=cut_evenly([it.raw_size for _, it in rows], self._most(rows, portions)),

@@ -53,7 +53,7 @@ def test_a_worker_that_froze_in_a_piece_holds_nobody_up_for_long(
 def test_a_portion_is_gone_on_with_where_the_last_invocation_stopped(
     machine: LoadMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load_by_workers, "_PORTIONS_OF_WORKER", 1)
+    monkeypatch.setattr(load_by_workers, "PORTIONS_OF_WORKER", 1)
     machine.begin()
     machine.step("tables")
     monkeypatch.setattr(load_by_workers, "end_of_stretch", lambda _: lambda: True)
