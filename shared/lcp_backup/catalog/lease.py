@@ -76,6 +76,12 @@ class StoredLease:
         if holder is not None:
             raise _held_by(holder)
 
+    def check_is_not_of(self, run_id: str) -> None:
+        """Raises LeaseHeld while a process of this run has the right to write."""
+        holder = self.holder()
+        if holder is not None and holder.run_id == run_id:
+            raise _held_by(holder)
+
     def holder(self) -> Lease | None:
         """The lease that stands now, if any."""
         try:

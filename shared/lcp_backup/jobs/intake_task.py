@@ -116,9 +116,7 @@ def end_of_task(
 
 def _see_that_it_is_dead(catalog: Catalog, run_id: str) -> None:
     """Raises LeaseHeld while a process of the run has the lease; later none can get it back."""
-    holder = catalog.lease.holder()
-    if holder is not None and holder.run_id == run_id:
-        catalog.lease.check_is_free()
+    catalog.lease.check_is_not_of(run_id)
     with suppress(LeaseLost):  # another run had it since
         catalog.lease.take_up(run_id, timedelta(0))
 

@@ -85,9 +85,9 @@ def take_in(
     if not _has_succeeded(catalog, upload_id):
         # While somebody writes, also another delivery of this event, the run is as queued as it
         # was: nobody is told that it failed, and Lambda tries again. A task waits for longer.
-        holder = catalog.lease.holder()
-        if holder is not None and (start_task is None or holder.run_id == upload_id):
+        if start_task is None:
             catalog.lease.check_is_free()
+        catalog.lease.check_is_not_of(upload_id)
     with queued(catalog, upload_id, telemetry.log):
         manifest = published_by(catalog, upload_id)
         if manifest is not None and _has_succeeded(catalog, upload_id):
