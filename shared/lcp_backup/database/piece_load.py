@@ -337,7 +337,7 @@ class PieceLoad:
                     table.as_statements = True
                     raise _NotAsDataError
             else:
-                done = session.run(where, ruling)
+                done = session.run_in_any_order(where, ruling)
                 told.rows_as_statements += done
             inserted[ruling.name] = inserted.get(ruling.name, 0) + done
             if table is not None and (

@@ -8,6 +8,7 @@ from typing import Final
 import pymysql
 from pymysql.constants import ER
 
+from lcp_backup.database.dump_order import OrderMattersError
 from lcp_backup.database.journal import Journal, StoredCode
 from lcp_backup.database.local_infile import LoadingConnection
 from lcp_backup.database.policy import head
@@ -93,6 +94,18 @@ class Session:
                 f"{place}: {said}: {head(ruling.sql)}",
                 public=f"{place}: {describe(error, rows=True)}",
             ) from None
+
+    def run_in_any_order(self, where: Where, ruling: Ruling) -> int:
+        """Sends a statement of rows that does not depend on what was sent before it; as `run`.
+
+        Raises also OrderMattersError where it met rows that were there, which it replaced (REPLACE)
+        or left in the place of its own (INSERT IGNORE).
+        """
+        changed = self.run(where, ruling)
+        duplicates = self._connection.duplicates()
+        if changed != 1 if duplicates is None else duplicates > 0:
+            raise OrderMattersError
+        return changed
 
     def load(self, where: Where, plan: RowPlan, ruling: Ruling) -> int | None:
         """Sends a statement's rows as data; answers how many there are, all of them in the table.

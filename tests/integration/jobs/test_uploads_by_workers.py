@@ -23,6 +23,9 @@ _A = "CREATE TABLE `a` (id INT PRIMARY KEY, w INT) ENGINE=InnoDB;\n"
 _B = "CREATE TABLE `b` (id INT PRIMARY KEY, w INT) ENGINE=InnoDB;\n"
 _ROWS = "INSERT INTO `a` VALUES (1,1),(2,2);\n"
 _AGAIN = "INSERT INTO `a` VALUES (3,3);\n"
+_LARGE = _A.replace("w INT", "w INT, doc LONGTEXT")
+_MANY = ",".join(f"({number},1,'{'x' * 600}')" for number in range(24_000))
+"""More than one piece."""
 _DROP = "DROP TABLE IF EXISTS `a`;\n"
 
 FOREIGN: Final = {
@@ -48,6 +51,10 @@ FOREIGN: Final = {
     + "ALTER TABLE `a` ADD PRIMARY KEY (id);\nALTER TABLE a ADD KEY (w);\n"
     + "REPLACE INTO `a` VALUES (2,9),(4,4);\n",
     "rows that are there": _A + _ROWS + "INSERT IGNORE INTO `a` VALUES (2,9),(4,4);\n",
+    "rows that replace others far before them": _LARGE
+    + f"REPLACE INTO `a` VALUES {_MANY};\nREPLACE INTO `a` VALUES (23999,2,'');\n",
+    "rows that are there far before them": _LARGE
+    + f"INSERT IGNORE INTO `a` VALUES {_MANY};\nINSERT IGNORE INTO `a` VALUES (23999,2,'');\n",
     "names that differ by case": _A + _A.replace("`a`", "`A`") + _ROWS + _AGAIN.upper(),
     "a mode that changes between": _A
     + _ROWS
