@@ -27,18 +27,21 @@ RDS_RIGHTS = (
 
 def make(data: Path) -> None:
     """Makes the data folder of a server whose `root` has no password."""
-    subprocess.run(
-        [
-            "mariadb-install-db",
-            "--no-defaults",
-            f"--datadir={data}",
-            f"--user={getpass.getuser()}",
-            "--auth-root-authentication-method=normal",
-            "--skip-test-db",
-        ],
-        check=True,
-        capture_output=True,
-    )
+    command = [
+        "mariadb-install-db",
+        "--no-defaults",
+        f"--datadir={data}",
+        f"--user={getpass.getuser()}",
+        "--auth-root-authentication-method=normal",
+        "--skip-test-db",
+    ]
+    with tempfile.TemporaryDirectory(prefix="lcp-") as own:
+        # It runs a server, and one that starts deletes the temporary tables of all that share its
+        # folder: two at once would make each other fail.
+        env = {**os.environ, "TMPDIR": own}
+        done = subprocess.run(command, check=False, capture_output=True, env=env, text=True)
+    if done.returncode:
+        raise SystemExit(f"MariaDB's data folder was not made:\n{done.stdout}{done.stderr}")
 
 
 def command(data: Path, port: int, socket: Path, options: Sequence[str] = ()) -> list[str]:
@@ -71,10 +74,10 @@ def start(state: Path, password: str, options: Sequence[str] = ()) -> int:
     data = state / "mariadb"
     make(data)
     port = processes.free_port()
-    # A project may lie deep.
+    # A project may lie deep. (Temporary tables are there, too, as in `make`.)
     sockets = Path(tempfile.mkdtemp(prefix="lcp-"))
     (state / "mariadb.socket").write_text(str(sockets))
-    own = ("--event-scheduler=OFF", "--innodb-buffer-pool-size=256M")
+    own = ("--event-scheduler=OFF", "--innodb-buffer-pool-size=256M", f"--tmpdir={sockets}")
     processes.start(NAME, command(data, port, sockets / "sock", (*own, *options)), state)
     root_password = secrets.token_hex(16)
     with _wait_for(port, state) as connection, connection.cursor() as cursor:
