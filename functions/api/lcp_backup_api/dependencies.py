@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Query, Request
 
 from lcp_backup.model import BackupId, RunId
-from lcp_backup_api import identity, problems
+from lcp_backup_api import calls, identity
 from lcp_backup_api.backend import Backend
 from lcp_backup_api.users import Caller
 
@@ -19,7 +19,7 @@ def _backup_id(
     request: Request,
     backup_id: Annotated[str, Path(examples=["acme-prd-202611230015"], max_length=160)],
 ) -> str:
-    problems.refuse_by_method(request)
+    calls.refuse_by_word(request)
     # Nothing that is no id ever gets into a key in the bucket.
     return str(BackupId.parse(backup_id))
 

@@ -551,6 +551,7 @@ def test_a_path_says_which_methods_it_has(call: Client, catalog: Catalog) -> Non
         ("/backup/runs", "GET"),
         ("/backup/list", "GET"),
         ("/backup/restore/pause", "DELETE, PUT"),
+        ("/console", "GET"),
     ):
         for method in ("HEAD", "PATCH", "OPTIONS"):
             answer = call(method, path)
@@ -565,6 +566,8 @@ def test_a_path_says_which_methods_it_has(call: Client, catalog: Catalog) -> Non
         ("GET", "upload", "POST"),
         ("DELETE", "list", "GET"),
         ("DELETE", "runs", "GET"),
+        ("DELETE", "openapi.json", "GET"),
+        ("POST", "restore/pause", "DELETE, PUT"),
     ],
 )
 def test_the_word_of_a_call_is_no_backups_id(
@@ -572,6 +575,35 @@ def test_the_word_of_a_call_is_no_backups_id(
 ) -> None:
     answer = call(method, f"/backup/{path}")
     assert (answer.status, answer.headers.get("allow")) == (405, allowed)
+    assert (
+        answer.json()["detail"] == f"{method} /backup/{path} is no call: this path takes {allowed}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "there_is"),
+    [
+        ("restore", "DELETE, PUT /backup/restore/pause; POST /backup/restore/{backup_id}"),
+        ("verify", "POST /backup/verify/{backup_id}"),
+        ("download", "GET, POST /backup/download/{kind}/{backup_id}"),
+        ("download/volume", "GET, POST /backup/download/{kind}/{backup_id}"),
+    ],
+)
+def test_a_call_without_what_it_is_about_is_told_what_there_is(
+    call: Client, path: str, there_is: str
+) -> None:
+    for method in ("GET", "POST", "DELETE", "PATCH"):
+        answer = call(method, f"/backup/{path}")
+        assert (answer.status, answer.headers.get("allow")) == (404, None)
+        told = answer.json()
+        assert told["type"].endswith(":no-such-path")
+        assert told["detail"] == f"{method} /backup/{path} is no call: there is {there_is}"
+
+
+def test_a_path_that_is_none_is_named(call: Client) -> None:
+    assert call("GET", "/backup/list/").json()["detail"] == "GET /backup/list/ is no call"
+    # Of one whose id was not filled in, the id is what is wrong.
+    assert call("GET", "/backup/{backup_id}").status == 400
 
 
 def test_json_that_is_none_is_a_malformed_body(call: Client, catalog: Catalog) -> None:
