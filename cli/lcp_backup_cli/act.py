@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lcp_backup_cli import words
-from lcp_backup_cli.commands import Session, an_id, command
+from lcp_backup_cli.commands import Session, an_id, command, workers_option
 from lcp_backup_cli.errors import CliError, Exit
 from lcp_backup_cli.follow import follow, outcome
 from lcp_backup_cli.look import BackupId
@@ -18,21 +18,8 @@ from lcp_backup_cli.move import save_report
 Wait = Annotated[
     bool, typer.Option("--wait", help="Wait until the run has ended; fail if it fails.")
 ]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N", min=1, max=64, help="How many functions are at work on the volume, at most."
-    ),
-]
-WorkersOnBoth = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        min=1,
-        max=64,
-        help="How many functions are at work on the volume, and on the database, at most.",
-    ),
-]
+Workers = Annotated[int | None, workers_option("volume")]
+WorkersOnBoth = Annotated[int | None, workers_option("volume and the database")]
 Yes = Annotated[
     str | None,
     typer.Option("--yes", metavar="NAME", help="The environment's name, instead of typing it."),

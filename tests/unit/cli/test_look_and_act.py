@@ -101,10 +101,40 @@ def test_a_command_line_that_is_not_understood_is_an_error_as_all_others(
     assert (said.code, said.out) == (2, "")
     assert said.err.startswith("error: ")
     assert "--help says what there is." in said.err
-    assert "Input should" not in said.err
     told = stranger(*wrong[:1], "--json", *wrong[1:])
     assert told.code == 2
     assert told.json()["error"]["code"] == "usage"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (["restore", "latest", "--yes"], "--yes wants a value, NAME: The environment's name"),
+        (["delete", "x", "--yes"], "--yes wants a value, NAME: The environment's name"),
+        (["restore", "latest", "--only"], "--only wants a value: Only this half"),
+        (["list", "--limit"], "--limit wants a value, N: At most this many"),
+        (
+            ["list", "--limit", "x"],
+            "invalid value for '--limit': it has to be a whole number of at",
+        ),
+        (["list", "--limit", "0"], "whole number of at least 1. lcp-backup list --help says"),
+        (["create", "--workers", "65"], "it has to be a whole number from 1 to 64. lcp-backup"),
+        (["verify", "latest", "--workers", "x"], "it has to be a whole number from 1 to 64."),
+    ],
+)
+def test_what_an_option_wants_is_told_with_the_help_of_its_command(
+    stranger: CommandLine, wrong: list[str], told: str
+) -> None:
+    said = stranger(*wrong)
+    assert (said.code, said.out) == (2, "")
+    assert told in said.err
+    assert f"lcp-backup {wrong[0]} --help says what there is." in said.err
+
+
+def test_workers_are_told_in_the_same_words_by_every_command(stranger: CommandLine) -> None:
+    for name in ("create", "restore", "verify", "download"):
+        told = " ".join(stranger(name, "--help").out.split())
+        assert "--workers N At most so many functions are at work on the volume" in told, name
 
 
 def test_the_list_has_local_times_and_sizes_over_all_its_pages(
@@ -127,6 +157,9 @@ def test_failed_ones_are_listed_with_the_reason(lcp: CommandLine, service: Servi
     said = lcp("list", "--status", "failed")
     assert "failed: the dump failed" in said.out
     assert "status=failed" in service.asked[0]
+    assert said.out.split()[:3] == ["id", "type", "began"]
+    service.backups.append(a_backup())
+    assert lcp("list", "--status", "all").out.split()[:5] == ["id", "type", "made,", "or", "began"]
 
 
 def test_one_backup_is_shown_with_all_that_is_known_of_it(lcp: CommandLine) -> None:
