@@ -77,6 +77,10 @@ def restore(
     This replaces the live data. The environment's name, the second part of the backup's id, has to
     be typed.
     """
+    _check_not_empty("--table", *(table or ()))
+    _check_not_empty("--path", *(path or ()))
+    _check_not_empty("--into-database", into_database)
+    _check_not_empty("--into-folder", into_folder)
     wanted = session.backup_id(backup_id)
     environment = _environment_of(wanted)
     body: dict[str, Any] = {
@@ -168,6 +172,7 @@ def pin(
     reason: Annotated[str, typer.Argument(metavar="REASON", help="Why, for others to see.")],
 ) -> None:
     """Keep a backup from expiring and from being deleted."""
+    _check_not_empty("the reason", reason)
     wanted = session.backup_id(backup_id)
     pinned = session.client.put(f"/backup/{wanted}/pin", {"reason": reason})
     session.terminal.document(pinned)
@@ -236,6 +241,20 @@ def _go_on(
     run = follow(session, run_id, totals=totals)
     session.terminal.document(run)
     outcome(session, run)
+
+
+def _check_not_empty(name: str, *values: str | None) -> None:
+    """Raises CliError for what a script's variable did not hold.
+
+    Before it is said what will be replaced: an empty name stands for nothing that could be told.
+    """
+    if any(value is not None and not value.strip() for value in values):
+        raise CliError(
+            f"{name} is empty",
+            "Give it a value, or leave it out.",
+            exit_code=Exit.USAGE,
+            code="usage",
+        )
 
 
 def _environment_of(backup_id: str) -> str:

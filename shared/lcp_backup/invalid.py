@@ -48,6 +48,8 @@ def _in_words(details: Mapping[str, Any]) -> str:
     context = details.get("ctx") or {}
     if details["type"] == "string_too_short" and context["min_length"] == 1:
         return "it must not be empty"
+    if context.get("expected") == "True":
+        return "it has to be true"
     if words := _WORDS.get(details["type"]):
         return words.format(**context)
     return str(details["msg"]).removeprefix("Value error, ")

@@ -60,8 +60,15 @@ def _run_of(event: dict[str, Any], kind: RunKind) -> str | None:
     return str(RunId(started_at=fired_at, kind=kind, token=digest[:8]))
 
 
-def _is_scheduled(event: dict[str, Any]) -> bool:
-    """Whether an EventBridge rule fired; source: AWS's documented shape of a scheduled event."""
+def _is_scheduled(event: object) -> bool:
+    """Whether an EventBridge rule fired; source: AWS's documented shape of a scheduled event.
+
+    Raises InvalidRequest for what somebody sent that is no JSON object.
+    """
+    if not isinstance(event, dict):
+        raise InvalidRequest(
+            'the event: it has to be a JSON object, such as {"backup_id": "latest"}'
+        )
     return event.get("detail-type") == "Scheduled Event"
 
 
@@ -74,10 +81,12 @@ class Request(BaseModel):
             return cls.model_validate(fields)
         except ValidationError as error:
             where, message, _ = first_problem(error)
+            if not where:
+                # Of the whole: fields that do not go together, or no object at all.
+                raise InvalidRequest(f"the event: {message}") from None
             known = ", ".join(cls.model_fields)
             raise InvalidRequest(
-                f"{where or 'the event'}: {message};"
-                f" the event is a JSON object that may hold {known}"
+                f"{where}: {message}; the event is a JSON object that may hold {known}"
             ) from None
 
 

@@ -31,6 +31,7 @@ class Asked(BaseModel):
     names: Annotated[list[str], Field(max_length=2)] = []
     colour: Colour = Colour.RED
     action: Literal["pause", "resume"] = "pause"
+    report: Literal[True] = True
     at: AwareDatetime | None = None
     day: datetime | None = None
     inner: Inner | None = None
@@ -61,6 +62,7 @@ def of_json(fields: Any) -> Asked:
         ({"names": ["a", "b", "c"]}, "names: it may have at most 2 entries"),
         ({"colour": "blue"}, "colour: it has to be 'red' or 'green'"),
         ({"action": "stop"}, "action: it has to be 'pause' or 'resume'"),
+        ({"report": False}, "report: it has to be true"),
         ({"at": "2026-11-23T00:15:00"}, "at: it has to be a time with its timezone, such as"),
         ({"at": "yesterday"}, "at: it has to be a time, such as 2026-11-23T00:15:00Z"),
         ({"day": []}, "day: it has to be a time, such as 2026-11-23T00:15:00Z"),

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request
 
+from lcp_backup.errors import InvalidRequest
 from lcp_backup.model import BackupId, RunId
 from lcp_backup_api import calls, identity
 from lcp_backup_api.backend import Backend
@@ -44,6 +45,17 @@ def _next(
     if next is None:
         return None
     return str(RunId.find(next) or BackupId.parse(next))
+
+
+def refuse_misnamed(request: Request, **rightly: str) -> None:
+    """Raises for a parameter by the name that the same has elsewhere, as `paths` of a restore.
+
+    Others that are unknown are left alone. These would be answered with more than was asked for,
+    as if it had been meant.
+    """
+    for name, right in rightly.items():
+        if name in request.query_params:
+            raise InvalidRequest(f"{name}: this call has it as {right}: ?{right}=...")
 
 
 TheBackend = Annotated[Backend, Depends(_backend)]

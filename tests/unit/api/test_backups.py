@@ -534,6 +534,14 @@ def test_lists_are_had_page_by_page_and_a_client_that_knows_of_none_gets_the_new
         assert told == [it[name] for it in whole[records]]
 
 
+def test_a_filter_by_the_name_that_it_has_elsewhere_is_not_left_out(call: Client) -> None:
+    for path, right in (("list?state=failed", "status"), ("runs?status=failed", "state")):
+        answer = call("GET", f"/backup/{path}")
+        assert answer.status == 400
+        assert f"this call has it as {right}: ?{right}=..." in answer.json()["detail"]
+        assert call("GET", f"/backup/{path}".replace("?", "?x=")).status == 200
+
+
 def test_a_page_begins_after_an_id_and_nothing_else(call: Client) -> None:
     for path in ("/backup/list", "/backup/runs"):
         for wrong in ("x", "../lease", "%00", "0" * 300):

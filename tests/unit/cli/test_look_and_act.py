@@ -297,6 +297,19 @@ def test_a_restore_of_parts_says_so_and_asks_for_no_more(
     assert service.bodies == [asked | {"workers": 3}]
 
 
+@pytest.mark.parametrize("option", ["--table", "--path", "--into-database", "--into-folder"])
+def test_a_restore_of_an_empty_name_is_refused_before_it_says_what_it_replaces(
+    lcp: CommandLine, service: Service, option: str
+) -> None:
+    said = lcp("restore", "latest", option, "", "--yes", "prd")
+    assert (said.code, said.err) == (
+        2,
+        f"error: {option} is empty. Give it a value, or leave it out.\n",
+    )
+    assert lcp("pin", "latest", " ").err.startswith("error: the reason is empty.")
+    assert service.asked == []
+
+
 def test_a_backup_of_the_source_can_be_restored_though_it_is_not_listed_here(
     lcp: CommandLine, service: Service
 ) -> None:
