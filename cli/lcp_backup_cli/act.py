@@ -68,6 +68,9 @@ def restore(
     keep_previous: Annotated[
         bool, typer.Option("--keep-previous", help="Keep what is replaced beside the new.")
     ] = False,
+    scripts: Annotated[
+        bool, typer.Option("--scripts", help="Run the environment's scripts before the swap.")
+    ] = False,
     workers: WorkersOnBoth = None,
     yes: Yes = None,
     wait: Wait = False,
@@ -90,6 +93,7 @@ def restore(
         "into_database": into_database,
         "into_folder": into_folder,
         "keep_previous": keep_previous or None,
+        "scripts": scripts or None,
         "workers": workers,
     }
     body = {name: value for name, value in body.items() if value is not None}
@@ -302,7 +306,8 @@ def _effect(body: dict[str, Any]) -> str:
         named = f"{', '.join(paths)} of the volume" if paths else "the whole document library"
         what.append(f"unpack {named} into {folder}" if folder else f"REPLACE {named}")
     kept = ", and keep what was there beside it" if body.get("keep_previous") else ""
-    return " and ".join(what) + kept
+    scripts = ", and run the environment's scripts before the swap" if body.get("scripts") else ""
+    return " and ".join(what) + kept + scripts
 
 
 def _named_tables(names: list[str]) -> str:

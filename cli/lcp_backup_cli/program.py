@@ -89,12 +89,12 @@ def _in_words(error: Any, called: Any) -> str:
 def _refuse(given: Sequence[str], message: str, command: str) -> None:
     terminal = Terminal(as_json="--json" in given)
     sentence = message[:1].lower() + message[1:].rstrip(".") if message else "it is not understood"
-    terminal.fail(
-        CliError(
-            sentence,
-            f"{command} --help says what there is.",
-            exit_code=Exit.USAGE,
-            code="usage",
-        )
+    told = CliError(
+        sentence, f"{command} --help says what there is.", exit_code=Exit.USAGE, code="usage"
     )
+    try:
+        terminal.fail(told)
+    except BrokenPipeError:
+        # Whoever read has gone. Without stderr, Python does not complain of stdout at the end.
+        sys.stderr.close()
     sys.exit(Exit.USAGE)

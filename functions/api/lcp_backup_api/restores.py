@@ -115,6 +115,12 @@ def _event(
         where, message, _ = first_problem(error)
         raise InvalidRequest(f"{where}: {message}" if where else message) from None
     checked_paths(request.paths)
+    if request.paths and (request.workers or 1) > 1:
+        # The run would end with that, a moment after it was promised.
+        raise InvalidRequest(
+            "workers: several functions unpack a whole volume, not some paths of it: leave"
+            " workers out"
+        )
     request.check_can_keep(restores_overwrite=restores_overwrite)
     request.check_can_run_scripts(restores_overwrite=restores_overwrite)
     return event

@@ -566,6 +566,21 @@ def test_a_path_says_which_methods_it_has(call: Client, catalog: Catalog) -> Non
             assert (answer.status, answer.headers["allow"]) == (405, allowed), path
 
 
+def test_workers_for_some_paths_are_refused_before_anything_starts(
+    with_settings: Callable[..., Client],
+    catalog: Catalog,
+    started: list[tuple[str, dict[str, object]]],
+) -> None:
+    call = with_settings(LCP_BACKUP_WORKERS="4")
+    publish(catalog, catalog.now())
+    answer = call("POST", "/backup/restore/latest", body={"paths": ["a"], "workers": 2})
+    assert answer.status == 400
+    assert "workers: several functions unpack a whole volume" in answer.json()["detail"]
+    assert started == []
+    one = call("POST", "/backup/restore/latest", body={"paths": ["a"], "workers": 1})
+    assert one.status == 202
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [

@@ -1,6 +1,7 @@
 """What is shown of backups and runs, and what is done to them."""
 
 import ast
+import os
 import re
 import sys
 import tomllib
@@ -129,6 +130,17 @@ def test_what_an_option_wants_is_told_with_the_help_of_its_command(
     assert (said.code, said.out) == (2, "")
     assert told in said.err
     assert f"lcp-backup {wrong[0]} --help says what there is." in said.err
+
+
+def test_a_reader_that_has_gone_gets_no_traceback(stranger: CommandLine) -> None:
+    stranger.env["PYTHONUNBUFFERED"] = "1"
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as gone:
+        running = stranger.start("list", "--json", "--limit", stdout=gone)
+        _, told = running.communicate(timeout=60)
+    assert "Traceback" not in told
+    assert running.returncode != 0
 
 
 def test_workers_are_told_in_the_same_words_by_every_command(stranger: CommandLine) -> None:
@@ -295,6 +307,12 @@ def test_a_restore_of_parts_says_so_and_asks_for_no_more(
     assert "this will load the tables User_, Group_ into the schema old, and keep" in said.err
     asked = {"tables": ["User_", "Group_"], "into_database": "old", "keep_previous": True}
     assert service.bodies == [asked | {"workers": 3}]
+
+
+def test_a_restore_that_runs_scripts_says_so(lcp: CommandLine, service: Service) -> None:
+    said = lcp("restore", BACKUP, "--scripts", "--yes", "prd")
+    assert "document library, and run the environment's scripts before the swap." in said.err
+    assert service.bodies == [{"scripts": True}]
 
 
 @pytest.mark.parametrize("option", ["--table", "--path", "--into-database", "--into-folder"])
