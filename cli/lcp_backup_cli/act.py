@@ -49,7 +49,9 @@ def restore(
     session: Session,
     backup_id: BackupId,
     *,
-    only: Annotated[Half | None, typer.Option(help="Only this half.")] = None,
+    only: Annotated[
+        Half | None, typer.Option(metavar="|".join(Half), help="Only this half.")
+    ] = None,
     table: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only this table; may be given again.")
     ] = None,

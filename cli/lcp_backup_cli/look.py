@@ -29,7 +29,10 @@ BackupId = Annotated[str, typer.Argument(metavar="ID|latest", help="A backup's i
 def list_backups(
     session: Session,
     status: Annotated[
-        Status, typer.Option(help="Also runs that made no backup, or only these.")
+        Status,
+        typer.Option(
+            metavar="|".join(Status), help="Also runs that made no backup, or only these."
+        ),
     ] = Status.SUCCEEDED,
     limit: Limit = 50,
 ) -> None:

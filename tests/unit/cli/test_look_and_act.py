@@ -112,7 +112,10 @@ def test_a_command_line_that_is_not_understood_is_an_error_as_all_others(
     [
         (["restore", "latest", "--yes"], "--yes wants a value, NAME: The environment's name"),
         (["delete", "x", "--yes"], "--yes wants a value, NAME: The environment's name"),
-        (["restore", "latest", "--only"], "--only wants a value: Only this half"),
+        (["restore", "latest", "--only"], "--only wants a value, database|volume: Only this half"),
+        (["list", "--status"], "--status wants a value, succeeded|failed|all: Also runs"),
+        (["runs", "--state"], "--state wants a value, queued|running|succeeded|failed: Only"),
+        (["parameters", "--format"], "--format wants a value, samconfig|overrides|env: "),
         (["list", "--limit"], "--limit wants a value, N: At most this many"),
         (
             ["list", "--limit", "x"],
