@@ -83,7 +83,8 @@ def _in_words(error: Any, called: Any) -> str:
         most = getattr(wanted, "max", None)
         span = f"of at least {least}" if most is None else f"from {least} to {most}"
         return f"{told.partition(': ')[0]}: it has to be a whole number {span}"
-    return told
+    # What pydantic puts in front of a reason says nothing to somebody at a terminal.
+    return told.replace("Value error, ", "").replace("Input should", "it has to")
 
 
 def _refuse(given: Sequence[str], message: str, command: str) -> None:

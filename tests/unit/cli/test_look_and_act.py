@@ -116,6 +116,7 @@ def test_a_command_line_that_is_not_understood_is_an_error_as_all_others(
         (["list", "--status"], "--status wants a value, succeeded|failed|all: Also runs"),
         (["runs", "--state"], "--state wants a value, queued|running|succeeded|failed: Only"),
         (["parameters", "--format"], "--format wants a value, samconfig|overrides|env: "),
+        (["runs", "--kind", "x"], "invalid value for '--kind': 'x' is not one of 'create', "),
         (["list", "--limit"], "--limit wants a value, N: At most this many"),
         (
             ["list", "--limit", "x"],
