@@ -1,16 +1,16 @@
 """Recovers a volume without the service, from all archives in which it lies.
 
-    python3 recover_volume.py s3://<bucket>/<prefix>/backups/<id> <folder> [<path> ...]
+    python3 recover_volume.py s3://<bucket>/<prefix>/backups/<id> <existing folder> [<path> ...]
 
-The folder must exist. A path is a file or folder of the volume; without any, all comes back. Needs
-the AWS CLI and GNU tar, and root if files are to have their owners. Every segment's SHA-256 is
-checked: a file in a damaged one is named; it is missing, or has zeros where it is damaged.
+Paths are files or folders of the volume; none is all. Needs the AWS CLI, GNU tar, root for owners.
+Every SHA-256 is checked: a file in a damaged segment is named; it is missing, or has zeros there.
 """
 
 import base64, gzip, hashlib, json, os, subprocess, sys, tempfile  # fmt: skip
 from collections import defaultdict
 
-url, folder, *paths = sys.argv[1:] if os.path.isdir("".join(sys.argv[2:3])) else sys.exit(__doc__)
+url, folder, *paths = sys.argv[1:] if sys.argv[2:] else sys.exit(__doc__)
+os.path.isdir(folder) or sys.exit(f"there is no folder {folder!r}: make it first")
 bucket, _, key = url.rstrip("/")[len("s3://") :].partition("/")
 backups, _, own = key.rpartition("/")
 
@@ -22,9 +22,10 @@ def fetch(backup, name, *span):
         return open(f"{there}/x", "rb").read() if os.path.exists(f"{there}/x") else b""
 
 
-begin, segments, lost, left = defaultdict(list), defaultdict(list), set(), 0
+begin, segments = defaultdict(list), defaultdict(list)
 index = fetch(own, "volume.index") or sys.exit(f"{url} cannot be read: is there such a backup?")
 header, *lines = map(json.loads, gzip.decompress(index).splitlines())
+lost, missing, left, end, archives = set(), set(paths), 0, 0, [own, *header.get("sources", [])]
 for line in lines[:-1]:
     if "offset" in line:  # a segment; those of its own archive are not numbered
         mine = segments[line.get("source", 0)]
@@ -32,11 +33,11 @@ for line in lines[:-1]:
         continue
     for name, _, source, segment, at, size, *_, more in (it[:14] for it in line["members"]):
         name = name if isinstance(name, str) else os.fsdecode(base64.b64decode(name["base64"]))
-        if not paths or any(f"{name}/".startswith(path.strip("/") + "/") for path in paths):
-            for number in range(segment, segment + more + 1):
-                begin[source, number] += [(at, size, name)] if number == segment else []
+        found = [path for path in paths if f"{name}/".startswith(path.strip("/") + "/")]
+        for number in range(segment, segment + more + 1) if found or not paths else ():
+            begin[source, number] += [(at, size, name)] if number == segment else []
+        missing.difference_update(found)
 tar = subprocess.Popen(["tar", "-xp", "--delay-directory-restore", "-C", folder], stdin=-1)
-archives, end = [own, *header.get("sources", [])], 0
 for source in [*range(1, len(archives)), 0]:  # its own archive, with all folders, comes last
     needed = sorted(it for it in segments[source] if (source, it[0]) in begin)
     for place, (number, it) in enumerate(needed):
@@ -47,9 +48,8 @@ for source in [*range(1, len(archives)), 0]:  # its own archive, with all folder
         raw = data[it["offset"] - low :][: it["size"]]
         intact = hashlib.sha256(raw).hexdigest() == it["sha256"]
         raw = gzip.decompress(raw) if intact else bytes(it["raw_size"])
-        lost.update([name] if left and not intact else [])
+        intact or lost.update([name] if left else [], (it[2] for it in begin[source, number]))
         left -= tar.stdin.write(raw[:left])  # of the file that began before
-        lost.update(name for _, _, name in begin[source, number] if not intact)
         for at, size, name in sorted(begin[source, number] if intact else []):
             # An extended header may stand in front of the header, for what that cannot say.
             pax = int(raw[at + 124 : at + 135], 8) if raw[at + 156 : at + 157] == b"x" else -512
@@ -57,4 +57,4 @@ for source in [*range(1, len(archives)), 0]:  # its own archive, with all folder
             left -= tar.stdin.write(raw[at : at + left])
 tar.communicate(bytes(1024))
 print(*("damaged: " + ascii(name) for name in sorted(lost)), sep="\n", end="\n" * bool(lost))
-sys.exit(tar.returncode or bool(lost) or (not begin and "the volume holds nothing of that name"))
+sys.exit(f"the volume holds nothing named {missing}" if missing else tar.returncode or bool(lost))

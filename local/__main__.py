@@ -27,7 +27,7 @@ def _up() -> None:
     admin = stack.users["admin"]
     api = stack.describe()["api_url"]
     print(f"console: {api}/console")
-    print(f"command line: .venv/bin/lcp-backup login {api}")
+    print(f"command line: PYTHONPATH=cli .venv/bin/python -m lcp_backup_cli login {api}")
     print(f"HTTP: curl -u {admin.name} {api}/backup/list")
     print(f"sign in as {admin.name} with {admin.password}")
     print(f"up; {_DESCRIPTION} says how to reach it, `make down` stops it")

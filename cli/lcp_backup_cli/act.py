@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lcp_backup_cli import words
-from lcp_backup_cli.commands import Session, an_id, command
+from lcp_backup_cli.commands import Session, an_id, command, workers_option
 from lcp_backup_cli.errors import CliError, Exit
 from lcp_backup_cli.follow import follow, outcome
 from lcp_backup_cli.look import BackupId
@@ -18,21 +18,8 @@ from lcp_backup_cli.move import save_report
 Wait = Annotated[
     bool, typer.Option("--wait", help="Wait until the run has ended; fail if it fails.")
 ]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N", min=1, max=64, help="How many functions are at work on the volume, at most."
-    ),
-]
-WorkersOnBoth = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        min=1,
-        max=64,
-        help="How many functions are at work on the volume, and on the database, at most.",
-    ),
-]
+Workers = Annotated[int | None, workers_option("volume")]
+WorkersOnBoth = Annotated[int | None, workers_option("volume and the database")]
 Yes = Annotated[
     str | None,
     typer.Option("--yes", metavar="NAME", help="The environment's name, instead of typing it."),
@@ -62,7 +49,9 @@ def restore(
     session: Session,
     backup_id: BackupId,
     *,
-    only: Annotated[Half | None, typer.Option(help="Only this half.")] = None,
+    only: Annotated[
+        Half | None, typer.Option(metavar="|".join(Half), help="Only this half.")
+    ] = None,
     table: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only this table; may be given again.")
     ] = None,
@@ -81,6 +70,9 @@ def restore(
     keep_previous: Annotated[
         bool, typer.Option("--keep-previous", help="Keep what is replaced beside the new.")
     ] = False,
+    scripts: Annotated[
+        bool, typer.Option("--scripts", help="Run the environment's scripts before the swap.")
+    ] = False,
     workers: WorkersOnBoth = None,
     yes: Yes = None,
     wait: Wait = False,
@@ -90,6 +82,10 @@ def restore(
     This replaces the live data. The environment's name, the second part of the backup's id, has to
     be typed.
     """
+    _check_not_empty("--table", *(table or ()))
+    _check_not_empty("--path", *(path or ()))
+    _check_not_empty("--into-database", into_database)
+    _check_not_empty("--into-folder", into_folder)
     wanted = session.backup_id(backup_id)
     environment = _environment_of(wanted)
     body: dict[str, Any] = {
@@ -99,6 +95,7 @@ def restore(
         "into_database": into_database,
         "into_folder": into_folder,
         "keep_previous": keep_previous or None,
+        "scripts": scripts or None,
         "workers": workers,
     }
     body = {name: value for name, value in body.items() if value is not None}
@@ -181,6 +178,7 @@ def pin(
     reason: Annotated[str, typer.Argument(metavar="REASON", help="Why, for others to see.")],
 ) -> None:
     """Keep a backup from expiring and from being deleted."""
+    _check_not_empty("the reason", reason)
     wanted = session.backup_id(backup_id)
     pinned = session.client.put(f"/backup/{wanted}/pin", {"reason": reason})
     session.terminal.document(pinned)
@@ -251,6 +249,20 @@ def _go_on(
     outcome(session, run)
 
 
+def _check_not_empty(name: str, *values: str | None) -> None:
+    """Raises CliError for what a script's variable did not hold.
+
+    Before it is said what will be replaced: an empty name stands for nothing that could be told.
+    """
+    if any(value is not None and not value.strip() for value in values):
+        raise CliError(
+            f"{name} is empty",
+            "Give it a value, or leave it out.",
+            exit_code=Exit.USAGE,
+            code="usage",
+        )
+
+
 def _environment_of(backup_id: str) -> str:
     parts = an_id(backup_id).split("-")
     if len(parts) != _PARTS_OF_AN_ID:
@@ -296,7 +308,8 @@ def _effect(body: dict[str, Any]) -> str:
         named = f"{', '.join(paths)} of the volume" if paths else "the whole document library"
         what.append(f"unpack {named} into {folder}" if folder else f"REPLACE {named}")
     kept = ", and keep what was there beside it" if body.get("keep_previous") else ""
-    return " and ".join(what) + kept
+    scripts = ", and run the environment's scripts before the swap" if body.get("scripts") else ""
+    return " and ".join(what) + kept + scripts
 
 
 def _named_tables(names: list[str]) -> str:

@@ -43,6 +43,8 @@ _BY_STATUS = {
 }
 _WAYS_OUT = {
     "not-found": "lcp-backup list, runs, ls and tables show what there is.",
+    "no-such-path": "Check the address, which is the stack's output ApiUrl, and both versions:"
+    " lcp-backup doctor.",
     "invalid-request": "Correct that; --help says what the command takes.",
     "lease-held": "Wait until that run has ended (lcp-backup run ID --follow), then try again.",
     "pinned": "Unpin it first: lcp-backup unpin ID.",

@@ -109,6 +109,14 @@ def an_id(text: str, kind: str = "backup") -> str:
     return text
 
 
+def workers_option(of: str, when: str = "") -> Any:
+    """The option `--workers`, in the same words wherever there is one."""
+    at_work = f"At most so many functions are at work on the {of}"
+    return typer.Option(
+        "--workers", metavar="N", min=1, max=64, help=f"{at_work}{when and f', {when}'}."
+    )
+
+
 def command(
     example: str, name: str | None = None, *, calls: bool = True
 ) -> Callable[[Callable[..., None]], Any]:

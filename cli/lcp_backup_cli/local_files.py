@@ -28,7 +28,11 @@ _OTHERS = {
     b"\xfd7zXZ\x00": "packed with xz",
     b"BZh": "packed with bzip2",
     b"\x28\xb5\x2f\xfd": "packed with zstd",
+    # UTF-32 first: its mark begins as that of UTF-16 does.
+    b"\xff\xfe\0\0": "text in UTF-32",
+    b"\0\0\xfe\xff": "text in UTF-32",
     b"\xff\xfe": "text in UTF-16, as PowerShell's > writes it",
+    b"\xfe\xff": "text in UTF-16",
     b"<!DOCTYPE": "a web page",
     b"<html": "a web page",
 }

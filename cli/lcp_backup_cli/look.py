@@ -29,7 +29,10 @@ BackupId = Annotated[str, typer.Argument(metavar="ID|latest", help="A backup's i
 def list_backups(
     session: Session,
     status: Annotated[
-        Status, typer.Option(help="Also runs that made no backup, or only these.")
+        Status,
+        typer.Option(
+            metavar="|".join(Status), help="Also runs that made no backup, or only these."
+        ),
     ] = Status.SUCCEEDED,
     limit: Limit = 50,
 ) -> None:
@@ -47,7 +50,7 @@ def list_backups(
         [
             "id",
             "type",
-            "made",
+            _time_column(found),
             ">database",
             ">volume",
             ">warnings",
@@ -174,6 +177,12 @@ def _verified(backup: dict[str, Any]) -> Text:
     if verification["verdict"] == "verified":
         return Text(words.local(verification["verifiedAt"])[:10], "green")
     return Text(verification["verdict"], "red")
+
+
+def _time_column(found: list[dict[str, Any]]) -> str:
+    """What the times are: a run that failed made nothing, and is listed with when it began."""
+    made = {backup["status"] == "succeeded" for backup in found}
+    return "made" if made == {True} else "began" if made == {False} else "made, or began"
 
 
 def _if_failed(found: list[dict[str, Any]]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lcp_backup_cli import words
-from lcp_backup_cli.commands import Session, command
+from lcp_backup_cli.commands import Session, command, workers_option
 from lcp_backup_cli.download import Download, patiently
 from lcp_backup_cli.errors import CliError, Exit
 from lcp_backup_cli.look import BackupId
@@ -38,15 +38,7 @@ def download(
     concurrency: Annotated[
         int, typer.Option(metavar="N", min=1, max=64, help="How many ranges are fetched at once.")
     ] = 8,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            max=64,
-            help="How many functions assemble the volume, at most, if it has to be assembled.",
-        ),
-    ] = None,
+    workers: Annotated[int | None, workers_option("volume", "if it has to be assembled")] = None,
 ) -> None:
     """Download the archives of a backup, or parts of it.
 

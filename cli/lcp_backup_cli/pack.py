@@ -19,8 +19,12 @@ def library_of(folder: Path) -> Path:
     for found in (folder / _LIBRARY, folder):
         if found.name == _LIBRARY and found.is_dir():
             return found
+    wrong = f"there is no folder {_LIBRARY} in {folder}"
+    if not folder.is_dir():
+        exists = folder.exists()
+        wrong = f"{folder} is a file, and no folder" if exists else f"there is no folder {folder}"
     raise CliError(
-        f"there is no folder {_LIBRARY} in {folder}",
+        wrong,
         f"Give Liferay's data folder, the one that holds {_LIBRARY}.",
         exit_code=Exit.USAGE,
     )

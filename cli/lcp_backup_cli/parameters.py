@@ -74,7 +74,12 @@ def parameters(
         typer.Option(metavar="NAME", help="Its variables override those of all environments."),
     ] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="For samconfig.toml, for sam deploy, or as LCP_*.")
+        Format,
+        typer.Option(
+            "--format",
+            metavar="|".join(Format),
+            help="For samconfig.toml, for sam deploy, or as LCP_*.",
+        ),
     ] = Format.SAMCONFIG,
 ) -> None:
     """Turn the LCP.json of a Liferay Cloud backup service into the template's parameters.

@@ -64,22 +64,38 @@ class Program(TyperGroup):
             # Its class is private to typer, but for one below it.
             if not hasattr(error, "format_message"):
                 raise
-            _refuse(given, error.format_message(), getattr(error, "ctx", None))
+            called = self.commands.get(given[0])
+            name = NAME if called is None else f"{NAME} {given[0]}"
+            _refuse(given, _in_words(error, called), name)
         sys.exit(done if isinstance(done, int) else Exit.DONE)
 
 
-def _refuse(given: Sequence[str], message: str, ctx: typer.Context | None) -> None:
-    command = ctx.command_path if ctx is not None else NAME
-    terminal = Terminal(as_json="--json" in given)
+def _in_words(error: Any, called: Any) -> str:
+    """What is wrong with a command line; typer leaves out what an option wants."""
+    told = str(error.format_message())
+    if option := getattr(error, "option_name", None):
+        for wanted in getattr(called, "params", ()):
+            if option in wanted.opts and not wanted.is_flag:
+                value = f"a value, {wanted.metavar}" if wanted.metavar else "a value"
+                return f"{option} wants {value}: {(wanted.help or '').rstrip('.')}"
+    wanted = getattr(error, "param", None)
+    if (least := getattr(wanted, "min", None)) is not None:
+        most = getattr(wanted, "max", None)
+        span = f"of at least {least}" if most is None else f"from {least} to {most}"
+        return f"{told.partition(': ')[0]}: it has to be a whole number {span}"
     # What pydantic puts in front of a reason says nothing to somebody at a terminal.
-    message = message.replace("Value error, ", "").replace("Input should", "it has to")
+    return told.replace("Value error, ", "").replace("Input should", "it has to")
+
+
+def _refuse(given: Sequence[str], message: str, command: str) -> None:
+    terminal = Terminal(as_json="--json" in given)
     sentence = message[:1].lower() + message[1:].rstrip(".") if message else "it is not understood"
-    terminal.fail(
-        CliError(
-            sentence,
-            f"{command} --help says what there is.",
-            exit_code=Exit.USAGE,
-            code="usage",
-        )
+    told = CliError(
+        sentence, f"{command} --help says what there is.", exit_code=Exit.USAGE, code="usage"
     )
+    try:
+        terminal.fail(told)
+    except BrokenPipeError:
+        # Whoever read has gone. Without stderr, Python does not complain of stdout at the end.
+        sys.stderr.close()
     sys.exit(Exit.USAGE)

@@ -43,8 +43,12 @@ class State(StrEnum):
 @command("lcp-backup runs --state failed", name="runs")
 def list_runs(
     session: Session,
-    kind: Annotated[Kind | None, typer.Option(help="Only of this kind.")] = None,
-    state: Annotated[State | None, typer.Option(help="Only in this state.")] = None,
+    kind: Annotated[
+        Kind | None, typer.Option(metavar="|".join(Kind), help="Only of this kind.")
+    ] = None,
+    state: Annotated[
+        State | None, typer.Option(metavar="|".join(State), help="Only in this state.")
+    ] = None,
     limit: Limit = 20,
     go_on: Annotated[
         bool, typer.Option("--follow", help="Go on, with a line for each change, until Ctrl-C.")

@@ -1,6 +1,7 @@
 """What the functions are asked: EventBridge events and the small JSON of a manual invocation."""
 
 import hashlib
+import re
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, Literal, Self
@@ -44,6 +45,7 @@ def _checked_backup_id(value: str) -> str:
 
 RunIdText = Annotated[str, AfterValidator(_checked_run_id)]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+_SCHEMA: Final = re.compile(r"[A-Za-z0-9_$-]{1,48}")
 _Path = Annotated[str, StringConstraints(min_length=1, max_length=6000)]
 """Of 4,095 bytes, which may be written as base64."""
 
@@ -58,8 +60,15 @@ def _run_of(event: dict[str, Any], kind: RunKind) -> str | None:
     return str(RunId(started_at=fired_at, kind=kind, token=digest[:8]))
 
 
-def _is_scheduled(event: dict[str, Any]) -> bool:
-    """Whether an EventBridge rule fired; source: AWS's documented shape of a scheduled event."""
+def _is_scheduled(event: object) -> bool:
+    """Whether an EventBridge rule fired; source: AWS's documented shape of a scheduled event.
+
+    Raises InvalidRequest for what somebody sent that is no JSON object.
+    """
+    if not isinstance(event, dict):
+        raise InvalidRequest(
+            'the event: it has to be a JSON object, such as {"backup_id": "latest"}'
+        )
     return event.get("detail-type") == "Scheduled Event"
 
 
@@ -72,10 +81,12 @@ class Request(BaseModel):
             return cls.model_validate(fields)
         except ValidationError as error:
             where, message, _ = first_problem(error)
+            if not where:
+                # Of the whole: fields that do not go together, or no object at all.
+                raise InvalidRequest(f"the event: {message}") from None
             known = ", ".join(cls.model_fields)
             raise InvalidRequest(
-                f"{where or 'the event'}: {message};"
-                f" the event is a JSON object that may hold {known}"
+                f"{where}: {message}; the event is a JSON object that may hold {known}"
             ) from None
 
 
@@ -126,9 +137,7 @@ class RestoreRequest(Request):
     """Only these tables of the database, with their triggers."""
     paths: Annotated[tuple[_Path, ...], Field(max_length=MOST_SELECTED)] = ()
     """Only these files or folders of the volume, relative to the data folder."""
-    into_database: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_$-]{1,48}$")] | None = (
-        None
-    )
+    into_database: str | None = None
     """Another schema of the same server, which must not exist or be empty; the live one stays."""
     into_folder: str | None = None
     """Another folder, absolute, which must not exist or be empty; the live one stays."""
@@ -147,6 +156,15 @@ class RestoreRequest(Request):
     @classmethod
     def _is_an_id(cls, value: str) -> str:
         return value if value == LATEST else _checked_backup_id(value)
+
+    @field_validator("into_database")
+    @classmethod
+    def _is_a_schemas_name(cls, value: str | None) -> str | None:
+        if value is not None and _SCHEMA.fullmatch(value) is None:
+            raise ValueError(
+                "a schema's name is allowed: 1 to 48 letters of English, digits, _, $ and -"
+            )
+        return value
 
     @field_validator("into_folder")
     @classmethod

@@ -170,8 +170,17 @@ def test_a_path_that_is_not_in_the_volume_is_an_error(
 ) -> None:
     folder, done = recovery.run(increment.id, path)
     assert done.returncode == 1
-    assert "holds nothing of that name" in done.stderr
+    assert f"the volume holds nothing named {{'{path}'}}" in done.stderr
     assert list(folder.iterdir()) == []
+
+
+def test_a_path_that_is_missing_among_others_is_no_success(
+    recovery: Recovery, increment: Manifest
+) -> None:
+    folder, done = recovery.run(increment.id, "document_library/a", "document_library/x")
+    assert done.returncode == 1
+    assert "the volume holds nothing named {'document_library/x'}" in done.stderr
+    assert snapshot(folder).keys() == {"document_library", *recovered_names("a")}
 
 
 def flip(recovery: Recovery, backup_id: str, segment: Segment) -> None:
@@ -233,7 +242,8 @@ def test_what_is_named_wrongly_is_told_and_is_no_traceback(
     recovery.nowhere = True
     _, into_none = recovery.run(increment.id)
     assert into_none.returncode == 1
-    assert "The folder must exist." in into_none.stderr
+    assert "there is no folder" in into_none.stderr
+    assert "recovered-" in into_none.stderr
     assert "Traceback" not in of_none.stderr + into_none.stderr
 
 

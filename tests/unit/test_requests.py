@@ -8,7 +8,7 @@ import pytest
 
 from lcp_backup.errors import InvalidRequest
 from lcp_backup.model import BackupType
-from lcp_backup.requests import CleanupRequest, CreateRequest, RestoreRequest
+from lcp_backup.requests import CleanupRequest, CreateRequest, RestoreRequest, VerifyRequest
 
 SCHEDULED = {
     "version": "0",
@@ -77,6 +77,13 @@ def test_what_is_not_understood_is_refused_by_name(
 ) -> None:
     with pytest.raises(InvalidRequest, match=f"^{named}: "):
         model.read(event)
+
+
+@pytest.mark.parametrize("model", [CreateRequest, RestoreRequest, CleanupRequest, VerifyRequest])
+def test_an_event_that_is_no_object_is_refused_in_words(model: Any) -> None:
+    for event in ([], ["latest"], "latest"):
+        with pytest.raises(InvalidRequest, match=r"^the event: it has to be a JSON object"):
+            model.read(event)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,14 @@ from lcp_backup.setting_values import MAX_WORKERS
 from lcp_backup_api import outlook
 from lcp_backup_api.audit import audited
 from lcp_backup_api.backend import Backend
-from lcp_backup_api.dependencies import Admin, TheBackend, TheBackupId, TheNext, Viewer
+from lcp_backup_api.dependencies import (
+    Admin,
+    TheBackend,
+    TheBackupId,
+    TheNext,
+    Viewer,
+    refuse_misnamed,
+)
 from lcp_backup_api.problems import documented
 from lcp_backup_api.schemas import Backup, BackupDetail, BackupList, Started
 
@@ -46,6 +53,7 @@ class CreateBody(BaseModel):
 def list_backups(
     _caller: Viewer,
     backend: TheBackend,
+    request: Request,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     status: Annotated[
         Literal["succeeded", "failed", "all"],
@@ -53,6 +61,7 @@ def list_backups(
     ] = "succeeded",
     after: TheNext = None,
 ) -> BackupList:
+    refuse_misnamed(request, state="status")
     catalog = backend.catalog
     # One more than is asked for: what changed in the last one is told by the one before it.
     page = catalog.page(

@@ -4,8 +4,9 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request
 
+from lcp_backup.errors import InvalidRequest
 from lcp_backup.model import BackupId, RunId
-from lcp_backup_api import identity, problems
+from lcp_backup_api import calls, identity
 from lcp_backup_api.backend import Backend
 from lcp_backup_api.users import Caller
 
@@ -19,7 +20,7 @@ def _backup_id(
     request: Request,
     backup_id: Annotated[str, Path(examples=["acme-prd-202611230015"], max_length=160)],
 ) -> str:
-    problems.refuse_by_method(request)
+    calls.refuse_by_word(request)
     # Nothing that is no id ever gets into a key in the bucket.
     return str(BackupId.parse(backup_id))
 
@@ -44,6 +45,17 @@ def _next(
     if next is None:
         return None
     return str(RunId.find(next) or BackupId.parse(next))
+
+
+def refuse_misnamed(request: Request, **rightly: str) -> None:
+    """Raises for a parameter by the name that the same has elsewhere, as `paths` of a restore.
+
+    Others that are unknown are left alone. These would be answered with more than was asked for,
+    as if it had been meant.
+    """
+    for name, right in rightly.items():
+        if name in request.query_params:
+            raise InvalidRequest(f"{name}: this call has it as {right}: ?{right}=...")
 
 
 TheBackend = Annotated[Backend, Depends(_backend)]

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Protocol
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
+from pydantic import Field
 
 from lcp_backup.catalog.downloads import download_name, download_run_id, may_assemble
 from lcp_backup.errors import (
@@ -25,7 +26,7 @@ from lcp_backup.requests import DownloadRequest, check_workers
 from lcp_backup.setting_values import MAX_WORKERS
 from lcp_backup_api.audit import audited
 from lcp_backup_api.backend import Backend
-from lcp_backup_api.dependencies import TheBackend, TheBackupId, Viewer
+from lcp_backup_api.dependencies import TheBackend, TheBackupId, Viewer, refuse_misnamed
 from lcp_backup_api.problems import documented
 from lcp_backup_api.schemas import Download
 
@@ -61,7 +62,7 @@ _RUNS_LOOKED_AT: Final = timedelta(hours=18)
 """For as long an assembly by workers may last."""
 
 type Paths = Annotated[
-    list[str],
+    list[Annotated[str, Field(min_length=1)]],
     Query(
         max_length=1000,
         description="Of a volume: only these files and folders, relative to the data folder.",
@@ -78,7 +79,7 @@ type Workers = Annotated[
     ),
 ]
 type Tables = Annotated[
-    list[str],
+    list[Annotated[str, Field(min_length=1)]],
     Query(
         max_length=1000,
         description="Of a database: only these tables, as SQL without the schema's own statements.",
@@ -142,6 +143,8 @@ def download(
     with audited(backend.log, request, caller, f"download {kind}", backup_id=backup_id):
         event: dict[str, object] = {"backup_id": backup_id, "kind": kind}
         selection = {name: it for name, it in (("paths", path), ("tables", table)) if it}
+        refuse_misnamed(request, paths="path", tables="table")
+        _check_fits(kind, path, table, workers)
         wanted = DownloadRequest.read({**event, **selection, "workers": workers})
         check_workers(workers, backend.settings.backup_workers)
         found = _found(backend, wanted)
@@ -156,6 +159,23 @@ def download(
             status_code=HTTPStatus.SEE_OTHER,
             media_type="text/plain",
             headers={"Location": url.url},
+        )
+
+
+def _check_fits(kind: ArchiveKind, path: list[str], table: list[str], workers: int | None) -> None:
+    """Raises InvalidRequest for what the other archive has, by its name in the query."""
+    if kind is ArchiveKind.VOLUME and table:
+        raise InvalidRequest(
+            "table: a volume has no tables: leave it out, or ask for /backup/download/database"
+        )
+    if kind is ArchiveKind.DATABASE and path:
+        raise InvalidRequest(
+            "path: a database has no files: leave it out, or ask for /backup/download/volume"
+        )
+    if kind is ArchiveKind.DATABASE and workers is not None and workers > 1:
+        raise InvalidRequest(
+            "workers: only a volume is assembled by several functions: leave it out, or ask for"
+            " /backup/download/volume"
         )
 
 

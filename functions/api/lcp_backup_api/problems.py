@@ -9,15 +9,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.routing import compile_path
 
 from lcp_backup import errors
 from lcp_backup.invalid import Invalid
-from lcp_backup_api import refusals
+from lcp_backup_api import calls, refusals
 from lcp_backup_api.backend import Backend
 from lcp_backup_api.identity import CHALLENGE
 
 MEDIA_TYPE: Final = "application/problem+json"
+_NO_CALL: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
 _URN: Final = "urn:lcp-backup:problem:"
 _LONGEST_DETAIL: Final = 1200
 """Characters; names that somebody made up come back cut."""
@@ -256,11 +256,11 @@ def answer(request: Request, error: Exception) -> JSONResponse:
 
     Where the response tells less than is known, the log tells all, under the request's id.
     """
+    if isinstance(error, HTTPException) and error.status_code in _NO_CALL:
+        return _no_call(request, error)
     if isinstance(error, HTTPException):
         code, row = OTHER.get(HTTPStatus(error.status_code), (errors.UNEXPECTED, _UNEXPECTED))
         headers = {**(error.headers or {}), **row.headers}
-        if row.status is HTTPStatus.METHOD_NOT_ALLOWED and (allowed := _allowed(request)):
-            headers["Allow"] = allowed
         return _response(request, code, row._replace(status=HTTPStatus(error.status_code)),
                          str(error.detail), headers=headers)  # fmt: skip
     if isinstance(error, RequestValidationError):
@@ -270,7 +270,10 @@ def answer(request: Request, error: Exception) -> JSONResponse:
         if isinstance(first.get("input"), bytes):
             # FastAPI takes for JSON only what says that it is; curl's -d says that it is a form.
             message = "it is taken for JSON only with the header 'Content-Type: application/json'"
-        detail = f"{where}: {message}"
+        part, _, field = where.partition(".")
+        # (Behind `body`, of what is no JSON, stands the character where it ends to be some.)
+        named = f"the {part}" if is_malformed or not field else field
+        detail = f"{named}: {message}"
         if is_malformed:
             return _response(request, _MALFORMED_CODE, _MALFORMED, detail)
         kind = errors.InvalidRequest
@@ -291,23 +294,20 @@ def answer(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-def _allowed(request: Request) -> str | None:
-    """The methods of a path; a route knows its own only, and one path may be of several routes."""
-    paths: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
-    # A path that is written out goes before one that takes it for an id.
-    for path in sorted(paths, key=lambda path: path.count("{")):
-        if compile_path(path)[0].match(request.scope["path"]):
-            return ", ".join(sorted(method.upper() for method in paths[path]))
-    return None  # the description itself is not described
-
-
-def refuse_by_method(request: Request) -> None:
-    """Raises for a path that is a call of its own by another method, such as GET /backup/create.
-
-    Starlette goes on to /backup/{backup_id} then, which would take the call's word for an id.
-    """
-    if request.scope["path"] in request.app.openapi()["paths"]:
-        raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
+def _no_call(request: Request, error: HTTPException) -> JSONResponse:
+    called = f"{request.method[:20]} {request.scope['path'][:200]} is no call"
+    below = calls.below(request)
+    # (Starlette takes /backup/restore for the path of a backup, by another method.)
+    if error.status_code == HTTPStatus.NOT_FOUND or below:
+        code, row = OTHER[HTTPStatus.NOT_FOUND]
+        return _response(
+            request, code, row, f"{called}: there is {'; '.join(below)}" if below else called
+        )
+    code, row = OTHER[HTTPStatus.METHOD_NOT_ALLOWED]
+    # Of the files of the console only Starlette knows.
+    allowed = calls.allowed(request) or (error.headers or {}).get("Allow", "")
+    told = f"{called}: this path takes {allowed}"
+    return _response(request, code, row, told, headers={"Allow": allowed})
 
 
 def install(app: FastAPI) -> None:

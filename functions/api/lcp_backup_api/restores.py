@@ -15,6 +15,7 @@ from lcp_backup.model import ArchiveKind, BackupId, Pause, RunKind
 from lcp_backup.requests import LATEST, MOST_SELECTED, RestoreRequest, check_workers
 from lcp_backup.setting_values import MAX_WORKERS
 from lcp_backup.volume.paths import checked_paths
+from lcp_backup_api import calls
 from lcp_backup_api.audit import audited
 from lcp_backup_api.dependencies import Admin, TheBackend
 from lcp_backup_api.problems import documented
@@ -72,6 +73,7 @@ def restore_backup(
     answer: Response,
     body: Annotated[RestoreBody | None, Body()] = None,
 ) -> Started:
+    calls.refuse_by_word(request)
     catalog = backend.catalog
     with audited(backend.log, request, caller, "restore", backup_id=backup_id) as subject:
         fields = (body or RestoreBody()).model_dump(mode="json", exclude_defaults=True)
@@ -111,8 +113,14 @@ def _event(
         request = RestoreRequest.model_validate(event)
     except ValidationError as error:
         where, message, _ = first_problem(error)
-        raise InvalidRequest(f"{where or 'the request'}: {message}") from None
+        raise InvalidRequest(f"{where}: {message}" if where else message) from None
     checked_paths(request.paths)
+    if request.paths and (request.workers or 1) > 1:
+        # The run would end with that, a moment after it was promised.
+        raise InvalidRequest(
+            "workers: several functions unpack a whole volume, not some paths of it: leave"
+            " workers out"
+        )
     request.check_can_keep(restores_overwrite=restores_overwrite)
     request.check_can_run_scripts(restores_overwrite=restores_overwrite)
     return event

@@ -1,5 +1,6 @@
 """Uploads: small files in one form, files of any size straight to S3."""
 
+import re
 import time
 from datetime import timedelta
 from http import HTTPStatus
@@ -8,7 +9,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
 
 from lcp_backup.errors import ArchiveRefused, InvalidRequest
@@ -29,9 +30,23 @@ LARGEST_FORM: Final = 4_500_000
 
 Source: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 """
+_SHA256: Final = re.compile("[0-9a-fA-F]{64}")
 _POLL_SECONDS: Final = 0.3
 _URL_LIVES: Final = 15 * 60
 _URL_LIVES_AT_MOST: Final = 60 * 60
+
+
+def _checked_sha256(value: str) -> str:
+    if _SHA256.fullmatch(value) is None:
+        raise ValueError("it has to be 64 hexadecimal digits")
+    return value
+
+
+_Sha256 = Annotated[
+    str,
+    AfterValidator(_checked_sha256),
+    Field(json_schema_extra={"pattern": f"^{_SHA256.pattern}$"}),
+]
 
 
 class Announced(BaseModel):
@@ -40,9 +55,7 @@ class Announced(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     size: int = Field(gt=0, description="Bytes.")
-    sha256: str | None = Field(
-        None, pattern="^[0-9a-fA-F]{64}$", description="Checked when the upload is taken in."
-    )
+    sha256: _Sha256 | None = Field(None, description="Checked when the upload is taken in.")
 
 
 class Announcement(BaseModel):

@@ -534,6 +534,14 @@ def test_lists_are_had_page_by_page_and_a_client_that_knows_of_none_gets_the_new
         assert told == [it[name] for it in whole[records]]
 
 
+def test_a_filter_by_the_name_that_it_has_elsewhere_is_not_left_out(call: Client) -> None:
+    for path, right in (("list?state=failed", "status"), ("runs?status=failed", "state")):
+        answer = call("GET", f"/backup/{path}")
+        assert answer.status == 400
+        assert f"this call has it as {right}: ?{right}=..." in answer.json()["detail"]
+        assert call("GET", f"/backup/{path}".replace("?", "?x=")).status == 200
+
+
 def test_a_page_begins_after_an_id_and_nothing_else(call: Client) -> None:
     for path in ("/backup/list", "/backup/runs"):
         for wrong in ("x", "../lease", "%00", "0" * 300):
@@ -551,10 +559,26 @@ def test_a_path_says_which_methods_it_has(call: Client, catalog: Catalog) -> Non
         ("/backup/runs", "GET"),
         ("/backup/list", "GET"),
         ("/backup/restore/pause", "DELETE, PUT"),
+        ("/console", "GET"),
     ):
         for method in ("HEAD", "PATCH", "OPTIONS"):
             answer = call(method, path)
             assert (answer.status, answer.headers["allow"]) == (405, allowed), path
+
+
+def test_workers_for_some_paths_are_refused_before_anything_starts(
+    with_settings: Callable[..., Client],
+    catalog: Catalog,
+    started: list[tuple[str, dict[str, object]]],
+) -> None:
+    call = with_settings(LCP_BACKUP_WORKERS="4")
+    publish(catalog, catalog.now())
+    answer = call("POST", "/backup/restore/latest", body={"paths": ["a"], "workers": 2})
+    assert answer.status == 400
+    assert "workers: several functions unpack a whole volume" in answer.json()["detail"]
+    assert started == []
+    one = call("POST", "/backup/restore/latest", body={"paths": ["a"], "workers": 1})
+    assert one.status == 202
 
 
 @pytest.mark.parametrize(
@@ -565,6 +589,8 @@ def test_a_path_says_which_methods_it_has(call: Client, catalog: Catalog) -> Non
         ("GET", "upload", "POST"),
         ("DELETE", "list", "GET"),
         ("DELETE", "runs", "GET"),
+        ("DELETE", "openapi.json", "GET"),
+        ("POST", "restore/pause", "DELETE, PUT"),
     ],
 )
 def test_the_word_of_a_call_is_no_backups_id(
@@ -572,6 +598,35 @@ def test_the_word_of_a_call_is_no_backups_id(
 ) -> None:
     answer = call(method, f"/backup/{path}")
     assert (answer.status, answer.headers.get("allow")) == (405, allowed)
+    assert (
+        answer.json()["detail"] == f"{method} /backup/{path} is no call: this path takes {allowed}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "there_is"),
+    [
+        ("restore", "DELETE, PUT /backup/restore/pause; POST /backup/restore/{backup_id}"),
+        ("verify", "POST /backup/verify/{backup_id}"),
+        ("download", "GET, POST /backup/download/{kind}/{backup_id}"),
+        ("download/volume", "GET, POST /backup/download/{kind}/{backup_id}"),
+    ],
+)
+def test_a_call_without_what_it_is_about_is_told_what_there_is(
+    call: Client, path: str, there_is: str
+) -> None:
+    for method in ("GET", "POST", "DELETE", "PATCH"):
+        answer = call(method, f"/backup/{path}")
+        assert (answer.status, answer.headers.get("allow")) == (404, None)
+        told = answer.json()
+        assert told["type"].endswith(":no-such-path")
+        assert told["detail"] == f"{method} /backup/{path} is no call: there is {there_is}"
+
+
+def test_a_path_that_is_none_is_named(call: Client) -> None:
+    assert call("GET", "/backup/list/").json()["detail"] == "GET /backup/list/ is no call"
+    # Of one whose id was not filled in, the id is what is wrong.
+    assert call("GET", "/backup/{backup_id}").status == 400
 
 
 def test_json_that_is_none_is_a_malformed_body(call: Client, catalog: Catalog) -> None:

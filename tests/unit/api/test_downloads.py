@@ -30,6 +30,7 @@ type Started = list[tuple[str, dict[str, object]]]
 VOLUME, DATABASE = ArchiveKind.VOLUME, ArchiveKind.DATABASE
 ID = "acme-prd-202611230015"
 PATH = f"/backup/download/volume/{ID}"
+DATABASE_PATH = f"/backup/download/database/{ID}"
 
 
 @pytest.fixture
@@ -178,7 +179,7 @@ def test_the_failure_of_the_run_is_the_answer_until_it_is_tried_anew(
     [
         (f"{PATH}?path=a&path=b/c", VOLUME, ("a", "b/c"), {"paths": ["a", "b/c"]}),
         (
-            f"/backup/download/database/{ID}?table=User_&table=Group_",
+            f"{DATABASE_PATH}?table=User_&table=Group_",
             DATABASE,
             ("User_", "Group_"),
             {"tables": ["User_", "Group_"]},
@@ -206,19 +207,28 @@ def test_a_selection_is_assembled_whatever_the_whole_lies_in(
 
 
 @pytest.mark.parametrize(
-    ("path", "status"),
+    ("path", "status", "told"),
     [
-        (f"{PATH}?table=User_", 400),
-        (f"/backup/download/database/{ID}?path=a", 400),
-        (f"{PATH}?path=", 400),
-        (f"{PATH}?path=../etc", 400),
-        ("/backup/download/volume/acme-prd-202001010000?path=a", 404),
+        (f"{PATH}?table=User_", 400, "table: a volume has no tables: leave it out"),
+        (f"{DATABASE_PATH}?path=a", 400, "path: a database has no files: leave it out"),
+        (f"{DATABASE_PATH}?workers=2", 400, "workers: only a volume is assembled by several"),
+        (f"{PATH}?path=", 400, "path.0: it must not be empty"),
+        (f"{DATABASE_PATH}?table=", 400, "table.0: it must not be empty"),
+        (f"{PATH}?workers=0", 400, "workers: it has to be at least 1"),
+        (f"{PATH}?workers=x", 400, "workers: it has to be a whole number"),
+        # As a restore has them: it would be answered with the whole archive.
+        (f"{PATH}?paths=a", 400, "paths: this call has it as path: ?path=..."),
+        (f"{DATABASE_PATH}?tables=User_", 400, "tables: this call has it as table"),
+        (f"{PATH}?path=../etc", 400, "'../etc' is no path"),
+        (f"/backup/download/x/{ID}", 400, "kind: it has to be 'database' or 'volume'"),
+        ("/backup/download/volume/acme-prd-202001010000?path=a", 404, "there is no backup"),
     ],
 )
 def test_what_cannot_be_is_refused_at_once(
-    call: Client, manifest: Manifest, started: Started, path: str, status: int
+    call: Client, manifest: Manifest, started: Started, path: str, status: int, told: str
 ) -> None:
-    assert call("GET", path).status == status
+    answer = call("GET", path)
+    assert (answer.status, told in answer.json()["detail"]) == (status, True), answer
     assert started == []
     assert manifest.id == ID
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -31,6 +32,10 @@ CALLS = sorted(
     (method.upper(), path)
     for path, methods in without_backend().openapi()["paths"].items()
     for method in methods
+)
+RAW = re.compile(
+    "Input should|String should|List should|Field required|Extra inputs|JSON decode|unable to"
+    "|the event|^Not Found|^Method Not"
 )
 JSON = "application/json"
 FORM = "multipart/form-data; boundary=b"
@@ -198,6 +203,8 @@ def told(answer: Answer) -> Answer:
         assert answer.headers["content-type"] == "application/problem+json", answer
         assert answer.json()["status"] == answer.status
         assert answer.json()["type"] != "urn:lcp-backup:problem:unexpected", answer
+        # What pydantic and Starlette say of it means nothing to who sent it.
+        assert not RAW.search(answer.json()["detail"]), answer
     return answer
 
 

@@ -66,6 +66,12 @@ def test_a_post_that_certainly_did_nothing_is_repeated(lcp: CommandLine, service
             5,
             "there is no x. lcp-backup list, runs, ls and tables show what there is.",
         ),
+        (
+            404,
+            problem("no-such-path", 404, "GET /x/backup/list is no call"),
+            5,
+            "is no call. Check the address, which is the stack's output ApiUrl",
+        ),
         (403, problem("forbidden", 403, "bob may look only"), 4, "bob may look only"),
         (
             409,

@@ -1,6 +1,7 @@
 """What is shown of backups and runs, and what is done to them."""
 
 import ast
+import os
 import re
 import sys
 import tomllib
@@ -101,10 +102,55 @@ def test_a_command_line_that_is_not_understood_is_an_error_as_all_others(
     assert (said.code, said.out) == (2, "")
     assert said.err.startswith("error: ")
     assert "--help says what there is." in said.err
-    assert "Input should" not in said.err
     told = stranger(*wrong[:1], "--json", *wrong[1:])
     assert told.code == 2
     assert told.json()["error"]["code"] == "usage"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (["restore", "latest", "--yes"], "--yes wants a value, NAME: The environment's name"),
+        (["delete", "x", "--yes"], "--yes wants a value, NAME: The environment's name"),
+        (["restore", "latest", "--only"], "--only wants a value, database|volume: Only this half"),
+        (["list", "--status"], "--status wants a value, succeeded|failed|all: Also runs"),
+        (["runs", "--state"], "--state wants a value, queued|running|succeeded|failed: Only"),
+        (["parameters", "--format"], "--format wants a value, samconfig|overrides|env: "),
+        (["runs", "--kind", "x"], "invalid value for '--kind': 'x' is not one of 'create', "),
+        (["list", "--limit"], "--limit wants a value, N: At most this many"),
+        (
+            ["list", "--limit", "x"],
+            "invalid value for '--limit': it has to be a whole number of at",
+        ),
+        (["list", "--limit", "0"], "whole number of at least 1. lcp-backup list --help says"),
+        (["create", "--workers", "65"], "it has to be a whole number from 1 to 64. lcp-backup"),
+        (["verify", "latest", "--workers", "x"], "it has to be a whole number from 1 to 64."),
+    ],
+)
+def test_what_an_option_wants_is_told_with_the_help_of_its_command(
+    stranger: CommandLine, wrong: list[str], told: str
+) -> None:
+    said = stranger(*wrong)
+    assert (said.code, said.out) == (2, "")
+    assert told in said.err
+    assert f"lcp-backup {wrong[0]} --help says what there is." in said.err
+
+
+def test_a_reader_that_has_gone_gets_no_traceback(stranger: CommandLine) -> None:
+    stranger.env["PYTHONUNBUFFERED"] = "1"
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as gone:
+        running = stranger.start("list", "--json", "--limit", stdout=gone)
+        _, told = running.communicate(timeout=60)
+    assert "Traceback" not in told
+    assert running.returncode != 0
+
+
+def test_workers_are_told_in_the_same_words_by_every_command(stranger: CommandLine) -> None:
+    for name in ("create", "restore", "verify", "download"):
+        told = " ".join(stranger(name, "--help").out.split())
+        assert "--workers N At most so many functions are at work on the volume" in told, name
 
 
 def test_the_list_has_local_times_and_sizes_over_all_its_pages(
@@ -127,6 +173,9 @@ def test_failed_ones_are_listed_with_the_reason(lcp: CommandLine, service: Servi
     said = lcp("list", "--status", "failed")
     assert "failed: the dump failed" in said.out
     assert "status=failed" in service.asked[0]
+    assert said.out.split()[:3] == ["id", "type", "began"]
+    service.backups.append(a_backup())
+    assert lcp("list", "--status", "all").out.split()[:5] == ["id", "type", "made,", "or", "began"]
 
 
 def test_one_backup_is_shown_with_all_that_is_known_of_it(lcp: CommandLine) -> None:
@@ -262,6 +311,25 @@ def test_a_restore_of_parts_says_so_and_asks_for_no_more(
     assert "this will load the tables User_, Group_ into the schema old, and keep" in said.err
     asked = {"tables": ["User_", "Group_"], "into_database": "old", "keep_previous": True}
     assert service.bodies == [asked | {"workers": 3}]
+
+
+def test_a_restore_that_runs_scripts_says_so(lcp: CommandLine, service: Service) -> None:
+    said = lcp("restore", BACKUP, "--scripts", "--yes", "prd")
+    assert "document library, and run the environment's scripts before the swap." in said.err
+    assert service.bodies == [{"scripts": True}]
+
+
+@pytest.mark.parametrize("option", ["--table", "--path", "--into-database", "--into-folder"])
+def test_a_restore_of_an_empty_name_is_refused_before_it_says_what_it_replaces(
+    lcp: CommandLine, service: Service, option: str
+) -> None:
+    said = lcp("restore", "latest", option, "", "--yes", "prd")
+    assert (said.code, said.err) == (
+        2,
+        f"error: {option} is empty. Give it a value, or leave it out.\n",
+    )
+    assert lcp("pin", "latest", " ").err.startswith("error: the reason is empty.")
+    assert service.asked == []
 
 
 def test_a_backup_of_the_source_can_be_restored_though_it_is_not_listed_here(

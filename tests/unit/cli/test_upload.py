@@ -188,6 +188,10 @@ A_DUMP_IN_A_TAR = packed(**{"lportal.sql": DUMP})
         ("database", packed(0.5, document_library__a=b"x"), "holds the document library"),
         ("volume", b"PK\x03\x04" + bytes(600), "is a zip file"),
         ("database", "CREATE TABLE".encode("utf-16"), "as PowerShell's > writes it"),
+        ("database", b"\xfe\xff" + "CREATE".encode("utf-16-be"), "is text in UTF-16. Dump"),
+        ("database", "CREATE TABLE".encode("utf-32"), "is text in UTF-32. Dump"),
+        ("database", b"\0\0\xfe\xff" + "CREATE".encode("utf-32-be"), "is text in UTF-32. Dump"),
+        ("database", gzip.compress("CREATE".encode("utf-32")), "is text in UTF-32. Dump"),
         ("database", gzip.compress(b"<html>login</html>"), "is a web page"),
         ("volume", b"\x1f\x8b" + b"\xff" * 600, "begins like a gzip file, and is damaged"),
         ("volume", os.urandom(2000), "is no tar file, whatever its name says"),
@@ -241,6 +245,9 @@ def test_a_packed_library_opens_with_tar_as_it_was(lcp: CommandLine, tmp_path: P
     assert not (tmp_path / "elsewhere").exists()
     assert lcp("pack", data, "--output", target).code == 2
     assert lcp("pack", tmp_path / "document_library" / "20097").code == 2
+    missing = lcp("pack", tmp_path / "nowhere")
+    assert (missing.code, f"there is no folder {tmp_path}/nowhere." in missing.err) == (2, True)
+    assert f"{target} is a file, and no folder." in lcp("pack", target).err
 
 
 def test_a_pack_does_not_pack_what_it_writes(lcp: CommandLine, tmp_path: Path) -> None:

@@ -1,0 +1,65 @@
+"""Which calls there are: what a path takes, and what is told of one that is none."""
+
+from http import HTTPStatus
+
+from fastapi import Request
+from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
+
+_WORD = 2
+"""Where the word of a call stands: `restore` in `/backup/restore/...`, split at its slashes."""
+
+
+def allowed(request: Request) -> str | None:
+    """The methods of the path that was called."""
+    for path, methods in _paths(request).items():
+        if compile_path(path)[0].match(request.scope["path"]):
+            return methods
+    return None
+
+
+def below(request: Request) -> list[str]:
+    """The calls that go on where this path ends, such as those of /backup/restore."""
+    given = str(request.scope["path"]).rstrip("/").split("/")
+    found = {
+        path: methods
+        for path, methods in _paths(request).items()
+        if _is_or_goes_on(path.split("/"), given)
+    }
+    if any(path.count("/") < len(given) for path in found):
+        return []  # it is a call itself
+    return sorted(f"{methods} {path}" for path, methods in found.items())
+
+
+def refuse_by_word(request: Request) -> None:
+    """Raises for a call's word that stands where an id should: GET /backup/create, /backup/restore.
+
+    Starlette goes on to /backup/{backup_id} when the method is not that of the call.
+    """
+    path = request.scope["path"]
+    if "{" not in path and path in _paths(request):
+        raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)
+    if below(request):
+        raise HTTPException(HTTPStatus.NOT_FOUND)
+
+
+def _is_or_goes_on(path: list[str], given: list[str]) -> bool:
+    if not _WORD < len(given) <= len(path):
+        return False
+    # By its own word: what takes for an id whatever is given says nothing of what was meant.
+    return "{" not in given[_WORD] == path[_WORD] and all(
+        theirs == own or own.startswith("{") for own, theirs in zip(path, given, strict=False)
+    )
+
+
+def _paths(request: Request) -> dict[str, str]:
+    """Each call's path with its methods; a route knows its own only, and a path may be of several.
+
+    Those that are written out stand before those that take the same for an id.
+    """
+    # (The description does not describe itself.)
+    paths = {request.app.openapi_url: ["get"], **request.app.openapi()["paths"]}
+    return {
+        path: ", ".join(sorted(method.upper() for method in paths[path]))
+        for path in sorted(paths, key=lambda path: path.count("{"))
+    }
