@@ -287,11 +287,14 @@ class PieceLoad:
         """
         try:
             begin()
-            return self._inserted(piece, session, as_data=True)
+            inserted = self._inserted(piece, session, as_data=True)
         except _NotAsDataError:
             session.rollback()
-        begin()
-        return self._inserted(piece, session, as_data=False)
+            begin()
+            inserted = self._inserted(piece, session, as_data=False)
+        if not self._by_dump_program and session.has_drawn_ids():
+            raise OrderMattersError
+        return inserted
 
     def count_rows(self, piece: Piece, inserted: Inserted) -> None:
         """Takes account of a piece, whose rows were committed."""

@@ -199,9 +199,19 @@ class Session:
         (session,) = execute(
             self._connection,
             "SELECT @@character_set_client, @@collation_connection, @@sql_mode, @@time_zone,"
-            " @@foreign_key_checks",
+            " @@foreign_key_checks, @@default_storage_engine, @@innodb_strict_mode"
+            # (Of MariaDB; MySQL reads no such comment.)
+            " /*M!100201 , @@check_constraint_checks */",
         )
         return tuple(map(text, session))
+
+    def has_drawn_ids(self) -> bool:
+        """Whether the server has ever chosen a value of AUTO_INCREMENT for a row of this session.
+
+        Which one, depends on what was executed before it.
+        """
+        ((drawn,),) = execute(self._connection, "SELECT LAST_INSERT_ID()")
+        return drawn != 0
 
     def expect_rows(self) -> None:
         """Prepares the session for rows, after the dump's beginning, which may say otherwise."""

@@ -26,6 +26,7 @@ _AGAIN = "INSERT INTO `a` VALUES (3,3);\n"
 _LARGE = _A.replace("w INT", "w INT, doc LONGTEXT")
 _MANY = ",".join(f"({number},1,'{'x' * 600}')" for number in range(24_000))
 """More than one piece."""
+_MANY_WITHOUT_IDS = ",".join(f"({number},'{'x' * 600}')" for number in range(24_000))
 _DROP = "DROP TABLE IF EXISTS `a`;\n"
 
 FOREIGN: Final = {
@@ -55,6 +56,16 @@ FOREIGN: Final = {
     + f"REPLACE INTO `a` VALUES {_MANY};\nREPLACE INTO `a` VALUES (23999,2,'');\n",
     "rows that are there far before them": _LARGE
     + f"INSERT IGNORE INTO `a` VALUES {_MANY};\nINSERT IGNORE INTO `a` VALUES (23999,2,'');\n",
+    "ids that the server draws": _LARGE.replace("KEY,", "KEY AUTO_INCREMENT,")
+    + f"INSERT INTO `a` (w, doc) VALUES {_MANY_WITHOUT_IDS};\nINSERT INTO `a` (w) VALUES (7);\n",
+    "ids that the server draws for none": _LARGE.replace("KEY,", "KEY AUTO_INCREMENT,")
+    + f"INSERT INTO `a` VALUES {_MANY.replace('(', '(-1')};\nINSERT INTO `a` VALUES (NULL,7,'');\n"
+    + "INSERT INTO `a` VALUES (0,8,'');\n",
+    "an engine that is set between": _A
+    + _ROWS
+    + "SET default_storage_engine=MyISAM;\n"
+    + _B.replace(" ENGINE=InnoDB", "")
+    + "INSERT INTO `b` VALUES (1,1);\n",
     "names that differ by case": _A + _A.replace("`a`", "`A`") + _ROWS + _AGAIN.upper(),
     "a mode that changes between": _A
     + _ROWS
@@ -82,11 +93,15 @@ def loaded_by_hand(site: JobSite, dump: str) -> dict[str, Any]:
 
 
 def rows(site: JobSite, schema: str) -> dict[str, Any]:
+    """Of each table, with its engine."""
     names = site.server.execute(
-        f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{schema}'"
+        f"SELECT table_name, engine FROM information_schema.tables WHERE table_schema = '{schema}'"
     )
     read = "SELECT * FROM {}.`{}` ORDER BY id"
-    return {str(name): site.server.execute(read.format(schema, name)) for (name,) in names}
+    return {
+        str(name): (engine, site.server.execute(read.format(schema, name)))
+        for name, engine in names
+    }
 
 
 def sent(site: JobSite, folder: Path, dump: str) -> str:
@@ -101,7 +116,7 @@ def test_a_dump_of_anybodys_comes_back_as_the_stock_client_loads_it_and_is_prove
     by_hand: JobSite, tmp_path: Path, dump: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = loaded_by_hand(by_hand, dump)
-    assert any(expected.values())
+    assert any(there for _, there in expected.values())
     backup_id = sent(by_hand, tmp_path, dump)
     by_hand.restore(backup_id, only="database")
     assert rows(by_hand, by_hand.name) == expected
