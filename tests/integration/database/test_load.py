@@ -5,14 +5,24 @@ import signal
 from collections.abc import Iterator
 from contextlib import closing
 
+import pymysql
 import pytest
 
-from lcp_backup.database import staged_schema
+from lcp_backup.database import accounts, control, staged_schema
 from lcp_backup.database.endpoint import Flavour, connect
 from lcp_backup.database.session import Session
 from lcp_backup.database.sql import execute
 from lcp_backup.database.staged_schema import Loaded, StagedDatabase
-from lcp_backup.errors import ArchiveRefused, Conflict, DatabaseError, LoadFailed
+from lcp_backup.errors import (
+    AccountRefused,
+    ArchiveRefused,
+    BackupError,
+    Conflict,
+    DatabaseError,
+    DatabaseUnreachable,
+    LoadFailed,
+    RestoredInPart,
+)
 from tests.support.child_process import in_process
 from tests.support.own_dumps import OwnDump, dump
 from tests.support.servers import DatabaseServer
@@ -540,3 +550,54 @@ def test_a_lost_connection_is_a_failed_load(clean: DatabaseServer, site: bytes, 
             check=lambda: None,
         ).stage()
     assert dump(clean) == old
+
+
+@pytest.mark.parametrize("step", ["create schemas", "drop trigger 0", "rename"])
+def test_a_swap_that_the_server_refuses_is_undone_and_says_so(
+    clean: DatabaseServer, site: bytes, old: bytes, step: str
+) -> None:
+    def between(name: str) -> None:
+        if name == step:
+            raise pymysql.OperationalError(1205, "Lock wait timeout exceeded")
+
+    with pytest.raises(LoadFailed, match="the site is as it was") as failed:
+        stage(clean, site).swap(between)
+    assert failed.value.undone
+    assert dump(clean) == old
+    assert schemas(clean) == {"site"}
+
+
+def test_a_swap_that_nobody_lets_begin_has_touched_nothing(
+    clean: DatabaseServer, site: bytes, old: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged = stage(clean, site)
+    with monkeypatch.context() as patch:
+        patch.setattr(control, "_LOCK_WAIT_SECONDS", 0)
+        with control.controlled(clean.endpoint("site")), pytest.raises(Conflict) as failed:
+            staged.swap()
+    assert failed.value.undone
+    staged_schema.recover(clean.endpoint("site"))
+    assert dump(clean) == old
+
+
+@pytest.mark.parametrize("error", [DatabaseUnreachable, AccountRefused])
+def test_tables_that_are_live_are_told_as_that_when_their_owner_cannot_be_had(
+    clean: DatabaseServer,
+    site: bytes,
+    old: bytes,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[BackupError],
+) -> None:
+    """Else their files would stay the old ones, and nobody would be told what is live."""
+    staged = stage(clean, site)
+    with monkeypatch.context() as patch:
+
+        def full(*_: object, **__: object) -> None:
+            raise error("Too many connections")
+
+        patch.setattr(accounts, "check_rights", full)
+        with pytest.raises(RestoredInPart, match="the next restore brings the rest to its end"):
+            staged.swap()
+    assert staged_schema.recover(clean.endpoint("site")) == "finished"
+    assert dump(clean) == site
+    assert schemas(clean) == {"site"}
