@@ -147,12 +147,21 @@ class StoredVolume:
     def segments(self, wanted: WantedMembers) -> Iterator[Segment]:
         """The segments that hold any of these members: those of sources, then the backup's own.
 
-        The backup's own hold all folders, which so come when what lies in them is there.
+        The backup's own hold all folders, which so come when what lies in them is there. Raises
+        ArchiveDamaged, once all have come, where the index does not list each of them once: who
+        only takes what comes would be without some members, and notice nothing.
         """
+        found = 0
         for own in (False, True):
             for segment in self._reader().segments():
                 if (not segment.source) is own and segment in wanted:
+                    found += 1
                     yield segment
+        if found != (needed := wanted.count_segments()):
+            raise ArchiveDamaged(
+                f"the index of {self._name} of backup {self.archives[0]} lists {found} of the"
+                f" {needed} segments in which it says that files lie"
+            )
 
     def read(self, wanted: WantedMembers) -> Generator[tuple[Segment, bytes]]:
         """The segments that hold any of these members, each with its raw bytes; to be closed."""

@@ -118,9 +118,9 @@ _MEMBERS = st.builds(
     name=_NAMES,
     type=st.sampled_from(["file", "folder", "link", "second-name"]),
     source=st.integers(0, len(SOURCES)),
-    segment=_COUNTS,
+    segment=st.integers(0, 2**24),
     at=st.integers(0, 2**32 - 1),
-    size=_COUNTS,
+    size=st.integers(0, 2**63 - 1),
     mtime_ns=_TIMES,
     mode=_COUNTS,
     uid=_COUNTS,
@@ -253,7 +253,15 @@ class TestSources:
             read_all(lines)
 
     @pytest.mark.parametrize(
-        "place", [{"segment": -1}, {"at": -1}, {"at": 2**32}, {"more": -1}, {"more": 2**30}]
+        "place",
+        [
+            {"segment": -1},
+            {"segment": 2**30},
+            {"at": -1},
+            {"at": 2**32},
+            {"more": -1},
+            {"more": 2**30},
+        ],
     )
     def test_a_member_at_an_impossible_place_is_refused(self, place: dict[str, Any]) -> None:
         lines = lines_of([], [ODD_MEMBERS[0]._replace(**place)])
