@@ -205,6 +205,8 @@ def _members(rows: list[list[Any]], *, most_source: int) -> list[IndexedMember]:
         or not set(map(type, sha256s)) <= {str, type(None)}
     ):
         raise ValueError("a member is no list of a name, a type, and whole numbers")
+    if not all(names):
+        raise ValueError("a member has no name")
     sources, segments, at, sizes = numbers[:4]
     if min(sources) < 0 or max(sources) > most_source:
         raise ValueError("a member lies in no source")

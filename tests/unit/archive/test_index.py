@@ -268,6 +268,17 @@ class TestSources:
         with pytest.raises(ArchiveDamaged, match="entry 1: a member lies in no segment"):
             read_all(lines)
 
+    @pytest.mark.parametrize(
+        ("field", "told"),
+        [({"name": ""}, "a member has no name"), ({"size": -1}, "a size that no file can have")],
+    )
+    def test_a_member_that_no_file_can_be_is_refused(
+        self, field: dict[str, Any], told: str
+    ) -> None:
+        lines = lines_of([], [ODD_MEMBERS[0]._replace(**field)])
+        with pytest.raises(ArchiveDamaged, match=f"entry 1: .*{told}"):
+            read_all(lines)
+
     def test_an_index_of_a_volume_without_sources_names_none(self) -> None:
         buffer, _ = index_of([], (), sources=())
         assert IndexReader(buffer, archive_name=NAME).sources == ()
