@@ -304,11 +304,14 @@ class Backups:
         self._store.delete(leftover.keys)
 
     def unfinished(self, backup_id: str) -> Unfinished | None:
-        """What a run could not finish below an id, or None; raises UnknownFormat."""
+        """What a run could not finish below an id, or None; raises UnknownFormat as `find`."""
         try:
-            return Unfinished.read(self._store.get(self._keys.of_unfinished(backup_id)).body)
+            mark = Unfinished.read(self._store.get(self._keys.of_unfinished(backup_id)).body)
         except ObjectNotFound:
             return None
+        if mark.id != backup_id:
+            raise UnknownFormat(f"the mark unfinished/{backup_id}.json is of {mark.id[:100]!r}")
+        return mark
 
     def unfinished_ids(self) -> list[str]:
         """The ids of all volumes that runs could not finish."""
