@@ -24,7 +24,7 @@ by `emptied`, from which it only goes forward.
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, NoReturn
+from typing import Final
 
 import pymysql
 from pymysql.constants import ER
@@ -45,13 +45,21 @@ from lcp_backup.database.sql import (
     has_table,
     held,
     is_denied,
+    is_lost,
     make_writable,
     numbered,
     quote,
     said_by,
     tables_of,
 )
-from lcp_backup.errors import AccountRefused, DatabaseUnreachable, LoadFailed, RestoredInPart
+from lcp_backup.errors import (
+    AccountRefused,
+    Conflict,
+    DatabaseError,
+    DatabaseUnreachable,
+    LoadFailed,
+    RestoredInPart,
+)
 
 type Between = Callable[[str], None]
 
@@ -134,7 +142,10 @@ def swap(
                 raise _as_it_was(reason, reason)
             _exchange(control, endpoint, scope, step)
         except pymysql.MySQLError as error:
-            _undo_if_possible(control, endpoint, given)
+            if not is_lost(error):
+                _undo_if_possible(control, endpoint, given)
+            elif _settled(endpoint, given, error) is Outcome.FINISHED:
+                return []
             head = "the live tables could not be swapped, the site is as it was"
             why, public = f"{describe(error)}{held(error)}", f"{numbered(error)}{held(error)}"
             raise _as_it_was(f"{head}: {why}", f"{head}: {public}") from None
@@ -245,6 +256,17 @@ def _rename(control: Connection, moves: Collection[tuple[str, str, str, str]]) -
     )
 
 
+def _settled(endpoint: DatabaseEndpoint, given: Accounts, lost: pymysql.MySQLError) -> Outcome:
+    """Finishes or undoes over another connection what came through before one was lost."""
+    try:
+        return recover(endpoint, given)
+    except RestoredInPart:
+        raise
+    except (Conflict, DatabaseError):
+        head = "the connection was lost in the swap: the next restore finishes or undoes that"
+        raise LoadFailed(f"{head}: {describe(lost)}", public=f"{head}: {numbered(lost)}") from None
+
+
 def _as_it_was(message: str, public: str | None = None) -> LoadFailed:
     failed = LoadFailed(message, public=public)
     failed.undone = True
@@ -335,26 +357,8 @@ def _finish(
         left.append(staging)
     journal.drop()
     if failures:
-        _tell_of(failures)
+        stored_code.tell_of(failures)
     return left
-
-
-def _tell_of(failures: list[stored_code.Failure]) -> NoReturn:
-    """The tables moved, but not all else came with them."""
-    head = "all tables of the dump are live, but not all it holds: "
-    subjects = [(f"{code.kind} {code.name}", error) for code, error in failures]
-    raise RestoredInPart(
-        head
-        + "; ".join(
-            f"{subject}: {describe(error)}{stored_code.way_out(error)}"
-            for subject, error in subjects
-        ),
-        public=head
-        + "; ".join(
-            f"{subject}: {numbered(error)}{stored_code.way_out(error)}"
-            for subject, error in subjects
-        ),
-    )
 
 
 def _drop_stored_code(

@@ -4,12 +4,13 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pymysql
 import pytest
 
-from lcp_backup.database import accounts, control, staged_schema
-from lcp_backup.database.endpoint import Flavour, connect
+from lcp_backup.database import accounts, control, staged_schema, swap
+from lcp_backup.database.endpoint import Connection, Flavour, connect
 from lcp_backup.database.session import Session
 from lcp_backup.database.sql import execute
 from lcp_backup.database.staged_schema import Loaded, StagedDatabase
@@ -601,3 +602,50 @@ def test_tables_that_are_live_are_told_as_that_when_their_owner_cannot_be_had(
     assert staged_schema.recover(clean.endpoint("site")) == "finished"
     assert dump(clean) == site
     assert schemas(clean) == {"site"}
+
+
+def test_a_swap_whose_connection_is_lost_is_undone_over_another_one(
+    clean: DatabaseServer, site: bytes, old: bytes
+) -> None:
+    """Else the live site would be without its triggers until the next restore."""
+
+    def between(step: str) -> None:
+        if step == "rename":
+            end_connections(clean)
+
+    with pytest.raises(LoadFailed, match="the site is as it was") as failed:
+        stage(clean, site).swap(between)
+    assert failed.value.undone
+    assert dump(clean) == old
+    assert schemas(clean) == {"site"}
+
+
+def test_a_swap_whose_connection_is_lost_once_the_tables_moved_is_finished_over_another_one(
+    clean: DatabaseServer,
+    site: bytes,
+    old: bytes,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server did it, and its answer was lost: nobody may be told that it did not."""
+    rename = swap._rename
+
+    def rename_and_lose(connection: Connection, moves: Any) -> None:
+        rename(connection, moves)
+        monkeypatch.setattr(swap, "_rename", rename)
+        end_connections(clean)
+        connection.ping(reconnect=False)
+
+    monkeypatch.setattr(swap, "_rename", rename_and_lose)
+    loaded = stage(clean, site).swap()
+    assert loaded.rows > 0
+    assert dump(clean) == site
+    assert schemas(clean) == {"site"}
+
+
+def end_connections(server: DatabaseServer) -> None:
+    """All but the one that does it."""
+    for number, own in server.execute(
+        "SELECT id, CONNECTION_ID() FROM information_schema.processlist WHERE command = 'Sleep'"
+    ):
+        if number != own:
+            server.execute(f"KILL {number}")
