@@ -32,6 +32,8 @@ class BackupError(Exception):
     """What the public is told where the message is not for it."""
     message_is_public: ClassVar[bool] = False
     """Whether messages hold only what the caller sent or may read; a class has to say so."""
+    undone: bool = False
+    """Of a swap of the database that failed: whether what is live is as it was all the same."""
 
     def __init__(self, message: str = "", *, public: str | None = None) -> None:
         """`message` is for the log; `public` is told instead of it, or of the class's sentence."""

@@ -152,7 +152,7 @@ class MemoryS3:
     def get_paginator(self, operation: str) -> "_Pages | _PartPages | _UploadPages":
         self.before(operation)
         if operation == "list_parts":
-            return _PartPages(self._parts)
+            return _PartPages({it: self._parts[it] for it in self._multiparts})
         if operation == "list_multipart_uploads":
             return _UploadPages(self._multiparts)
         return _Pages(self.objects if operation == "list_objects_v2" else {})
@@ -163,6 +163,8 @@ class _PartPages:
         self._parts = parts
 
     def paginate(self, *, UploadId: str, **_more: Any) -> Iterator[Any]:  # noqa: N803
+        if UploadId not in self._parts:
+            raise _error("NoSuchUpload")
         yield {
             "Parts": [
                 {

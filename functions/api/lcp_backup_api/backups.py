@@ -98,7 +98,9 @@ def show_backup(_caller: Viewer, backend: TheBackend, backup_id: TheBackupId) ->
     catalog = backend.catalog
     manifest = catalog.backups.get(backup_id)
     # Uploads may lie between it and the backup of the site before it.
-    older = _manifests(catalog.page(_LOOKED_BACK, backup_id, backups=True).records)
+    # (One of them that cannot be read is no reason to say nothing of this one.)
+    page = catalog.page(_LOOKED_BACK, backup_id, backups=True, also_unreadable=False)
+    older = _manifests(page.records)
     [shown] = outlook.beside(
         catalog, [manifest], older, backend.settings.backup_retention_days
     ).values()

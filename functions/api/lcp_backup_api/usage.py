@@ -112,7 +112,8 @@ def usage(
     after: TheNext = None,
 ) -> Usage:
     catalog = backend.catalog
-    page = catalog.page(limit, after, backups=True)
+    # (Bytes that lie there are counted all the same.)
+    page = catalog.page(limit, after, backups=True, also_unreadable=False)
     manifests = [it for it in page.records if isinstance(it, Manifest)]
     pins = catalog.pins.of_all(manifests)
     stored = catalog.bytes.count() if after is None else None

@@ -27,8 +27,9 @@ _MAX_LINE = 64 << 20
 _MOST_FIRST = 32 << 10
 """Bytes at a line's beginning that hold its first name, however it is written."""
 _MOST_AT = 2**32 - 1
-_MOST_MORE = 1 << 24
-"""A file of 128 TiB."""
+_MOST_SEGMENTS = 1 << 24
+"""A file, or an archive, of 128 TiB."""
+_MOST_SIZE = 2**63 - 1
 _GZIP = 31
 _PIECE = 64 << 10
 _OUTPUT = 256 << 10
@@ -204,11 +205,19 @@ def _members(rows: list[list[Any]], *, most_source: int) -> list[IndexedMember]:
         or not set(map(type, sha256s)) <= {str, type(None)}
     ):
         raise ValueError("a member is no list of a name, a type, and whole numbers")
-    sources, segments, at = numbers[:3]
+    if not all(names):
+        raise ValueError("a member has no name")
+    sources, segments, at, sizes = numbers[:4]
     if min(sources) < 0 or max(sources) > most_source:
         raise ValueError("a member lies in no source")
-    if min(*segments, *at, *mores, 0) < 0 or max(*at, 0) > _MOST_AT or max(mores) > _MOST_MORE:
+    if (
+        min(*segments, *at, *mores, 0) < 0
+        or max(at) > _MOST_AT
+        or max(*segments, *mores) > _MOST_SEGMENTS
+    ):
         raise ValueError("a member lies in no segment")
+    if min(sizes) < 0 or max(sizes) > _MOST_SIZE:
+        raise ValueError("a member has a size that no file can have")
     return list(map(IndexedMember._make, rows))
 
 

@@ -1,7 +1,7 @@
 """Segments, as the index of an archive lists them; `write` makes them, and `read` opens them."""
 
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -59,24 +59,28 @@ class IndexedMember(NamedTuple):
     """In how many more segments, those that follow, the content goes on."""
 
 
+type _Bytes = Annotated[int, Field(ge=0, le=1 << 48)]
+"""None that S3 or memory would be asked for in vain: an archive is a thousand times smaller."""
+
+
 class Segment(Document):
     """A stretch of an archive that is a whole gzip member, so it can be inflated alone."""
 
     source: int = 0
     """Volume: in whose archive it lies, as in IndexedMember."""
-    number: int = Field(default=0, exclude=True)
+    number: int = Field(default=0, ge=0, le=1 << 24, exclude=True)
     """Volume: which of that archive's segments it is, counted from 0."""
-    offset: int
+    offset: _Bytes
     """First byte, counted from the start of the archive."""
-    size: int
+    size: _Bytes
     """Bytes in the archive."""
-    raw_size: int
+    raw_size: _Bytes
     """Bytes once inflated."""
     sha256: str
     """Of the `size` bytes in the archive, hexadecimal."""
     members: int = 0
     """Volume: how many members begin in it, also such as the backup does not hold any more."""
-    first: int = 0
+    first: _Bytes = 0
     """Volume: at which raw byte the first of them begins; a file that began in an earlier segment
     goes on before it, or in the whole segment when none begins here."""
     section: Section | None = None

@@ -19,7 +19,7 @@ from lcp_backup.catalog.uploads import StoredUploads
 from lcp_backup.catalog.usage import StoredBytes
 from lcp_backup.catalog.verifications import StoredVerifications
 from lcp_backup.catalog.work import StoredWork
-from lcp_backup.errors import NotFound
+from lcp_backup.errors import NotFound, UnknownFormat
 from lcp_backup.model import Manifest, Run, RunKind, RunState
 from lcp_backup.pages import Page, read_page
 
@@ -75,6 +75,7 @@ class Catalog:
         backups: bool = False,
         kinds: Collection[RunKind] = (),
         states: Collection[RunState] = tuple(RunState),
+        also_unreadable: bool = True,
     ) -> Page[Manifest | Run]:
         """A page of backups, of runs or of both, newest first; how many it has: `read_page`.
 
@@ -86,6 +87,7 @@ class Catalog:
             backups: whether backups are wanted.
             kinds: of the runs that are wanted.
             states: of those.
+            also_unreadable: False passes over backups whose manifests this version cannot read.
 
         Raises UnknownFormat, StorageError.
         """
@@ -97,7 +99,7 @@ class Catalog:
         places = heapq.merge(of_backups, of_runs, reverse=True)
         return read_page(
             (it for moment, it in places if bound is None or (moment, it) < bound),
-            lambda record_id: self._listed(record_id, kinds, states),
+            lambda record_id: self._listed(record_id, kinds, states, also_unreadable),
             limit=limit,
             worth_reading=lambda record_id: (
                 _is_of_backup(record_id) or any(f"-{kind}-" in record_id for kind in kinds)
@@ -105,10 +107,19 @@ class Catalog:
         )
 
     def _listed(
-        self, record_id: str, kinds: Collection[RunKind], states: Collection[RunState]
+        self,
+        record_id: str,
+        kinds: Collection[RunKind],
+        states: Collection[RunState],
+        also_unreadable: bool,
     ) -> Manifest | Run | None:
         if _is_of_backup(record_id):
-            return self.backups.find(record_id)
+            try:
+                return self.backups.find(record_id)
+            except UnknownFormat:
+                if also_unreadable:
+                    raise
+                return None
         try:
             run = self.runs.get(record_id)
         except NotFound:  # cleanup may delete one while they are read

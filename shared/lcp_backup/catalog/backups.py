@@ -70,11 +70,25 @@ class Backups:
         self._lock = lock
 
     def find(self, backup_id: str) -> Manifest | None:
-        """The manifest of a backup, or None when it does not exist; raises UnknownFormat."""
+        """The manifest of a backup, or None when it does not exist.
+
+        Raises UnknownFormat, which names the backup; also for a manifest of another backup, which
+        somebody has copied: who deletes what lies here must not delete that one.
+        """
         try:
-            return Manifest.read(self._store.get(self._keys.of_backup(backup_id, MANIFEST)).body)
+            body = self._store.get(self._keys.of_backup(backup_id, MANIFEST)).body
         except ObjectNotFound:
             return None
+        try:
+            manifest = Manifest.read(body)
+        except UnknownFormat as error:
+            raise UnknownFormat(f"backup {backup_id}: {error}") from None
+        if manifest.id != backup_id:
+            raise UnknownFormat(
+                f"what lies as backup {backup_id} in the bucket is the manifest of"
+                f" {manifest.id[:100]!r}: somebody copied it; delete it by hand"
+            )
+        return manifest
 
     def get(self, backup_id: str) -> Manifest:
         """The manifest of a backup; raises NotFound, InvalidRequest, UnknownFormat."""
@@ -290,11 +304,14 @@ class Backups:
         self._store.delete(leftover.keys)
 
     def unfinished(self, backup_id: str) -> Unfinished | None:
-        """What a run could not finish below an id, or None; raises UnknownFormat."""
+        """What a run could not finish below an id, or None; raises UnknownFormat as `find`."""
         try:
-            return Unfinished.read(self._store.get(self._keys.of_unfinished(backup_id)).body)
+            mark = Unfinished.read(self._store.get(self._keys.of_unfinished(backup_id)).body)
         except ObjectNotFound:
             return None
+        if mark.id != backup_id:
+            raise UnknownFormat(f"the mark unfinished/{backup_id}.json is of {mark.id[:100]!r}")
+        return mark
 
     def unfinished_ids(self) -> list[str]:
         """The ids of all volumes that runs could not finish."""

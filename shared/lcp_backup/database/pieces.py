@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, Protocol
 from lcp_backup.archive.segment import Section, Segment
 from lcp_backup.database.sections import Cut, SectionCutter
 from lcp_backup.database.statements import Statement
-from lcp_backup.errors import NotFound
+from lcp_backup.errors import ArchiveDamaged, NotFound
 
 type ReadSegments = Callable[[Iterable[Segment]], Iterator[tuple[Segment, bytes]]]
 """The raw bytes of segments, checked, in the order asked for."""
@@ -105,7 +105,7 @@ class IndexedDump:
         tables: only these tables; None means the whole dump.
         triggers: whether those of the tables come along.
 
-    Raises NotFound, which names the table that is not in the dump.
+    Raises NotFound, which names the table that is not in the dump; ArchiveDamaged for rows of none.
     """
 
     def __init__(
@@ -121,8 +121,10 @@ class IndexedDump:
         self._read = read
         self._segments = list(enumerate(segments, 1))
         self._row_bytes: dict[str, int] = {}
-        for _, segment in self._segments:
-            if segment.section is Section.ROWS and segment.table is not None:
+        for number, segment in self._segments:
+            if segment.section is Section.ROWS:
+                if segment.table is None:
+                    raise ArchiveDamaged(f"the dump's segment {number} holds rows of no table")
                 size = self._row_bytes.get(segment.table, 0) + segment.raw_size
                 self._row_bytes[segment.table] = size
         if tables is not None:

@@ -8,7 +8,7 @@ import pymysql
 from pymysql.constants import ER
 
 from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, connect
-from lcp_backup.errors import DatabaseUnreachable, LoadFailed, ServerGaveUp
+from lcp_backup.errors import DatabaseError, DatabaseUnreachable, LoadFailed, ServerGaveUp
 
 _TABLE_WAIT_SECONDS: Final = 60
 """How long a statement waits for a table that the site's own transactions hold."""
@@ -106,6 +106,13 @@ def numbered(error: pymysql.MySQLError) -> str:
     """A server's error by number and name: its text may name users, hosts and values."""
     code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     return f"error {code} ({_SYMBOLS.get(code, type(error).__name__)})"
+
+
+def said_by(error: pymysql.MySQLError | DatabaseError) -> tuple[str, str]:
+    """What a server, or an account that cannot be had, is told by: in the log, and in public."""
+    if isinstance(error, DatabaseError):
+        return str(error), error.public
+    return describe(error), numbered(error)
 
 
 def is_denied(error: pymysql.MySQLError) -> bool:
@@ -323,6 +330,13 @@ def make_writable(connection: Connection, schema: str) -> None:
     )
     if any("READ ONLY=1" in text(said) for (said,) in options if said):
         execute(connection, f"ALTER DATABASE {quote(schema)} READ ONLY = 0")
+
+
+def drop_if_possible(connection: Connection, schema: str) -> bool:
+    """Whether there is no such schema any more."""
+    with suppress(pymysql.MySQLError):
+        drop_schema(connection, schema)
+    return not has_schema(connection, schema)
 
 
 def drop_schema(connection: Connection, schema: str) -> None:

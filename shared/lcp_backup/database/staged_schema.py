@@ -52,7 +52,7 @@ from lcp_backup.database.swap import (
     recover,
     swap,
 )
-from lcp_backup.errors import InvalidRequest, LoadFailed
+from lcp_backup.errors import Conflict, DatabaseUnreachable, InvalidRequest, LoadFailed
 
 __all__ = [
     "Accounts",
@@ -93,7 +93,11 @@ class StagedDatabase:
         Raises LoadFailed, AccountRefused, Conflict, DatabaseUnreachable.
         """
         self._open = False
-        left = swap(self._endpoint, self.loaded.seal, self._scope, self._given, between)
+        try:
+            left = swap(self._endpoint, self.loaded.seal, self._scope, self._given, between)
+        except (Conflict, DatabaseUnreachable) as error:
+            error.undone = True  # the server let nobody begin
+            raise
         return replace(self.loaded, left_behind=tuple(left))
 
     def discard(self) -> None:

@@ -7,7 +7,7 @@ user, who only drops.
 import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
-from typing import Final
+from typing import Final, NoReturn
 
 import pymysql
 from pymysql.constants import ER
@@ -27,7 +27,7 @@ from lcp_backup.database.sql import (
     text,
     working,
 )
-from lcp_backup.errors import LoadFailed
+from lcp_backup.errors import LoadFailed, RestoredInPart
 
 type Failure = tuple[StoredCode, pymysql.MySQLError]
 
@@ -305,3 +305,15 @@ def _word(collation: str) -> str:
     if not collation.isascii() or not collation.replace("_", "").isalnum():
         raise LoadFailed(f"{collation[:64]!r} is no collation")
     return collation
+
+
+def tell_of(failures: list[Failure]) -> NoReturn:
+    """The tables moved, but not all else came with them."""
+    head = "all tables of the dump are live, but not all it holds: "
+    subjects = [(f"{code.kind} {code.name}", error) for code, error in failures]
+    raise RestoredInPart(
+        head
+        + "; ".join(f"{subject}: {describe(error)}{way_out(error)}" for subject, error in subjects),
+        public=head
+        + "; ".join(f"{subject}: {numbered(error)}{way_out(error)}" for subject, error in subjects),
+    )

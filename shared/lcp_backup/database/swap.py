@@ -22,10 +22,9 @@ by `emptied`, from which it only goes forward.
 """
 
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, NoReturn
+from typing import Final
 
 import pymysql
 from pymysql.constants import ER
@@ -39,18 +38,28 @@ from lcp_backup.database.rulings import StatementKind
 from lcp_backup.database.sql import (
     collation_of,
     describe,
+    drop_if_possible,
     drop_schema,
     execute,
     has_schema,
     has_table,
     held,
     is_denied,
+    is_lost,
     make_writable,
     numbered,
     quote,
+    said_by,
     tables_of,
 )
-from lcp_backup.errors import LoadFailed, RestoredInPart
+from lcp_backup.errors import (
+    AccountRefused,
+    Conflict,
+    DatabaseError,
+    DatabaseUnreachable,
+    LoadFailed,
+    RestoredInPart,
+)
 
 type Between = Callable[[str], None]
 
@@ -103,7 +112,7 @@ def discard(control: Connection, endpoint: DatabaseEndpoint) -> None:
         # First, for whoever is killed while a schema is dropped leaves some of its tables.
         journal.forget(Fact.WHOLE)
         for staging in journal.noted(Fact.STAGING):
-            _drop_if_possible(control, staging)
+            drop_if_possible(control, staging)
     journal.drop()
 
 
@@ -130,24 +139,22 @@ def swap(
                     "the database that was loaded beside the live one is not there any more, as"
                     " another invocation loaded it anew: the site is as it was, restore once more"
                 )
-                raise LoadFailed(reason, public=reason)
+                raise _as_it_was(reason, reason)
             _exchange(control, endpoint, scope, step)
         except pymysql.MySQLError as error:
-            reason = describe(error)
-            _undo_if_possible(control, endpoint, given)
-            raise LoadFailed(
-                f"the live tables could not be swapped, the site is as it was: {reason}"
-                f"{held(error)}",
-                public="the live tables could not be swapped, the site is as it was:"
-                f" {numbered(error)}{held(error)}",
-            ) from None
+            if not is_lost(error):
+                _undo_if_possible(control, endpoint, given)
+            elif _settled(endpoint, given, error) is Outcome.FINISHED:
+                return []
+            head = "the live tables could not be swapped, the site is as it was"
+            why, public = f"{describe(error)}{held(error)}", f"{numbered(error)}{held(error)}"
+            raise _as_it_was(f"{head}: {why}", f"{head}: {public}") from None
         try:
             return _finish(control, endpoint, given, step)
-        except pymysql.MySQLError as error:
+        except (pymysql.MySQLError, AccountRefused, DatabaseUnreachable) as error:
             head = "all tables of the dump are live; the next restore brings the rest to its end"
-            raise RestoredInPart(
-                f"{head}: {describe(error)}", public=f"{head}: {numbered(error)}"
-            ) from None
+            why, public = said_by(error)
+            raise RestoredInPart(f"{head}: {why}", public=f"{head}: {public}") from None
 
 
 def recover(
@@ -195,7 +202,7 @@ def _exchange(control: Connection, endpoint: DatabaseEndpoint, scope: Scope, ste
     (staging,) = journal.noted(Fact.STAGING)
     step("journal")
     if scope.keep_in is not None and has_schema(control, scope.keep_in):
-        raise LoadFailed(f"{scope.keep_in} exists: the old tables cannot be kept there")
+        raise _as_it_was(f"{scope.keep_in} exists: the old tables cannot be kept there")
     previous = scope.keep_in or _free_schema(control, f"{live}_lcp_previous")
     existed = has_schema(control, live)
     triggers = live_code.live_triggers(control, endpoint, scope.tables) if existed else []
@@ -249,15 +256,32 @@ def _rename(control: Connection, moves: Collection[tuple[str, str, str, str]]) -
     )
 
 
+def _settled(endpoint: DatabaseEndpoint, given: Accounts, lost: pymysql.MySQLError) -> Outcome:
+    """Finishes or undoes over another connection what came through before one was lost."""
+    try:
+        return recover(endpoint, given)
+    except RestoredInPart:
+        raise
+    except (Conflict, DatabaseError):
+        head = "the connection was lost in the swap: the next restore finishes or undoes that"
+        raise LoadFailed(f"{head}: {describe(lost)}", public=f"{head}: {numbered(lost)}") from None
+
+
+def _as_it_was(message: str, public: str | None = None) -> LoadFailed:
+    failed = LoadFailed(message, public=public)
+    failed.undone = True
+    return failed
+
+
 def _undo_if_possible(control: Connection, endpoint: DatabaseEndpoint, given: Accounts) -> None:
     """After a failure: a connection that is gone leaves it to the next `recover`."""
     try:
         control.rollback()
         _undo(control, endpoint, given)
-    except pymysql.MySQLError as error:
+    except (pymysql.MySQLError, AccountRefused, DatabaseUnreachable) as error:
         raise LoadFailed(
             "the live tables could not be swapped; the next restore puts back the live triggers and"
-            f" views: {describe(error)}"
+            f" views: {said_by(error)[0]}"
         ) from None
 
 
@@ -271,7 +295,7 @@ def _undo(control: Connection, endpoint: DatabaseEndpoint, given: Accounts) -> N
         if stray:
             make_writable(control, live)
             _rename(control, [(previous, table, live, table) for table in stray])
-        _drop_if_possible(control, previous)
+        drop_if_possible(control, previous)
     failures: list[stored_code.Failure] = []
     if has_schema(control, live):
         triggers = stored_code.trigger_names(control, live)
@@ -327,32 +351,14 @@ def _finish(
     step("drop previous")
     left = []
     if not journal.noted(Fact.KEPT):
-        left = [it for it in journal.noted(Fact.PREVIOUS) if not _drop_if_possible(control, it)]
+        left = [it for it in journal.noted(Fact.PREVIOUS) if not drop_if_possible(control, it)]
     step("drop staging")
-    if not _drop_if_possible(control, staging):
+    if not drop_if_possible(control, staging):
         left.append(staging)
     journal.drop()
     if failures:
-        _tell_of(failures)
+        stored_code.tell_of(failures)
     return left
-
-
-def _tell_of(failures: list[stored_code.Failure]) -> NoReturn:
-    """The tables moved, but not all else came with them."""
-    head = "all tables of the dump are live, but not all it holds: "
-    subjects = [(f"{code.kind} {code.name}", error) for code, error in failures]
-    raise RestoredInPart(
-        head
-        + "; ".join(
-            f"{subject}: {describe(error)}{stored_code.way_out(error)}"
-            for subject, error in subjects
-        ),
-        public=head
-        + "; ".join(
-            f"{subject}: {numbered(error)}{stored_code.way_out(error)}"
-            for subject, error in subjects
-        ),
-    )
 
 
 def _drop_stored_code(
@@ -375,7 +381,7 @@ def _drop_stored_code(
     step("drop the schema")
     collation = collation_of(control, staging)
     # What the site made there meanwhile goes like all else that a restore replaces.
-    _drop_if_possible(control, live)
+    drop_if_possible(control, live)
     execute(control, f"CREATE DATABASE IF NOT EXISTS {quote(live)} COLLATE {collation}")
     step("fill again")
     moves = [(staging, table, live, table) for table in tables_of(control, staging)]
@@ -385,16 +391,9 @@ def _drop_stored_code(
 def _free_schema(control: Connection, name: str) -> str:
     """This name, or one like it, of a schema that does not exist, or does not any more."""
     for candidate in (name, *(f"{name}_{number}" for number in range(1, _MOST_WORKED_AROUND + 1))):
-        if _drop_if_possible(control, candidate):
+        if drop_if_possible(control, candidate):
             return candidate
-    raise LoadFailed(
+    raise _as_it_was(
         f"{name} and all schemas that could take its place exist and cannot be dropped: look at"
         " what lies in their folders on the server, and drop them by hand"
     )
-
-
-def _drop_if_possible(control: Connection, schema: str) -> bool:
-    """Whether there is no such schema any more."""
-    with suppress(pymysql.MySQLError):
-        drop_schema(control, schema)
-    return not has_schema(control, schema)

@@ -17,7 +17,7 @@ from lcp_backup.jobs.archives import THREADS
 from lcp_backup.jobs.assemble_fan_out import hand_out, workers_for
 from lcp_backup.jobs.handing_out import ALONE, StartWorkers, claim, taken_back_on_failure
 from lcp_backup.jobs.queued_run import end_queued, queued
-from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
+from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume, deletion_told
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import ArchiveKind, BackupType, RunKind
 from lcp_backup.requests import DownloadRequest
@@ -90,6 +90,7 @@ def assemble(
                 # (Also when the run cannot begin: the next delivery of its event then plans it.)
                 stack.enter_context(taken_back_on_failure(catalog.work.of(stored.record.id)))
             run = stack.enter_context(ActiveRun(stored, telemetry, timing))
+            stack.enter_context(deletion_told(catalog, manifest))
             if workers > ALONE:
                 _hand_out(
                     run,

@@ -13,8 +13,8 @@ from lcp_backup.catalog.work import REQUEST, RunWork
 from lcp_backup.document import Document, read_document
 from lcp_backup.errors import DatabaseTooLarge, NotFound, UnknownFormat
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
+from lcp_backup.jobs.bases import bases
 from lcp_backup.jobs.handing_out import ALONE
-from lcp_backup.jobs.increment import bases
 from lcp_backup.jobs.shared_volume import LEAST_SHARE
 from lcp_backup.jobs.unfinished import CLOSING_TIME
 from lcp_backup.model import BackupType, Manifest

@@ -1,10 +1,11 @@
 """What a new volume takes over from the last backup instead of reading and storing it again."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 from lcp_backup.archive.index import IndexReader, read_members
 from lcp_backup.archive.local_copy import read_again
@@ -16,13 +17,13 @@ from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.unfinished import Unfinished
 from lcp_backup.errors import (
     ArchiveDamaged,
-    NotFound,
     ObjectNotFound,
     UnknownFormat,
 )
 from lcp_backup.exclusion import PathPatterns
-from lcp_backup.history import BaseVolume, Found, Plan, can_be_base, plan
+from lcp_backup.history import BaseVolume, Found, Plan, plan
 from lcp_backup.jobs.archives import THREADS
+from lcp_backup.jobs.bases import bases, missing, not_whole, stored_whole
 from lcp_backup.model import Manifest, Notice, VolumeSource
 from lcp_backup.volume.base import Base
 from lcp_backup.volume.carry import Moved, carry
@@ -42,6 +43,31 @@ class SourceUnusable(Exception):
     def __init__(self, backup_ids: Collection[str]) -> None:
         super().__init__(*backup_ids)
         self.backup_ids = backup_ids
+
+
+class IndexUnusable(Exception):
+    """The index of the base says what no index says, although it is what its manifest names.
+
+    Arguments: `backup_id` is the base's.
+    """
+
+    def __init__(self, backup_id: str, reason: str) -> None:
+        super().__init__(backup_id, reason)
+        self.backup_id = backup_id
+        self.reason = reason
+
+
+@contextmanager
+def told_plainly(base_id: str) -> Iterator[None]:
+    """Where nobody begins anew: raises ArchiveDamaged for a base that turns out to be unusable."""
+    try:
+        yield
+    except (IndexUnusable, SourceUnusable) as error:
+        reason = error.reason if isinstance(error, IndexUnusable) else "it lacks segments"
+        raise ArchiveDamaged(
+            f"the last backup, {base_id}, cannot be compared with the folder, because its index is"
+            f" wrong ({reason}): delete that backup, and nothing is compared with it any more"
+        ) from error
 
 
 class Increment:
@@ -134,7 +160,7 @@ class Increment:
             self._moved = carry(
                 writer,
                 wanted,
-                lambda: (it for it in self._reader().segments() if it in wanted),
+                lambda: (it for it in self._segments() if it in wanted),
                 lambda segment: self._opened(segment.source),
                 threads=THREADS,
                 check=check,
@@ -148,7 +174,7 @@ class Increment:
         """Whether all that is cut out of an archive can be read; asked when something cannot."""
         segments = (
             it
-            for it in self._reader().segments()
+            for it in self._segments()
             if it.source == number and it in wanted and not wanted.are_all_of(it)
         )
         read = read_segments_of(
@@ -191,14 +217,21 @@ class Increment:
         return last.reached_size if last.path_patterns == leave_out.patterns else None
 
     def segments(self) -> Iterator[Segment]:
-        """The segments of sources in which members of the new volume lie; once all are known."""
+        """The segments of sources in which members of the new volume lie; once all are known.
+
+        Raises SourceUnusable, at the end, where the base's index does not list each of them once.
+        """
         if self._base is None:
             return
         places, used = self._places(), self._base.used
-        for segment in self._reader().segments():
+        left = {source: len(numbers) for source, numbers in used.items()}
+        for segment in self._segments():
             source = places.get(segment.source)
             if source in used and segment.number in used[source]:
+                left[source] -= 1
                 yield segment.model_copy(update={"source": source})
+        if unlisted := {self.sources[source - 1] for source, count in left.items() if count}:
+            raise SourceUnusable(unlisted)
 
     def referred(self) -> tuple[VolumeSource, ...]:
         """The sources of the new volume, as its manifest lists them; once all members are known."""
@@ -228,7 +261,17 @@ class Increment:
 
     def _members(self) -> Iterator[IndexedMember]:
         index, name = self._of_base()
-        return read_members(index, archive_name=name)
+        return self._read(read_members(index, archive_name=name))
+
+    def _segments(self) -> Iterator[Segment]:
+        return self._read(self._reader().segments())
+
+    def _read[T](self, lines: Iterator[T]) -> Iterator[T]:
+        """Raises IndexUnusable: what the lines say was forged, or written by a faulty version."""
+        try:
+            yield from lines
+        except ArchiveDamaged as error:
+            raise IndexUnusable(self._archives()[0], str(error)) from error
 
     def _reader(self) -> IndexReader:
         index, name = self._of_base()
@@ -246,6 +289,7 @@ def open_increment(
     *,
     whole: bool,
     unusable: Collection[str] = (),
+    distrusted: Mapping[str, str] = MappingProxyType({}),
     stores_anew: bool = False,
     carries: bool = True,
 ) -> Iterator[Increment]:
@@ -260,9 +304,10 @@ def open_increment(
             goes on from an unfinished volume refers to that all the same, and a notice tells it.
         unusable: sources that turned out to be; what lies in them is read from the folder and
             stored again, with a notice.
+        distrusted: bases whose index cannot be used, as it turned out, each with the reason.
         stores_anew: whatever would be carried over is treated like that, too.
         carries: False reads what would be carried over from the folder without a notice, for
-            nothing is wrong with it.
+            nothing is wrong with it; and ArchiveDamaged is raised in the block for what is wrong.
 
     Raises StorageError.
     """
@@ -272,11 +317,14 @@ def open_increment(
             notices = (*notices, base)
             continue
         with ExitStack() as opened:
+            why = distrusted.get(base.id)
             try:
-                index = opened.enter_context(open_index(catalog, base))
+                index = opened.enter_context(open_index(catalog, base)) if why is None else None
             except (ArchiveDamaged, ObjectNotFound, UnknownFormat) as error:
+                why = str(error)
+            if why is not None:
                 is_backup = isinstance(base, Manifest)
-                told = _stored_whole(base.id, str(error)) if is_backup else _missing(base.id)
+                told = stored_whole(base.id, why) if is_backup else missing(base.id)
                 notices = (*notices, told)
                 continue
             found = archives_found(catalog, base)
@@ -286,14 +334,16 @@ def open_increment(
             # enough for that and for something new, in the end.)
             goes_on = whole and isinstance(base, Unfinished)
             if goes_on:
-                notices = (*notices, _not_whole(base.id))
+                notices = (*notices, not_whole(base.id))
             chosen = plan(base, found, carry_all=whole and not goes_on)
             if stores_anew:
                 chosen = Plan(chosen.kept, (), (*chosen.missing, *chosen.carried))
             if not carries:
                 chosen = Plan(chosen.kept, (), chosen.missing)
-            missing = (_missing(source.backup_id) for source in chosen.missing)
-            yield Increment(catalog, base, index, chosen, (*notices, *missing))
+            notices = (*notices, *(missing(source.backup_id) for source in chosen.missing))
+            if not carries:
+                opened.enter_context(told_plainly(base.id))
+            yield Increment(catalog, base, index, chosen, notices)
             return
     yield Increment(catalog, notices=notices)
 
@@ -313,33 +363,6 @@ def open_index(catalog: Catalog, base: BaseVolume) -> Iterator[RangeSource]:
         yield index
 
 
-def bases(catalog: Catalog) -> Iterator[BaseVolume | Notice]:
-    """What can be the base, the best first; and what is told where nothing before it can be."""
-    last: Manifest | Notice | None = None
-    try:
-        last = catalog.backups.latest(uploaded=False)
-    except NotFound:
-        pass
-    except UnknownFormat:
-        last = _stored_whole("the last backup", "a later version made it")
-    unfinished = _unfinished_since(catalog, last if isinstance(last, Manifest) else None)
-    if unfinished is not None:
-        yield unfinished
-    if isinstance(last, Notice) or (last is not None and can_be_base(last)):
-        yield last
-
-
-def _unfinished_since(catalog: Catalog, last: Manifest | None) -> Unfinished | None:
-    """What a run could not finish, and no later one did; None where there is nothing like that."""
-    found: list[Unfinished] = []
-    for backup_id in catalog.backups.unfinished_ids():
-        with suppress(UnknownFormat):
-            mark = catalog.backups.unfinished(backup_id)
-            if mark is not None and (last is None or mark.stopped_at > last.published_at):
-                found.append(mark)
-    return max(found, key=lambda mark: mark.stopped_at, default=None)
-
-
 def archives_found(catalog: Catalog, manifest: BaseVolume) -> dict[str, Found]:
     """What lies at the places of the archives that a volume reads, its own included."""
 
@@ -354,21 +377,3 @@ def archives_found(catalog: Catalog, manifest: BaseVolume) -> dict[str, Found]:
     with ThreadPoolExecutor(_ASKED_AT_ONCE, thread_name_prefix="source") as pool:
         answers = zip(ids, pool.map(look, ids), strict=True)
         return {backup_id: found for backup_id, found in answers if found is not None}
-
-
-def _not_whole(subject: str) -> Notice:
-    detail = (
-        "the volume goes on from what a run before stored, and refers to that, although the mode is"
-        " FULL; the next backup is whole"
-    )
-    return Notice(code="volume-not-whole", subject=subject, detail=detail)
-
-
-def _missing(backup_id: str) -> Notice:
-    detail = "its archive is gone, replaced or damaged; the files that lay there were stored again"
-    return Notice(code="source-missing", subject=backup_id, detail=detail)
-
-
-def _stored_whole(subject: str, reason: str) -> Notice:
-    detail = f"the volume was stored whole, because this backup cannot be referred to: {reason}"
-    return Notice(code="volume-stored-whole", subject=subject, detail=detail)

@@ -10,11 +10,17 @@ from datetime import timedelta
 from typing import Final
 
 from lcp_backup.catalog import Catalog
-from lcp_backup.errors import ArchiveRefused, LeaseLost, RunIsOver, TaskFailed
+from lcp_backup.errors import (
+    ArchiveRefused,
+    LeaseLost,
+    RunIsOver,
+    TaskFailed,
+    UnknownFormat,
+)
 from lcp_backup.jobs.failure import describe, log_failure
 from lcp_backup.jobs.queued_run import over
 from lcp_backup.jobs.task_end import LONGEST, in_words
-from lcp_backup.model import ArchiveKind, Manifest, Run, RunId, RunState, Upload
+from lcp_backup.model import ArchiveKind, BackupId, Manifest, Run, RunId, RunState, Upload
 from lcp_backup.steps import UploadStepRequest
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.uploads import were_refused
@@ -124,10 +130,13 @@ def _see_that_it_is_dead(catalog: Catalog, run_id: str) -> None:
 def published_by(catalog: Catalog, upload_id: str) -> Manifest | None:
     """The backup that an earlier delivery made of the upload."""
     opened_at = RunId.parse(upload_id).started_at
-    for manifest in catalog.backups.all():
-        if manifest.run_id == upload_id:
-            return manifest
+    for backup_id in catalog.backups.ids():
         # An uploaded backup's minute is before its run only by the minutes that were taken.
-        if manifest.slot < opened_at - timedelta(days=1):
+        if BackupId.parse(backup_id).slot < opened_at - timedelta(days=1):
             break
+        # (What this version cannot read, none of its deliveries has made.)
+        with suppress(UnknownFormat):
+            manifest = catalog.backups.find(backup_id)
+            if manifest is not None and manifest.run_id == upload_id:
+                return manifest
     return None

@@ -11,7 +11,12 @@ from lcp_backup.errors import Conflict, ObjectNotFound, PreconditionFailed
 from lcp_backup.exclusion import PathPatterns
 from lcp_backup.history import Found
 from lcp_backup.jobs.archives import open_archive, read_back_or_describe
-from lcp_backup.jobs.increment import SourceUnusable, archives_found, open_increment
+from lcp_backup.jobs.increment import (
+    IndexUnusable,
+    SourceUnusable,
+    archives_found,
+    open_increment,
+)
 from lcp_backup.jobs.volume_loss import check_for_loss
 from lcp_backup.model import Archive, ArchiveKind, Manifest, Notice, VolumeSource
 from lcp_backup.volume.pack import pack
@@ -63,11 +68,17 @@ def store_volume(
     """
     counted = _Counted(progress)
 
+    distrusted: dict[str, str] = {}
+
     def attempt(unusable: Collection[str] = (), stores_anew: bool = False) -> NewVolume:
         counted.begin_anew()
         with (
             open_increment(
-                catalog, whole=whole, unusable=unusable, stores_anew=stores_anew
+                catalog,
+                whole=whole,
+                unusable=unusable,
+                distrusted=distrusted,
+                stores_anew=stores_anew,
             ) as increment,
             open_archive(catalog, backup_id, ArchiveKind.VOLUME, None, increment.sources) as writer,
         ):
@@ -98,18 +109,25 @@ def store_volume(
             path_patterns=leave_out.patterns,
         )
 
-    unusable: Collection[str] = ()
-    try:
-        return attempt()
-    except SourceUnusable as error:
-        unusable = error.backup_ids
-    except (ObjectNotFound, PreconditionFailed):
-        # A copy is made by S3 while other things are packed, and fails whenever it does. What lies
-        # there is looked at anew.
-        pass
-    with suppress(SourceUnusable, ObjectNotFound, PreconditionFailed):
-        return attempt(unusable)
-    return attempt(stores_anew=True)
+    def attempts() -> NewVolume:
+        unusable: Collection[str] = ()
+        try:
+            return attempt()
+        except SourceUnusable as error:
+            unusable = error.backup_ids
+        except (ObjectNotFound, PreconditionFailed):
+            # A copy is made by S3 while other things are packed, and fails whenever it does. What
+            # lies there is looked at anew.
+            pass
+        with suppress(SourceUnusable, ObjectNotFound, PreconditionFailed):
+            return attempt(unusable)
+        return attempt(stores_anew=True)
+
+    while True:
+        try:
+            return attempts()
+        except IndexUnusable as error:
+            distrusted[error.backup_id] = error.reason
 
 
 class _Counted:

@@ -11,7 +11,7 @@ from lcp_backup.jobs.queued_run import check_is_meant, queued, succeeded_before
 from lcp_backup.jobs.restore_fan_out import hand_out, workers_for
 from lcp_backup.jobs.restored import RestoreResult, swapped, tell_completed
 from lcp_backup.jobs.staged_site import AS_IT_WAS, SiteStaging
-from lcp_backup.jobs.stored_backup import StoredBackup
+from lcp_backup.jobs.stored_backup import StoredBackup, deletion_told
 from lcp_backup.jobs.stored_run import NewRun
 from lcp_backup.model import Manifest, RunKind
 from lcp_backup.requests import LATEST, RestoreRequest
@@ -75,7 +75,10 @@ def restore_backup(
             request, settings, manifest, seconds=timing.seconds_left(catalog.now())
         )
         active = ActiveRun(stored, telemetry, timing)
-        with announced(active, telemetry, metric="RestoreFailure", failed="Restore Failed") as run:
+        with (
+            announced(active, telemetry, metric="RestoreFailure", failed="Restore Failed") as run,
+            deletion_told(source, manifest),
+        ):
             run.add_notices(settings.notices)
             if "live_site" not in run.result:
                 run.set_result(live_site=AS_IT_WAS)

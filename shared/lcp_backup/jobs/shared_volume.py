@@ -29,7 +29,7 @@ from lcp_backup.errors import NotFound, StorageError
 from lcp_backup.exclusion import PathPatterns
 from lcp_backup.history import Plan
 from lcp_backup.jobs.archives import THREADS
-from lcp_backup.jobs.increment import Increment, open_increment, open_index
+from lcp_backup.jobs.increment import Increment, open_increment, open_index, told_plainly
 from lcp_backup.model import ArchiveKind, Manifest, Notice, VolumeFacts, VolumeSource
 from lcp_backup.volume.packing import Packed
 from lcp_backup.volume.share import Boundary, looked_at_again, pack_share
@@ -363,7 +363,7 @@ def reopened(catalog: Catalog, plan: SharedPlan) -> Iterator[Increment]:
     last = find(chosen.backup_id)
     if last is None:
         raise NotFound(f"backup {chosen.backup_id} was deleted while another referred to it")
-    with open_index(catalog, last) as index:
+    with open_index(catalog, last) as index, told_plainly(last.id):
         yield Increment(catalog, last, index, Plan(chosen.kept, (), ()), plan.notices)
 
 

@@ -20,7 +20,7 @@ from lcp_backup.database.staged_schema import (
     Scope,
     StagedDatabase,
 )
-from lcp_backup.errors import InvalidRequest, RestoredInPart
+from lcp_backup.errors import BackupError, InvalidRequest, RestoredInPart
 from lcp_backup.intake.scripts import take_scripts
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.load_fan_out import connections_of_one
@@ -67,6 +67,7 @@ class StagedSite:
         self.kept = kept
         """Where a swap keeps what was live before, when that was asked for."""
         self._undo = undo
+        self._database_is_touched = False
 
     def __enter__(self) -> Self:
         return self
@@ -93,17 +94,36 @@ class StagedSite:
         """
         self._run.step("swapping")
         self._run.confirm()
-        if self._changes_live:
-            self._run.set_result(live_site=SWAPPING)
-            self._run.write_down()
-        loaded = None
+        # (Of an earlier delivery that was killed in its swap, this says so.)
+        before = self._run.result.get("live_site", AS_IT_WAS)
         try:
-            if self._swap_database is not None:
-                loaded = self._swap_database()
-        except RestoredInPart:
-            # The rows are the backup's now, so the files they name must be too.
-            self._swap_volume()
+            if self._changes_live:
+                self._run.set_result(live_site=SWAPPING)
+                self._run.write_down()
+            return self._swap_both()
+        except BaseException:
+            if self._is_as_it_was:
+                self._run.set_result(live_site=str(before))
             raise
+
+    @property
+    def _is_as_it_was(self) -> bool:
+        """Whether a swap that failed has touched nothing that is live, or has put it back."""
+        return not self._database_is_touched and (self._volume is None or self._volume.is_as_it_was)
+
+    def _swap_both(self) -> Loaded | None:
+        loaded = None
+        if self._swap_database is not None:
+            self._database_is_touched = True
+            try:
+                loaded = self._swap_database()
+            except RestoredInPart:
+                # The rows are the backup's now, so the files they name must be too.
+                self._swap_volume()
+                raise
+            except BackupError as error:
+                self._database_is_touched = not error.undone
+                raise
         self._swap_volume()
         return loaded
 

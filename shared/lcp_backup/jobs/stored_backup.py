@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from typing import Final
 
@@ -13,7 +13,13 @@ from lcp_backup.archive.segment import IndexedMember, Segment
 from lcp_backup.archive.streams import RangeSource
 from lcp_backup.aws.s3_reader import ObjectReader
 from lcp_backup.catalog import Catalog
-from lcp_backup.errors import ArchiveDamaged, NotFound, ObjectNotFound
+from lcp_backup.errors import (
+    ArchiveDamaged,
+    NotFound,
+    ObjectNotFound,
+    StorageError,
+    UnknownFormat,
+)
 from lcp_backup.model import Manifest
 from lcp_backup.volume.wanted import WantedMembers
 
@@ -32,6 +38,24 @@ def published(catalog: Catalog, backup_id: str, run_id: str) -> Manifest:
             f"the backup {backup_id} that was meant was deleted, and another one was made since"
         )
     return manifest
+
+
+@contextmanager
+def deletion_told(catalog: Catalog, manifest: Manifest) -> Iterator[None]:
+    """Around what reads a backup: raises NotFound where it fails because the backup was deleted.
+
+    What is missing then is no damage, and nobody has to look for any.
+    """
+    try:
+        yield
+    except (ArchiveDamaged, ObjectNotFound) as error:
+        # (What cannot be looked at now, or read by this version, is not known to be gone.)
+        with suppress(StorageError, UnknownFormat):
+            found = catalog.backups.find(manifest.id)
+            if found is None or found.run_id != manifest.run_id:
+                reason = f"backup {manifest.id} was deleted while it was read"
+                raise NotFound(reason) from error
+        raise
 
 
 class StoredBackup:
@@ -147,12 +171,21 @@ class StoredVolume:
     def segments(self, wanted: WantedMembers) -> Iterator[Segment]:
         """The segments that hold any of these members: those of sources, then the backup's own.
 
-        The backup's own hold all folders, which so come when what lies in them is there.
+        The backup's own hold all folders, which so come when what lies in them is there. Raises
+        ArchiveDamaged, once all have come, where the index does not list each of them once: who
+        only takes what comes would be without some members, and notice nothing.
         """
+        found = 0
         for own in (False, True):
             for segment in self._reader().segments():
                 if (not segment.source) is own and segment in wanted:
+                    found += 1
                     yield segment
+        if found != (needed := wanted.count_segments()):
+            raise ArchiveDamaged(
+                f"the index of {self._name} of backup {self.archives[0]} lists {found} of the"
+                f" {needed} segments in which it says that files lie"
+            )
 
     def read(self, wanted: WantedMembers) -> Generator[tuple[Segment, bytes]]:
         """The segments that hold any of these members, each with its raw bytes; to be closed."""

@@ -51,6 +51,9 @@ class Numbers:
     def __init__(self) -> None:
         self._marks = bytearray()
 
+    def __len__(self) -> int:
+        return sum(self._marks)
+
     def __contains__(self, number: int) -> bool:
         return number < len(self._marks) and bool(self._marks[number])
 

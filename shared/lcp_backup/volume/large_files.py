@@ -17,6 +17,10 @@ _WRITTEN: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.
 """(Without waiting: a pipe that somebody put there would keep a worker for all of its time.)"""
 _OPENED: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
+_MOST_HEADER: Final = 64 << 10
+"""Bytes; several times what one with the longest name takes. Behind more than that the index says a
+size that is not the file's, which would be cut there."""
+
 
 class LargePiece(NamedTuple):
     """A piece of a large file, which lies in neighbouring segments of an archive."""
@@ -78,7 +82,7 @@ class LargeFileBegins:
         if self._following != member.segment + member.more + 1:
             raise self._lacks_segment()
         header = self._end - -(-member.size // BLOCK) * BLOCK
-        if member.more < 1 or header < BLOCK or header % BLOCK:
+        if member.more < 1 or not BLOCK <= header <= _MOST_HEADER or header % BLOCK:
             raise ArchiveDamaged(f"the index says of {quoted(member.name)} what cannot be")
         return header
 

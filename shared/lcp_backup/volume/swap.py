@@ -126,6 +126,14 @@ class StagedVolume:
         """
         return tuple(self._notices)
 
+    @property
+    def is_as_it_was(self) -> bool:
+        """Whether the live folder is what it was, also after a swap that failed."""
+        places = self._places
+        if any(map(exists, (places.moving_out, places.moving_in, places.selection))):
+            return False
+        return places.inside or (is_folder(places.new) and not is_folder(places.old))
+
     def carry_over_links(self, paths: Collection[str] = (), *, check: Callable[[], None]) -> None:
         """Has the live folder's links that lead out of it stay: no backup could bring them back.
 

@@ -44,6 +44,10 @@ class WantedMembers:
             for segment in range(member.segment + 1, member.segment + 1 + member.more):
                 self._continued.add((member.source, segment))
 
+    def count_segments(self) -> int:
+        """In how many segments any of them begins or goes on."""
+        return len(self._at) + sum(place not in self._at for place in self._continued)
+
     def __contains__(self, segment: Segment) -> bool:
         """Whether any of them begins or goes on in a segment."""
         place = (segment.source, segment.number)

@@ -4,16 +4,26 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from typing import Any
 
 import pymysql
 import pytest
 
-from lcp_backup.database import staged_schema
-from lcp_backup.database.endpoint import Flavour, connect
+from lcp_backup.database import accounts, control, staged_schema, swap
+from lcp_backup.database.endpoint import Connection, Flavour, connect
 from lcp_backup.database.session import Session
 from lcp_backup.database.sql import execute
 from lcp_backup.database.staged_schema import Loaded, StagedDatabase, StreamedDump
-from lcp_backup.errors import ArchiveRefused, Conflict, DatabaseError, LoadFailed
+from lcp_backup.errors import (
+    AccountRefused,
+    ArchiveRefused,
+    BackupError,
+    Conflict,
+    DatabaseError,
+    DatabaseUnreachable,
+    LoadFailed,
+    RestoredInPart,
+)
 from tests.support.child_process import in_process
 from tests.support.own_dumps import OwnDump, dump
 from tests.support.servers import DatabaseServer
@@ -563,3 +573,101 @@ def test_a_lost_connection_is_a_failed_load(clean: DatabaseServer, site: bytes, 
             check=lambda: None,
         ).stage()
     assert dump(clean) == old
+
+
+@pytest.mark.parametrize("step", ["create schemas", "drop trigger 0", "rename"])
+def test_a_swap_that_the_server_refuses_is_undone_and_says_so(
+    clean: DatabaseServer, site: bytes, old: bytes, step: str
+) -> None:
+    def between(name: str) -> None:
+        if name == step:
+            raise pymysql.OperationalError(1205, "Lock wait timeout exceeded")
+
+    with pytest.raises(LoadFailed, match="the site is as it was") as failed:
+        stage(clean, site).swap(between)
+    assert failed.value.undone
+    assert dump(clean) == old
+    assert schemas(clean) == {"site"}
+
+
+def test_a_swap_that_nobody_lets_begin_has_touched_nothing(
+    clean: DatabaseServer, site: bytes, old: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged = stage(clean, site)
+    with monkeypatch.context() as patch:
+        patch.setattr(control, "_LOCK_WAIT_SECONDS", 0)
+        with control.controlled(clean.endpoint("site")), pytest.raises(Conflict) as failed:
+            staged.swap()
+    assert failed.value.undone
+    staged_schema.recover(clean.endpoint("site"))
+    assert dump(clean) == old
+
+
+@pytest.mark.parametrize("error", [DatabaseUnreachable, AccountRefused])
+def test_tables_that_are_live_are_told_as_that_when_their_owner_cannot_be_had(
+    clean: DatabaseServer,
+    site: bytes,
+    old: bytes,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[BackupError],
+) -> None:
+    """Else their files would stay the old ones, and nobody would be told what is live."""
+    staged = stage(clean, site)
+    with monkeypatch.context() as patch:
+
+        def full(*_: object, **__: object) -> None:
+            raise error("Too many connections")
+
+        patch.setattr(accounts, "check_rights", full)
+        with pytest.raises(RestoredInPart, match="the next restore brings the rest to its end"):
+            staged.swap()
+    assert staged_schema.recover(clean.endpoint("site")) == "finished"
+    assert dump(clean) == site
+    assert schemas(clean) == {"site"}
+
+
+def test_a_swap_whose_connection_is_lost_is_undone_over_another_one(
+    clean: DatabaseServer, site: bytes, old: bytes
+) -> None:
+    """Else the live site would be without its triggers until the next restore."""
+
+    def between(step: str) -> None:
+        if step == "rename":
+            end_connections(clean)
+
+    with pytest.raises(LoadFailed, match="the site is as it was") as failed:
+        stage(clean, site).swap(between)
+    assert failed.value.undone
+    assert dump(clean) == old
+    assert schemas(clean) == {"site"}
+
+
+def test_a_swap_whose_connection_is_lost_once_the_tables_moved_is_finished_over_another_one(
+    clean: DatabaseServer,
+    site: bytes,
+    old: bytes,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server did it, and its answer was lost: nobody may be told that it did not."""
+    rename = swap._rename
+
+    def rename_and_lose(connection: Connection, moves: Any) -> None:
+        rename(connection, moves)
+        monkeypatch.setattr(swap, "_rename", rename)
+        end_connections(clean)
+        connection.ping(reconnect=False)
+
+    monkeypatch.setattr(swap, "_rename", rename_and_lose)
+    loaded = stage(clean, site).swap()
+    assert loaded.rows > 0
+    assert dump(clean) == site
+    assert schemas(clean) == {"site"}
+
+
+def end_connections(server: DatabaseServer) -> None:
+    """All but the one that does it."""
+    for number, own in server.execute(
+        "SELECT id, CONNECTION_ID() FROM information_schema.processlist WHERE command = 'Sleep'"
+    ):
+        if number != own:
+            server.execute(f"KILL {number}")

@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.errors import AwsError
 from lcp_backup.model import ArchiveKind, BackupType, Manifest, Run, RunError, RunKind, RunState
@@ -670,3 +671,18 @@ def test_scripts_are_asked_for_and_refused_at_once_where_they_cannot_run(
     assert started == []
     assert call("POST", path, body={"scripts": True}).status == 202
     assert started[0][1]["scripts"] is True
+
+
+def test_an_older_backup_that_cannot_be_read_is_no_reason_to_say_nothing_of_others(
+    call: Client, catalog: Catalog, store: ObjectStore, clock: SettableClock
+) -> None:
+    made = publish(catalog, clock())
+    older = publish(catalog, clock() - timedelta(days=1))
+    store.put(f"acme/prd/backups/{older}/manifest.json", b'{"format": 2}')
+    assert call("GET", f"/backup/{made}").json()["backupId"] == made
+    usage = call("GET", "/backup/usage").json()
+    assert [it["backup_id"] for it in usage["backups"]] == [made]
+    for path in (f"/backup/{older}", "/backup/list"):
+        problem = call("GET", path)
+        assert problem.status == 500
+        assert older in problem.json()["detail"]

@@ -118,9 +118,9 @@ _MEMBERS = st.builds(
     name=_NAMES,
     type=st.sampled_from(["file", "folder", "link", "second-name"]),
     source=st.integers(0, len(SOURCES)),
-    segment=_COUNTS,
+    segment=st.integers(0, 2**24),
     at=st.integers(0, 2**32 - 1),
-    size=_COUNTS,
+    size=st.integers(0, 2**63 - 1),
     mtime_ns=_TIMES,
     mode=_COUNTS,
     uid=_COUNTS,
@@ -253,11 +253,30 @@ class TestSources:
             read_all(lines)
 
     @pytest.mark.parametrize(
-        "place", [{"segment": -1}, {"at": -1}, {"at": 2**32}, {"more": -1}, {"more": 2**30}]
+        "place",
+        [
+            {"segment": -1},
+            {"segment": 2**30},
+            {"at": -1},
+            {"at": 2**32},
+            {"more": -1},
+            {"more": 2**30},
+        ],
     )
     def test_a_member_at_an_impossible_place_is_refused(self, place: dict[str, Any]) -> None:
         lines = lines_of([], [ODD_MEMBERS[0]._replace(**place)])
         with pytest.raises(ArchiveDamaged, match="entry 1: a member lies in no segment"):
+            read_all(lines)
+
+    @pytest.mark.parametrize(
+        ("field", "told"),
+        [({"name": ""}, "a member has no name"), ({"size": -1}, "a size that no file can have")],
+    )
+    def test_a_member_that_no_file_can_be_is_refused(
+        self, field: dict[str, Any], told: str
+    ) -> None:
+        lines = lines_of([], [ODD_MEMBERS[0]._replace(**field)])
+        with pytest.raises(ArchiveDamaged, match=f"entry 1: .*{told}"):
             read_all(lines)
 
     def test_an_index_of_a_volume_without_sources_names_none(self) -> None:

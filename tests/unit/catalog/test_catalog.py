@@ -227,8 +227,22 @@ def test_a_manifest_of_an_unknown_format_is_refused_and_says_so(
 ) -> None:
     body = a_manifest(clock()).model_dump_json().replace('"format":1', '"format":2')
     store.put("acme/prd/backups/acme-prd-202611230015/manifest.json", body.encode())
-    with pytest.raises(UnknownFormat, match="reads manifest format 1 and cannot read this one"):
+    told = "acme-prd-202611230015: .* reads manifest format 1 and cannot read this one"
+    with pytest.raises(UnknownFormat, match=told):
         catalog.backups.get("acme-prd-202611230015")
+
+
+def test_a_manifest_that_was_copied_to_where_another_id_is_is_no_backup_of_either(
+    catalog: Catalog, store: ObjectStore, clock: SettableClock
+) -> None:
+    """Else who deletes the copy would delete the backup that it was copied from."""
+    made = publish(catalog, clock())
+    body = store.get(f"acme/prd/backups/{made}/manifest.json").body
+    copied = "acme-prd-202611200015"
+    store.put(f"acme/prd/backups/{copied}/manifest.json", body)
+    with pytest.raises(UnknownFormat, match=f"lies as backup {copied} .*manifest of '{made}'"):
+        catalog.backups.get(copied)
+    assert catalog.backups.latest().id == made
 
 
 def test_a_run_record_outlives_its_updates_and_is_found_by_id(

@@ -1,6 +1,10 @@
 """A dump with an index: no more of it is read than is asked for."""
 
-from lcp_backup.archive.segment import Section
+import pytest
+
+from lcp_backup.archive.segment import Section, Segment
+from lcp_backup.database.pieces import IndexedDump
+from lcp_backup.errors import ArchiveDamaged
 from tests.support.own_dumps import Stored
 
 _TABLES = ("a", "b", "c")
@@ -20,3 +24,9 @@ def test_who_fills_some_tables_reads_the_definitions_of_these_alone() -> None:
     assert [table for section, table in everything if section is Section.DEFINITION] == [*_TABLES]
     found = [(it.section, it.table) for it in dump.definitions({"b"})]
     assert found == [(Section.HEAD, None), (Section.DEFINITION, "b")]
+
+
+def test_an_index_of_rows_that_are_of_no_table_is_damaged() -> None:
+    rows = Segment(offset=0, size=1, raw_size=1, sha256="0" * 64, section=Section.ROWS)
+    with pytest.raises(ArchiveDamaged, match="segment 1 holds rows of no table"):
+        IndexedDump([rows], lambda _: iter(()), by_dump_program=True)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lcp_backup.archive.read import read_segments_of
+from lcp_backup.archive.read import OpenArchive, read_segments_of
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.downloads import download_name
 from lcp_backup.errors import ArchiveDamaged, InvalidRequest, NotFound
 from lcp_backup.jobs.assemble import Assembled
+from lcp_backup.jobs.retirement import delete_backup
+from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.model import ArchiveKind, Manifest, Run, RunKind, RunState
 from lcp_backup.requests import DownloadRequest
 from lcp_backup.telemetry import Telemetry
@@ -426,3 +428,22 @@ def test_what_is_asked_for_has_one_name_however_it_is_put(volumes: Volumes, libr
         download_name(made.model_copy(update={"run_id": "another"}), VOLUME, ("a", "b")),
     )
     assert len({name, *others}) == 5
+
+
+def test_a_backup_that_is_deleted_while_it_is_assembled_is_not_called_damaged(
+    volumes: Volumes, library: Path, download: Downloader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = changed_twice(volumes, library)
+    opened = StoredBackup._open
+
+    def delete_first(backup: StoredBackup, backup_id: str, name: str) -> OpenArchive:
+        monkeypatch.setattr(StoredBackup, "_open", opened)
+        delete_backup(volumes.catalog, made[-1])
+        return opened(backup, backup_id, name)
+
+    monkeypatch.setattr(StoredBackup, "_open", delete_first)
+    with pytest.raises(NotFound, match=f"{made[-1].id} was deleted while it was read"):
+        download(made[-1].id)
+    run = download.last_run()
+    assert run.error is not None
+    assert run.error.code == "not-found"

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from lcp_backup.archive.read import OpenArchive
 from lcp_backup.catalog import Catalog
 from lcp_backup.database.accounts import Accounts
 from lcp_backup.database.endpoint import DatabaseEndpoint
@@ -22,6 +23,7 @@ from lcp_backup.errors import (
     InvalidRequest,
     LeaseHeld,
     LeaseLost,
+    NotFound,
     RunIsOver,
     UnknownFormat,
 )
@@ -33,7 +35,9 @@ from lcp_backup.jobs.restore import restore_backup
 from lcp_backup.jobs.restore_by_workers import work_on_restore
 from lcp_backup.jobs.restore_fan_out import workers_for
 from lcp_backup.jobs.restored import RestoreResult
+from lcp_backup.jobs.retirement import delete_backup
 from lcp_backup.jobs.staged_site import SiteStaging
+from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.model import BackupType, Run, RunState
 from lcp_backup.requests import RestoreRequest
 from lcp_backup.settings import Settings
@@ -583,3 +587,25 @@ def test_workers_that_cannot_be_had_are_refused_with_the_reason(
 ) -> None:
     with pytest.raises(InvalidRequest, match=f"workers: 2 are asked for, .*{reason}.* workers out"):
         chosen(workers=2, **given)
+
+
+@pytest.mark.usefixtures("there")
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_backup_that_is_deleted_while_its_restore_begins_is_not_called_damaged(
+    site: Site, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    before = snapshot(site.folder)
+    opened = StoredBackup._open
+    latest = site.catalog.backups.latest()
+
+    def delete_first(backup: StoredBackup, backup_id: str, name: str) -> OpenArchive:
+        monkeypatch.setattr(StoredBackup, "_open", opened)
+        delete_backup(site.catalog, latest)
+        return opened(backup, backup_id, name)
+
+    monkeypatch.setattr(StoredBackup, "_open", delete_first)
+    with pytest.raises(NotFound, match=f"{latest.id} was deleted while it was read"):
+        site.restore(workers=workers)
+    assert snapshot(site.folder) == before
+    assert [it.name for it in site.folder.parent.iterdir()] == [site.folder.name]
+    site.catalog.lease.check_is_free()

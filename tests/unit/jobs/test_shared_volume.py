@@ -20,7 +20,7 @@ from lcp_backup.archive.index import read_index
 from lcp_backup.aws import s3_shared
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
-from lcp_backup.errors import StorageError, VolumeIncomplete
+from lcp_backup.errors import ArchiveDamaged, StorageError, VolumeIncomplete
 from lcp_backup.jobs import joined_volume, shared_volume
 from lcp_backup.jobs.joined_volume import join_volume
 from lcp_backup.jobs.new_volume import NewVolume, secure_sources
@@ -30,6 +30,7 @@ from lcp_backup.volume import segments, share, shares
 from tests.support import memory_s3
 from tests.support.backups import BUCKET, a_manifest
 from tests.support.clock import SettableClock
+from tests.support.forged import Line, each_member, forge_index, is_of_source
 from tests.support.memory_s3 import Killed, MemoryS3
 from tests.support.trees import odd_tree, snapshot
 from tests.support.volumes import LATER, Volumes, refer_to_every_size
@@ -554,3 +555,29 @@ def test_histories_of_a_folder_come_back_exactly(site: Site, tmp_path: Path, see
             assert extracted == expected, number
         else:
             assert extracted.items() <= expected.items(), number
+
+
+def without_segments_of_sources(lines: list[Line]) -> list[Line]:
+    return [it for it in lines if not is_of_source(it)]
+
+
+def with_an_impossible_place(lines: list[Line]) -> list[Line]:
+    return each_member(lines, lambda member: member.__setitem__(3, 10**40))
+
+
+@pytest.mark.parametrize("forge", [without_segments_of_sources, with_an_impossible_place])
+def test_a_base_whose_index_contradicts_itself_is_named_with_the_way_out(
+    site: Site, monkeypatch: pytest.MonkeyPatch, forge: Callable[[list[Line]], list[Line]]
+) -> None:
+    refer_to_every_size(monkeypatch)
+    (site.folder / "a").write_bytes(b"a")
+    site.back_up(1)
+    (site.folder / "b").write_bytes(b"b")
+    base = site.back_up(2)
+    assert base.sources
+    forge_index(site.s3, f"a/p/backups/{base.id}", forge)
+    with pytest.raises(ArchiveDamaged, match=f"{base.id}, cannot be compared .*delete that backup"):
+        site.back_up(2)
+    site.catalog.backups.unpublish(base.id)
+    made = site.back_up(2)
+    assert snapshot(site.volumes.restore(made.id)) == snapshot(site.folder)

@@ -356,3 +356,14 @@ def test_a_hostile_dump_is_refused_by_its_line(inbox: Inbox) -> None:
     line = SQL.count(b"\n") + 1
     with pytest.raises(ArchiveRefused, match=f"^line {line} of the dump is refused"):
         inbox.take_in(inbox.sent(dump))
+
+
+def test_a_backup_that_cannot_be_read_keeps_no_upload_from_being_taken_in(
+    inbox: Inbox, catalog: Catalog, store: ObjectStore, clock: SettableClock
+) -> None:
+    unreadable = publish(catalog, clock())
+    store.put(f"acme/prd/backups/{unreadable}/manifest.json", b'{"format": 2}')
+    upload_id = inbox.sent()
+    first = inbox.take_in(upload_id)
+    assert first.backup_id == "acme-prd-202611230014"
+    assert inbox.take_in(upload_id) == first

@@ -1,5 +1,6 @@
 """A create whose time ends keeps what it stored, and the next one goes on from there."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from lcp_backup.archive.index import read_members
 from lcp_backup.aws.s3 import ObjectStore
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.unfinished import Unfinished
-from lcp_backup.errors import Conflict, OutOfTime, StoredInPart
+from lcp_backup.errors import Conflict, OutOfTime, StoredInPart, UnknownFormat
 from lcp_backup.exclusion import PathPatterns
 from lcp_backup.jobs import unfinished
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
@@ -27,7 +28,7 @@ from lcp_backup.settings import Settings
 from lcp_backup.telemetry import Telemetry
 from lcp_backup.volume import read_ahead
 from lcp_backup.volume.measure import Measured, measure
-from tests.support.backups import BUCKET
+from tests.support.backups import BUCKET, publish
 from tests.support.clock import SettableClock
 from tests.support.memory_s3 import Killed, MemoryS3
 from tests.support.trees import snapshot
@@ -531,3 +532,24 @@ def test_a_folder_is_measured_without_opening_a_file(site: Site, read: list[str]
     found = measure(site.volumes.folder, leave_out=but_one, threads=2, is_over=lambda: False)
     assert found == Measured((FILES - 1) * SIZE, is_all=True)
     assert read == []
+
+
+def test_a_mark_that_was_copied_takes_nothing_away_of_the_volume_that_it_is_of(
+    catalog: Catalog, store: ObjectStore, clock: SettableClock
+) -> None:
+    """Cleanup would end that volume by the id in the copy."""
+    made = publish(catalog, clock())
+    manifest = catalog.backups.get(made)
+    mark = {
+        "id": made,
+        "run_id": "r",
+        "stopped_at": clock().isoformat(),
+        "volume": manifest.volume.model_dump(mode="json"),
+        "sources": [],
+        "volume_facts": manifest.volume_facts.model_dump(mode="json"),
+        "reached_size": 1,
+        "path_patterns": [],
+    }
+    store.put("acme/prd/unfinished/acme-prd-202611200015.json", json.dumps(mark).encode())
+    with pytest.raises(UnknownFormat, match=f"202611200015.json is of '{made}'"):
+        catalog.backups.unfinished("acme-prd-202611200015")

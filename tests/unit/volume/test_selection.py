@@ -282,6 +282,7 @@ def test_a_swap_of_a_selection_that_fails_at_any_rename_is_undone_whatever_the_p
             monkeypatch.setattr(os, "rename", rename)
             with pytest.raises(VolumeError, match="resource busy"):
                 staged.swap_selection(paths)
+            assert staged.is_as_it_was
             monkeypatch.setattr(os, "rename", real)
         assert contents(site) == before
 

@@ -241,6 +241,8 @@ def test_an_index_that_contradicts_itself_is_damaged() -> None:
         [segment(5), segment(6)],
         [segment(5), segment(6), segment(7, MIB)],
         [segment(5), segment(6), segment(7, MIB + 1000)],
+        # The file is longer, and would be cut where the index says that it ends.
+        [segment(5), segment(6), segment(7, 2 * MIB)],
     ):
         with pytest.raises(ArchiveDamaged):
             header_size(wrong)

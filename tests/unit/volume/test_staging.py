@@ -239,6 +239,7 @@ def test_a_swap_that_fails_at_any_rename_is_undone(
                 assert "cannot be replaced: Device or resource busy" in str(error)  # noqa: PT017 -- or not raised
             else:
                 swapped = True
+            assert staged.is_as_it_was is not swapped
             monkeypatch.setattr(os, "rename", real)
         if not swapped:
             assert snapshot(folder) == before
@@ -266,6 +267,7 @@ def test_nothing_is_removed_while_a_swap_is_half_done_and_cannot_be_undone(
     for action in (staged.swap, staged.discard, lambda: recover(folder)):
         with pytest.raises(VolumeError, match="Input/output error"):
             action()
+        assert not staged.is_as_it_was
     monkeypatch.setattr(os, "rename", real)
     recover(folder)
     assert snapshot(folder) == new
