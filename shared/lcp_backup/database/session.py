@@ -186,9 +186,20 @@ class Session:
         (session,) = execute(
             self._connection,
             "SELECT @@character_set_client, @@collation_connection, @@sql_mode, @@time_zone,"
-            " @@foreign_key_checks",
+            " @@foreign_key_checks, @@default_storage_engine",
         )
         return tuple(map(text, session))
+
+    def has_counted(self) -> bool:
+        """Whether the server has numbered rows (AUTO_INCREMENT), and so by when they came.
+
+        Raises LoadFailed.
+        """
+        try:
+            ((last,),) = execute(self._connection, "SELECT LAST_INSERT_ID()")
+        except pymysql.MySQLError as error:
+            raise load_failed(error, f"nothing is known of ids: {describe(error)}") from None
+        return last != 0
 
     def expect_rows(self) -> None:
         """Prepares the session for rows, after the dump's beginning, which may say otherwise."""
@@ -254,6 +265,10 @@ class Staging:
             if ruling.kind is StatementKind.EVENT and not self._enable_events:
                 code = replace(code, statement=code.disabled)
             self._journal.keep(code)
+        elif ruling.kind is StatementKind.DROP_CODE:
+            _, what, following, *_ = map(text, ruling.sql.split(maxsplit=3))
+            if following.upper() != "BODY":  # of a package, which stays
+                self._journal.forget_code(what, ruling.name)
         elif ruling.kind in {StatementKind.CREATE_SCHEMA, StatementKind.ALTER_SCHEMA}:
             if ruling.sql.strip():
                 sql = f"ALTER DATABASE {quote(self._schema)} ".encode() + ruling.sql
@@ -265,7 +280,6 @@ class Staging:
 _NOT_FOR_STAGING: Final = frozenset(
     {
         StatementKind.DROP_SCHEMA,
-        StatementKind.DROP_CODE,
         StatementKind.LOCK,
         StatementKind.NOTHING,
         StatementKind.LEFT_OUT,

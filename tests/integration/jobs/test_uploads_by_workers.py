@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pytest
 
+from lcp_backup.database import sections
 from lcp_backup.errors import InvalidRequest
 from lcp_backup.jobs.staged_site import SiteStaging
 from lcp_backup.model import RunState
@@ -48,6 +49,49 @@ FOREIGN: Final = {
     + "INSERT INTO `b` VALUES (0,1);\n",
     "an engine without transactions": _A.replace("InnoDB", "MyISAM") + _ROWS + _B + _AGAIN,
 }
+_REPEATED = "{0} INTO a VALUES (1,1),(2,2);\n{0} INTO a VALUES (2,9),(4,4);\n"
+_ANY = "CREATE TABLE `a` (id INT AUTO_INCREMENT PRIMARY KEY, w INT) ENGINE=InnoDB;\n"
+_CODE = "DELIMITER ;;\nCREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW SET @x = 1;;\nDELIMITER ;\n"
+_OLD = "SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO';\n"
+_BACK = "SET SQL_MODE=@OLD_SQL_MODE;\n"
+
+IN_ORDER: Final = {
+    "the last row of a key": _A + _REPEATED.format("REPLACE"),
+    "the first row of a key": _A + _REPEATED.format("INSERT IGNORE"),
+    "ids that the server gives": _ANY + "INSERT INTO a (w) VALUES (5),(6);\n" * 2,
+    "ids in the place of none": _ANY
+    + "INSERT INTO a VALUES (NULL,5);\nINSERT INTO a VALUES (0,6);\n",
+    "a sequence": "CREATE SEQUENCE s ENGINE=InnoDB;\n"
+    + _A.replace("id INT", "id INT DEFAULT NEXTVAL(s)")
+    + "INSERT INTO a (w) VALUES (5);\nINSERT INTO a (w) VALUES (6);\n",
+    "tables behind the end": _OLD
+    + _A
+    + _ROWS
+    + _BACK
+    + _ANY.replace("`a`", "b")
+    + "INSERT INTO b VALUES (0,1);\n"
+    + _BACK,
+    "an engine set between": _A
+    + _ROWS
+    + "SET default_storage_engine=MyISAM;\n"
+    + "CREATE TABLE b (id INT);\n",
+    "another table where one is defined": _A
+    + _ROWS
+    + "DELIMITER ;;\n"
+    + (_B + _DROP + _A).replace(";\n", ";;\n")
+    + "DELIMITER ;\n"
+    + "INSERT INTO b VALUES (7,7);\n",
+    "a trigger that goes with its table": _DROP + _A + _ROWS + _CODE + _DROP + _A + _ROWS + _CODE,
+    "a routine twice": _A
+    + _ROWS
+    + "DROP PROCEDURE IF EXISTS p;\nCREATE PROCEDURE p() SELECT 1;\n" * 2,
+    "code that is dropped": _A
+    + _ROWS
+    + "CREATE VIEW v AS SELECT 1 AS id;\nDROP VIEW v;\n"
+    + _CODE
+    + "DROP TRIGGER t;\n"
+    + _B,
+}
 
 
 @pytest.fixture
@@ -70,7 +114,7 @@ def rows(site: JobSite, schema: str) -> dict[str, Any]:
     names = site.server.execute(
         f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{schema}'"
     )
-    read = "SELECT * FROM {}.`{}` ORDER BY id"
+    read = "SELECT * FROM {}.`{}` ORDER BY 1"
     return {str(name): site.server.execute(read.format(schema, name)) for (name,) in names}
 
 
@@ -100,6 +144,43 @@ def test_a_dump_of_anybodys_comes_back_as_the_stock_client_loads_it_and_is_prove
     verification.begin(backup_id=backup_id)
     assert verification.execute().state is RunState.SUCCEEDED, verification.record.error
     assert by_hand.schemas() == {by_hand.name}
+
+
+@pytest.mark.parametrize("dump", IN_ORDER.values(), ids=IN_ORDER.keys())
+def test_what_rows_mean_by_their_place_they_mean_whoever_loads_them(
+    by_hand: JobSite, tmp_path: Path, dump: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = loaded_by_hand(by_hand, dump), made(by_hand, "by_hand")
+    monkeypatch.setattr(sections, "SEGMENT_SIZE", 1)  # each statement is a piece
+    backup_id = sent(by_hand, tmp_path, dump)
+    by_hand.restore(backup_id, only="database")
+    assert (rows(by_hand, by_hand.name), made(by_hand, by_hand.name)) == expected
+    by_hand.server.execute(f"DROP DATABASE {by_hand.name}")
+    restore = RestoreMachine(by_hand, monkeypatch)
+    restore.begin(backup_id=backup_id, only="database")
+    assert restore.step("tables") == {}
+    for portion in reversed(restore.items("items-rows")):
+        assert restore.step("rows", portion=portion) == {"done": True}
+    restore.finish()
+    assert (rows(by_hand, by_hand.name), made(by_hand, by_hand.name)) == expected
+
+
+def made(site: JobSite, schema: str) -> list[tuple[object, ...]]:
+    """The engines of tables, and what stored code there is."""
+    return [
+        *site.server.execute(
+            "SELECT table_name, engine FROM information_schema.tables"
+            f" WHERE table_schema = '{schema}' ORDER BY table_name"
+        ),
+        *site.server.execute(
+            "SELECT trigger_name FROM information_schema.triggers"
+            f" WHERE trigger_schema = '{schema}'"
+        ),
+        *site.server.execute(
+            "SELECT routine_name FROM information_schema.routines"
+            f" WHERE routine_schema = '{schema}'"
+        ),
+    ]
 
 
 def stock(site: JobSite, folder: Path) -> str:
