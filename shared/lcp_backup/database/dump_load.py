@@ -22,6 +22,8 @@ _WORTH_SETTING_ASIDE: Final = 1 << 20
 costs more than it saves."""
 _BETWEEN_TABLES: Final = frozenset({Section.HEAD, Section.DEFINITION, Section.ROWS})
 
+_TABLES: Final = frozenset({Section.DEFINITION, Section.ROWS})
+
 
 class DumpLoad:
     """One load of a dump, from its first piece to its last; used once.
@@ -65,6 +67,7 @@ class DumpLoad:
         in_parallel = connections is not None
         with ConnectionPool(connections or 1, pooled, kill, self._check) as pool:
             current: str | None = None
+            ended = False
             for piece in self._dump.pieces(as_written=not in_parallel):
                 rows_of = piece.table if in_parallel and piece.section is Section.ROWS else None
                 if current is not None and rows_of != current:
@@ -72,7 +75,12 @@ class DumpLoad:
                 current = rows_of
                 if piece.section not in _BETWEEN_TABLES:
                     self._finish_rows(pool)
+                if in_parallel and ended and piece.section in _TABLES:
+                    # Rows of other connections do not meet the session that an end has put back.
+                    self._pieces.check_base(target.session)
+                    ended = False
                 if piece.section is Section.TAIL:
+                    ended = True
                     self._pieces.add_foreign_keys(target.session)
                 if rows_of is not None:
                     self._hand_out(piece, rows_of, target.session, pool)

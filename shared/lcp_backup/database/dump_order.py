@@ -4,12 +4,21 @@ Dump programs put the session back after each table, and so their rows may come 
 may write otherwise.
 """
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from typing import Final
 
+from lcp_backup.archive.segment import Section
 from lcp_backup.database.loaded import Loaded
-from lcp_backup.database.pieces import Dump
+from lcp_backup.database.pieces import Dump, Piece
+from lcp_backup.database.rulings import Ruling, StatementKind
 from lcp_backup.errors import LoadFailed, ServerGaveUp
+
+_YIELDS: Final = re.compile(rb"REPLACE\b|INSERT\s+IGNORE\b", re.IGNORECASE)
+_DEFINE: Final = frozenset({Section.HEAD, Section.DEFINITION})
+_DROPS_TRIGGER: Final = re.compile(rb"DROP\s+TRIGGER\b", re.IGNORECASE)
+_BY_SEQUENCE: Final = re.compile(rb"\bNEXT(?:VAL`?\s*\(|\s+VALUE\s+FOR\b)", re.IGNORECASE)
 
 
 class OrderMattersError(Exception):
@@ -51,3 +60,28 @@ def attempt_load(
             if dump.by_dump_program:
                 raise
     return attempt(None)
+
+
+def yields(rows: bytes) -> bool:
+    """Whether of rows with one key the last one stays, or the first, by such a statement."""
+    return _YIELDS.match(rows) is not None
+
+
+def has_its_place(piece: Piece, ruling: Ruling, tables: Collection[str]) -> bool:
+    """Whether a statement that is in no piece of rows means something else before them or after.
+
+    Of a table that is defined twice, only some rows are the second one's. (Behind one DELIMITER
+    line anything may stand, also of other tables than the piece's.)
+
+    Arguments: `tables` are those that are defined so far.
+    """
+    if ruling.kind is StatementKind.ROWS:
+        return True
+    if piece.section not in _DEFINE:
+        return ruling.creates
+    if ruling.creates and _BY_SEQUENCE.search(ruling.sql):
+        return True
+    if ruling.kind is StatementKind.DROP_CODE and _DROPS_TRIGGER.match(ruling.sql):
+        return True
+    is_of_table = ruling.kind is StatementKind.TABLE and ruling.name in tables
+    return is_of_table and ruling.name != piece.table

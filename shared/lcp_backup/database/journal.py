@@ -5,6 +5,7 @@ a dump holds is executed by an account that has no rights there. The two markers
 swap stands; the one RENAME TABLE that moves the tables renames the first into the second.
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -19,6 +20,10 @@ EMPTIED: Final = "emptied"
 """In the place of AFTER while the new tables lie in the staging schema once more (see `swap`)."""
 _STORED_CODE: Final = "stored_code"
 _FACT: Final = "fact"
+_CREATED: Final = re.compile(
+    rb"\b(?:VIEW|TRIGGER|PROCEDURE|FUNCTION|PACKAGE|LIBRARY|EVENT)\b", re.IGNORECASE
+)
+"""The first of these words says what a statement creates."""
 
 
 class Fact(StrEnum):
@@ -129,14 +134,15 @@ class Journal:
     def keep(self, code: StoredCode, *, live: bool = False) -> None:
         """Keeps stored code of the dump, or (`live`) of the live schema, until the swap's end.
 
-        Of a view the last definition counts: dumps define a stand-in first.
+        Of a view the last definition counts: dumps define a stand-in first. And of a trigger: the
+        one before has gone with its table, where a dump defines that twice.
         """
         table = self._table(_STORED_CODE)
-        if code.kind is StatementKind.VIEW:
+        if code.kind in {StatementKind.VIEW, StatementKind.TRIGGER}:
             execute(
                 self._control,
-                f"DELETE FROM {table}"  # noqa: S608 -- a quoted name, and digits
-                f" WHERE live = {int(live)} AND kind = 'view' AND name = {as_hex(code.name)}",
+                f"DELETE FROM {table} WHERE live = {int(live)}"  # noqa: S608 -- a quoted name, and digits
+                f" AND kind = {as_hex(str(code.kind))} AND name = {as_hex(code.name)}",
             )
         values: tuple[str | bytes, ...] = (
             str(code.kind),
@@ -155,6 +161,22 @@ class Journal:
             " time_zone, schema_collation, disabled)"
             f" VALUES ({int(live)}, {', '.join(map(as_hex, values))})",
         )
+
+    def forget_code(self, what: str, name: str) -> None:
+        """Keeps stored code of the dump no more, which the dump drops again.
+
+        Arguments: `what` as DROP says it, such as `PROCEDURE`: a function may have its name.
+        """
+        table = self._table(_STORED_CODE)
+        found = execute(
+            self._control,
+            f"SELECT seq, statement FROM {table} WHERE live = 0 AND name = {as_hex(name)}",  # noqa: S608 -- a quoted name, and digits
+        )
+        for seq, statement in found:
+            assert isinstance(statement, bytes)
+            created = _CREATED.search(statement)
+            if created is not None and created[0].upper() == what.upper().encode():
+                execute(self._control, f"DELETE FROM {table} WHERE seq = {seq}")  # noqa: S608 -- as above
 
     def kept(self, *, live: bool = False) -> list[StoredCode]:
         """The stored code that was kept, in its order."""

@@ -7,7 +7,6 @@ here: what goes out are the rows that `load_rows` was given, once, or nothing at
 It builds on what is inside PyMySQL, which offers no other way to send what is not a file.
 """
 
-import re
 import ssl
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -37,9 +36,6 @@ class LoadedRows(NamedTuple):
     warnings: int
     """LOCAL turns errors into warnings: a duplicate key, a value that does not fit. (A server
     counts up to 65,535.)"""
-
-
-_DUPLICATES = re.compile(rb"Duplicates: (\d+)")
 
 
 class LoadingConnection(pymysql.connections.Connection):
@@ -77,15 +73,6 @@ class LoadingConnection(pymysql.connections.Connection):
         finally:
             self._announced = None
         return LoadedRows(rows, self._result.warning_count)
-
-    def duplicates(self) -> int | None:
-        """How many rows the last statement met that were there: it replaced them, or left its own.
-
-        By the server's word; None where it says none, as of a single row.
-        """
-        message = None if self._result is None else self._result.message
-        said = _DUPLICATES.search(message) if isinstance(message, bytes) else None
-        return None if said is None else int(said[1])
 
     def send_rows(self) -> None:
         """Answers a server that asks for a file (for `_Result`, whatever name it asks for)."""

@@ -12,13 +12,13 @@ from typing import Final
 
 from lcp_backup.archive.segment import Section
 from lcp_backup.database.definition import Definition, taken_apart
-from lcp_backup.database.dump_order import OrderMattersError
+from lcp_backup.database.dump_order import OrderMattersError, has_its_place, yields
 from lcp_backup.database.loaded import Loaded
 from lcp_backup.database.pieces import Piece, PlacedStatement
 from lcp_backup.database.policy import Policy, head
 from lcp_backup.database.rows import RowPlan
 from lcp_backup.database.rulings import STORED_CODE, Ruling, StatementKind
-from lcp_backup.database.session import Session, Staging
+from lcp_backup.database.session import Session, Staging, Where
 from lcp_backup.database.statements import Statement, StatementSplitter
 from lcp_backup.errors import InvalidRequest, LoadFailed
 
@@ -28,7 +28,6 @@ _AMONG_ROWS: Final = frozenset(
     {StatementKind.ROWS, StatementKind.TABLE, StatementKind.SESSION, StatementKind.LOCK,
     StatementKind.NOTHING, StatementKind.LEFT_OUT}
 )  # fmt: skip
-_DEFINE: Final = frozenset({Section.HEAD, Section.DEFINITION})
 _DROPS_ROWS = re.compile(rb"ALTER\s+IGNORE\b", re.IGNORECASE)
 """Of rows that a new key finds twice, one stays (MariaDB)."""
 _IDLE: Final = frozenset({StatementKind.LOCK, StatementKind.NOTHING, StatementKind.LEFT_OUT})
@@ -166,10 +165,9 @@ class PieceLoad:
         for statement, ruling in self._judged(piece, told):
             touched = touched or ruling.kind is StatementKind.SESSION
             where = PlacedStatement(piece, statement).tell
+            if apart and has_its_place(piece, ruling, self.tables):
+                raise OrderMattersError
             if ruling.creates:
-                if apart and piece.section not in _DEFINE:
-                    # Of a table that is defined twice, only some rows are the second one's.
-                    raise OrderMattersError
                 definition = self._define(ruling, apart=apart)
                 target.take(where, replace(ruling, sql=definition.create))
                 continue
@@ -192,8 +190,8 @@ class PieceLoad:
         self.count_rows(piece, Inserted({}, told))
         # With rows on other connections, each table must leave the session as it found it.
         settled = not touched or in_head or piece.section is Section.TAIL
-        if apart and not settled and target.session.state() != self.base:
-            raise OrderMattersError
+        if apart and not settled:
+            self.check_base(target.session)
 
     def learn(self, piece: Piece) -> None:
         """Takes account of a beginning or a definition that was executed apart by another process.
@@ -217,6 +215,11 @@ class PieceLoad:
         """From here on the dump's beginning is over."""
         if self.base is None:
             self.base = session.state()
+
+    def check_base(self, session: Session) -> None:
+        """Raises OrderMattersError where the session is another one than the beginning left."""
+        if session.state() != self.base:
+            raise OrderMattersError
 
     def add_foreign_keys(self, session: Session) -> None:
         """Adds those that were set aside, once all indexes stand."""
@@ -273,8 +276,7 @@ class PieceLoad:
         """Prepares a session as the dump's beginning, which was executed, left the first one."""
         for ruling in self._head:
             session.run(lambda: "the dump's beginning", ruling)
-        if session.state() != self.base:
-            raise OrderMattersError
+        self.check_base(session)
         session.expect_rows()
 
     def insert_rows(
@@ -340,16 +342,22 @@ class PieceLoad:
                     table.as_statements = True
                     raise _NotAsDataError
             else:
-                done = session.run_in_any_order(where, ruling)
+                done = self._run(session, where, ruling)
                 told.rows_as_statements += done
             inserted[ruling.name] = inserted.get(ruling.name, 0) + done
             if table is not None and (
                 ruling.name != piece.table or ruling.sql[:6].upper() != b"INSERT"
             ):
                 table.counted = False
-        if touched and session.state() != self.base:
-            raise OrderMattersError
+        if touched:
+            self.check_base(session)
         return Inserted(inserted, told)
+
+    def _run(self, session: Session, where: Where, ruling: Ruling) -> int:
+        """Sends rows out of their order as a statement; as `Session.run`."""
+        if not self._by_dump_program and yields(ruling.sql):
+            raise OrderMattersError
+        return session.run(where, ruling)
 
     def _plan_for(self, session: Session, table: Table | None, ruling: Ruling) -> RowPlan | None:
         """How a statement's rows travel as data; None when they travel as a statement.

@@ -141,10 +141,16 @@ class IndexedDump:
 
     @property
     def is_apart(self) -> bool:
-        """Whether nothing but the beginning prepares the session, as dump programs write it."""
+        """Whether nothing but the beginning prepares the session, as dump programs write it.
+
+        And nothing but the end puts it back: no table follows.
+        """
         sections = [segment.section for _, segment in self._segments]
         heads = sections.count(Section.HEAD)
-        return all(section is Section.HEAD for section in sections[:heads])
+        tail = sections.index(Section.TAIL) if Section.TAIL in sections else len(sections)
+        return all(section is Section.HEAD for section in sections[:heads]) and not any(
+            section in {Section.DEFINITION, Section.ROWS} for section in sections[tail:]
+        )
 
     def definitions(self, tables: Collection[str | None] | None = None) -> Iterator[Piece]:
         """The beginning, and what all tables are, or these."""

@@ -8,7 +8,6 @@ from typing import Final
 import pymysql
 from pymysql.constants import ER
 
-from lcp_backup.database.dump_order import OrderMattersError
 from lcp_backup.database.journal import Journal, StoredCode
 from lcp_backup.database.local_infile import LoadingConnection
 from lcp_backup.database.policy import head
@@ -94,18 +93,6 @@ class Session:
                 f"{place}: {said}: {head(ruling.sql)}",
                 public=f"{place}: {describe(error, rows=True)}",
             ) from None
-
-    def run_in_any_order(self, where: Where, ruling: Ruling) -> int:
-        """Sends a statement of rows that does not depend on what was sent before it; as `run`.
-
-        Raises also OrderMattersError where it met rows that were there, which it replaced (REPLACE)
-        or left in the place of its own (INSERT IGNORE).
-        """
-        changed = self.run(where, ruling)
-        duplicates = self._connection.duplicates()
-        if changed != 1 if duplicates is None else duplicates > 0:
-            raise OrderMattersError
-        return changed
 
     def load(self, where: Where, plan: RowPlan, ruling: Ruling) -> int | None:
         """Sends a statement's rows as data; answers how many there are, all of them in the table.
@@ -208,9 +195,12 @@ class Session:
     def has_drawn_ids(self) -> bool:
         """Whether the server has ever chosen a value of AUTO_INCREMENT for a row of this session.
 
-        Which one, depends on what was executed before it.
+        Which one, depends on what was executed before it. Raises LoadFailed.
         """
-        ((drawn,),) = execute(self._connection, "SELECT LAST_INSERT_ID()")
+        try:
+            ((drawn,),) = execute(self._connection, "SELECT LAST_INSERT_ID()")
+        except pymysql.MySQLError as error:
+            raise load_failed(error, f"nothing is known of ids: {describe(error)}") from None
         return drawn != 0
 
     def expect_rows(self) -> None:
@@ -277,6 +267,10 @@ class Staging:
             if ruling.kind is StatementKind.EVENT and not self._enable_events:
                 code = replace(code, statement=code.disabled)
             self._journal.keep(code)
+        elif ruling.kind is StatementKind.DROP_CODE:
+            _, what, following, *_ = map(text, ruling.sql.split(maxsplit=3))
+            if following.upper() != "BODY":  # of a package, which stays
+                self._journal.forget_code(what, ruling.name)
         elif ruling.kind in {StatementKind.CREATE_SCHEMA, StatementKind.ALTER_SCHEMA}:
             if ruling.sql.strip():
                 sql = f"ALTER DATABASE {quote(self._schema)} ".encode() + ruling.sql
@@ -288,7 +282,6 @@ class Staging:
 _NOT_FOR_STAGING: Final = frozenset(
     {
         StatementKind.DROP_SCHEMA,
-        StatementKind.DROP_CODE,
         StatementKind.LOCK,
         StatementKind.NOTHING,
         StatementKind.LEFT_OUT,

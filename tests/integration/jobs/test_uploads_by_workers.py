@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from lcp_backup.database import shared_load
+from lcp_backup.database import sections, shared_load
 from lcp_backup.database.policy import Policy
 from lcp_backup.errors import InvalidRequest
 from lcp_backup.jobs.staged_site import SiteStaging
@@ -23,10 +23,6 @@ _A = "CREATE TABLE `a` (id INT PRIMARY KEY, w INT) ENGINE=InnoDB;\n"
 _B = "CREATE TABLE `b` (id INT PRIMARY KEY, w INT) ENGINE=InnoDB;\n"
 _ROWS = "INSERT INTO `a` VALUES (1,1),(2,2);\n"
 _AGAIN = "INSERT INTO `a` VALUES (3,3);\n"
-_LARGE = _A.replace("w INT", "w INT, doc LONGTEXT")
-_MANY = ",".join(f"({number},1,'{'x' * 600}')" for number in range(24_000))
-"""More than one piece."""
-_MANY_WITHOUT_IDS = ",".join(f"({number},'{'x' * 600}')" for number in range(24_000))
 _DROP = "DROP TABLE IF EXISTS `a`;\n"
 
 FOREIGN: Final = {
@@ -52,20 +48,6 @@ FOREIGN: Final = {
     + "ALTER TABLE `a` ADD PRIMARY KEY (id);\nALTER TABLE a ADD KEY (w);\n"
     + "REPLACE INTO `a` VALUES (2,9),(4,4);\n",
     "rows that are there": _A + _ROWS + "INSERT IGNORE INTO `a` VALUES (2,9),(4,4);\n",
-    "rows that replace others far before them": _LARGE
-    + f"REPLACE INTO `a` VALUES {_MANY};\nREPLACE INTO `a` VALUES (23999,2,'');\n",
-    "rows that are there far before them": _LARGE
-    + f"INSERT IGNORE INTO `a` VALUES {_MANY};\nINSERT IGNORE INTO `a` VALUES (23999,2,'');\n",
-    "ids that the server draws": _LARGE.replace("KEY,", "KEY AUTO_INCREMENT,")
-    + f"INSERT INTO `a` (w, doc) VALUES {_MANY_WITHOUT_IDS};\nINSERT INTO `a` (w) VALUES (7);\n",
-    "ids that the server draws for none": _LARGE.replace("KEY,", "KEY AUTO_INCREMENT,")
-    + f"INSERT INTO `a` VALUES {_MANY.replace('(', '(-1')};\nINSERT INTO `a` VALUES (NULL,7,'');\n"
-    + "INSERT INTO `a` VALUES (0,8,'');\n",
-    "an engine that is set between": _A
-    + _ROWS
-    + "SET default_storage_engine=MyISAM;\n"
-    + _B.replace(" ENGINE=InnoDB", "")
-    + "INSERT INTO `b` VALUES (1,1);\n",
     "names that differ by case": _A + _A.replace("`a`", "`A`") + _ROWS + _AGAIN.upper(),
     "a mode that changes between": _A
     + _ROWS
@@ -73,6 +55,49 @@ FOREIGN: Final = {
     + _B.replace("KEY,", "KEY AUTO_INCREMENT,")
     + "INSERT INTO `b` VALUES (0,1);\n",
     "an engine without transactions": _A.replace("InnoDB", "MyISAM") + _ROWS + _B + _AGAIN,
+}
+_REPEATED = "{0} INTO a VALUES (1,1),(2,2);\n{0} INTO a VALUES (2,9),(4,4);\n"
+_ANY = "CREATE TABLE `a` (id INT AUTO_INCREMENT PRIMARY KEY, w INT) ENGINE=InnoDB;\n"
+_CODE = "DELIMITER ;;\nCREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW SET @x = 1;;\nDELIMITER ;\n"
+_OLD = "SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO';\n"
+_BACK = "SET SQL_MODE=@OLD_SQL_MODE;\n"
+
+IN_ORDER: Final = {
+    "the last row of a key": _A + _REPEATED.format("REPLACE"),
+    "the first row of a key": _A + _REPEATED.format("INSERT IGNORE"),
+    "ids that the server gives": _ANY + "INSERT INTO a (w) VALUES (5),(6);\n" * 2,
+    "ids in the place of none": _ANY
+    + "INSERT INTO a VALUES (NULL,5);\nINSERT INTO a VALUES (0,6);\n",
+    "a sequence": "CREATE SEQUENCE s ENGINE=InnoDB;\n"
+    + _A.replace("id INT", "id INT DEFAULT NEXTVAL(s)")
+    + "INSERT INTO a (w) VALUES (5);\nINSERT INTO a (w) VALUES (6);\n",
+    "tables behind the end": _OLD
+    + _A
+    + _ROWS
+    + _BACK
+    + _ANY.replace("`a`", "b")
+    + "INSERT INTO b VALUES (0,1);\n"
+    + _BACK,
+    "an engine set between": _A
+    + _ROWS
+    + "SET default_storage_engine=MyISAM;\n"
+    + "CREATE TABLE b (id INT);\n",
+    "another table where one is defined": _A
+    + _ROWS
+    + "DELIMITER ;;\n"
+    + (_B + _DROP + _A).replace(";\n", ";;\n")
+    + "DELIMITER ;\n"
+    + "INSERT INTO b VALUES (7,7);\n",
+    "a trigger that goes with its table": _DROP + _A + _ROWS + _CODE + _DROP + _A + _ROWS + _CODE,
+    "a routine twice": _A
+    + _ROWS
+    + "DROP PROCEDURE IF EXISTS p;\nCREATE PROCEDURE p() SELECT 1;\n" * 2,
+    "code that is dropped": _A
+    + _ROWS
+    + "CREATE VIEW v AS SELECT 1 AS id;\nDROP VIEW v;\n"
+    + _CODE
+    + "DROP TRIGGER t;\n"
+    + _B,
 }
 
 
@@ -97,7 +122,7 @@ def rows(site: JobSite, schema: str) -> dict[str, Any]:
     names = site.server.execute(
         f"SELECT table_name, engine FROM information_schema.tables WHERE table_schema = '{schema}'"
     )
-    read = "SELECT * FROM {}.`{}` ORDER BY id"
+    read = "SELECT * FROM {}.`{}` ORDER BY 1"
     return {
         str(name): (engine, site.server.execute(read.format(schema, name)))
         for name, engine in names
@@ -130,6 +155,43 @@ def test_a_dump_of_anybodys_comes_back_as_the_stock_client_loads_it_and_is_prove
     verification.begin(backup_id=backup_id)
     assert verification.execute().state is RunState.SUCCEEDED, verification.record.error
     assert by_hand.schemas() == {by_hand.name}
+
+
+@pytest.mark.parametrize("dump", IN_ORDER.values(), ids=IN_ORDER.keys())
+def test_what_rows_mean_by_their_place_they_mean_whoever_loads_them(
+    by_hand: JobSite, tmp_path: Path, dump: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = loaded_by_hand(by_hand, dump), made(by_hand, "by_hand")
+    monkeypatch.setattr(sections, "SEGMENT_SIZE", 1)  # each statement is a piece
+    backup_id = sent(by_hand, tmp_path, dump)
+    by_hand.restore(backup_id, only="database")
+    assert (rows(by_hand, by_hand.name), made(by_hand, by_hand.name)) == expected
+    by_hand.server.execute(f"DROP DATABASE {by_hand.name}")
+    restore = RestoreMachine(by_hand, monkeypatch)
+    restore.begin(backup_id=backup_id, only="database")
+    assert restore.step("tables") == {}
+    for portion in reversed(restore.items("items-rows")):
+        assert restore.step("rows", portion=portion) == {"done": True}
+    restore.finish()
+    assert (rows(by_hand, by_hand.name), made(by_hand, by_hand.name)) == expected
+
+
+def made(site: JobSite, schema: str) -> list[tuple[object, ...]]:
+    """The engines of tables, and what stored code there is."""
+    return [
+        *site.server.execute(
+            "SELECT table_name, engine FROM information_schema.tables"
+            f" WHERE table_schema = '{schema}' ORDER BY table_name"
+        ),
+        *site.server.execute(
+            "SELECT trigger_name FROM information_schema.triggers"
+            f" WHERE trigger_schema = '{schema}'"
+        ),
+        *site.server.execute(
+            "SELECT routine_name FROM information_schema.routines"
+            f" WHERE routine_schema = '{schema}'"
+        ),
+    ]
 
 
 def stock(site: JobSite, folder: Path) -> str:
