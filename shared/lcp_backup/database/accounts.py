@@ -281,6 +281,8 @@ def _end_connections(endpoint: DatabaseEndpoint) -> None:
     """Ends all connections of the account but the one that does it."""
     with closing(connect(endpoint, database=None)) as connection:
         own = int(connection.thread_id())  # type: ignore[no-untyped-call]  # stub
+        # What they have sent is listed, too, and need be no text.
+        execute(connection, "SET SESSION character_set_results = binary")
         for row in execute(connection, "SHOW PROCESSLIST"):
             if row[0] != own and text(row[1]) == endpoint.user:
                 with suppress(pymysql.MySQLError):  # it ended by itself

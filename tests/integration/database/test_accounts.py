@@ -2,14 +2,17 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import pymysql
 import pytest
 from pydantic import SecretStr
 
-from lcp_backup.database import staged_schema
+from lcp_backup.database import accounts, staged_schema
 from lcp_backup.database.accounts import Accounts, Login, loader_name, owner_name
 from lcp_backup.database.endpoint import DatabaseEndpoint, Flavour, connect
 from lcp_backup.database.sql import execute
@@ -205,6 +208,23 @@ def test_the_loader_is_gone_after_a_restore_and_after_a_failed_one(
         stage(master, _DUMP + b"INSERT INTO `t` VALUES (1,'twice');\n")
     assert loader_name("owned") not in users(server)
     assert schemas(server) == {"owned"}
+
+
+def test_what_the_loader_still_runs_is_ended_though_it_is_no_text(
+    server: DatabaseServer, master: DatabaseEndpoint
+) -> None:
+    """The server lists what a connection has sent: a hostile dump's bytes, for one."""
+    with (
+        closing(connect(master, database=None)) as control,
+        ThreadPoolExecutor(1) as running,
+        accounts.loader(control, master, "owned_lcp_staging", None) as endpoint,
+    ):
+        connection = connect(endpoint, database=None)
+        sleeping = running.submit(connection.query, b"SELECT SLEEP(60) -- \x80")
+        while str(server.execute("SHOW GLOBAL STATUS LIKE 'Threads_running'")[0][1]) == "1":
+            time.sleep(0.01)
+    assert isinstance(sleeping.exception(), pymysql.MySQLError)
+    assert loader_name("owned") not in users(server)
 
 
 def test_the_loader_may_do_nothing_outside_of_the_staging_schema(
