@@ -86,7 +86,7 @@ def test_a_load_that_is_still_under_way_when_the_run_is_aborted_takes_itself_bac
     machine.begin()
     load = SiteStaging.load
 
-    def overtaken(self: SiteStaging, check: Any) -> StagedDatabase:
+    def overtaken(self: SiteStaging, check: Any, **_: Any) -> StagedDatabase:
         staged = load(self, check)
         run_id = machine.told["run_id"]
         site.catalog.work.of(run_id).put("closed-load", b"")  # as an abort begins
@@ -160,7 +160,7 @@ def test_what_a_second_delivery_had_begun_anew_when_it_was_killed_is_not_swapped
     machine.unpack()
     load, add_foreign_keys = SiteStaging.load, PieceLoad.add_foreign_keys
 
-    def second(self: SiteStaging, check: Any) -> StagedDatabase:
+    def second(self: SiteStaging, check: Any, **_: Any) -> StagedDatabase:
         patched.setattr(SiteStaging, "load", load)
         patched.setattr(RunWork, "claim", lambda *_: True)  # as if both were the first
         with monkeypatch.context() as alive:

@@ -53,7 +53,7 @@ def on_mariadb(mariadb_site: JobSite, monkeypatch: pytest.MonkeyPatch) -> Iterat
 def none_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes sure that no function loads the whole instead."""
 
-    def load(*_: object) -> None:
+    def load(*_: object, **__: object) -> None:
         raise AssertionError("one function loads the whole database")
 
     monkeypatch.setattr(SiteStaging, "load", load)

@@ -70,7 +70,7 @@ def on_mariadb(mariadb_site: JobSite, monkeypatch: pytest.MonkeyPatch) -> Iterat
 def none_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes sure that no function loads the whole instead."""
 
-    def prove(*_: object) -> None:
+    def prove(*_: object, **__: object) -> None:
         raise AssertionError("one function loads the whole database")
 
     monkeypatch.setattr(DatabaseProof, "prove", prove)

@@ -212,7 +212,7 @@ def test_what_stock_programs_packed_comes_back_by_workers_and_by_none_alone(
     for file in (job_site.folder / "document_library").iterdir():
         file.rename(file.with_name(f"other {file.name}"))
 
-    def load(*_: object) -> None:
+    def load(*_: object, **__: object) -> None:
         raise AssertionError("one function loads the whole database")
 
     monkeypatch.setattr(SiteStaging, "load", load)

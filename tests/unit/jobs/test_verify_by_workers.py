@@ -178,7 +178,7 @@ def site(
     volumes.back_up()
     site = Site(catalog, telemetry, clock)
 
-    def prove(proof: DatabaseProof, *_: object) -> Proved:
+    def prove(proof: DatabaseProof, *_: object, **__: object) -> Proved:
 
         proof.backup.read_bytes += 7
         return PROVED
@@ -401,7 +401,7 @@ def test_a_bad_portion_is_told_though_another_worker_failed_last(
         except ArchiveDamaged:
             break
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise StorageError("S3 is gone")
 
     monkeypatch.setattr(DatabaseProof, "prove", fail)
@@ -424,7 +424,7 @@ def test_a_bad_portion_is_told_though_another_worker_failed_last(
 def test_a_database_that_is_not_proved_is_judged_as_by_one_function(
     site: Site, error: BackupError, verdict: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(DatabaseProof, "prove", fail)
@@ -578,7 +578,7 @@ def test_it_gives_way_to_a_restore_and_nobody_is_to_blame(
     site.catalog.lease.acquire(restore, RunKind.RESTORE, site.latest.id, timedelta(minutes=2))
     refused: list[BackupError] = []
 
-    def prove(_proof: DatabaseProof, _volume: object, check: Any) -> None:
+    def prove(_proof: DatabaseProof, _volume: object, check: Any, **_: Any) -> None:
         check()
 
     monkeypatch.setattr(DatabaseProof, "prove", prove)
@@ -639,7 +639,7 @@ def test_a_portion_that_there_is_not_is_refused_by_its_number(site: Site, portio
 def test_a_plan_that_cannot_start_the_machine_leaves_nothing(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise StorageError("no")
 
     monkeypatch.setattr(ActiveRun, "hand_over", fail)
