@@ -20,9 +20,8 @@ from lcp_backup.database.session import Session, Staging
 _WORTH_SETTING_ASIDE: Final = 1 << 20
 """Raw bytes of rows from which a table's indexes are built later: for fewer, the second statement
 costs more than it saves."""
-_BETWEEN_TABLES: Final = frozenset({Section.HEAD, Section.DEFINITION, Section.ROWS})
-
 _TABLES: Final = frozenset({Section.DEFINITION, Section.ROWS})
+_BETWEEN_TABLES: Final = _TABLES | {Section.HEAD}
 
 
 class DumpLoad:

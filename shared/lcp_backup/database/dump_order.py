@@ -16,7 +16,9 @@ from lcp_backup.database.rulings import Ruling, StatementKind
 from lcp_backup.errors import LoadFailed, ServerGaveUp
 
 _YIELDS: Final = re.compile(rb"REPLACE\b|INSERT\s+IGNORE\b", re.IGNORECASE)
+"""How statements of rows begin that take account of rows which are there."""
 _DEFINE: Final = frozenset({Section.HEAD, Section.DEFINITION})
+"""What is executed before any rows; all else is, once all rows are there."""
 _DROPS_TRIGGER: Final = re.compile(rb"DROP\s+TRIGGER\b", re.IGNORECASE)
 _BY_SEQUENCE: Final = re.compile(rb"\bNEXT(?:VAL`?\s*\(|\s+VALUE\s+FOR\b)", re.IGNORECASE)
 
@@ -70,8 +72,10 @@ def yields(rows: bytes) -> bool:
 def has_its_place(piece: Piece, ruling: Ruling, tables: Collection[str]) -> bool:
     """Whether a statement that is in no piece of rows means something else before them or after.
 
-    Of a table that is defined twice, only some rows are the second one's. (Behind one DELIMITER
-    line anything may stand, also of other tables than the piece's.)
+    Of a table that is defined twice, only some rows are the second one's; a sequence in a DEFAULT
+    numbers rows as they come; and a trigger that is dropped where tables are defined is one of the
+    dump's, which is kept only later. (Behind one DELIMITER line anything may stand, also of other
+    tables than the piece's.)
 
     Arguments: `tables` are those that are defined so far.
     """

@@ -91,8 +91,7 @@ def workers_for(
 
 
 def _is_in_any_order(manifest: Manifest) -> bool:
-    uploaded = manifest.type is BackupType.UPLOADED
-    return manifest.volume_facts.in_any_order if uploaded else True
+    return manifest.type is not BackupType.UPLOADED or manifest.volume_facts.in_any_order
 
 
 def hand_out(

@@ -14,8 +14,6 @@ from lcp_backup.model import ArchiveKind, BackupType, RunState
 from tests.support.job_site import INDEX_END, JobSite, kill_when
 from tests.support.sender import Sender
 
-DATABASE, VOLUME = ArchiveKind.DATABASE, ArchiveKind.VOLUME
-
 
 @pytest.fixture
 def sender(job_site: JobSite, tmp_path: Path) -> Sender:
