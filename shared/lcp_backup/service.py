@@ -20,6 +20,7 @@ from lcp_backup.database import tls
 from lcp_backup.database.accounts import Accounts, Login
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.errors import SettingsError, TaskFailed
+from lcp_backup.jobs import load_task
 from lcp_backup.jobs.active_run import RunTiming
 from lcp_backup.jobs.assemble import assemble
 from lcp_backup.jobs.assemble_by_workers import work_on_assembly
@@ -122,8 +123,10 @@ class Service:
             )
         )
 
-    def restore_step(self, request: RestoreStepRequest, until: datetime) -> dict[str, Any]:
-        """Does a step of a restore that several functions work on, as `restore`."""
+    def restore_step(
+        self, request: RestoreStepRequest, until: datetime, *, is_task: bool = False
+    ) -> dict[str, Any]:
+        """Does a step of a restore that several functions work on, or a task, as `restore`."""
         return work_on_restore(
             request,
             settings=self._settings,
@@ -132,7 +135,8 @@ class Service:
             telemetry=self._telemetry,
             locate=lambda: self._endpoint(for_reading=False),
             accounts=self._accounts,
-            timing=RunTiming(until, lease_term=SHARED_TERM),
+            timing=_step_timing(until, is_task=is_task),
+            is_task=is_task,
         )
 
     def _start(self, machine: str | None, name: str, event: dict[str, Any] | None = None) -> None:
@@ -216,15 +220,18 @@ class Service:
             )
         )
 
-    def verify_step(self, request: VerifyStepRequest, until: datetime) -> dict[str, Any]:
-        """Does a step of a verification that several functions work on, as `verify`."""
+    def verify_step(
+        self, request: VerifyStepRequest, until: datetime, *, is_task: bool = False
+    ) -> dict[str, Any]:
+        """Does a step of a verification that several functions work on, or a task, as `verify`."""
         return work_on_verification(
             request,
             settings=self._settings,
             catalog=self._catalog,
             telemetry=self._telemetry,
             locate=self._scratch_server,
-            timing=RunTiming(until, lease_term=SHARED_TERM),
+            timing=_step_timing(until, is_task=is_task),
+            is_task=is_task,
         )
 
     def report(self, request: ReportRequest, until: datetime) -> dict[str, Any]:
@@ -340,6 +347,12 @@ class Service:
             ) from None
         except ValueError as error:
             raise SettingsError(variable, shown, str(error)) from None
+
+
+def _step_timing(until: datetime, *, is_task: bool) -> RunTiming:
+    if is_task:
+        return RunTiming(until, lease_term=SHARED_TERM, whose_time=load_task.TASKS_TIME)
+    return RunTiming(until, lease_term=SHARED_TERM)
 
 
 def _login(user: str | None, password: SecretStr | None, variable: str) -> Login | None:

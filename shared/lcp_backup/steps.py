@@ -37,10 +37,10 @@ class CreateStepRequest(StepRequest):
 
 
 type RestoreStep = Literal[
-    "tables", "rows", "indexes", "load", "unpack", "attributes", "swap", "abort"
+    "tables", "rows", "indexes", "load", "loaded", "unpack", "attributes", "swap", "abort"
 ]
-"""What the state machine of a restore asks its workers for, in this order; the first four beside
-the next two."""
+"""What the state machine of a restore asks its workers for, in this order; the first five beside
+the next two. `loaded` only where a task was left to load."""
 
 
 class RestoreStepRequest(StepRequest):
@@ -51,9 +51,11 @@ class RestoreStepRequest(StepRequest):
     """To unpack, to load rows or to build indexes: which portion."""
 
 
-type VerifyStep = Literal["tables", "rows", "indexes", "database", "read", "conclude", "abort"]
-"""What the state machine of a verification asks for, in this order; the first four beside `read`.
-"""
+type VerifyStep = Literal[
+    "tables", "rows", "indexes", "database", "loaded", "read", "conclude", "abort"
+]
+"""What the state machine of a verification asks for, in this order; the first five beside `read`.
+`loaded` as of a restore."""
 
 
 class VerifyStepRequest(StepRequest):

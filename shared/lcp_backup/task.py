@@ -1,10 +1,11 @@
 """What is one long process, as a task of ECS: for hours, where a function has minutes.
 
-That is the dump of a create by workers, and an upload that one function would not take in in its
-time. The task runs with the layers and variables of the function whose work it does; template.yaml
-has the few lines that fetch these. Its exit code is 0 when all is done. What went wrong otherwise
-is told elsewhere, for an exit code cannot say it: by a dump below the run's id (jobs/dump_end.py),
-by an upload in the run's record.
+That is the dump of a create by workers, an upload that one function would not take in in its time,
+and a dump that has to be loaded in its order, for a restore or a proof (jobs/load_task.py). The
+task runs with the layers and variables of the function whose work it does; template.yaml has the
+few lines that fetch these. Its exit code is 0 when all is done. What went wrong otherwise is told
+elsewhere, for an exit code cannot say it: by an upload in the run's record, by all others below the
+run's id.
 """
 
 import signal
@@ -21,7 +22,7 @@ from lcp_backup.jobs.task_end import LONGEST
 from lcp_backup.model import RunId, RunKind
 from lcp_backup.requests import UploadRequest
 from lcp_backup.service import service
-from lcp_backup.steps import CreateStepRequest
+from lcp_backup.steps import CreateStepRequest, RestoreStepRequest, VerifyStepRequest
 
 _WAITS: Final = timedelta(minutes=45)
 """How long an upload waits for another run to end: less than an event of a function's is kept."""
@@ -31,17 +32,27 @@ _PAUSE_SECONDS: Final = 20
 def main(arguments: Sequence[str]) -> None:
     """Does the work of the run whose id is the only argument; raises what that raises."""
     (run_id,) = arguments
-    if RunId.parse(run_id).kind is RunKind.UPLOAD:
-        signal.signal(signal.SIGTERM, _stop_intake)
-        try:
-            _take_in(run_id)
-        except TaskFailed as stopped:
-            service().end_stopped_upload(run_id, stopped)
-            raise
-    else:
-        signal.signal(signal.SIGTERM, _stop_dump)
-        request = CreateStepRequest.read({"run_id": run_id, "step": "dump"})
-        service().create_step(request, utc_now() + LONGEST)
+    until = utc_now() + LONGEST
+    match RunId.parse(run_id).kind:
+        case RunKind.UPLOAD:
+            signal.signal(signal.SIGTERM, _stop_intake)
+            try:
+                _take_in(run_id)
+            except TaskFailed as stopped:
+                service().end_stopped_upload(run_id, stopped)
+                raise
+        case RunKind.RESTORE:
+            signal.signal(signal.SIGTERM, _stop_load)
+            load = RestoreStepRequest.read({"run_id": run_id, "step": "load"})
+            service().restore_step(load, until, is_task=True)
+        case RunKind.VERIFY:
+            signal.signal(signal.SIGTERM, _stop_load)
+            prove = VerifyStepRequest.read({"run_id": run_id, "step": "database"})
+            service().verify_step(prove, until, is_task=True)
+        case _:
+            signal.signal(signal.SIGTERM, _stop_dump)
+            dump = CreateStepRequest.read({"run_id": run_id, "step": "dump"})
+            service().create_step(dump, until)
 
 
 def _take_in(upload_id: str) -> None:
@@ -66,6 +77,12 @@ def _take_in(upload_id: str) -> None:
 def _stop_dump(_signal: int, _frame: FrameType | None) -> None:
     raise DumpFailed(
         "the dump's task was stopped", public="the task that dumps the database was stopped"
+    )
+
+
+def _stop_load(_signal: int, _frame: FrameType | None) -> None:
+    raise TaskFailed(
+        "the load's task was stopped", public="the task that loads the database was stopped"
     )
 
 

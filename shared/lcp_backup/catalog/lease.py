@@ -121,13 +121,13 @@ class HeldLease:
         self._term = term
         self._lock = threading.Lock()
 
-    def renew(self) -> None:
-        """Moves the expiry ahead; raises LeaseLost when another run has taken it over.
+    def renew(self, term: timedelta | None = None) -> None:
+        """Moves the expiry ahead, by its own term or this one; raises LeaseLost.
 
-        Also once another process of the run has given it back.
+        That is when another run has taken it over, or a process of the run has given it back.
         """
         with self._lock:
-            self._move_expiry(self._term)
+            self._move_expiry(self._term if term is None else term)
 
     def is_with_another_delivery(self) -> bool:
         """Whether another delivery of this run's event has taken it over, and goes on with the run.

@@ -86,6 +86,10 @@ class ActiveRun:
         """The time now, by the clock of its deadline."""
         return self._stored.catalog.now()
 
+    def seconds_left(self) -> float | None:
+        """How long it may still last; None: as long as it likes."""
+        return self._timing.seconds_left(self.now())
+
     def is_no_failure(self, error: BaseException) -> bool:
         """Whether what kept this run out is another delivery of its event, or makes its backup."""
         return self._stored.is_another_deliverys or self._stored.makes_the_same(error)
@@ -131,16 +135,18 @@ class ActiveRun:
         # The process lives on: its next lines are not about this run.
         self._log.remove_keys(["run_id", "backup_id"])
 
-    def hand_over(self) -> None:
+    def hand_over(self, term: timedelta | None = None) -> None:
         """Leaves the run to another process, which opens it as a LeftRun; call it before that does.
 
         Lease and record are renewed once more, and from then on are the other one's to renew.
         Should the block fail all the same, the run fails. Raises LeaseLost, OutOfTime,
         StorageError.
+
+        Arguments: within `term` the other process begins; None: as long as the lease stands.
         """
         self._stop_heart()
         self.check()
-        self._stored.hand_over()
+        self._stored.hand_over(term)
 
     def step(self, text: str, *, reason: str = "") -> None:
         """Says in words what the run does now; `reason` is for the log alone."""

@@ -38,11 +38,11 @@ from lcp_backup.errors import (
 from lcp_backup.jobs.active_run import ActiveRun, RunTiming
 from lcp_backup.jobs.dump_end import (
     DATABASE,
+    DUMP_ERROR,
     DUMPING,
     SNAPSHOT,
     check_dumped,
     dump_has_to_begin,
-    telling_why,
 )
 from lcp_backup.jobs.fan_out import SharedCreate, asked_for
 from lcp_backup.jobs.handing_out import forget
@@ -56,6 +56,7 @@ from lcp_backup.jobs.shared_run import (
     why_it_failed,
 )
 from lcp_backup.jobs.shared_volume import SharedVolume
+from lcp_backup.jobs.task_end import telling_why
 from lcp_backup.model import ArchiveKind, BackupId, Manifest
 from lcp_backup.setting_values import VolumeMode
 from lcp_backup.settings import Settings
@@ -159,7 +160,7 @@ class _Step:
             case "snapshot":
                 return {"done": self._wait_for_snapshot()}
             case "dump":
-                with telling_why(self._run.id, self._work):
+                with telling_why(self._work, DUMP_ERROR):
                     return self._dump(locate, programs)
             case "pack":
                 return {"done": self._pack(request)}

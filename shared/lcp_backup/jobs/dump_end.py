@@ -4,17 +4,16 @@ A function's errors reach the state machine by their class. Of a task it learns 
 code, so the dump leaves here what became of it, and a step after the task tells the machine.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
 from aws_lambda_powertools import Logger
 
 from lcp_backup.catalog.work import ERROR, RunWork
-from lcp_backup.errors import DumpFailed, StorageError, TableChangedDuringDump
+from lcp_backup.errors import DumpFailed, TableChangedDuringDump
 from lcp_backup.jobs.failure import describe, log_failure
-from lcp_backup.jobs.task_end import in_words
+from lcp_backup.jobs.task_end import in_words, reason_left
 from lcp_backup.model import RunError
 
 SNAPSHOT: Final = "snapshot"
@@ -25,24 +24,12 @@ DUMPING: Final = "dumping"
 """Is there once the dump was begun."""
 _WAITING: Final = "waiting"
 """Since when the dump's snapshot is waited for."""
-_DUMP_ERROR: Final = "dump-error"
+DUMP_ERROR: Final = "dump-error"
 """How the dump failed, in its own words."""
 _STARTS_WITHIN: Final = timedelta(minutes=20)
 """Fargate takes about a minute to start a task, and gives up some minutes later. A function is
 tried again for 17 minutes where too many run (create.asl.json)."""
 _TASK: Final = "the task that dumps the database"
-
-
-@contextmanager
-def telling_why(run_id: str, work: RunWork) -> Iterator[None]:
-    """Whatever ends the block, the reason is left for `check_dumped`."""
-    try:
-        yield
-    except BaseException as error:
-        # (Where that fails, the words of ECS have to do.)
-        with suppress(StorageError):
-            work.put(_DUMP_ERROR, describe(error, run_id).model_dump_json().encode())
-        raise
 
 
 def dump_has_to_begin(work: RunWork, now: Callable[[], datetime]) -> Callable[[], None]:
@@ -76,9 +63,8 @@ def check_dumped(work: RunWork, told: Mapping[str, str], log: Logger) -> None:
     """
     if work.find(DATABASE) is not None:
         return
-    left = work.find(_DUMP_ERROR)
-    if left is not None:
-        reason = RunError.model_validate_json(left)
+    reason = reason_left(work, DUMP_ERROR)
+    if reason is not None:
         kind = TableChangedDuringDump if _is_altered(reason) else DumpFailed
         raise kind(reason.message, public=reason.message)
     name, cause = told.get("Error", ""), told.get("Cause", "")

@@ -3,8 +3,9 @@
     tables --> rows (by many) --> indexes (by many) --> load
 
 A database that is small is loaded by the last of them alone; and so is one of which only that turns
-out to be possible. What one step leaves to another lies below the run's id, and in the staging
-schema, where the server keeps which rows are loaded. (A verification has a last step of its own.)
+out to be possible, by a task where that would take a function too long (jobs/load_task.py). What
+one step leaves to another lies below the run's id, and in the staging schema, where the server
+keeps which rows are loaded. (A verification has a last step of its own.)
 """
 
 from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ TABLES: Final = "tables"
 ROWS: Final = "rows"
 INDEXES: Final = "indexes"
 LOAD: Final = "load"
+_LOAD_BY_TASK: Final = "load-by-task"
 STAGES: Final = (TABLES, ROWS, INDEXES, LOAD)
 """Who loads the database, step by step (as of `AtWork`)."""
 LEAST: Final = 64 << 20
@@ -103,6 +105,10 @@ class DatabaseSteps:
     """As LEAST."""
     judged: Callable[[SharedLoad | None], AbstractContextManager[None]] = lambda _: nullcontext()
     """Around all that reads the dump or sends it, into this load where there is one."""
+    is_task: bool
+    """Whether this is the task to which the last step was left."""
+    needs_task: bool
+    """Whether a database that one process has to load is left to a task."""
 
     def define(self, site: Loading) -> None:
         """Creates the tables, and shares the rows out."""
@@ -144,7 +150,7 @@ class DatabaseSteps:
                     wanted = shared.load.rows(loader.dump)[first : portions[number]]
                     return loader.load_rows(wanted, end_of_stretch(self.run))
             except OrderMattersError:
-                self.work.put(_IN_ORDER, b"")
+                self.say_in_order()
                 return True
 
     def build_indexes(self, site: Loading, number: int) -> None:
@@ -162,7 +168,7 @@ class DatabaseSteps:
                     loader = site.shared_loader(shared.load, 1, at_work.check)
                     loader.build_indexes(shared.groups[number])
             except OrderMattersError:
-                self.work.put(_IN_ORDER, b"")
+                self.say_in_order()
                 return
             self.work.put(_indexed(number), b"")
 
@@ -171,16 +177,21 @@ class DatabaseSteps:
 
         For the last step, which this invocation alone does. Raises Conflict for another one.
         """
-        self._begin(LOAD)
+        self._begin(_LOAD_BY_TASK if self.is_task else LOAD)
         for stage in (TABLES, ROWS, INDEXES) if shares else ():
             close_to_workers(self.work, self.now, self.check, self.pause, stage=stage)
         return self._filled() if shares else None
 
-    def load(self, site: SiteStaging, *, shares: bool) -> None:
-        """Loads all that is not loaded yet; a failure leaves nothing of the database."""
+    def load(self, site: SiteStaging, *, shares: bool) -> bool:
+        """Loads all that is not loaded yet; a failure leaves nothing of the database.
+
+        Answers whether that is done: it may have to be left to a task.
+        """
         if self.work.find(_LOADED) is not None:
-            return
+            return True
         load = self.take_over(shares=shares)
+        if load is None and self.needs_task:
+            return False
         with (
             AtWork(self.work, self.now, self.check, stage=LOAD) as at_work,
             ExitStack() as undo,
@@ -193,6 +204,9 @@ class DatabaseSteps:
                     by_others = bytes_by_others(load, site.dump())
                 except OrderMattersError:  # of what is left of the dump
                     in_order = True
+                    if self.needs_task:
+                        self.say_in_order()
+                        return False
             if staged is None:
                 staged = site.load(at_work.check, as_written=in_order)
             undo.callback(staged.discard)
@@ -200,6 +214,7 @@ class DatabaseSteps:
             at_work.check()
             self.work.put(_LOADED, told.model_dump_json().encode())
             undo.pop_all()
+        return True
 
     def _filled(self) -> SharedLoad | None:
         """What the others have filled; None where one function has to load all of it."""
@@ -216,6 +231,10 @@ class DatabaseSteps:
     def is_in_order(self) -> bool:
         """Whether it has turned out that one function has to load the dump as it was written."""
         return self.work.find(_IN_ORDER) is not None
+
+    def say_in_order(self) -> None:
+        """From now on it is one process's to load the dump as it was written."""
+        self.work.put(_IN_ORDER, b"")
 
     def _is_indexed(self, number: int) -> bool:
         return self.work.find(_indexed(number)) is not None

@@ -13,7 +13,7 @@ discards what was staged.
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -38,6 +38,12 @@ from lcp_backup.jobs.failure import describe
 from lcp_backup.jobs.handing_out import check_portion, forget
 from lcp_backup.jobs.load_by_workers import STAGES, DatabaseSteps, find_loaded
 from lcp_backup.jobs.load_fan_out import connections_of_worker
+from lcp_backup.jobs.load_task import (
+    LOAD_ERROR,
+    check_loaded,
+    leave_run,
+    needs_task,
+)
 from lcp_backup.jobs.portion_slices import reading, slice_left
 from lcp_backup.jobs.restore_fan_out import SharedRestore, wanted_members
 from lcp_backup.jobs.restored import swapped, tell_completed
@@ -49,6 +55,7 @@ from lcp_backup.jobs.staged_site import (
 )
 from lcp_backup.jobs.staged_volume import volume_folder
 from lcp_backup.jobs.stored_backup import StoredBackup, published
+from lcp_backup.jobs.task_end import telling_why
 from lcp_backup.settings import Settings
 from lcp_backup.steps import RestoreStepRequest
 from lcp_backup.telemetry import Telemetry
@@ -84,20 +91,26 @@ def work_on_restore(
     locate: Callable[[], DatabaseEndpoint],
     accounts: Callable[[], Accounts],
     timing: RunTiming,
+    is_task: bool = False,
     pause: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
     """Does one step, and answers what the state machine needs to know for the next.
 
     To unpack may be asked for twice, also while the first is still at work on it.
 
-    Arguments are as of `restore_backup`. Raises what a restore raises, which the run's record will
-    tell if the state machine gives up; RunIsOver for a step that comes late.
+    Arguments are as of `restore_backup`; `is_task` as of `DatabaseSteps`. Raises what a restore
+    raises, which the run's record will tell if the state machine gives up; RunIsOver for a step
+    that comes late.
     """
     work = catalog.work.of(request.run_id)
     if request.step == "abort":
         _Ending(
             request, work, settings, catalog, telemetry, locate, accounts, timing, pause
         ).abort()
+        return {}
+    if request.step == "loaded":
+        is_loaded = find_loaded(work) is not None
+        check_loaded(work, request.error, telemetry.log, is_loaded=is_loaded)
         return {}
     stored = SharedRun(catalog, request.run_id)
     active = ActiveRun(stored, telemetry, timing)
@@ -112,7 +125,7 @@ def work_on_restore(
         tell_completed(run, telemetry, whole=shared.request.is_whole)
         forget(work)
         return {}
-    with active as run:
+    with telling_why(work, LOAD_ERROR) if is_task else nullcontext(), active as run:
         step = _Step(run, work, settings, catalog=catalog, source=source)
         answer: dict[str, Any] = {}
         match request.step:
@@ -120,9 +133,12 @@ def work_on_restore(
                 answer = {"done": step.unpack(request.portion)}
             case "attributes":
                 step.settle(pause)
+            case "load":
+                is_loaded = step.load(locate, accounts, pause, is_task=is_task)
+                answer = {"left_to_task": not is_loaded}
             case _:
-                answer = step.load(request, locate, accounts, pause)
-        run.hand_over()
+                answer = step.share(request, locate, accounts, pause)
+        leave_run(run, to_task=answer.get("left_to_task", False))
     return answer
 
 
@@ -168,35 +184,50 @@ class _Step:
             self._work.put(name, unpacked.model_dump_json().encode())
         return following is None
 
-    def load(
+    def share(
         self,
         request: RestoreStepRequest,
         locate: Callable[[], DatabaseEndpoint],
         accounts: Callable[[], Accounts],
         pause: Callable[[float], None],
     ) -> dict[str, Any]:
-        """Does a step of those by which the database is loaded beside the live one."""
-        shared, site = self._shared, self._site(locate(), accounts())
-        steps = DatabaseSteps(
-            self._run,
-            self._work,
-            self._catalog.now,
-            pause,
-            self._run.check,
-            workers=shared.workers,
-            least=shared.least_rows,
-        )
+        """Does a step of those by which many load the database beside the live one."""
+        site, steps = self._site(locate(), accounts()), self._database(pause)
         match request.step:
             case "tables":
                 steps.define(site)
             case "rows":
                 connections = connections_of_worker(self._settings)
                 return {"done": steps.load_rows(site, request.portion, connections)}
-            case "indexes":
-                steps.build_indexes(site, request.portion)
             case _:
-                steps.load(site, shares=shared.loads == "by-workers")
+                steps.build_indexes(site, request.portion)
         return {}
+
+    def load(
+        self,
+        locate: Callable[[], DatabaseEndpoint],
+        accounts: Callable[[], Accounts],
+        pause: Callable[[float], None],
+        *,
+        is_task: bool,
+    ) -> bool:
+        """Loads the rest of the database, or all of it; whether it is not left to a task."""
+        site, steps = self._site(locate(), accounts()), self._database(pause, is_task=is_task)
+        return steps.load(site, shares=self._shared.loads == "by-workers")
+
+    def _database(self, pause: Callable[[float], None], *, is_task: bool = False) -> DatabaseSteps:
+        run, manifest = self._run, self._backup.manifest
+        return DatabaseSteps(
+            run,
+            self._work,
+            self._catalog.now,
+            pause,
+            run.check,
+            workers=self._shared.workers,
+            least=self._shared.least_rows,
+            is_task=is_task,
+            needs_task=not is_task and needs_task(manifest, self._settings, run.seconds_left()),
+        )
 
     def settle(self, pause: Callable[[float], None]) -> None:
         """Makes the staged volume whole, once nobody writes into it any more."""

@@ -91,12 +91,15 @@ class StoredRun(ABC):
                 " nothing more"
             )
 
-    def renew(self) -> None:
-        """Moves the lease's expiry ahead; raises LeaseLost, StorageError."""
+    def renew(self, term: timedelta | None = None) -> None:
+        """Moves the lease's expiry ahead, by its term or this one.
+
+        Raises LeaseLost, StorageError.
+        """
         asked_at = self.catalog.now()
         try:
             if self._lease is not None:
-                self._lease.renew()
+                self._lease.renew(term)
         except LeaseLost as error:
             self._lost = error
             raise
@@ -140,12 +143,12 @@ class StoredRun(ABC):
         self.change(state=state, finished_at=self.catalog.now(), error=told)
         self.write()
 
-    def hand_over(self) -> None:
-        """Leaves lease and record, both renewed, to another process.
+    def hand_over(self, term: timedelta | None) -> None:
+        """Leaves lease and record, both renewed, to another process, which begins within `term`.
 
         Raises LeaseLost, StorageError.
         """
-        self.renew()
+        self.renew(term)
         self.change()
         self.write()
         self.is_handed_over = True

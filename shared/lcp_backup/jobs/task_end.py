@@ -1,13 +1,38 @@
 """How long a task of ECS may last, and what became of one that left no word of its own."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, Final
+
+from lcp_backup.catalog.work import RunWork
+from lcp_backup.errors import StorageError
+from lcp_backup.jobs.failure import describe
+from lcp_backup.model import RunError
 
 LONGEST: Final = timedelta(hours=12)
 """How long one may work; the state machines wait for a little longer (the `*.asl.json` files)."""
 _KILLED: Final = 137
 """The exit code of a process that was killed: 128 and the signal's number."""
+
+
+@contextmanager
+def telling_why(work: RunWork, name: str) -> Iterator[None]:
+    """Whatever ends the block, the reason is left under this name, for who looks after the task."""
+    try:
+        yield
+    except BaseException as error:
+        # (Where that fails, the words of ECS have to do.)
+        with suppress(StorageError):
+            work.put(name, describe(error, work.run_id).model_dump_json().encode())
+        raise
+
+
+def reason_left(work: RunWork, name: str) -> RunError | None:
+    """How a task ended by its own word; None when it left none. Raises StorageError."""
+    left = work.find(name)
+    return None if left is None else RunError.model_validate_json(left)
 
 
 def in_words(task: str, error: str, cause: str) -> str:

@@ -13,6 +13,7 @@ what was found bad, or else the reason of the worker that failed last.
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +35,11 @@ from lcp_backup.jobs.consistency import ConsistencyReport, notices_of
 from lcp_backup.jobs.failure import describe
 from lcp_backup.jobs.giving_way import GivesWay
 from lcp_backup.jobs.handing_out import check_portion, forget
+from lcp_backup.jobs.load_task import LOAD_ERROR, check_loaded, leave_run
 from lcp_backup.jobs.portion_slices import reading, slice_left
 from lcp_backup.jobs.shared_run import SharedRun, why_it_failed
 from lcp_backup.jobs.stored_backup import StoredBackup
+from lcp_backup.jobs.task_end import telling_why
 from lcp_backup.jobs.verified import (
     keep_verification,
     set_result,
@@ -62,29 +65,38 @@ def work_on_verification(
     telemetry: Telemetry,
     locate: Callable[[], DatabaseEndpoint],
     timing: RunTiming,
+    is_task: bool = False,
     pause: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
     """Does one step, and answers what the state machine needs to know for the next.
 
     A portion may be asked for twice, also while the first is still at work on it.
 
-    Arguments are as of `verify_backup`. Raises what a verification raises, which the run's record
-    will tell if the state machine gives up; RunIsOver for a step that comes late.
+    Arguments are as of `verify_backup`; `is_task` as of `DatabaseSteps`. Raises what a verification
+    raises, which the run's record will tell if the state machine gives up; RunIsOver for a step
+    that comes late.
     """
     work = VerifyWork(catalog.work.of(request.run_id))
     if request.step == "abort":
         ending = _Ending(request, work, catalog, telemetry, locate, timing, pause)
         return {"gave_way": ending.abort()}
+    if request.step == "loaded":
+        is_loaded = work.proved() is not None
+        check_loaded(work.run_work, request.error, telemetry.log, is_loaded=is_loaded)
+        return {}
     stored = SharedRun(catalog, request.run_id)
-    with ActiveRun(stored, telemetry, timing) as run:
-        step = _Step(run, work, settings, catalog)
+    with (
+        telling_why(work.run_work, LOAD_ERROR) if is_task else nullcontext(),
+        ActiveRun(stored, telemetry, timing) as run,
+    ):
+        step = _Step(run, work, settings, catalog, is_task=is_task)
         if request.step == "conclude":
             verification = step.conclude(pause)
             set_result(run, verification)
             stored.settle()
         else:
             answer = step.do(request, locate, pause)
-            run.hand_over()
+            leave_run(run, to_task=answer.get("left_to_task", False))
             return answer
     if not stored.has_ended_it:
         # Tried again it proves the same; and else cleanup would tell that the run had died.
@@ -98,12 +110,19 @@ class _Step:
     """What a step works with."""
 
     def __init__(
-        self, run: ActiveRun, work: VerifyWork, settings: Settings, catalog: Catalog
+        self,
+        run: ActiveRun,
+        work: VerifyWork,
+        settings: Settings,
+        catalog: Catalog,
+        *,
+        is_task: bool,
     ) -> None:
         self._run = run
         self._work = work
         self._settings = settings
         self._catalog = catalog
+        self._is_task = is_task
         self._shared = work.shared
         self._manifest = work.manifest(catalog)
         self._backup = StoredBackup(catalog, self._manifest)
@@ -119,7 +138,14 @@ class _Step:
             self.read(request.portion)
             return {}
         database = DatabaseHalf(
-            self._run, self._work, self._settings, self._catalog, self._backup, locate, pause
+            self._run,
+            self._work,
+            self._settings,
+            self._catalog,
+            self._backup,
+            locate,
+            pause,
+            is_task=self._is_task,
         )
         match request.step:
             case "tables":
@@ -129,7 +155,7 @@ class _Step:
             case "indexes":
                 database.build_indexes(request.portion)
             case _:
-                database.prove()
+                return {"left_to_task": not database.prove()}
         return {}
 
     def read(self, number: int) -> None:

@@ -26,6 +26,7 @@ from lcp_backup.jobs.failure import describe
 from lcp_backup.jobs.giving_way import GivesWay
 from lcp_backup.jobs.load_by_workers import INDEXES, ROWS, TABLES, DatabaseSteps, bytes_by_others
 from lcp_backup.jobs.load_fan_out import connections_of_worker
+from lcp_backup.jobs.load_task import needs_task
 from lcp_backup.jobs.stored_backup import StoredBackup
 from lcp_backup.jobs.verified import left_behind
 from lcp_backup.jobs.verify_work import ProvedDatabase, VerifyWork
@@ -48,6 +49,8 @@ class DatabaseHalf:
     backup: StoredBackup
     locate: Callable[[], DatabaseEndpoint]
     pause: Callable[[float], None]
+    is_task: bool = False
+    """As of `DatabaseSteps`."""
     _consistency: ConsistencyReport = field(init=False)
     _proof: DatabaseProof = field(init=False)
     _steps: DatabaseSteps = field(init=False)
@@ -69,6 +72,9 @@ class DatabaseHalf:
             workers=shared.workers,
             least=shared.least_rows,
             judged=self._judged,
+            is_task=self.is_task,
+            needs_task=not self.is_task
+            and needs_task(self.backup.manifest, self.settings, run.seconds_left()),
         )
 
     def define(self) -> None:
@@ -90,15 +96,21 @@ class DatabaseHalf:
         """Builds the indexes of a group of tables, and counts their rows."""
         self._steps.build_indexes(self._proof, number)
 
-    def prove(self) -> None:
-        """Looks at what was loaded, or loads it first, and drops it; nothing where that is done."""
+    def prove(self) -> bool:
+        """Looks at what was loaded, or loads it first, and drops it; nothing where that is done.
+
+        Answers whether that is done: it may have to be left to a task.
+        """
         work, run, proof = self.work, self.run, self._proof
         if work.proved() is not None:
-            return
+            return True
         load = None
-        if work.shared.loads == "by-workers":
+        shares = work.shared.loads == "by-workers"
+        if shares:
             load = self._steps.take_over(shares=True)
             proof.began_at = work.load_began_at
+        if load is None and self._steps.needs_task:
+            return False
         with AtWork(work.run_work, self.catalog.now, self._gives_way, stage=_DATABASE) as at_work:
             proved, by_others = None, 0
             with self._judged(None), self.backup.volume() as volume:
@@ -109,6 +121,9 @@ class DatabaseHalf:
                         by_others = bytes_by_others(load, proof.dump())
                     except OrderMattersError:  # of what is left of the dump
                         in_order = True
+                        if self._steps.needs_task:
+                            self._steps.say_in_order()
+                            return False
                 if proved is None:
                     proved = proof.prove(volume, at_work.check, as_written=in_order)
             run.add_notices(left_behind(proved))
@@ -124,6 +139,7 @@ class DatabaseHalf:
             )
             at_work.check()
             work.put_proved(found)
+        return True
 
     def _judged(self, load: SharedLoad | None) -> AbstractContextManager[None]:
         def still_there() -> None:
