@@ -1,6 +1,9 @@
-"""Tasks on Fargate, for dumps and uploads, on the deployed stack; here they are processes."""
+"""Tasks on Fargate, for dumps, loads and uploads, on the deployed stack: processes here."""
 
+import gzip
+import io
 import json
+import tarfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -251,30 +254,116 @@ def test_an_upload_whose_task_was_killed_has_failed_and_says_so(
     assert (ended["state"], ended["error"]["code"]) == ("failed", "task-failed")
 
 
+def in_its_order(dump: bytes) -> bytes:
+    """The same site, in a dump of which no worker can load the rows: a `.gz` of SQL."""
+    with tarfile.open(fileobj=io.BytesIO(dump)) as packed:
+        (member,) = packed.getmembers()
+        read = packed.extractfile(member)
+        assert read is not None
+        sql = read.read()
+    end = sql.rindex(b"/*!40103 SET TIME_ZONE=@OLD_TIME_ZONE")
+    again = b"REPLACE INTO `Again_` VALUES (1);\n"
+    own = b"CREATE TABLE `Again_` (id INT PRIMARY KEY) ENGINE=InnoDB;\n" + 2 * again
+    own += b"DROP TABLE `Again_`;\n"
+    return gzip.compress(sql[:end] + own + sql[end:])
+
+
+@pytest.fixture(scope="module")
+def ordered(deployed: Deployed, files: dict[str, bytes]) -> str:
+    """A backup of the site whose dump has to be loaded in its order, and takes days by its size."""
+    own = {**files, "database": in_its_order(files["database"])}
+    sizes = {kind: {"size": len(body)} for kind, body in own.items()}
+    opened = deployed.admin.post("/backup/upload", sizes).json()
+    for kind, body in own.items():
+        assert requests.put(opened[kind]["url"], data=body, timeout=60).status_code == 200
+    ended = completed(deployed, opened["upload_id"])
+    assert ended["error"] is None
+    backup_id = str(ended["backup_id"])
+    key = f"{deployed.described['prefix']}/backups/{backup_id}/manifest.json"
+    place = {"Bucket": deployed.described["bucket"], "Key": key}
+    manifest = json.loads(deployed.s3.get_object(**place)["Body"].read())
+    manifest["database"]["raw_size"] = 1 << 50
+    deployed.s3.put_object(**place, Body=json.dumps(manifest).encode())
+    return backup_id
+
+
+def test_a_dump_that_has_to_be_loaded_in_its_order_is_restored_exactly_by_a_task(
+    deployed: Deployed, ordered: str
+) -> None:
+    enable_event(deployed)
+    before = deployed.fingerprint()
+    deployed.destroy()
+    begun = deployed.stack.invoke("restore", {"backup_id": ordered, "workers": 2})
+    restored = deployed.admin.wait_for(begun["run_id"])
+    assert (restored["state"], restored["error"]) == ("succeeded", None)
+    (task,) = tasks_of(deployed, begun["run_id"])
+    assert [it["exitCode"] for it in task["containers"]] == [0]
+    enable_event(deployed)
+    assert before.differences(deployed.fingerprint()) == []
+
+
+def test_a_dump_that_has_to_be_loaded_in_its_order_is_proved_by_a_task(
+    deployed: Deployed, ordered: str
+) -> None:
+    begun = deployed.stack.invoke("verify", {"backup_id": ordered, "workers": 2})
+    proved = deployed.admin.wait_for(begun["run_id"])
+    assert (proved["state"], proved["error"]) == ("succeeded", None)
+    (task,) = tasks_of(deployed, begun["run_id"])
+    assert [it["exitCode"] for it in task["containers"]] == [0]
+
+
+def test_a_restore_whose_task_does_not_start_leaves_the_site_as_it_was_and_says_so(
+    deployed: Deployed, ordered: str
+) -> None:
+    before = deployed.fingerprint()
+    with denied(deployed, resources(deployed)["RestoreMachineRole"], "ecs:RunTask", "*"):
+        begun = deployed.stack.invoke("restore", {"backup_id": ordered, "workers": 2})
+        ended = deployed.admin.wait_for(begun["run_id"])
+    assert (ended["state"], ended["error"]["code"]) == ("failed", "task-failed")
+    assert "the task that loads the database did not start" in ended["error"]["message"]
+    assert tasks_of(deployed, begun["run_id"]) == []
+    assert before.differences(deployed.fingerprint()) == []
+
+
 NOT_SEEN_HERE = {
     ("DumpTaskExecution", "logs:*", "*"): "ECS itself writes the logs, by this role",
     ("DumpTask", "rds:DescribeDB*", "*"): "the database here has a host name; see aws/test_rds.py",
     ("DumpTask", "s3:AbortMultipartUpload", "*"): "of dumps that fail half-way; see test_faults.py",
     ("DumpTask", "s3:ListBucket", "*"): "S3 says 404 only to who may list; this emulator to all",
-    ("UploadMachine", "ecs:StopTask", "*"): "as of the other machine, whose execution is stopped",
+    ("UploadMachine", "ecs:StopTask", "*"): "as of the first machine, whose execution is stopped",
+    ("RestoreMachine", "ecs:StopTask", "*"): "as of the first machine",
+    ("VerifyMachine", "ecs:StopTask", "*"): "as of the first machine",
     ("CreateMachine", "states:*", "*:execution:*"): "the emulator's Map starts items, and no more",
 }
 """As in test_permissions.py."""
-OF_AN_UPLOADS_TASK = {"StartItsMachine", "SeeWhatTheFunctionIs", "FetchItsCode"}
-"""What the upload function's role allows for it; test_permissions.py has all else."""
+OF_A_TASK = {
+    "StartItsMachine",
+    "SeeWhatTheFunctionIs",
+    "FetchItsCode",
+    "RunLoadTask",
+    "MindLoadTask",
+    "GiveLoadTaskItsRoles",
+    "HearOfLoadTask",
+}
+"""What the roles of functions and machines allow for one; test_permissions.py has all else."""
+MORE = {"Upload", "Restore", "Verify", "RestoreMachine", "VerifyMachine"}
+"""Those of which it has all else."""
 
 
 def test_whatever_the_roles_of_a_task_allow_it_needs(deployed: Deployed) -> None:
     """What they do not allow and it needs fails the tests above."""
-    of = ("DumpTask", "DumpTaskExecution", "CreateMachine", "Upload", "UploadMachine")
+    of = {"DumpTask", "DumpTaskExecution", "CreateMachine", "UploadMachine", *MORE}
     there = resources(deployed)
     roles = Roles(deployed, {there[f"{whose}Role"]: whose for whose in of})
-    assert {p.function for p in roles.permissions()} == set(of)
-    assert not any(p.resource == "*" or "*" in p.action for p in roles.permissions())
+    assert {p.function for p in roles.permissions()} == of
+    wanted = [
+        it for it in roles.permissions() if it.function not in MORE or it.statement in OF_A_TASK
+    ]
+    assert not any(it.resource == "*" or "*" in it.action for it in wanted)
     unused = {
         permission
         for permission in roles.unused()
         if not any(excuses(known, permission) for known in NOT_SEEN_HERE)
-        and (permission.function != "Upload" or permission.statement in OF_AN_UPLOADS_TASK)
+        and (permission.function not in MORE or permission.statement in OF_A_TASK)
     }
     assert unused == set()

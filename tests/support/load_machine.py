@@ -1,5 +1,6 @@
 """What the state machines of a restore and of a verification ask their functions for alike."""
 
+import signal
 import threading
 from abc import ABC, abstractmethod
 from contextlib import suppress
@@ -8,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from lcp_backup import task
 from lcp_backup.aws.machines import MachineStarter
 from lcp_backup.errors import BackupError
 from lcp_backup.model import Run
@@ -55,6 +57,16 @@ class LoadMachine(ABC):
         """One step of the run that was begun last."""
         event = {"run_id": self.told["run_id"], "step": step, **more}
         return self.ask(event, deadline(_QUARTER_HOUR))
+
+    def run_task(self) -> None:
+        """What the process does to which the last step of a load is left."""
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            with self._monkeypatch.context() as patched:
+                patched.setattr(task, "service", self.site.service)
+                task.main([self.told["run_id"]])
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
     def items(self, name: str) -> range:
         """The portions that a Map hands out."""

@@ -36,11 +36,11 @@ class RestoreMachine(LoadMachine):
         if self.told["loads"] == "by-workers":
             self.load_rows()
             self.build_indexes()
-        assert self.step("load") == {}
+        assert self.step("load") == {"left_to_task": False}
 
     def finish(self) -> Run:
         self.build_indexes()
-        assert self.step("load") == {}
+        assert self.step("load") == {"left_to_task": False}
         self.unpack()
         self.step("swap")
         return self.record

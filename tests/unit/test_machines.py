@@ -91,3 +91,19 @@ def test_how_the_task_of_an_upload_ended_is_seen_though_another_upload_keeps_the
         for number in range(throttled["MaxAttempts"])
     ]
     assert sum(waits) / 2 > 30 * 60
+
+
+def test_a_load_is_left_to_a_task_alike_by_a_restore_and_by_a_verification() -> None:
+    loads = []
+    for name, stage, last in (("restore", "Stage", "Load"), ("verify", "Prove", "Database")):
+        path = ROOT / "functions" / f"{name}_worker" / f"{name}.asl.json"
+        branch = json.loads(path.read_text())["States"][stage]["Branches"][0]["States"]
+        assert branch[last]["Next"] == "IsLeft"
+        assert branch[last]["ResultPath"] == "$.load"
+        shared = [branch[it] for it in ("IsLeft", "LoadTask", "Loaded", "IsLoaded")]
+        loads.append(json.dumps(shared).replace(f"${{{name.capitalize()}}}", "${Function}"))
+        # However it ended, the function looks what became of it.
+        (caught,) = branch["LoadTask"]["Catch"]
+        assert caught["Next"] == branch["LoadTask"]["Next"] == "Loaded"
+        assert caught["ErrorEquals"] == ["States.ALL"]
+    assert loads[0] == loads[1]

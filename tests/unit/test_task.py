@@ -15,7 +15,7 @@ from lcp_backup.catalog import utc_now
 from lcp_backup.errors import DumpFailed, LeaseHeld, TaskFailed
 from lcp_backup.jobs.task_end import LONGEST
 from lcp_backup.requests import UploadRequest
-from lcp_backup.steps import CreateStepRequest
+from lcp_backup.steps import CreateStepRequest, RestoreStepRequest, VerifyStepRequest
 from tests.support.clock import SettableClock
 
 RUN = "20261123T001500-create-0a1b2c3d"
@@ -26,11 +26,30 @@ class Service:
     def __init__(self, ends: Any = None) -> None:
         self.ends = ends
         self.asked: list[tuple[CreateStepRequest, datetime]] = []
+        self.loads: list[tuple[str, str, datetime, bool]] = []
         self.taken_in: list[tuple[str, datetime]] = []
         self.stopped: list[tuple[str, str]] = []
 
     def create_step(self, request: CreateStepRequest, until: datetime) -> dict[str, Any]:
         self.asked.append((request, until))
+        if self.ends is not None:
+            self.ends()
+        return {}
+
+    def restore_step(
+        self, request: RestoreStepRequest, until: datetime, *, is_task: bool
+    ) -> dict[str, Any]:
+        return self._load(request, until, is_task)
+
+    def verify_step(
+        self, request: VerifyStepRequest, until: datetime, *, is_task: bool
+    ) -> dict[str, Any]:
+        return self._load(request, until, is_task)
+
+    def _load(
+        self, request: RestoreStepRequest | VerifyStepRequest, until: datetime, is_task: bool
+    ) -> dict[str, Any]:
+        self.loads.append((request.run_id, request.step, until, is_task))
         if self.ends is not None:
             self.ends()
         return {}
@@ -59,6 +78,36 @@ def test_it_does_the_dump_and_has_hours_for_it(monkeypatch: pytest.MonkeyPatch) 
     ((request, until),) = service.asked
     assert (request.run_id, request.step) == (RUN, "dump")
     assert timedelta(hours=11) < until - utc_now() <= timedelta(hours=12)
+
+
+LOADS = [
+    (RUN.replace("create", "restore"), "load"),
+    (RUN.replace("create", "verify"), "database"),
+]
+
+
+@pytest.mark.parametrize(("run_id", "step"), LOADS)
+def test_it_does_the_last_step_of_a_load_and_has_hours_for_it(
+    monkeypatch: pytest.MonkeyPatch, run_id: str, step: str
+) -> None:
+    service = Service()
+    monkeypatch.setattr(task, "service", lambda: service)
+    task.main([run_id])
+    ((asked, done, until, is_task),) = service.loads
+    assert (asked, done, is_task) == (run_id, step, True)
+    assert timedelta(hours=11) < until - utc_now() <= timedelta(hours=12)
+
+
+@pytest.mark.parametrize(("run_id", "step"), LOADS)
+def test_a_task_that_is_stopped_ends_its_load_and_clears_up(
+    monkeypatch: pytest.MonkeyPatch, run_id: str, step: str
+) -> None:
+    service = Service(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(task, "service", lambda: service)
+    with pytest.raises(TaskFailed, match="stopped") as stopped:
+        task.main([run_id])
+    assert stopped.value.public == "the task that loads the database was stopped"
+    assert [it[1] for it in service.loads] == [step]
 
 
 def test_a_task_that_is_stopped_ends_its_dump_and_clears_up(
@@ -154,3 +203,9 @@ def test_the_state_machines_wait_for_longer_than_a_task_may_take() -> None:
     longest = LONGEST.total_seconds()
     assert longest < dumps["States"]["DumpTask"]["TimeoutSeconds"] < create["TimeoutSeconds"]
     assert longest < upload["States"]["TakeIn"]["TimeoutSeconds"] < upload["TimeoutSeconds"]
+    for name, stage in (("restore", "Stage"), ("verify", "Prove")):
+        path = folder / f"{name}_worker" / f"{name}.asl.json"
+        machine = json.loads(path.read_text())
+        (loads, _) = machine["States"][stage]["Branches"]
+        waits = loads["States"]["LoadTask"]["TimeoutSeconds"]
+        assert longest < waits < machine["TimeoutSeconds"]

@@ -596,17 +596,18 @@ def test_without_its_subnets_the_stack_has_no_task_and_nothing_that_belongs_to_o
     assert template["Parameters"]["DumpTaskSubnetIds"]["Default"] == ""
     resources = template["Resources"]
     found = of_the_task(template)
-    starts = ("Dump", "UploadTask", "UploadMachine")
+    starts = ("Dump", "UploadTask", "UploadMachine", "RestoreTask", "VerifyTask")
     assert found == {name for name in resources if name.startswith(starts)}
     assert {name for name in resources if resources[name]["Type"].startswith("AWS::ECS")} <= found
     rest = without_task({name: it for name, it in resources.items() if name not in found})
     named = (
         r"'Ref': 'Dump(?!TaskSubnetIds)|GetAtt': \['Dump|\$\{Dump|Upload(Task|Machine)|PassRole"
-        r"|ecs:(?!runTask')|ecs-tasks"
+        r"|(Restore|Verify)Task|ecs:(?!runTask')|ecs-tasks"
     )
     assert not re.search(named, str(rest))
-    definition = rest["CreateMachine"]["Properties"]["DefinitionSubstitutions"]
-    assert text(definition["RunTask"]).endswith(":ecs:runTask")  # without .sync
+    for whose in ("Create", "Restore", "Verify"):
+        definition = rest[f"{whose}Machine"]["Properties"]["DefinitionSubstitutions"]
+        assert text(definition["RunTask"]).endswith(":ecs:runTask")  # without .sync
 
 
 def without_task(value: Any) -> Any:
@@ -638,7 +639,13 @@ def test_a_task_needs_security_groups_and_workers(
 
 
 @pytest.mark.parametrize(
-    ("name", "function"), [("DumpTask", "CreateWorkerFunction"), ("UploadTask", "UploadFunction")]
+    ("name", "function"),
+    [
+        ("DumpTask", "CreateWorkerFunction"),
+        ("UploadTask", "UploadFunction"),
+        ("RestoreTask", "RestoreFunction"),
+        ("VerifyTask", "VerifyFunction"),
+    ],
 )
 def test_a_tasks_definition_holds_no_secret_and_runs_on_the_stacks_processor(
     template: dict[str, Any], name: str, function: str

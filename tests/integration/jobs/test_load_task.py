@@ -1,0 +1,233 @@
+"""A dump that has to be loaded in its order, by a task where a function has not the time for it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lcp_backup.errors import BackupError, TaskFailed
+from lcp_backup.jobs import load_fan_out
+from lcp_backup.jobs.load_by_workers import find_loaded
+from lcp_backup.model import RunState
+from tests.integration.jobs.test_uploads_by_workers import (
+    IN_ORDER,
+    loaded_by_hand,
+    made,
+    rows,
+    sent,
+    stock,
+)
+from tests.support.job_site import JobSite
+from tests.support.restore_machine import RestoreMachine
+from tests.support.verify_machine import VerifyMachine
+
+REPEATED = IN_ORDER["the last row of a key"]
+"""What workers find out among the rows."""
+LATE = IN_ORDER["code that is dropped"]
+"""What shows after all rows."""
+LEFT = {"left_to_task": True}
+DUPLICATE = (
+    "CREATE TABLE `a` (id INT PRIMARY KEY, w INT) ENGINE=InnoDB;\n"
+    "REPLACE INTO a VALUES (1,1),(2,2);\nINSERT INTO a VALUES (2,9);\n"
+)
+
+
+@pytest.fixture
+def slow(mariadb_site: JobSite, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobSite]:
+    """A site whose databases take a function too long, with a task; `by_hand` is beside it."""
+    hurry(mariadb_site, monkeypatch)
+    drop = "DROP DATABASE IF EXISTS by_hand"
+    mariadb_site.server.execute(drop)
+    yield mariadb_site
+    mariadb_site.server.execute(drop)
+
+
+def hurry(site: JobSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.env["LCP_DUMP_TASK_SUBNET_IDS"] = "subnet-0123456789abcdef0"
+    monkeypatch.setattr(load_fan_out, "_SQL_A_SECOND", 0.001)
+
+
+def handed(machine: RestoreMachine | VerifyMachine) -> None:
+    """All that workers and the function do before a task."""
+    machine.load_rows()
+    machine.build_indexes()
+    step = "load" if isinstance(machine, RestoreMachine) else "database"
+    assert machine.step(step) == LEFT
+
+
+@pytest.mark.parametrize("dump", [REPEATED, LATE, IN_ORDER["a sequence"]])
+def test_a_task_loads_it_as_the_stock_client_does_and_nothing_changes_before(
+    slow: JobSite, tmp_path: Path, dump: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = loaded_by_hand(slow, dump), made(slow, "by_hand")
+    backup_id = sent(slow, tmp_path, dump)
+    before = slow.fingerprint()
+    machine = RestoreMachine(slow, monkeypatch)
+    machine.begin(backup_id=backup_id, only="database")
+    handed(machine)
+    assert find_loaded(slow.catalog.work.of(machine.record.id)) is None
+    assert "waiting for the task" in machine.record.step
+    machine.run_task()
+    assert machine.step("loaded", error={"Error": "", "Cause": ""}) == {}
+    assert before.differences(slow.fingerprint()) == []
+    machine.unpack()
+    machine.step("swap")
+    assert (rows(slow, slow.name), made(slow, slow.name)) == expected
+    assert slow.schemas() == {slow.name}
+
+
+def test_a_task_proves_it(
+    job_site: JobSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurry(job_site, monkeypatch)
+    backup_id = sent(job_site, tmp_path, REPEATED)
+    machine = VerifyMachine(job_site, monkeypatch)
+    machine.begin(backup_id=backup_id)
+    handed(machine)
+    machine.run_task()
+    assert machine.step("loaded", error={"Error": "", "Cause": ""}) == {}
+    machine.read()
+    machine.step("conclude")
+    assert machine.record.state is RunState.SUCCEEDED
+    assert machine.record.result["tables"] == 1
+    assert job_site.schemas() == {job_site.name}
+
+
+@pytest.mark.parametrize("only", [None, "database"])
+def test_what_workers_can_load_is_left_to_no_task(
+    job_site: JobSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only: str | None
+) -> None:
+    backup_id = stock(job_site, tmp_path)
+    hurry(job_site, monkeypatch)
+    machine: RestoreMachine | VerifyMachine = VerifyMachine(job_site, monkeypatch)
+    asked = {"backup_id": backup_id}
+    if only is not None:
+        machine, asked = RestoreMachine(job_site, monkeypatch), {**asked, "only": only}
+    machine.begin(**asked)
+    machine.load_rows()
+    machine.finish()  # which sees that nothing is left to a task
+    assert machine.record.state is RunState.SUCCEEDED
+
+
+def test_where_no_task_is_needed_the_function_loads_it(
+    mariadb_site: JobSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mariadb_site.env["LCP_DUMP_TASK_SUBNET_IDS"] = "subnet-0123456789abcdef0"
+    machine = RestoreMachine(mariadb_site, monkeypatch)
+    machine.begin(backup_id=sent(mariadb_site, tmp_path, REPEATED), only="database")
+    machine.execute()
+    assert machine.record.state is RunState.SUCCEEDED
+
+
+def test_where_there_is_no_task_the_function_loads_it(
+    slow: JobSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = loaded_by_hand(slow, REPEATED)
+    del slow.env["LCP_DUMP_TASK_SUBNET_IDS"]
+    machine = RestoreMachine(slow, monkeypatch)
+    machine.begin(backup_id=sent(slow, tmp_path, REPEATED), only="database")
+    machine.execute()
+    assert rows(slow, slow.name) == expected
+
+
+def test_a_run_waits_for_its_task_with_its_lease_longer_than_a_step_leaves_it(
+    slow: JobSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While Fargate starts it none renews it, and who finds it expired takes it over."""
+    machine = RestoreMachine(slow, monkeypatch)
+    machine.begin(backup_id=sent(slow, tmp_path, LATE), only="database")
+    handed(machine)
+    holder = slow.catalog.lease.holder()
+    assert holder is not None
+    assert holder.run_id == machine.record.id
+    assert (holder.expires_at - slow.catalog.now()).total_seconds() > 15 * 60
+
+
+OF: dict[type[RestoreMachine | VerifyMachine], dict[str, str]] = {
+    RestoreMachine: {"only": "database"},
+    VerifyMachine: {},
+}
+KILLED = json.dumps({"StopCode": "EssentialContainerExited", "Containers": [{"ExitCode": 137}]})
+UNSTARTED = json.dumps(
+    {"StopCode": "TaskFailedToStart", "StoppedReason": "Capacity is unavailable"}
+)
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"Error": "States.TaskFailed", "Cause": KILLED}, "was killed"),
+        ({"Error": "ECS.AmazonECSException", "Cause": UNSTARTED}, "no capacity"),
+        ({"Error": "", "Cause": ""}, "ended without a word"),
+    ],
+)
+@pytest.mark.parametrize("kind", [RestoreMachine, VerifyMachine])
+def test_a_task_that_left_no_word_ends_the_run_in_those_of_ecs(
+    slow: JobSite,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[RestoreMachine | VerifyMachine],
+    told: dict[str, str],
+    said: str,
+) -> None:
+    backup_id = sent(slow, tmp_path, REPEATED)
+    before = slow.fingerprint()
+    machine = kind(slow, monkeypatch)
+    machine.begin(backup_id=backup_id, **OF[kind])
+    handed(machine)
+    with pytest.raises(TaskFailed):
+        machine.step("loaded", error=told)
+    machine.step("abort", error={"Error": "TaskFailed", "Cause": ""})
+    run = machine.record
+    assert run.state is RunState.FAILED
+    assert run.error is not None
+    assert run.error.code == "task-failed"
+    assert said in run.error.message
+    assert before.differences(slow.fingerprint()) == []
+    assert slow.schemas() == {slow.name}
+
+
+@pytest.mark.parametrize("kind", [RestoreMachine, VerifyMachine])
+def test_why_a_tasks_load_failed_stands_in_the_record_and_the_site_is_as_it_was(
+    slow: JobSite,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[RestoreMachine | VerifyMachine],
+) -> None:
+    backup_id = sent(slow, tmp_path, DUPLICATE)
+    before = slow.fingerprint()
+    machine = kind(slow, monkeypatch)
+    machine.begin(backup_id=backup_id, **OF[kind])
+    handed(machine)
+    with pytest.raises(BackupError):
+        machine.run_task()
+    told = {"Error": "States.TaskFailed", "Cause": json.dumps({"Containers": [{"ExitCode": 1}]})}
+    with pytest.raises(TaskFailed):
+        machine.step("loaded", error=told)
+    machine.step("abort", error={"Error": "TaskFailed", "Cause": ""})
+    error = machine.record.error
+    assert error is not None
+    assert error.code == "load-failed"
+    assert "(DUP_ENTRY)" in error.message
+    assert before.differences(slow.fingerprint()) == []
+    assert slow.schemas() == {slow.name}
+
+
+def test_a_second_task_of_a_run_loads_nothing(
+    slow: JobSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a RunTask that was repeated because its answer was lost."""
+    machine = RestoreMachine(slow, monkeypatch)
+    machine.begin(backup_id=sent(slow, tmp_path, REPEATED), only="database")
+    handed(machine)
+    work = slow.catalog.work.of(machine.record.id)
+    loads: list[Any] = []
+    monkeypatch.setattr(
+        "lcp_backup.jobs.staged_site.SiteStaging.load", lambda *_, **__: loads.append(1)
+    )
+    assert work.claim("begun-load-by-task")  # by the first one
+    with pytest.raises(BackupError, match="another invocation"):
+        machine.run_task()
+    assert loads == []
