@@ -190,10 +190,10 @@ class OutOfTime(Conflict):
 
 
 class TaskFailed(BackupError):
-    """The task of ECS that was to do it ended without a word of its own; nothing was published."""
+    """The task of ECS that was to do it ended without a word of its own; nothing was changed."""
 
     code = "task-failed"
-    sentence = "the task that was to do it did not come to its end, so nothing was published"
+    sentence = "the task that was to do it did not come to its end, so nothing was changed"
 
 
 class StoredInPart(OutOfTime):

@@ -213,8 +213,8 @@ class SettingFields(BaseModel):
     upload_machine: str | None = Field(None, alias="LCP_UPLOAD_MACHINE")
     """ARN of the state machine on which a task takes a large upload in; None: there is none."""
     dump_task_subnet_ids: str | None = Field(None, alias="LCP_DUMP_TASK_SUBNET_IDS")
-    """Where the task runs that dumps for a create by several workers; None: there is no such task.
-    Only the create function is told."""
+    """Where a task runs that dumps for a create by several workers, or loads for a restore or a
+    verification by several; None: there is no such task."""
     user_pool_id: Annotated[str | None, BeforeValidator(values.user_pool_id)] = Field(
         None, alias="LCP_USER_POOL_ID"
     )

@@ -11,14 +11,7 @@ from lcp_backup.errors import BackupError, TaskFailed
 from lcp_backup.jobs import load_fan_out
 from lcp_backup.jobs.load_by_workers import find_loaded
 from lcp_backup.model import RunState
-from tests.integration.jobs.test_uploads_by_workers import (
-    IN_ORDER,
-    loaded_by_hand,
-    made,
-    rows,
-    sent,
-    stock,
-)
+from tests.support.foreign_dumps import IN_ORDER, loaded_by_hand, made, rows, sent, stock
 from tests.support.job_site import JobSite
 from tests.support.restore_machine import RestoreMachine
 from tests.support.verify_machine import VerifyMachine
