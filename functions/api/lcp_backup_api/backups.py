@@ -23,7 +23,6 @@ from lcp_backup_api.dependencies import (
     TheBackupId,
     TheNext,
     Viewer,
-    refuse_misnamed,
 )
 from lcp_backup_api.problems import documented
 from lcp_backup_api.schemas import Backup, BackupDetail, BackupList, Started
@@ -53,7 +52,6 @@ class CreateBody(BaseModel):
 def list_backups(
     _caller: Viewer,
     backend: TheBackend,
-    request: Request,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     status: Annotated[
         Literal["succeeded", "failed", "all"],
@@ -61,7 +59,6 @@ def list_backups(
     ] = "succeeded",
     after: TheNext = None,
 ) -> BackupList:
-    refuse_misnamed(request, state="status")
     catalog = backend.catalog
     # One more than is asked for: what changed in the last one is told by the one before it.
     page = catalog.page(

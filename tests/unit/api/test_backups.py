@@ -535,12 +535,61 @@ def test_lists_are_had_page_by_page_and_a_client_that_knows_of_none_gets_the_new
         assert told == [it[name] for it in whole[records]]
 
 
-def test_a_filter_by_the_name_that_it_has_elsewhere_is_not_left_out(call: Client) -> None:
-    for path, right in (("list?state=failed", "status"), ("runs?status=failed", "state")):
-        answer = call("GET", f"/backup/{path}")
-        assert answer.status == 400
-        assert f"this call has it as {right}: ?{right}=..." in answer.json()["detail"]
-        assert call("GET", f"/backup/{path}".replace("?", "?x=")).status == 200
+@pytest.mark.parametrize(
+    ("method", "path", "told"),
+    [
+        (
+            "GET",
+            "list?state=failed",
+            "state: this call has no such parameter; did you mean ?stat",
+        ),
+        ("GET", "list?limit=3&stauts=failed", "stauts: this call has no such parameter; did you"),
+        (
+            "GET",
+            "runs?status=failed",
+            "status: this call has no such parameter; did you mean ?",
+        ),
+        (
+            "GET",
+            "runs?x=1",
+            "x: this call has no such parameter; it takes limit, kind, ",
+        ),
+        ("GET", "whoami?x=1", "x: this call has no such parameter; it takes none"),
+        (
+            "POST",
+            "restore/latest?tables=User_",
+            "tables: this call takes it in its body, as JSON: {",
+        ),
+        (
+            "POST",
+            "restore/latest?table=User_",
+            "table: this call has no such parameter; it takes",
+        ),
+        ("POST", "create?workers=3", "workers: this call takes it in its body, as JSON: {"),
+        ("POST", f"verify/{ID}?workers=3", "workers: this call takes it in its body, as JSON: {"),
+        ("DELETE", f"{ID}?dry_run=true", "dry_run: this call has no such parameter; it takes none"),
+    ],
+)
+def test_a_parameter_that_the_call_does_not_have_is_not_left_out(
+    call: Client, catalog: Catalog, clock: SettableClock, method: str, path: str, told: str
+) -> None:
+    made = publish(catalog, clock())
+    answer = call(method, f"/backup/{path}")
+    assert (answer.status, told in answer.json()["detail"]) == (400, True), answer
+    assert (catalog.backups.ids(), list(catalog.runs.ids())) == ([made], [])
+
+
+@pytest.mark.parametrize("name", ["tables", "paths"])
+def test_a_restore_of_nothing_is_no_restore_of_everything(
+    call: Client, catalog: Catalog, clock: SettableClock, name: str
+) -> None:
+    publish(catalog, clock())
+    answer = call("POST", "/backup/restore/latest", body={name: []})
+    assert (answer.status, answer.json()["detail"]) == (
+        400,
+        f"{name}: it names nothing: leave it out, which means all, or name at least 1",
+    )
+    assert list(catalog.runs.ids()) == []
 
 
 def test_a_page_begins_after_an_id_and_nothing_else(call: Client) -> None:
