@@ -41,6 +41,39 @@ def test_backups_are_listed_newest_first_in_the_shape_scripts_expect(
     assert [it["backupId"] for it in call("GET", "/backup/list?limit=1").json()["backups"]] == [new]
 
 
+def test_a_backup_that_cannot_be_read_is_listed_as_such_and_hides_no_other(
+    call: Client, catalog: Catalog, clock: SettableClock, store: ObjectStore
+) -> None:
+    made = []
+    for _ in range(4):
+        made.append(publish(catalog, clock()))
+        clock.pass_by(timedelta(days=1))
+    oldest, damaged, newest_readable, newest = made
+    for backup_id in (damaged, newest):
+        store.put(f"acme/prd/backups/{backup_id}/manifest.json", b"{}")
+    for status in ("succeeded", "all"):
+        listed = call("GET", f"/backup/list?status={status}", by="bob").json()["backups"]
+        assert [it["backupId"] for it in listed] == made[::-1]
+        told = [it["status"] for it in listed]
+        assert told == ["unreadable", "succeeded", "unreadable", "succeeded"]
+        assert f"backup {newest}: " in listed[0]["error"]
+        assert listed[0]["startedAt"] == "2026-11-26T00:15:00Z"
+        unknown = ("createdAt", "size", "database", "volume", "keptUntil", "verification", "runId")
+        assert {listed[0][name] for name in unknown} == {None}
+        # As cleanup has it: one of which nothing is known is not the newest.
+        assert listed[1]["keptUntil"] is None
+        assert listed[3]["keptUntil"] is not None
+    first = call("GET", "/backup/list?limit=1").json()
+    assert [it["backupId"] for it in first["backups"]] == [newest]
+    second = call("GET", f"/backup/list?limit=1&next={first['next']}").json()
+    assert [it["backupId"] for it in second["backups"]] == [newest_readable]
+    assert call("GET", "/backup/list?status=failed").json()["backups"] == []
+    # What means the newest does not pass one over that may be it.
+    answer = call("POST", "/backup/restore/latest")
+    assert (answer.status, answer.json()["type"].split(":")[-1]) == (500, "unknown-format")
+    assert call("GET", f"/backup/{oldest}").status == 200
+
+
 def test_what_failed_is_listed_only_when_asked_for(
     call: Client, catalog: Catalog, clock: SettableClock
 ) -> None:
@@ -731,7 +764,7 @@ def test_an_older_backup_that_cannot_be_read_is_no_reason_to_say_nothing_of_othe
     assert call("GET", f"/backup/{made}").json()["backupId"] == made
     usage = call("GET", "/backup/usage").json()
     assert [it["backup_id"] for it in usage["backups"]] == [made]
-    for path in (f"/backup/{older}", "/backup/list"):
+    for path in (f"/backup/{older}", f"/backup/{older}/tables"):
         problem = call("GET", path)
         assert problem.status == 500
         assert older in problem.json()["detail"]
