@@ -257,7 +257,7 @@ def _check_not_empty(name: str, *values: str | None) -> None:
     if any(value is not None and not value.strip() for value in values):
         raise CliError(
             f"{name} is empty",
-            "Give it a value, or leave it out.",
+            "Give it a value, or leave it out." if name.startswith("-") else "Give one.",
             exit_code=Exit.USAGE,
             code="usage",
         )

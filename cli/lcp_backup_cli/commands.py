@@ -102,6 +102,14 @@ class Session:
 
 def an_id(text: str, kind: str = "backup") -> str:
     """What somebody typed as an id, which becomes a part of an address; raises CliError."""
+    if text == "latest":
+        # A minute later it is another one: what is deleted or let go is named.
+        raise CliError(
+            f"'latest' is not a {kind}'s id, and this command wants the id itself",
+            "lcp-backup list shows them.",
+            exit_code=Exit.USAGE,
+            code="usage",
+        )
     if _IDS[kind].fullmatch(text) is None:
         listed = "list" if kind == "backup" else "runs"
         raise CliError(

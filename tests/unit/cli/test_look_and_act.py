@@ -347,7 +347,7 @@ def test_a_restore_of_an_empty_name_is_refused_before_it_says_what_it_replaces(
         2,
         f"error: {option} is empty. Give it a value, or leave it out.\n",
     )
-    assert lcp("pin", "latest", " ").err.startswith("error: the reason is empty.")
+    assert lcp("pin", "latest", " ").err.startswith("error: the reason is empty. Give one.")
     assert service.asked == []
 
 
@@ -367,7 +367,9 @@ def test_a_deletion_has_to_be_meant(lcp: CommandLine, service: Service) -> None:
     # As a restore is confirmed; what scripts of earlier versions wrote deletes nothing.
     assert lcp("delete", BACKUP, "--yes").code == 2
     assert lcp("delete", BACKUP, "--yes", "--json").code == 6
-    assert lcp("delete", "latest", "--yes", "prd").code == 2
+    for command in (["delete", "latest", "--yes", "prd"], ["unpin", "latest"]):
+        said = lcp(*command)
+        assert (said.code, "this command wants the id itself" in said.err) == (2, True)
     said = lcp("delete", BACKUP, "--yes", "dev")
     assert (said.code, "'dev' is not 'prd', so nothing was done" in said.err) == (6, True)
     assert service.asked == []
