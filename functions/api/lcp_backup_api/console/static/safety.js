@@ -44,7 +44,7 @@ export function ofTheSite(backups) {
 
 /** Those of which more is known than their ids. */
 export function readable(backups) {
-  return backups.filter((it) => it.status === "succeeded");
+  return backups.filter((it) => it.status !== "unreadable");
 }
 
 function unreadable({ backupId, error }) {
