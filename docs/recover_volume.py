@@ -6,11 +6,11 @@ Paths are files or folders of the volume; none is all. Needs the AWS CLI, GNU ta
 Every SHA-256 is checked: a file in a damaged segment is named; it is missing, or has zeros there.
 """
 
-import base64, gzip, hashlib, json, os, subprocess, sys, tempfile  # fmt: skip
-from collections import defaultdict
+import base64, collections, gzip, hashlib, json, os, shutil, subprocess, sys, tempfile  # fmt: skip
 
 url, folder, *paths = sys.argv[1:] if sys.argv[2:] else sys.exit(__doc__)
 os.path.isdir(folder) or sys.exit(f"there is no folder {folder!r}: make it first")
+all(map(shutil.which, ("aws", "tar"))) or sys.exit("aws and tar must be on the PATH: install them")
 bucket, _, key = url.rstrip("/")[len("s3://") :].partition("/")
 backups, _, own = key.rpartition("/")
 
@@ -22,7 +22,7 @@ def fetch(backup, name, *span):
         return open(f"{there}/x", "rb").read() if os.path.exists(f"{there}/x") else b""
 
 
-begin, segments = defaultdict(list), defaultdict(list)
+begin, segments = collections.defaultdict(list), collections.defaultdict(list)
 index = fetch(own, "volume.index") or sys.exit(f"{url} cannot be read: is there such a backup?")
 header, *lines = map(json.loads, gzip.decompress(index).splitlines())
 lost, missing, left, end, archives = set(), set(paths), 0, 0, [own, *header.get("sources", [])]

@@ -1,5 +1,6 @@
 -- Makes the users of a copy of a Liferay site nobody: put it where LCP_BACKUP_RESTORE_SCRIPTS says, and restore with
 -- {"scripts": true}. For Liferay 7.0 and later; adapt it to your site, which may keep personal data elsewhere, too.
+-- The sample site of `make up` has none of these columns: there it fails, and nothing is restored.
 -- (Where User_ has a column digest, empty that as well. Custom fields are in ExpandoValue.)
 
 -- Nobody can log in with a password from production. The guest (default@...) stays.

@@ -4,7 +4,7 @@
 # Neither the password nor a signed URL is on a command line, where others of the machine see it.
 set -eu
 [ $# = 3 ] || { echo 'usage: LCP_USER=user@domain.com:password sh upload.sh <ApiUrl> <database> <volume>' >&2; exit 2; }
-: "${LCP_USER:?set it to name:password of an admin}"
+case ${LCP_USER-} in *?:?*) ;; *) echo 'LCP_USER: set it to name:password of an admin' >&2; exit 2 ;; esac
 for file in "$2" "$3"; do [ -s "$file" ] || { echo "$file is no file, or it is empty" >&2; exit 2; }; done
 api=$1 database=$2 volume=$3 before=
 # What fails says why: the API as problem+json, API Gateway in a form of its own, or not at all. What may pass (429, 502, 503, 504)

@@ -48,12 +48,21 @@ def find(profile: str | None, profiles: Profiles) -> Access:
 
     A profile that is named counts. Otherwise LCP_BACKUP_URL does, with a credential from the
     environment too: a token of one deployment is never sent to another. Otherwise the profile in
-    LCP_BACKUP_PROFILE, or the current one.
+    LCP_BACKUP_PROFILE, or the current one, unless a token in the environment says that another
+    deployment was meant.
     """
     url = os.environ.get("LCP_BACKUP_URL")
     if profile is None and url:
         return _from_environment(checked_url(url))
-    found = profiles.get(profile or os.environ.get("LCP_BACKUP_PROFILE") or None)
+    profile = profile or os.environ.get("LCP_BACKUP_PROFILE") or None
+    if profile is None and os.environ.get("LCP_BACKUP_TOKEN"):
+        raise CliError(
+            "LCP_BACKUP_TOKEN is set, and no LCP_BACKUP_URL beside it",
+            "Set LCP_BACKUP_URL as well, or name a profile: --profile NAME.",
+            exit_code=Exit.WHO,
+            code="no-url",
+        )
+    found = profiles.get(profile)
     assert found.token is not None
     return by_token(found.url, found.token, f"profile {found.name}", found.user)
 

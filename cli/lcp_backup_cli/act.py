@@ -24,7 +24,6 @@ Yes = Annotated[
     str | None,
     typer.Option("--yes", metavar="NAME", help="The environment's name, instead of typing it."),
 ]
-_PARTS_OF_AN_ID = 3
 
 
 class Half(StrEnum):
@@ -40,7 +39,8 @@ def create(session: Session, *, workers: Workers = None, wait: Wait = False) -> 
     last = next(session.client.pages("/backup/list", "backups", 1, {}), None) if wait else None
     started = session.client.post("/backup/create", {"workers": workers} if workers else None)
     # How much it will be is guessed by the last one; of the volume only what changed is stored.
-    totals = {"database": last["database"]["rawSize"]} if last else {}
+    guess = last and last["database"]
+    totals = {"database": guess["rawSize"]} if guess else {}
     _go_on(session, started, wait=wait, totals=totals)
 
 
@@ -135,7 +135,7 @@ def verify(
     """
     # Not resolved here: the latest that can be proved was made of a site, not uploaded.
     body = {"workers": workers} if workers else None
-    started = session.client.post(f"/backup/verify/{backup_id}", body)
+    started = session.client.post(f"/backup/verify/{_latest_or_id(backup_id)}", body)
     _go_on(session, started, wait=wait, totals={})
     if wait:
         _say_report(session, started["backup_id"])
@@ -257,21 +257,14 @@ def _check_not_empty(name: str, *values: str | None) -> None:
     if any(value is not None and not value.strip() for value in values):
         raise CliError(
             f"{name} is empty",
-            "Give it a value, or leave it out.",
+            "Give it a value, or leave it out." if name.startswith("-") else "Give one.",
             exit_code=Exit.USAGE,
             code="usage",
         )
 
 
 def _environment_of(backup_id: str) -> str:
-    parts = an_id(backup_id).split("-")
-    if len(parts) != _PARTS_OF_AN_ID:
-        raise CliError(
-            f"{backup_id} is no backup's id",
-            "It looks like acme-prd-202611230015; lcp-backup list lists them.",
-            exit_code=Exit.USAGE,
-        )
-    return parts[1]
+    return an_id(backup_id).split("-")[1]
 
 
 def _latest_or_id(text: str) -> str:

@@ -48,7 +48,11 @@ _COMMON = {
     ],
 }
 _UNUSED = {"profile": Annotated[str | None, typer.Option("--profile", hidden=True)]}
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_IDS = {
+    "backup": re.compile(r"[A-Za-z0-9_]+-[A-Za-z0-9_]+-[0-9]{12}"),
+    "run": re.compile(r"[0-9]{8}T[0-9]{6}-[a-z]+-[0-9a-f]{8}"),
+}
+_SUCH_AS = {"backup": "acme-prd-202611230015", "run": "20261123T001500-create-0a1b2c3d"}
 _DEFAULTS = {"profile": None, "as_json": False, "debug": False}
 
 
@@ -98,13 +102,21 @@ class Session:
 
 def an_id(text: str, kind: str = "backup") -> str:
     """What somebody typed as an id, which becomes a part of an address; raises CliError."""
-    if _ID.fullmatch(text) is None:
+    if text == "latest":
+        # A minute later it is another one: what is deleted or let go is named.
+        raise CliError(
+            f"'latest' is not a {kind}'s id, and this command wants the id itself",
+            "lcp-backup list shows them.",
+            exit_code=Exit.USAGE,
+            code="usage",
+        )
+    if _IDS[kind].fullmatch(text) is None:
         listed = "list" if kind == "backup" else "runs"
         raise CliError(
-            f"{text!r} is no {kind}'s id",
+            f"{text!r} is not a {kind}'s id, such as {_SUCH_AS[kind]}",
             f"lcp-backup {listed} shows them.",
-            exit_code=Exit.NOT_FOUND,
-            code="not-found",
+            exit_code=Exit.USAGE,
+            code="usage",
         )
     return text
 

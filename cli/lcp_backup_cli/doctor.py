@@ -116,6 +116,14 @@ def _backups(session: Session, schedules: dict[str, Any]) -> Iterator[Finding]:
         state = "problem" if rule else "warning"
         yield Finding("last backup", state, "there is none", "Make one: lcp-backup create --wait.")
         return
+    if last["status"] == "unreadable":
+        yield Finding(
+            "last backup",
+            "problem",
+            f"{last['backupId']} cannot be read: {last['error']}",
+            "docs/errors.md says what to do about unknown-format.",
+        )
+        return
     made = datetime.fromisoformat(last["createdAt"])
     age = datetime.now(UTC) - made
     text = f"{last['backupId']}, {words.duration(age)} ago"

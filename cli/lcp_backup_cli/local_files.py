@@ -56,7 +56,9 @@ def checked(kind: str, path: Path) -> LocalFile:
         way_out = f"Pack it: {_VOLUME_COMMAND}" if kind == "volume" else f"Dump: {_DUMP_COMMAND}"
         raise _refused(f"{path} is a folder, and --{kind} is a file", way_out)
     if not path.exists():
-        raise _refused(f"there is no file {path}", "Check the name.")
+        raise CliError(
+            f"there is no file {path}", "Check the name.", exit_code=Exit.USAGE, code="usage"
+        )
     if not path.is_file():
         raise _refused(f"{path} is no ordinary file", "Write it to a file first.")
     size = path.stat().st_size

@@ -192,4 +192,4 @@ def _if_failed(found: list[dict[str, Any]]) -> list[str]:
 def _outcome(backup: dict[str, Any]) -> Text:
     if backup["status"] == "succeeded":
         return Text("succeeded", "green")
-    return Text(visible(f"failed: {backup['error']}"), "red")
+    return Text(visible(f"{backup['status']}: {backup['error']}"), "red")

@@ -29,6 +29,7 @@ _WORDS: Final = {
     "string_pattern_mismatch": "it has to match {pattern}",
     "list_type": "it has to be a list",
     "tuple_type": "it has to be a list",
+    "too_short": "it names nothing: leave it out, which means all, or name at least {min_length}",
     "too_long": "it may have at most {max_length} entries",
     "dict_type": "it has to be a JSON object",
     "model_type": "it has to be a JSON object",

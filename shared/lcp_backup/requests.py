@@ -247,6 +247,10 @@ class RestoreRequest(Request):
         if "backup_id" not in event:
             # A restore replaces the live data: it must never start by an empty event's default.
             raise InvalidRequest('a restore needs {"backup_id": "<id>"} or {"backup_id": "latest"}')
+        for name in ("tables", "paths"):
+            # A script that found nothing to name must not replace the whole site.
+            if event.get(name) == []:
+                raise InvalidRequest(f"{name}: it names nothing: leave it out, which means all")
         return cls._read(event)
 
 

@@ -106,6 +106,20 @@ def says(page: Page, verdict: str, *sentences: str) -> None:
         expect(page.locator("main")).to_contain_text(sentence)
 
 
+def tells_of_none(page: Page, overview: Callable[..., None], backup: Any, good: Any) -> None:
+    """One that cannot be read is neither passed over nor taken for the last one."""
+    unreadable = {**dict.fromkeys(backup), "status": "unreadable", "error": "it is damaged"}
+    unreadable["backupId"] = "acme-prd-202611240015"
+    overview([unreadable, good], [])
+    says(page, "This site is not safe", "acme-prd-202611240015 cannot be read: it is damaged")
+    expect(page.locator("main")).not_to_contain_text("There is no backup of this site")
+    overview([unreadable], [])
+    said = ("cannot be read: it is damaged", "There is no backup of this site")
+    says(page, "This site is not safe", *said)
+    overview([], [])
+    says(page, "This site is not safe", "There is no backup of this site", "Make one now")
+
+
 def test_the_overview_says_what_is_wrong_and_what_to_do(
     deployed: Deployed, chromium: Browser
 ) -> None:
@@ -184,8 +198,7 @@ def test_the_overview_says_what_is_wrong_and_what_to_do(
     bad = {**proof, "verdict": "bad", "error": "segment 3 is damaged"}
     overview([{**backup, "createdAt": at(-3), "verification": bad}], [])
     says(page, "This site is not safe", "segment 3 is damaged", "Make a new backup")
-    overview([], [])
-    says(page, "This site is not safe", "There is no backup of this site", "Make one now")
+    tells_of_none(page, overview, backup, {**backup, "createdAt": at(-3), "verification": good})
     restored = {**run, "kind": "restore", "state": "succeeded", "error": None}
     restored |= {"backup_id": now.strftime("acme-prd-%Y%m%d0000")}
     pause = {"by": "ann", "reason": "the source is down", "since": at(-1)}

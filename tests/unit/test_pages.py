@@ -11,11 +11,13 @@ from itertools import islice
 import pytest
 
 from lcp_backup.aws.s3 import LISTED_AT_ONCE, ObjectStore, StoredObject
-from lcp_backup.catalog import Catalog
+from lcp_backup.catalog import Catalog, Unreadable
 from lcp_backup.errors import ObjectNotFound, StorageError
 from lcp_backup.model import Manifest, Run, RunKind, RunState
 from lcp_backup.pages import MOST_PASSED, MOST_READ, READ_AT_ONCE, Page, read_page
 from tests.support.backups import a_manifest
+
+type APage = Page[Manifest | Run | Unreadable]
 
 NEWEST = datetime(2026, 11, 23, 23, 59, tzinfo=UTC)
 
@@ -76,11 +78,13 @@ def put_backup(store: CountingStore, slot: datetime) -> str:
     return manifest.id
 
 
-def ids(page: Page[Manifest | Run]) -> list[str]:
+def ids(page: APage) -> list[str]:
     return [record.id for record in page.records]
 
 
-def every_page(of: Callable[[str | None], Page[Manifest | Run]]) -> Iterator[Page[Manifest | Run]]:
+def every_page(
+    of: Callable[[str | None], APage],
+) -> Iterator[APage]:
     page = of(None)
     yield page
     while page.last is not None:
@@ -166,7 +170,7 @@ def test_pages_tell_all_once_and_newest_first_whatever_their_size(limit: int) ->
     store.bodies["backups/acme-prd-202611230000/volume.tgz"] = b"of a run that died"
     catalog = Catalog(store, "")
 
-    def page(after: str | None) -> Page[Manifest | Run]:
+    def page(after: str | None) -> APage:
         return catalog.page(
             limit, after, backups=True, kinds=[RunKind.UPLOAD], states=[RunState.FAILED]
         )

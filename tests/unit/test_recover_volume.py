@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -245,6 +246,18 @@ def test_what_is_named_wrongly_is_told_and_is_no_traceback(
     assert "there is no folder" in into_none.stderr
     assert "recovered-" in into_none.stderr
     assert "Traceback" not in of_none.stderr + into_none.stderr
+
+
+def test_without_the_aws_cli_it_says_so_and_gives_no_traceback(tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "docs" / "recover_volume.py"
+    said = subprocess.run(
+        [sys.executable, script, "s3://bucket/acme/prd/backups/acme-prd-202611230015", tmp_path],
+        env={"PATH": "/nowhere"},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (said.returncode, said.stderr) == (1, "aws and tar must be on the PATH: install them\n")
 
 
 def test_a_path_may_end_in_a_slash_as_shells_complete_it(

@@ -45,6 +45,12 @@ def test_a_restore_by_hand_says_what_it_restores() -> None:
         RestoreRequest.read({})
 
 
+@pytest.mark.parametrize("name", ["tables", "paths"])
+def test_a_restore_of_nothing_is_no_restore_of_everything(name: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"{name}: it names nothing"):
+        RestoreRequest.read({"backup_id": "latest", name: []})
+
+
 def test_a_scheduled_restore_takes_the_latest_and_only_once() -> None:
     request = RestoreRequest.read(SCHEDULED)
     assert (request.backup_id, request.only_if_new) == ("latest", True)

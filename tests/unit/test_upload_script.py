@@ -119,6 +119,8 @@ def test_a_refused_upload_ends_with_the_reason(gateway: Scripted, tmp_path: Path
     [
         (["http://127.0.0.1:1"], "ann:x", "usage: LCP_USER="),
         (["http://127.0.0.1:1", "a", "b"], "", "LCP_USER: set it to"),
+        # curl would ask the terminal for the password, which a script does not have.
+        (["http://127.0.0.1:1", __file__, __file__], "ann", "LCP_USER: set it to"),
         (["http://127.0.0.1:1", "missing.tgz", "b"], "ann:x", "missing.tgz is no file"),
     ],
 )

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.utils import get_openapi
 
@@ -27,6 +27,7 @@ from lcp_backup_api import (
     verifications,
 )
 from lcp_backup_api.backend import Backend
+from lcp_backup_api.dependencies import refuse_unknown_parameters
 from lcp_backup_api.schemas import Download, Health
 from lcp_backup_api.uploads import Announcement, OpenUpload, TakenIn
 
@@ -57,9 +58,9 @@ def without_backend() -> FastAPI:
     )
     problems.install(app)
     app.get(_HEALTH, tags=["health"], summary="Whether the API answers")(_health)
+    app.include_router(sign_in.router)
     # Before /backup/{backup_id}, which would take their words for an id.
     for router in (
-        sign_in.router,
         callers.router,
         environment.router,
         usage.router,
@@ -71,9 +72,10 @@ def without_backend() -> FastAPI:
         contents.router,
         pins.router,
         downloads.router,
-        console.router,
     ):
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(refuse_unknown_parameters)])
+    # A login of the user pool's own page comes back to the console with parameters.
+    app.include_router(console.router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way
     return app
 

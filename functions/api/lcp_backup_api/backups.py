@@ -1,5 +1,6 @@
 """Backups: listed, looked at, made, deleted."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import partial
 from http import HTTPStatus
@@ -8,6 +9,7 @@ from typing import Annotated, Final, Literal
 from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from lcp_backup.catalog import Unreadable
 from lcp_backup.errors import Conflict
 from lcp_backup.jobs.queued_run import queued
 from lcp_backup.jobs.retirement import delete_backup as delete
@@ -23,7 +25,6 @@ from lcp_backup_api.dependencies import (
     TheBackupId,
     TheNext,
     Viewer,
-    refuse_misnamed,
 )
 from lcp_backup_api.problems import documented
 from lcp_backup_api.schemas import Backup, BackupDetail, BackupList, Started
@@ -53,7 +54,6 @@ class CreateBody(BaseModel):
 def list_backups(
     _caller: Viewer,
     backend: TheBackend,
-    request: Request,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     status: Annotated[
         Literal["succeeded", "failed", "all"],
@@ -61,7 +61,6 @@ def list_backups(
     ] = "succeeded",
     after: TheNext = None,
 ) -> BackupList:
-    refuse_misnamed(request, state="status")
     catalog = backend.catalog
     # One more than is asked for: what changed in the last one is told by the one before it.
     page = catalog.page(
@@ -70,6 +69,7 @@ def list_backups(
         backups=status != "failed",
         kinds=() if status == "succeeded" else (RunKind.CREATE, RunKind.UPLOAD),
         states=(RunState.FAILED,),
+        also_unreadable=True,
     )
     records, beyond = page.records[:limit], page.records[limit:]
     shown = outlook.beside(
@@ -78,9 +78,7 @@ def list_backups(
         _manifests(beyond),
         backend.settings.backup_retention_days,
     )
-    found = [
-        Backup.failed(it) if isinstance(it, Run) else Backup.of(it, shown[it.id]) for it in records
-    ]
+    found = [_shown(it, shown) for it in records]
     if status != "succeeded":
         # Backups alone are by slot, as `latest` means it: an upload or a late event may have begun
         # in another order. Among runs it is the order in which they began.
@@ -99,7 +97,7 @@ def show_backup(_caller: Viewer, backend: TheBackend, backup_id: TheBackupId) ->
     manifest = catalog.backups.get(backup_id)
     # Uploads may lie between it and the backup of the site before it.
     # (One of them that cannot be read is no reason to say nothing of this one.)
-    page = catalog.page(_LOOKED_BACK, backup_id, backups=True, also_unreadable=False)
+    page = catalog.page(_LOOKED_BACK, backup_id, backups=True)
     older = _manifests(page.records)
     [shown] = outlook.beside(
         catalog, [manifest], older, backend.settings.backup_retention_days
@@ -184,5 +182,14 @@ def _free_minute(backend: Backend, now: datetime) -> tuple[datetime, str]:
         begins = wanted.slot + timedelta(minutes=1)
 
 
-def _manifests(records: list[Manifest | Run]) -> list[Manifest]:
+def _shown(record: Manifest | Run | Unreadable, shown: dict[str, outlook.Beside]) -> Backup:
+    if isinstance(record, Run):
+        return Backup.failed(record)
+    if isinstance(record, Unreadable):
+        # Left out it would pass for deleted, and one older for the newest.
+        return Backup.unreadable(record)
+    return Backup.of(record, shown[record.id])
+
+
+def _manifests(records: Iterable[object]) -> list[Manifest]:
     return [it for it in records if isinstance(it, Manifest)]

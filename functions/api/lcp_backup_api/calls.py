@@ -1,6 +1,8 @@
 """Which calls there are: what a path takes, and what is told of one that is none."""
 
+from collections.abc import Iterator
 from http import HTTPStatus
+from typing import Any, NamedTuple
 
 from fastapi import Request
 from starlette.exceptions import HTTPException
@@ -29,6 +31,34 @@ def below(request: Request) -> list[str]:
     if any(path.count("/") < len(given) for path in found):
         return []  # it is a call itself
     return sorted(f"{methods} {path}" for path, methods in found.items())
+
+
+class Taken(NamedTuple):
+    """The names that a call takes."""
+
+    query: list[str]
+    """Those of its query parameters."""
+    body: frozenset[str]
+    """Those of the fields of its body."""
+
+
+def taken(request: Request) -> Taken:
+    """What the call that was asked for takes, by its description."""
+    document = request.app.openapi()
+    call = document["paths"][request.scope["route"].path_format][request.method.lower()]
+    names = [it["name"] for it in call.get("parameters", ()) if it["in"] == "query"]
+    body = call.get("requestBody", {}).get("content", {}).get("application/json", {})
+    fields = _fields(document, body.get("schema", {}))
+    return Taken(names, frozenset(fields))
+
+
+def _fields(document: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
+    """Those of a schema, or of the one that it refers to; of an optional one, as well."""
+    yield from schema.get("properties", ())
+    if name := schema.get("$ref", "").removeprefix("#/components/schemas/"):
+        yield from _fields(document, document["components"]["schemas"][name])
+    for choice in schema.get("anyOf", ()):
+        yield from _fields(document, choice)
 
 
 def refuse_by_word(request: Request) -> None:

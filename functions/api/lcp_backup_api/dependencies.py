@@ -1,5 +1,6 @@
 """What routes depend on: the backend, and a caller who may."""
 
+from difflib import get_close_matches
 from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request
@@ -47,15 +48,27 @@ def _next(
     return str(RunId.find(next) or BackupId.parse(next))
 
 
-def refuse_misnamed(request: Request, **rightly: str) -> None:
-    """Raises for a parameter by the name that the same has elsewhere, as `paths` of a restore.
+def refuse_unknown_parameters(request: Request) -> None:
+    """Raises for a query parameter that the call does not have.
 
-    Others that are unknown are left alone. These would be answered with more than was asked for,
-    as if it had been meant.
+    Without the word that was misspelt, more would be done than was asked for: `?tables=User_` of a
+    restore would replace the whole site.
     """
-    for name, right in rightly.items():
-        if name in request.query_params:
-            raise InvalidRequest(f"{name}: this call has it as {right}: ?{right}=...")
+    if not request.query_params:
+        return
+    takes = calls.taken(request)
+    for name in request.query_params:
+        if name not in takes.query:
+            raise InvalidRequest(f"{name[:100]}: {_no_parameter(name, takes)}")
+
+
+def _no_parameter(name: str, takes: calls.Taken) -> str:
+    if name in takes.body:
+        return f'this call takes it in its body, as JSON: {{"{name}": ...}}'
+    told = "this call has no such parameter"
+    if meant := get_close_matches(name, takes.query, n=1):
+        return f"{told}; did you mean ?{meant[0]}=...?"
+    return f"{told}; it takes {', '.join(takes.query) or 'none'}"
 
 
 TheBackend = Annotated[Backend, Depends(_backend)]

@@ -26,7 +26,7 @@ from lcp_backup.requests import DownloadRequest, check_workers
 from lcp_backup.setting_values import MAX_WORKERS
 from lcp_backup_api.audit import audited
 from lcp_backup_api.backend import Backend
-from lcp_backup_api.dependencies import TheBackend, TheBackupId, Viewer, refuse_misnamed
+from lcp_backup_api.dependencies import TheBackend, TheBackupId, Viewer
 from lcp_backup_api.problems import documented
 from lcp_backup_api.schemas import Download
 
@@ -143,7 +143,6 @@ def download(
     with audited(backend.log, request, caller, f"download {kind}", backup_id=backup_id):
         event: dict[str, object] = {"backup_id": backup_id, "kind": kind}
         selection = {name: it for name, it in (("paths", path), ("tables", table)) if it}
-        refuse_misnamed(request, paths="path", tables="table")
         _check_fits(kind, path, table, workers)
         wanted = DownloadRequest.read({**event, **selection, "workers": workers})
         check_workers(workers, backend.settings.backup_workers)

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.catalog.pins import Pin
-from lcp_backup.errors import NotFound, UnknownFormat
+from lcp_backup.errors import UnknownFormat
 from lcp_backup.model import BackupType, Manifest, Run, RunKind, RunState
 from lcp_backup.verification import Verdict, Verification
 
@@ -25,9 +25,14 @@ def whole_size(manifest: Manifest) -> int:
 
 
 def newest_id(catalog: Catalog) -> str | None:
-    """The backup that never expires; None when there is none, or this version cannot tell."""
-    with suppress(NotFound, UnknownFormat):
-        return catalog.backups.latest().id
+    """The backup that never expires, as cleanup has it: one that cannot be read does not count.
+
+    None when there is none.
+    """
+    for backup_id in catalog.backups.ids():
+        with suppress(UnknownFormat):
+            if catalog.backups.find(backup_id) is not None:
+                return backup_id
     return None
 
 

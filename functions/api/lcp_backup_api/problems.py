@@ -158,8 +158,9 @@ TABLE: Final[dict[type[Exception], Row]] = {
     ),
     errors.UnknownFormat: Row(
         HTTPStatus.INTERNAL_SERVER_ERROR,
-        "A newer version wrote this",
-        "Deploy the version of the service that wrote it.",
+        "A stored document cannot be read",
+        "If a newer version of the service wrote it, deploy that one. If not, it is damaged: see"
+        " unknown-format in docs/errors.md.",
     ),
     errors.SettingsError: Row(
         HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -24,7 +24,7 @@ from lcp_backup_api.schemas import Reason, Started
 router = APIRouter(tags=["restores"])
 
 _Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=4096)]],
-                        Field(max_length=MOST_SELECTED)]  # fmt: skip
+                        Field(min_length=1, max_length=MOST_SELECTED)]  # fmt: skip
 
 
 class RestoreBody(BaseModel):

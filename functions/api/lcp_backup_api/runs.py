@@ -4,13 +4,13 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from lcp_backup.cron import CronExpression
 from lcp_backup.jobs.schedules import rule_names
 from lcp_backup.model import Pause, Run, RunKind, RunState
-from lcp_backup_api.dependencies import TheBackend, TheNext, TheRunId, Viewer, refuse_misnamed
+from lcp_backup_api.dependencies import TheBackend, TheNext, TheRunId, Viewer
 from lcp_backup_api.problems import documented
 from lcp_backup_api.schemas import RunList
 
@@ -52,13 +52,11 @@ def list_runs(
     *,
     _caller: Viewer,
     backend: TheBackend,
-    request: Request,
     limit: Annotated[int, Query(ge=1, le=1000)] = 20,
     kind: RunKind | None = None,
     state: RunState | None = None,
     after: TheNext = None,
 ) -> RunList:
-    refuse_misnamed(request, status="state")
     page = backend.catalog.page(
         limit,
         after,

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, Field, StringConstraints
 
 from lcp_backup.archive.segment import MemberType
+from lcp_backup.catalog import Unreadable
 from lcp_backup.catalog.pins import Pin as StoredPin
 from lcp_backup.database.listing import DumpContent, Extent
 from lcp_backup.model import Archive, BackupType, Manifest, Notice, Run, RunKind, RunState
@@ -71,9 +72,14 @@ class Backup(Camel):
     """A backup, or one that failed."""
 
     backup_id: str | None = Field(examples=[_ID])
-    type: BackupType | None = Field(description="None for one that failed before it was known.")
-    status: Literal["succeeded", "failed"]
-    started_at: datetime
+    type: BackupType | None = Field(
+        description="Null for one that failed before it was known, or that is unreadable."
+    )
+    status: Literal["succeeded", "failed", "unreadable"] = Field(
+        description="`unreadable`: its manifest is damaged, or of a later version of the service:"
+        " nobody knows whether it can be restored. `error` says what is wrong."
+    )
+    started_at: datetime = Field(description="Of an unreadable one, the minute in its id.")
     created_at: Annotated[datetime | None, Field(description="When it was published; UTC.")] = None
     size: Annotated[int | None, Field(description="Bytes of both archives.")] = None
     whole_size: Annotated[
@@ -100,7 +106,7 @@ class Backup(Camel):
     verification: Annotated[
         ShownVerification | None, Field(description="Null for one that was never verified.")
     ] = None
-    run_id: str
+    run_id: str | None = Field(description="Null for one that is unreadable.")
     error: str | None = None
     pinned: Annotated[
         Pin | None, Field(description="It does not expire while this is not null.")
@@ -128,6 +134,18 @@ class Backup(Camel):
             ),
             run_id=manifest.run_id,
             pinned=Pin.of(beside.pin) if beside.pin else None,
+        )
+
+    @classmethod
+    def unreadable(cls, found: Unreadable) -> Self:
+        """One that lies there, and of which nothing else is known."""
+        return cls(
+            backup_id=found.id,
+            type=None,
+            status="unreadable",
+            started_at=found.slot,
+            run_id=None,
+            error=found.reason,
         )
 
     @classmethod

@@ -253,7 +253,10 @@ async def _files(request: Request) -> dict[ArchiveKind, bytes]:
             for kind in ArchiveKind:
                 file = form.get(kind)
                 if not isinstance(file, UploadFile):
-                    raise InvalidRequest(f"the form needs the files database and volume: no {kind}")
+                    why = "it is text: put an @ before the file's name" if file else "it has none"
+                    raise InvalidRequest(
+                        f"the form needs a file database and a file volume; {kind}: {why}"
+                    )
                 found[kind] = await file.read()
     except ValueError as error:  # of a charset that decodes nothing, for one
         raise MalformedBody("the form cannot be read") from error

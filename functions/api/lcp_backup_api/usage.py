@@ -113,7 +113,7 @@ def usage(
 ) -> Usage:
     catalog = backend.catalog
     # (Bytes that lie there are counted all the same.)
-    page = catalog.page(limit, after, backups=True, also_unreadable=False)
+    page = catalog.page(limit, after, backups=True)
     manifests = [it for it in page.records if isinstance(it, Manifest)]
     pins = catalog.pins.of_all(manifests)
     stored = catalog.bytes.count() if after is None else None

@@ -3,6 +3,7 @@
 import heapq
 import re
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from lcp_backup.aws.s3 import ObjectStore
@@ -20,7 +21,7 @@ from lcp_backup.catalog.usage import StoredBytes
 from lcp_backup.catalog.verifications import StoredVerifications
 from lcp_backup.catalog.work import StoredWork
 from lcp_backup.errors import NotFound, UnknownFormat
-from lcp_backup.model import Manifest, Run, RunKind, RunState
+from lcp_backup.model import BackupId, Manifest, Run, RunKind, RunState
 from lcp_backup.pages import Page, read_page
 
 type Clock = Callable[[], datetime]
@@ -33,6 +34,19 @@ _SLOT_AT_END = re.compile(r"-(?P<day>[0-9]{8})(?P<minute>[0-9]{4})$")
 def utc_now() -> datetime:
     """The clock of a real run."""
     return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A backup whose manifest this version cannot read: damaged, copied, or of a later version."""
+
+    id: str
+    reason: str
+
+    @property
+    def slot(self) -> datetime:
+        """As its id tells it."""
+        return BackupId.parse(self.id).slot
 
 
 class Catalog:
@@ -75,8 +89,8 @@ class Catalog:
         backups: bool = False,
         kinds: Collection[RunKind] = (),
         states: Collection[RunState] = tuple(RunState),
-        also_unreadable: bool = True,
-    ) -> Page[Manifest | Run]:
+        also_unreadable: bool = False,
+    ) -> Page[Manifest | Run | Unreadable]:
         """A page of backups, of runs or of both, newest first; how many it has: `read_page`.
 
         A backup stands where its slot does, and a run where it began.
@@ -87,9 +101,10 @@ class Catalog:
             backups: whether backups are wanted.
             kinds: of the runs that are wanted.
             states: of those.
-            also_unreadable: False passes over backups whose manifests this version cannot read.
+            also_unreadable: True has backups among them whose manifests this version cannot read;
+                else these are passed over.
 
-        Raises UnknownFormat, StorageError.
+        Raises UnknownFormat of a run's record, StorageError.
         """
         bound = None if after is None else _place(after)
         # A tilde comes behind all that an id may go on with.
@@ -112,14 +127,12 @@ class Catalog:
         kinds: Collection[RunKind],
         states: Collection[RunState],
         also_unreadable: bool,
-    ) -> Manifest | Run | None:
+    ) -> Manifest | Run | Unreadable | None:
         if _is_of_backup(record_id):
             try:
                 return self.backups.find(record_id)
-            except UnknownFormat:
-                if also_unreadable:
-                    raise
-                return None
+            except UnknownFormat as error:
+                return Unreadable(record_id, str(error)) if also_unreadable else None
         try:
             run = self.runs.get(record_id)
         except NotFound:  # cleanup may delete one while they are read

@@ -217,8 +217,12 @@ def test_a_selection_is_assembled_whatever_the_whole_lies_in(
         (f"{PATH}?workers=0", 400, "workers: it has to be at least 1"),
         (f"{PATH}?workers=x", 400, "workers: it has to be a whole number"),
         # As a restore has them: it would be answered with the whole archive.
-        (f"{PATH}?paths=a", 400, "paths: this call has it as path: ?path=..."),
-        (f"{DATABASE_PATH}?tables=User_", 400, "tables: this call has it as table"),
+        (f"{PATH}?paths=a", 400, "paths: this call has no such parameter; did you mean ?path=...?"),
+        (
+            f"{DATABASE_PATH}?tables=User_",
+            400,
+            "did you mean ?table=",
+        ),
         (f"{PATH}?path=../etc", 400, "'../etc' is no path"),
         (f"/backup/download/x/{ID}", 400, "kind: it has to be 'database' or 'volume'"),
         ("/backup/download/volume/acme-prd-202001010000?path=a", 404, "there is no backup"),

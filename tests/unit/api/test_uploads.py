@@ -98,7 +98,13 @@ def test_a_form_without_one_of_the_files_is_refused(
 ) -> None:
     answer = post_form(call, **files)
     assert answer.status == 400
-    assert f"no {missing}" in answer.json()["detail"]
+    assert f"{missing}: it has none" in answer.json()["detail"]
+
+
+def test_a_form_whose_file_is_only_a_name_says_how_curl_is_told(call: Client) -> None:
+    named = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="database"\r\n\r\nd.tgz\r\n'
+    answer = call("POST", "/backup/upload", body=named.encode() + form(volume=b"x"), headers=FORM)
+    assert (answer.status, "put an @ before" in answer.json()["detail"]) == (400, True)
 
 
 def test_a_form_that_lambda_would_not_take_is_sent_to_presigned_urls(call: Client) -> None:

@@ -46,6 +46,13 @@ def test_a_backup_that_is_late_is_a_problem(lcp: CommandLine, service: Service) 
     assert "lcp-backup create --wait" in lcp("doctor").out
 
 
+def test_a_last_backup_that_cannot_be_read_is_a_problem(lcp: CommandLine, service: Service) -> None:
+    service.backups[0] |= {"status": "unreadable", "error": "damaged", "createdAt": None}
+    said = lcp("doctor", "--json")
+    assert (said.code, states(said)["last backup"]) == (1, "problem")
+    assert "cannot be read: damaged" in lcp("doctor").out
+
+
 @pytest.mark.parametrize(
     ("fault", "what"),
     [

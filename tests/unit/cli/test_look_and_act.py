@@ -20,6 +20,14 @@ _PACKAGE = Path(__file__).parents[3] / "cli" / "lcp_backup_cli"
 
 
 _MARKS = ["verified", "kept", "until"]
+UNREADABLE = {
+    **dict.fromkeys(a_backup()),
+    "backupId": "acme-prd-202611240015",
+    "status": "unreadable",
+    "startedAt": "2026-11-24T00:15:00Z",
+    "warnings": 0,
+    "error": "backup acme-prd-202611240015: damaged",
+}
 VERIFIED = {
     "verdict": "verified",
     "verifiedAt": "2026-11-23T03:00:00Z",
@@ -165,6 +173,17 @@ def test_the_list_has_local_times_and_sizes_over_all_its_pages(
     assert " ".join(lines[1].split()) == told
     assert len(lines) == 5
     assert len(lcp("list", "--json").json()["backups"]) == 5
+
+
+def test_one_that_cannot_be_read_is_listed_as_no_good_one(
+    lcp: CommandLine, service: Service
+) -> None:
+    service.backups = [UNREADABLE, a_backup()]
+    said = lcp("list")
+    assert "unreadable: backup acme-prd-202611240015: damaged" in said.out
+    assert BACKUP in said.out
+    # It is none to guess a size by.
+    assert "this program has a fault" not in lcp("create", "--wait").err
 
 
 def test_failed_ones_are_listed_with_the_reason(lcp: CommandLine, service: Service) -> None:
@@ -328,7 +347,7 @@ def test_a_restore_of_an_empty_name_is_refused_before_it_says_what_it_replaces(
         2,
         f"error: {option} is empty. Give it a value, or leave it out.\n",
     )
-    assert lcp("pin", "latest", " ").err.startswith("error: the reason is empty.")
+    assert lcp("pin", "latest", " ").err.startswith("error: the reason is empty. Give one.")
     assert service.asked == []
 
 
@@ -348,7 +367,9 @@ def test_a_deletion_has_to_be_meant(lcp: CommandLine, service: Service) -> None:
     # As a restore is confirmed; what scripts of earlier versions wrote deletes nothing.
     assert lcp("delete", BACKUP, "--yes").code == 2
     assert lcp("delete", BACKUP, "--yes", "--json").code == 6
-    assert lcp("delete", "latest", "--yes", "prd").code == 2
+    for command in (["delete", "latest", "--yes", "prd"], ["unpin", "latest"]):
+        said = lcp(*command)
+        assert (said.code, "this command wants the id itself" in said.err) == (2, True)
     said = lcp("delete", BACKUP, "--yes", "dev")
     assert (said.code, "'dev' is not 'prd', so nothing was done" in said.err) == (6, True)
     assert service.asked == []
@@ -483,14 +504,17 @@ def test_the_way_out_of_a_missing_backup_is_a_command_and_no_http_call(lcp: Comm
     assert "GET /" not in said.err
 
 
-@pytest.mark.parametrize("typed", ["a/b", "../list", "", "latest/pin", "a b", "%2e%2e"])
+@pytest.mark.parametrize("typed", ["a/b", "../list", "", "latest/pin", "%2e%2e", "foo", "a-b-1"])
 @pytest.mark.parametrize(
     "command",
     [
         ["show"],
         ["ls"],
         ["tables"],
+        ["download"],
+        ["verify"],
         ["report"],
+        ["restore", "--yes", "prd"],
         ["pin"],
         ["unpin"],
         ["delete", "--yes", "prd"],
@@ -498,12 +522,12 @@ def test_the_way_out_of_a_missing_backup_is_a_command_and_no_http_call(lcp: Comm
     ],
     ids=" ".join,
 )
-def test_what_is_no_id_is_no_part_of_an_address(
+def test_what_is_no_id_is_told_alike_by_every_command_and_is_no_part_of_an_address(
     lcp: CommandLine, service: Service, command: list[str], typed: str
 ) -> None:
     said = lcp(*command, typed, *(["a reason"] if command == ["pin"] else []))
-    assert said.code == 5
-    assert f"{typed!r} is no " in said.err
+    assert said.code == 2
+    assert f"{typed!r} is not a " in said.err
     assert service.asked == []
 
 

@@ -245,6 +245,8 @@ def test_a_packed_library_opens_with_tar_as_it_was(lcp: CommandLine, tmp_path: P
     assert not (tmp_path / "elsewhere").exists()
     assert lcp("pack", data, "--output", target).code == 2
     assert lcp("pack", tmp_path / "document_library" / "20097").code == 2
+    unsent = lcp("upload", "--database", tmp_path / "nowhere", "--volume", tmp_path / "nowhere")
+    assert (unsent.code, f"there is no file {tmp_path}/nowhere." in unsent.err) == (2, True)
     missing = lcp("pack", tmp_path / "nowhere")
     assert (missing.code, f"there is no folder {tmp_path}/nowhere." in missing.err) == (2, True)
     assert f"{target} is a file, and no folder." in lcp("pack", target).err

@@ -101,6 +101,11 @@ def test_a_token_from_the_environment_is_never_sent_to_a_profiles_address(
     lcp: CommandLine, service: Service
 ) -> None:
     lcp.env["LCP_BACKUP_TOKEN"] = "of another deployment"
+    # Nor is the profile's deployment worked on in its place, where LCP_BACKUP_URL was misspelt.
+    said = lcp("whoami")
+    assert (said.code, service.asked) == (3, [])
+    assert "LCP_BACKUP_TOKEN is set, and no LCP_BACKUP_URL" in said.err
+    lcp.env["LCP_BACKUP_PROFILE"] = "default"
     assert lcp("whoami").code == 0
     lcp.env["LCP_BACKUP_URL"] = "http://127.0.0.1:1"
     assert lcp("whoami", "--profile", "default").code == 0

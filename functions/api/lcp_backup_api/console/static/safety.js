@@ -25,19 +25,30 @@ function rank({ level }) {
 
 function ofSite({ backups, runs, schedules }) {
   // An uploaded one may be of another site, or of another year.
-  const last = ofTheSite(backups);
+  const known = readable(backups);
+  const last = ofTheSite(known);
   return [
+    ...backups.filter((it) => !known.includes(it)).map(unreadable),
     last ? overdue(last.createdAt, schedules.create, "overdue") : none(),
     schedules.create === null && finding("warn", "noSchedule"),
     failed(runs, "create", last?.createdAt),
-    ...verification(backups),
+    ...verification(known),
     last?.warnings > 0 && finding("warn", "warnings", { n: last.warnings }, link("backup", "backups", last.backupId)),
   ];
 }
 
 /** The last backup that was made of this site, of these. */
 export function ofTheSite(backups) {
-  return backups.find((it) => it.type !== "Uploaded");
+  return readable(backups).find((it) => it.type !== "Uploaded");
+}
+
+/** Those of which more is known than their ids. */
+export function readable(backups) {
+  return backups.filter((it) => it.status !== "unreadable");
+}
+
+function unreadable({ backupId, error }) {
+  return finding("bad", "unreadable", { id: backupId, reason: short(error ?? "") }, link("backup", "backups", backupId));
 }
 
 function ofRecovery({ runs, schedules }) {

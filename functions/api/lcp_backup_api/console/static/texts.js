@@ -121,6 +121,7 @@ const TEXTS = {
   "state.running": "running",
   "state.succeeded": "succeeded",
   "state.failed": "failed",
+  "state.unreadable": "cannot be read",
   "type.Auto": "scheduled",
   "type.Manual": "manual",
   "type.Uploaded": "uploaded",
@@ -154,6 +155,8 @@ const TEXTS = {
   "overview.days": "{n} days",
   "overview.days.one": "one day",
 
+  "finding.unreadable": "The backup {id} cannot be read: {reason}",
+  "finding.unreadable.todo": "Nobody knows whether it can be restored, and “latest” means it while it is the newest. Make a new backup; docs/errors.md (unknown-format) says what to do with this one.",
   "finding.none": "There is no backup of this site.",
   "finding.none.todo": "Make one now. If it fails, its run says why.",
   "finding.noSchedule": "No backups are scheduled.",

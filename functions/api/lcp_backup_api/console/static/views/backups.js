@@ -108,14 +108,20 @@ function rowsOf(backups) {
     { name: t("backup.change"), of: (it) => changeOf(it.change) },
     { name: t("backup.marks"), of: marksOf },
   ];
-  const shown = table(t("backups.title"), columns, backups, { key: (it) => it.runId });
+  const shown = table(t("backups.title"), columns, backups, { key: keyOf });
   shown.addEventListener("keydown", walk);
   return shown;
 }
 
-function idOf({ backupId, status, runId, error }) {
+/** An unreadable one knows of no run. */
+function keyOf({ runId, backupId }) {
+  return runId ?? backupId;
+}
+
+function idOf(backup) {
+  const { backupId, status, runId, error } = backup;
   const to = status === "failed" ? href("runs", runId) : href("backups", backupId);
-  return [h("a", { class: "whole", href: to, "data-key": runId }, backupId ?? runId), error && h("small", { class: "bad" }, short(error))];
+  return [h("a", { class: "whole", href: to, "data-key": keyOf(backup) }, backupId ?? runId), error && h("small", { class: "bad" }, short(error))];
 }
 
 /** What a backup changed, in a few words. */
@@ -135,7 +141,7 @@ function marksOf({ status, verification, pinned, warnings }) {
   return h(
     "span",
     { class: "badges" },
-    status === "failed" ? badge("bad", t("state.failed")) : verdictBadge(verification),
+    status === "succeeded" ? verdictBadge(verification) : badge("bad", t(`state.${status}`)),
     pinned && badge("pin", t("backup.pinned")),
     warnings > 0 && badge("warn", t("backup.warnings", { n: warnings })),
   );
