@@ -112,8 +112,9 @@ class Site:
         """The whole machine, or what it comes to."""
         try:
             with ThreadPoolExecutor(3) as pool:
-                asked = [pool.submit(self.step, "database")]
-                asked += [pool.submit(self.step, "read", portion=it) for it in self.portions()]
+                database = pool.submit(self.step, "database")
+                asked = [pool.submit(self.step, "read", portion=it) for it in self.portions()]
+            assert database.result() == {"left_to_task": False}
             for it in asked:
                 assert it.result() == {}
             assert self.step("conclude") == {}
