@@ -31,6 +31,8 @@ from lcp_backup.volume.mounts import check_mounted
 
 _POLL_SECONDS = 3.0
 _MINUTE: Final = timedelta(minutes=1)
+_AHEAD: Final = timedelta(days=1)
+"""How far clocks may differ. A backup of a later time would be the newest until then."""
 
 
 class _Failure(TypedDict):
@@ -89,9 +91,14 @@ def create_backup(
     for dump programs in, the first one first; `start_workers` starts the state machine for a run;
     `pause` takes seconds. Raises LeaseHeld, Conflict, StoredInPart, OutOfTime, DatabaseError,
     VolumeError, StorageError, AwsError and their kinds; InvalidRequest for workers that there are
-    not.
+    not, and for a time that has not come.
     """
     with queued(catalog, request.run_id, telemetry.log):
+        if request.time > catalog.now() + _AHEAD:
+            raise InvalidRequest(
+                f"time: {request.time:%Y-%m-%dT%H:%MZ} has not come yet, and its backup would be"
+                " the newest until then: leave time out for now"
+            )
         succeeded_before(catalog, request.run_id)  # then the backup is found, unless it was deleted
         create = _Create(
             request=request,

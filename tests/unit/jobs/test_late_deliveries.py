@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import pytest
 
 from lcp_backup.catalog import Catalog
-from lcp_backup.errors import Conflict, DatabaseUnreachable, NotFound, RunIsOver
+from lcp_backup.errors import Conflict, DatabaseUnreachable, InvalidRequest, NotFound, RunIsOver
 from lcp_backup.jobs.active_run import RunTiming
 from lcp_backup.jobs.create import CreateResult, create_backup
 from lcp_backup.jobs.restore import restore_backup
@@ -308,3 +308,11 @@ def test_a_create_that_is_queued_for_the_next_minute_waits_for_it(
     with pytest.raises(_BegunError):
         create(run.id, later=timedelta(seconds=30))
     assert clock() - began == timedelta(seconds=30)
+
+
+def test_a_backup_is_not_made_of_a_time_that_has_not_come(create: Create) -> None:
+    """It would be the newest until then, which a restore takes and cleanup keeps."""
+    with pytest.raises(InvalidRequest, match="has not come yet"):
+        create(None, later=timedelta(days=2))
+    with pytest.raises(_BegunError):
+        create(None, later=timedelta(hours=1))
