@@ -36,13 +36,14 @@ from lcp_backup.database.sql import (
     database_errors,
     describe,
     execute,
+    folds_case,
     make_writable,
     quote,
     tables_of,
     usable,
     working,
 )
-from lcp_backup.database.staged_load import StagedLoad, check_engine
+from lcp_backup.database.staged_load import StagedLoad, check_engine, differ_in_case
 from lcp_backup.database.statements import StatementSplitter
 from lcp_backup.database.stored_code import drop_all, is_empty
 from lcp_backup.database.swap import (
@@ -242,7 +243,7 @@ def overwrite(
         check_ties_from_elsewhere(control, endpoint)
         check_engine(control)
         policy = Policy(dumped_name, uploaded=not dump.by_dump_program, server=ask_server(control))
-        _judge_all(dump, policy, check)
+        _judge_all(dump, policy, check, folds=folds_case(control))
         check_free(control, endpoint.name)
         make_writable(control, endpoint.name)
         with suppress(pymysql.MySQLError):
@@ -283,12 +284,13 @@ def check_empty(endpoint: DatabaseEndpoint) -> None:
             )
 
 
-def _judge_all(dump: Dump, policy: Policy, check: Callable[[], None]) -> None:
+def _judge_all(dump: Dump, policy: Policy, check: Callable[[], None], *, folds: bool) -> None:
     """Raises ArchiveRefused for a statement that a load would refuse, LoadFailed as `check_ties`.
 
-    (Names are compared without case, as some servers do: the load itself knows better.)
+    And where the server `folds` the case of names, LoadFailed for tables that are one to it.
+    (Ties are compared without case, as some servers do: the load itself knows better.)
     """
-    created: set[str] = set()
+    created: dict[str, str] = {}
     tied: dict[str, str] = {}
     for piece in dump.pieces(as_written=True):
         splitter = StatementSplitter(dump_program=dump.by_dump_program)
@@ -296,8 +298,12 @@ def _judge_all(dump: Dump, policy: Policy, check: Callable[[], None]) -> None:
             check()
             ruling = policy.judge(PlacedStatement(piece, statement))
             if ruling.kind is StatementKind.TABLE:
-                if ruling.creates:
-                    created.add(ruling.name.lower())
+                folded = ruling.name.lower()
+                if ruling.creates and created.setdefault(folded, ruling.name) != ruling.name:
+                    if folds:
+                        raise differ_in_case((created[folded], ruling.name))
+                elif ruling.drops and created.get(folded) == ruling.name:
+                    del created[folded]
                 tied.update(dict.fromkeys(references(ruling.sql), ruling.name))
     for other, table in tied.items():
         if other.lower() not in created:

@@ -9,6 +9,7 @@ import pytest
 
 from lcp_backup.database import sections, shared_load
 from lcp_backup.database.policy import Policy
+from lcp_backup.database.session import Session
 from lcp_backup.errors import InvalidRequest
 from lcp_backup.jobs.staged_site import SiteStaging
 from lcp_backup.model import RunState
@@ -192,6 +193,22 @@ def made(site: JobSite, schema: str) -> list[tuple[object, ...]]:
             f" WHERE routine_schema = '{schema}'"
         ),
     ]
+
+
+def test_rows_that_are_the_end_of_a_dump_are_counted_too(
+    mariadb_site: JobSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup_id = sent(mariadb_site, tmp_path, _A + _B + _ROWS + "INSERT INTO `b` VALUES (1,1);\n")
+    counted = []
+    count = Session.count
+
+    def counting(session: Session, table: str) -> int:
+        counted.append(table)
+        return count(session, table)
+
+    monkeypatch.setattr(Session, "count", counting)
+    mariadb_site.restore(backup_id, only="database")
+    assert sorted(counted) == ["a", "b"]
 
 
 def stock(site: JobSite, folder: Path) -> str:
