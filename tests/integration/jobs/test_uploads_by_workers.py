@@ -90,6 +90,15 @@ IN_ORDER: Final = {
     + "DELIMITER ;\n"
     + "INSERT INTO b VALUES (7,7);\n",
     "a trigger that goes with its table": _DROP + _A + _ROWS + _CODE + _DROP + _A + _ROWS + _CODE,
+    "a trigger that is gone with its table": _A + _ROWS + _CODE + _DROP + _A + _ROWS,
+    "a trigger of a table that is replaced": _A
+    + _ROWS
+    + _CODE
+    + _A.replace("CREATE", "CREATE OR REPLACE")
+    + _ROWS,
+    "a view that is there": _A
+    + _ROWS
+    + "CREATE VIEW v AS SELECT 1 AS id;\nCREATE VIEW IF NOT EXISTS v AS SELECT 2 AS id;\n",
     "a routine twice": _A
     + _ROWS
     + "DROP PROCEDURE IF EXISTS p;\nCREATE PROCEDURE p() SELECT 1;\n" * 2,
