@@ -211,6 +211,11 @@ class _Rest:
         """As the dump's."""
         return self.dump.by_dump_program
 
+    @property
+    def selected(self) -> frozenset[str] | None:
+        """As the dump's."""
+        return self.dump.selected
+
     def row_bytes(self, table: str) -> int | None:
         """As the dump's."""
         return self.dump.row_bytes(table)

@@ -19,7 +19,7 @@ from lcp_backup.database.accounts import Accounts
 from lcp_backup.database.control import controlled
 from lcp_backup.database.definition import references
 from lcp_backup.database.dump_order import attempt_load
-from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, ask_server
+from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, Server, ask_server
 from lcp_backup.database.foreign_keys import (
     check_ties_from_elsewhere,
     check_ties_of_live,
@@ -30,6 +30,7 @@ from lcp_backup.database.pieces import Dump, IndexedDump, PlacedStatement, Strea
 from lcp_backup.database.policy import Policy
 from lcp_backup.database.rulings import StatementKind
 from lcp_backup.database.scripts import Script, judge_scripts
+from lcp_backup.database.selecting_policy import SelectingPolicy
 from lcp_backup.database.shared_load import SharedLoad
 from lcp_backup.database.sql import (
     check_free,
@@ -191,9 +192,7 @@ class SchemaLoad[D: Dump]:
                     control=control,
                     endpoint=endpoint,
                     dump=self.dump,
-                    policy=Policy(
-                        self.dumped_name, uploaded=not self.dump.by_dump_program, server=server
-                    ),
+                    policy=self._policy(control, server),
                     only=self.scope.tables,
                     scripts=self.scripts,
                     server=server,
@@ -202,6 +201,15 @@ class SchemaLoad[D: Dump]:
                     check=check,
                 )
                 whole_or_discarded.pop_all()
+
+    def _policy(self, control: Connection, server: Server) -> Policy:
+        uploaded, tables = not self.dump.by_dump_program, self.dump.selected
+        if tables is None:
+            return Policy(self.dumped_name, uploaded=uploaded, server=server)
+        folds = folds_case(control)
+        return SelectingPolicy(
+            self.dumped_name, uploaded=uploaded, server=server, tables=tables, folds=folds
+        )
 
     def _check_possible(self, control: Connection) -> None:
         if self.scope.tables is not None:

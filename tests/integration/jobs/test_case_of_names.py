@@ -90,6 +90,8 @@ def test_rows_find_their_table_in_any_case_where_the_server_finds_it(
     dump = _FIRST + _ROW.format("FOO", 2) + _ROW.format("foo", 3)
     backup_id = sent(site, tmp_path, dump)
     read = f"SELECT id FROM {site.name}.foo ORDER BY id"
+    site.restore(backup_id, tables=["Foo"])
+    assert site.server.execute(read) == ((1,), (2,), (3,))
     site.restore(backup_id, only="database")
     assert site.server.execute(read) == ((1,), (2,), (3,))
     site.server.execute(f"DROP DATABASE {site.name}")

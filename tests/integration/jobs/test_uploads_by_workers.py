@@ -111,6 +111,19 @@ IN_ORDER: Final = {
 }
 
 
+_STAMPS = "CREATE TABLE `{}` (id INT AUTO_INCREMENT PRIMARY KEY, s TIMESTAMP NULL) ENGINE=InnoDB;\n"
+_STAMP = "INSERT INTO `{}` VALUES ({},'2020-01-01 00:00:00');\n"
+
+AMONG_OTHERS: Final = {
+    "the time zone": "SET TIME_ZONE='+05:00';\n",
+    "the SQL mode": "SET SQL_MODE='NO_AUTO_VALUE_ON_ZERO';\n",
+    "behind a routine": "DROP PROCEDURE IF EXISTS p;\nCREATE PROCEDURE p() SELECT 1;\n"
+    "SET TIME_ZONE='+05:00';\n",
+    "a column, behind a DELIMITER line": "DELIMITER ;;\nCREATE PROCEDURE p() SELECT 1;;\n"
+    "ALTER TABLE b ADD z INT DEFAULT 4;;\nDELIMITER ;\n",
+}
+
+
 @pytest.fixture
 def by_hand(mariadb_site: JobSite) -> Iterator[JobSite]:
     """A site beside which `mariadb` loads dumps into the database `by_hand`."""
@@ -218,6 +231,38 @@ def test_rows_that_are_the_end_of_a_dump_are_counted_too(
     monkeypatch.setattr(Session, "count", counting)
     mariadb_site.restore(backup_id, only="database")
     assert sorted(counted) == ["a", "b"]
+
+
+@pytest.mark.parametrize("said", AMONG_OTHERS.values(), ids=AMONG_OTHERS.keys())
+def test_a_part_of_a_dump_means_what_it_does_in_the_whole(
+    by_hand: JobSite, tmp_path: Path, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it is said among the rows of a table that is not asked for."""
+    tables = _STAMPS.format("a") + _STAMPS.format("b")
+    one, two = _STAMP.format("a", 1) + said, _STAMP.format("a", 2)
+    trigger = "CREATE TRIGGER {0} BEFORE INSERT ON {0} FOR EACH ROW SET @x = 1;\n"
+    end = "SET SQL_MODE='';\n" + trigger.format("b") + trigger.format("a")
+    if "ALTER" in said:
+        dump = tables + one + end
+    else:
+        dump = tables + one + two + _STAMP.format("b", 0) + end
+    expected = loaded_by_hand(by_hand, dump)["b"]
+    backup_id = sent(by_hand, tmp_path, dump)
+    name = by_hand.name
+    by_hand.server.execute(f"CREATE TABLE `{name}`.a (live INT)")
+    by_hand.restore(backup_id, tables=["b"])
+    assert rows(by_hand, name)["b"] == expected
+    by_hand.server.execute(f"DROP TABLE `{name}`.b")
+    restore = RestoreMachine(by_hand, monkeypatch)
+    restore.begin(backup_id=backup_id, tables=["b"])
+    restore.execute()
+    there = rows(by_hand, name)
+    assert there["b"] == expected
+    assert there["a"] == ("InnoDB", ())
+    assert len(there) > 2, "the site's other tables stay"
+    triggers = f"SHOW TRIGGERS FROM `{name}` WHERE `Table` IN ('a', 'b')"
+    assert [row[0] for row in by_hand.server.execute(triggers)] == ["b"]
+    assert by_hand.schemas() == {name}
 
 
 def stock(site: JobSite, folder: Path) -> str:
