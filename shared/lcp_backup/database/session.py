@@ -59,9 +59,13 @@ class Session:
 
     @property
     def character_set(self) -> str:
-        """The character set of what the client sends."""
-        ((name,),) = execute(self._connection, "SELECT @@character_set_client")
-        return text(name)
+        """The character set of what the client sends; empty where the server converts literals.
+
+        (A character that the set between has not is then lost in a statement, and not in data.)
+        """
+        asked = "SELECT @@character_set_client, @@character_set_connection"
+        ((name, between),) = execute(self._connection, asked)
+        return text(name) if between == name else ""
 
     def run(self, where: Where, ruling: Ruling) -> int:
         """Sends a statement and answers how many rows it changed.

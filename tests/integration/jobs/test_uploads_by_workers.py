@@ -55,6 +55,9 @@ FOREIGN: Final = {
     + "SET SQL_MODE='NO_AUTO_VALUE_ON_ZERO';\n"
     + _B.replace("KEY,", "KEY AUTO_INCREMENT,")
     + "INSERT INTO `b` VALUES (0,1);\n",
+    "literals that the server converts": "SET NAMES latin1;\nSET character_set_connection=binary;\n"
+    + _A.replace("w INT", "w VARCHAR(9) CHARACTER SET utf8mb4")
+    + "INSERT INTO `a` VALUES (1,'\u00e4');\n",
     "an engine without transactions": _A.replace("InnoDB", "MyISAM") + _ROWS + _B + _AGAIN,
 }
 _REPEATED = "{0} INTO a VALUES (1,1),(2,2);\n{0} INTO a VALUES (2,9),(4,4);\n"
