@@ -1,18 +1,14 @@
 """Dumps on a server to which names that differ only in case are one (lower_case_table_names)."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lcp_backup.database.endpoint import Flavour
 from lcp_backup.errors import LoadFailed
 from lcp_backup.model import RunState
-from tests.integration.jobs.conftest import _job_site
 from tests.support.job_site import JobSite
 from tests.support.restore_machine import RestoreMachine
 from tests.support.sender import Sender
-from tests.support.servers import FLAVOURS, DatabaseServer, running_server
 from tests.support.verify_machine import VerifyMachine
 
 _TABLE = "CREATE TABLE `{0}` (id INT PRIMARY KEY, w INT) ENGINE=InnoDB;\n"
@@ -35,23 +31,6 @@ _REFUSED = "'Foo', 'foo' differ only in case|rows were loaded into 'Foo' and"
 _DEFINED = "CREATE DATABASE IF NOT EXISTS `lportal`;\nUSE `lportal`;\n"
 
 
-@pytest.fixture(scope="module", params=FLAVOURS)
-def folding(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[DatabaseServer]:
-    flavour: Flavour = request.param
-    folder = tmp_path_factory.mktemp("folding")
-    with running_server(flavour, folder, "--lower-case-table-names=1") as server:
-        yield server
-
-
-@pytest.fixture
-def site(
-    folding: DatabaseServer, s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[JobSite]:
-    yield from _job_site(folding, s3_endpoint, tmp_path, monkeypatch)
-
-
 def sent(site: JobSite, folder: Path, dump: str) -> str:
     sender = Sender(site, folder)
     whole = f"{_DEFINED}{dump}-- Dump completed\n".encode()
@@ -60,8 +39,9 @@ def sent(site: JobSite, folder: Path, dump: str) -> str:
 
 @pytest.mark.parametrize("dump", TWO_IN_ONE.values(), ids=TWO_IN_ONE.keys())
 def test_tables_that_are_one_to_the_server_are_refused_whoever_loads_them(
-    site: JobSite, tmp_path: Path, dump: str, monkeypatch: pytest.MonkeyPatch
+    folding_site: JobSite, tmp_path: Path, dump: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    site = folding_site
     before = site.fingerprint()
     backup_id = sent(site, tmp_path, dump)
     for strategy in ("PREPARE_AND_SWAP", "OVERWRITE"):
@@ -85,8 +65,9 @@ def test_tables_that_are_one_to_the_server_are_refused_whoever_loads_them(
 
 
 def test_rows_find_their_table_in_any_case_where_the_server_finds_it(
-    site: JobSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folding_site: JobSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    site = folding_site
     dump = _FIRST + _ROW.format("FOO", 2) + _ROW.format("foo", 3)
     backup_id = sent(site, tmp_path, dump)
     read = f"SELECT id FROM {site.name}.foo ORDER BY id"
