@@ -44,6 +44,9 @@ FOREIGN: Final = {
     + "SET SQL_MODE='NO_AUTO_VALUE_ON_ZERO';\n"
     + _B.replace("KEY,", "KEY AUTO_INCREMENT,")
     + "INSERT INTO `b` VALUES (0,1);\n",
+    "literals that the server converts": "SET NAMES latin1;\nSET character_set_connection=binary;\n"
+    + _A.replace("w INT", "w VARCHAR(9) CHARACTER SET utf8mb4")
+    + "INSERT INTO `a` VALUES (1,'\u00e4');\n",
     "an engine without transactions": _A.replace("InnoDB", "MyISAM") + _ROWS + _B + _AGAIN,
 }
 _REPEATED = "{0} INTO a VALUES (1,1),(2,2);\n{0} INTO a VALUES (2,9),(4,4);\n"
@@ -79,6 +82,15 @@ IN_ORDER: Final = {
     + "DELIMITER ;\n"
     + "INSERT INTO b VALUES (7,7);\n",
     "a trigger that goes with its table": _DROP + _A + _ROWS + _CODE + _DROP + _A + _ROWS + _CODE,
+    "a trigger that is gone with its table": _A + _ROWS + _CODE + _DROP + _A + _ROWS,
+    "a trigger of a table that is replaced": _A
+    + _ROWS
+    + _CODE
+    + _A.replace("CREATE", "CREATE OR REPLACE")
+    + _ROWS,
+    "a view that is there": _A
+    + _ROWS
+    + "CREATE VIEW v AS SELECT 1 AS id;\nCREATE VIEW IF NOT EXISTS v AS SELECT 2 AS id;\n",
     "a routine twice": _A
     + _ROWS
     + "DROP PROCEDURE IF EXISTS p;\nCREATE PROCEDURE p() SELECT 1;\n" * 2,
@@ -89,6 +101,33 @@ IN_ORDER: Final = {
     + "DROP TRIGGER t;\n"
     + _B,
 }
+
+
+ENDS_WITH_ROWS: Final = _A + _B + _ROWS + "INSERT INTO `b` VALUES (1,1);\n"
+
+_STAMPS = "CREATE TABLE `{}` (id INT AUTO_INCREMENT PRIMARY KEY, s TIMESTAMP NULL) ENGINE=InnoDB;\n"
+_STAMP = "INSERT INTO `{}` VALUES ({},'2020-01-01 00:00:00');\n"
+_TRIGGER = "CREATE TRIGGER {0} BEFORE INSERT ON {0} FOR EACH ROW SET @x = 1;\n"
+
+AMONG_OTHERS: Final = {
+    "the time zone": "SET TIME_ZONE='+05:00';\n",
+    "the SQL mode": "SET SQL_MODE='NO_AUTO_VALUE_ON_ZERO';\n",
+    "behind a routine": "DROP PROCEDURE IF EXISTS p;\nCREATE PROCEDURE p() SELECT 1;\n"
+    "SET TIME_ZONE='+05:00';\n",
+    "a column, behind a DELIMITER line": "DELIMITER ;;\nCREATE PROCEDURE p() SELECT 1;;\n"
+    "ALTER TABLE b ADD z INT DEFAULT 4;;\nDELIMITER ;\n",
+}
+"""What is said among the rows of the table a, and counts for b."""
+
+
+def said_among_others(said: str) -> str:
+    """A dump of a and b in which one of these is said among the rows of a."""
+    tables = _STAMPS.format("a") + _STAMPS.format("b")
+    end = "SET SQL_MODE='';\n" + _TRIGGER.format("b") + _TRIGGER.format("a")
+    one = _STAMP.format("a", 1) + said
+    if "ALTER" in said:
+        return tables + one + end
+    return tables + one + _STAMP.format("a", 2) + _STAMP.format("b", 0) + end
 
 
 def loaded_by_hand(site: JobSite, dump: str) -> dict[str, Any]:

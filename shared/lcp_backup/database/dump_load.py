@@ -85,6 +85,9 @@ class DumpLoad:
                     self._hand_out(piece, rows_of, target.session, pool)
                 else:
                     self._pieces.execute(piece, target, apart=in_parallel)
+            if current is not None:
+                # A dump that sets nothing has nothing to put back: its rows are the end of it.
+                self._close(current, pool)
             self._finish_rows(pool)
             self._pieces.add_foreign_keys(target.session)
         target.session.commit()

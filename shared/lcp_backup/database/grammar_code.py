@@ -34,11 +34,11 @@ def create_trigger(statement: DumpStatement, name: str) -> Ruling:
     while not statement.take("ON"):
         if not statement.take(",|OR"):
             statement.name()
-    statement.own_name()
+    table = statement.own_name()
     if statement.uploaded:
         statement.expect("FOR EACH ROW")
         statement.take("FOLLOWS|PRECEDES *")
-    return _stored_code(statement, StatementKind.TRIGGER, name)
+    return replace(_stored_code(statement, StatementKind.TRIGGER, name), table=table)
 
 
 def create_function(statement: DumpStatement, name: str) -> Ruling:

@@ -24,6 +24,9 @@ _CREATED: Final = re.compile(
     rb"\b(?:VIEW|TRIGGER|PROCEDURE|FUNCTION|PACKAGE|LIBRARY|EVENT)\b", re.IGNORECASE
 )
 """The first of these words says what a statement creates."""
+_IF_NOT_EXISTS: Final = re.compile(
+    rb"[^`']*?\b(?:VIEW|TRIGGER)\s+IF\s+NOT\s+EXISTS\b", re.IGNORECASE
+)
 
 
 class Fact(StrEnum):
@@ -134,16 +137,18 @@ class Journal:
     def keep(self, code: StoredCode, *, live: bool = False) -> None:
         """Keeps stored code of the dump, or (`live`) of the live schema, until the swap's end.
 
-        Of a view the last definition counts: dumps define a stand-in first. And of a trigger: the
-        one before has gone with its table, where a dump defines that twice.
+        Of a view the last definition counts: dumps define a stand-in first. And of a trigger. But
+        with IF NOT EXISTS, the first one does. (Of the rest the server says which.)
         """
         table = self._table(_STORED_CODE)
         if code.kind in {StatementKind.VIEW, StatementKind.TRIGGER}:
-            execute(
-                self._control,
-                f"DELETE FROM {table} WHERE live = {int(live)}"  # noqa: S608 -- a quoted name, and digits
-                f" AND kind = {as_hex(str(code.kind))} AND name = {as_hex(code.name)}",
+            same = (
+                f"FROM {table} WHERE live = {int(live)}"
+                f" AND kind = {as_hex(str(code.kind))} AND name = {as_hex(code.name)}"
             )
+            if _IF_NOT_EXISTS.match(code.statement) and execute(self._control, f"SELECT 1 {same}"):
+                return
+            execute(self._control, f"DELETE {same}")
         values: tuple[str | bytes, ...] = (
             str(code.kind),
             code.name,

@@ -7,7 +7,7 @@ from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, Server, a
 from lcp_backup.database.journal import StoredCode
 from lcp_backup.database.policy import Policy
 from lcp_backup.database.rulings import StatementKind
-from lcp_backup.database.sql import execute, quote, text, working
+from lcp_backup.database.sql import execute, folds_case, quote, text, working
 from lcp_backup.errors import ArchiveRefused
 
 
@@ -61,8 +61,7 @@ def live_views(
 ) -> list[StoredCode]:
     """The live schema's views named like one of these tables; else as `live_triggers`."""
     with working(endpoint, endpoint.name) as connection:
-        ((folds,),) = execute(connection, "SELECT @@lower_case_table_names")
-        fold = str.lower if folds else str
+        fold = str.lower if folds_case(connection) else str
         wanted = {fold(table) for table in tables}
         names = [
             str(name)

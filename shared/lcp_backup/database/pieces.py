@@ -83,6 +83,11 @@ class Dump(Protocol):
         """Whether a dump program of ours wrote it (see `StatementSplitter`)."""
         ...
 
+    @property
+    def selected(self) -> frozenset[str] | None:
+        """The tables whose statements alone are to be executed; None: all."""
+        ...
+
     def row_bytes(self, table: str) -> int | None:
         """Raw bytes of a table's row statements; None when nobody knows yet."""
         ...
@@ -102,8 +107,9 @@ class IndexedDump:
         segments: the archive's index.
         read: gives segments' raw bytes.
         by_dump_program: False for what a user uploaded.
-        tables: only these tables; None means the whole dump.
-        triggers: whether those of the tables come along.
+        tables: only these tables; None means the whole dump. Of what a user uploaded, all is read
+            all the same: what it says among other tables' rows may be meant for these (`selected`).
+        triggers: whether those of the tables come along. (Without, nothing else is read.)
 
     Raises NotFound, which names the table that is not in the dump; ArchiveDamaged for rows of none.
     """
@@ -127,7 +133,12 @@ class IndexedDump:
                     raise ArchiveDamaged(f"the dump's segment {number} holds rows of no table")
                 size = self._row_bytes.get(segment.table, 0) + segment.raw_size
                 self._row_bytes[segment.table] = size
-        if tables is not None:
+        self.selected: frozenset[str] | None = None
+        """The tables that whoever executes the pieces has to choose; None: all that is in them."""
+        if tables is not None and triggers and not by_dump_program:
+            self.selected = frozenset(tables)
+            check_tables((segment for _, segment in self._segments), self.selected)
+        elif tables is not None:
             self._keep_only(frozenset(tables), triggers=triggers)
 
     def row_bytes(self, table: str) -> int | None:
@@ -143,8 +154,10 @@ class IndexedDump:
     def is_apart(self) -> bool:
         """Whether nothing but the beginning prepares the session, as dump programs write it.
 
-        And nothing but the end puts it back: no table follows.
+        And nothing but the end puts it back: no table follows. Never where a part is `selected`.
         """
+        if self.selected is not None:
+            return False
         sections = [segment.section for _, segment in self._segments]
         heads = sections.count(Section.HEAD)
         tail = sections.index(Section.TAIL) if Section.TAIL in sections else len(sections)
@@ -224,6 +237,7 @@ class StreamedDump:
     """
 
     by_dump_program = False
+    selected = None
 
     def __init__(self, open_dump: Callable[[], Iterable[bytes]]) -> None:
         self._open = open_dump

@@ -51,6 +51,8 @@ class Ruling:
     """Of stored code: what its DEFINER clause said, such as `root@localhost`. `sql` has none."""
     disabled: bytes = b""
     """Of an event: the same statement, but that the event is created disabled."""
+    table: str = ""
+    """Of a trigger: its table, unquoted."""
     columns: tuple[str, ...] | None = None
     """Of rows: the columns that are named, unquoted; None when none are."""
     values_at: int = 0

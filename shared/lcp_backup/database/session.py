@@ -1,5 +1,6 @@
 """A loader's connection that executes a dump's statements, and where those go that are no rows."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -27,6 +28,7 @@ from lcp_backup.database.sql import (
 from lcp_backup.errors import ArchiveRefused, LoadFailed
 
 _INVALID_DATES: Final = "ALLOW_INVALID_DATES"
+_OR_REPLACE: Final = re.compile(rb"CREATE\s+OR\s+REPLACE\b", re.IGNORECASE)
 _OF_TABLES: Final = frozenset({StatementKind.ROWS, StatementKind.TABLE})
 
 type Where = Callable[[], str]
@@ -57,9 +59,13 @@ class Session:
 
     @property
     def character_set(self) -> str:
-        """The character set of what the client sends."""
-        ((name,),) = execute(self._connection, "SELECT @@character_set_client")
-        return text(name)
+        """The character set of what the client sends; empty where the server converts literals.
+
+        (A character that the set between has not is then lost in a statement, and not in data.)
+        """
+        asked = "SELECT @@character_set_client, @@character_set_connection"
+        ((name, between),) = execute(self._connection, asked)
+        return text(name) if between == name else ""
 
     def run(self, where: Where, ruling: Ruling) -> int:
         """Sends a statement and answers how many rows it changed.
@@ -259,6 +265,8 @@ class Staging:
         self.session = session
         self._schema = schema
         self._journal = journal
+        self._triggers: dict[str, str] = {}
+        """The table of each trigger that the journal keeps."""
 
     def take(self, where: Where, ruling: Ruling) -> None:
         """Does what the ruling says, in the staging schema."""
@@ -267,6 +275,8 @@ class Staging:
             if ruling.kind is StatementKind.EVENT and not self._enable_events:
                 code = replace(code, statement=code.disabled)
             self._journal.keep(code)
+            if ruling.kind is StatementKind.TRIGGER:
+                self._triggers[ruling.name] = ruling.table
         elif ruling.kind is StatementKind.DROP_CODE:
             _, what, following, *_ = map(text, ruling.sql.split(maxsplit=3))
             if following.upper() != "BODY":  # of a package, which stays
@@ -277,6 +287,14 @@ class Staging:
                 self.session.run(where, Ruling(ruling.kind, sql, self._schema))
         elif ruling.kind not in _NOT_FOR_STAGING:
             self.session.run(where, ruling)
+            if ruling.drops or (ruling.creates and _OR_REPLACE.match(ruling.sql)):
+                self._forget_triggers_of(ruling.name)
+
+    def _forget_triggers_of(self, table: str) -> None:
+        """They go with their table."""
+        for name in [name for name, its in self._triggers.items() if its == table]:
+            self._journal.forget_code("TRIGGER", name)
+            del self._triggers[name]
 
 
 _NOT_FOR_STAGING: Final = frozenset(

@@ -265,6 +265,12 @@ def has_table(connection: Connection, schema: str, table: str) -> bool:
     )
 
 
+def folds_case(connection: Connection) -> bool:
+    """Whether two names of tables that differ only in case are one to the server."""
+    ((folds,),) = execute(connection, "SELECT @@lower_case_table_names")
+    return folds != 0
+
+
 def tables_of(connection: Connection, schema: str) -> list[str]:
     """The schema's tables and sequences, no views, in the order of their names."""
     rows = execute(

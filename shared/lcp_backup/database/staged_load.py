@@ -4,6 +4,7 @@ What comes out of the dump is sent by the loader; the rest are statements of thi
 """
 
 import secrets
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -210,6 +211,11 @@ class _Rest:
         """As the dump's."""
         return self.dump.by_dump_program
 
+    @property
+    def selected(self) -> frozenset[str] | None:
+        """As the dump's."""
+        return self.dump.selected
+
     def row_bytes(self, table: str) -> int | None:
         """As the dump's."""
         return self.dump.row_bytes(table)
@@ -220,10 +226,27 @@ class _Rest:
 
 
 def _check_all_there(expected: Iterable[str], found: Iterable[str]) -> None:
-    # A server may keep names in lower case (lower_case_table_names).
-    there = {name.lower() for name in found}
-    missing = [name for name in expected if name.lower() not in there]
+    # A server may keep names in lower case (lower_case_table_names). Then two that differ in
+    # nothing else are one table: it would have the rows of both, or of the one defined last.
+    there = Counter(name.lower() for name in found)
+    alike: dict[str, list[str]] = {}
+    for name in expected:
+        alike.setdefault(name.lower(), []).append(name)
+    missing = [name for folded, (name, *_) in alike.items() if not there[folded]]
     if missing:
         raise LoadFailed(
             f"{len(missing)} tables of the dump are missing after the load: {missing[0]!r}"
         )
+    for folded, names in alike.items():
+        if len(names) > there[folded]:
+            raise differ_in_case(names)
+
+
+def differ_in_case(names: Iterable[str]) -> LoadFailed:
+    """That these tables of a dump cannot all be there on a server that takes no account of case."""
+    told = (
+        f"the dump's tables {', '.join(map(repr, names))} differ only in case, and are one table"
+        " to this server (lower_case_table_names): restore them on a server that takes account of"
+        " case, or rename one of them before the dump"
+    )
+    return LoadFailed(told, public=told)

@@ -19,7 +19,7 @@ from lcp_backup.database.accounts import Accounts
 from lcp_backup.database.control import controlled
 from lcp_backup.database.definition import references
 from lcp_backup.database.dump_order import attempt_load
-from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, ask_server
+from lcp_backup.database.endpoint import Connection, DatabaseEndpoint, Server, ask_server
 from lcp_backup.database.foreign_keys import (
     check_ties_from_elsewhere,
     check_ties_of_live,
@@ -30,19 +30,21 @@ from lcp_backup.database.pieces import Dump, IndexedDump, PlacedStatement, Strea
 from lcp_backup.database.policy import Policy
 from lcp_backup.database.rulings import StatementKind
 from lcp_backup.database.scripts import Script, judge_scripts
+from lcp_backup.database.selecting_policy import SelectingPolicy
 from lcp_backup.database.shared_load import SharedLoad
 from lcp_backup.database.sql import (
     check_free,
     database_errors,
     describe,
     execute,
+    folds_case,
     make_writable,
     quote,
     tables_of,
     usable,
     working,
 )
-from lcp_backup.database.staged_load import StagedLoad, check_engine
+from lcp_backup.database.staged_load import StagedLoad, check_engine, differ_in_case
 from lcp_backup.database.statements import StatementSplitter
 from lcp_backup.database.stored_code import drop_all, is_empty
 from lcp_backup.database.swap import (
@@ -190,9 +192,7 @@ class SchemaLoad[D: Dump]:
                     control=control,
                     endpoint=endpoint,
                     dump=self.dump,
-                    policy=Policy(
-                        self.dumped_name, uploaded=not self.dump.by_dump_program, server=server
-                    ),
+                    policy=self._policy(control, server),
                     only=self.scope.tables,
                     scripts=self.scripts,
                     server=server,
@@ -201,6 +201,15 @@ class SchemaLoad[D: Dump]:
                     check=check,
                 )
                 whole_or_discarded.pop_all()
+
+    def _policy(self, control: Connection, server: Server) -> Policy:
+        uploaded, tables = not self.dump.by_dump_program, self.dump.selected
+        if tables is None:
+            return Policy(self.dumped_name, uploaded=uploaded, server=server)
+        folds = folds_case(control)
+        return SelectingPolicy(
+            self.dumped_name, uploaded=uploaded, server=server, tables=tables, folds=folds
+        )
 
     def _check_possible(self, control: Connection) -> None:
         if self.scope.tables is not None:
@@ -242,7 +251,7 @@ def overwrite(
         check_ties_from_elsewhere(control, endpoint)
         check_engine(control)
         policy = Policy(dumped_name, uploaded=not dump.by_dump_program, server=ask_server(control))
-        _judge_all(dump, policy, check)
+        _judge_all(dump, policy, check, folds=folds_case(control))
         check_free(control, endpoint.name)
         make_writable(control, endpoint.name)
         with suppress(pymysql.MySQLError):
@@ -283,12 +292,13 @@ def check_empty(endpoint: DatabaseEndpoint) -> None:
             )
 
 
-def _judge_all(dump: Dump, policy: Policy, check: Callable[[], None]) -> None:
+def _judge_all(dump: Dump, policy: Policy, check: Callable[[], None], *, folds: bool) -> None:
     """Raises ArchiveRefused for a statement that a load would refuse, LoadFailed as `check_ties`.
 
-    (Names are compared without case, as some servers do: the load itself knows better.)
+    And where the server `folds` the case of names, LoadFailed for tables that are one to it.
+    (Ties are compared without case, as some servers do: the load itself knows better.)
     """
-    created: set[str] = set()
+    created: dict[str, str] = {}
     tied: dict[str, str] = {}
     for piece in dump.pieces(as_written=True):
         splitter = StatementSplitter(dump_program=dump.by_dump_program)
@@ -296,8 +306,12 @@ def _judge_all(dump: Dump, policy: Policy, check: Callable[[], None]) -> None:
             check()
             ruling = policy.judge(PlacedStatement(piece, statement))
             if ruling.kind is StatementKind.TABLE:
-                if ruling.creates:
-                    created.add(ruling.name.lower())
+                folded = ruling.name.lower()
+                if ruling.creates and created.setdefault(folded, ruling.name) != ruling.name:
+                    if folds:
+                        raise differ_in_case((created[folded], ruling.name))
+                elif ruling.drops and created.get(folded) == ruling.name:
+                    del created[folded]
                 tied.update(dict.fromkeys(references(ruling.sql), ruling.name))
     for other, table in tied.items():
         if other.lower() not in created:

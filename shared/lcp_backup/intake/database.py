@@ -13,7 +13,7 @@ from lcp_backup.archive.write import SEGMENT_SIZE, ArchiveWriter
 from lcp_backup.database.dump import SANDBOX_LINE
 from lcp_backup.database.endpoint import Flavour
 from lcp_backup.database.pieces import Piece, PlacedStatement, StreamedDump
-from lcp_backup.database.policy import Policy
+from lcp_backup.database.policy import Policy, refusal
 from lcp_backup.database.reader import StatementReader
 from lcp_backup.database.rulings import StatementKind
 from lcp_backup.database.statements import StatementSplitter
@@ -207,6 +207,11 @@ def _judged(
                 f"the database is cut short: it ends inside the statement at {judged.where}"
             )
         ruling = policy.judge(judged)
+        if ruling.kind is StatementKind.DROP_SCHEMA and (begun or created):
+            raise refusal(
+                judged,
+                "it drops the schema in which tables were created before; send what follows alone",
+            )
         # (No statement that ends a dump is long.)
         ends.see(ruling, statement.raw[statement.begin : statement.end][:_HEAD_SIZE])
         if ruling.kind is StatementKind.TABLE and ruling.creates:

@@ -8,7 +8,8 @@ _SAVES = re.compile(rb"\bSET\s++@OLD_\w++\s*+:?=", re.IGNORECASE)
 _PUTS_BACK = re.compile(rb"=\s*+(?:IFNULL\(|IF\()?@OLD_\w", re.IGNORECASE)
 _KEYS_UNCHECKED = re.compile(rb"\bFOREIGN_KEY_CHECKS\s*+=\s*+0", re.IGNORECASE)
 _KEYS_CHECKED = re.compile(rb"\bFOREIGN_KEY_CHECKS\s*+=\s*+1", re.IGNORECASE)
-_NO_AUTOCOMMIT = re.compile(rb"\bAUTOCOMMIT\s*+=\s*+0", re.IGNORECASE)
+_NO_AUTOCOMMIT = re.compile(rb"\bAUTOCOMMIT\s*+:?=\s*+'?(?:0|OFF|FALSE)", re.IGNORECASE)
+_AUTOCOMMIT = re.compile(rb"\bAUTOCOMMIT\s*+:?=", re.IGNORECASE)
 
 
 class Ends:
@@ -28,9 +29,14 @@ class Ends:
         """The open transaction began before the first table."""
         self._locked = False
         self._tables = False
+        self._manual = False
+        """AUTOCOMMIT is off."""
+        self._uncommitted = False
+        """And rows came since the last COMMIT, or what commits without saying so."""
 
     def see(self, ruling: Ruling, statement: bytes) -> None:
         """One statement after the other."""
+        self._follow_autocommit(ruling, statement)
         if ruling.kind is StatementKind.ROWS or ruling.kind is StatementKind.TABLE:
             self._tables = True
             self.seen = self._put_back = False
@@ -53,12 +59,26 @@ class Ends:
                 self.seen = self.seen or (self._open and self._whole)
                 self._open = False
 
+    def _follow_autocommit(self, ruling: Ruling, statement: bytes) -> None:
+        if ruling.kind is StatementKind.ROWS:
+            self._uncommitted = self._manual
+        elif ruling.kind is StatementKind.NOTHING:
+            if _AUTOCOMMIT.search(statement):
+                self._manual = _NO_AUTOCOMMIT.search(statement) is not None
+                self._uncommitted = self._uncommitted and self._manual
+            elif statement[:6].upper().startswith((b"COMMIT", b"START", b"BEGIN")):
+                self._uncommitted = False
+        elif ruling.kind not in {StatementKind.SESSION, StatementKind.LEFT_OUT}:
+            self._uncommitted = False
+
     def missing(self) -> str | None:
         """What was begun and not ended."""
         if self._saved and not self._put_back:
             return (
                 "it keeps the session's settings (@OLD_...) and does not put them back at its end"
             )
+        if self._uncommitted and not self._open:
+            return "it switches AUTOCOMMIT off and never commits its last rows"
         if self._open:
             return "it begins a transaction and never commits it"
         if self._locked:

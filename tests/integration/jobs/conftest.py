@@ -10,7 +10,7 @@ import pytest
 from lcp_backup.aws import clients
 from local import emulator
 from tests.support.job_site import JobSite
-from tests.support.servers import DatabaseServer
+from tests.support.servers import FLAVOURS, DatabaseServer, running_server
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +37,24 @@ def mariadb_site(
 ) -> Iterator[JobSite]:
     """The site on MariaDB, for what has nothing to do with the kind of server."""
     yield from _job_site(mariadb, s3_endpoint, tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module", params=FLAVOURS)
+def folding(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DatabaseServer]:
+    """A server to which names of tables that differ only in case are one."""
+    folder = tmp_path_factory.mktemp("folding")
+    with running_server(request.param, folder, "--lower-case-table-names=1") as server:
+        yield server
+
+
+@pytest.fixture
+def folding_site(
+    folding: DatabaseServer, s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[JobSite]:
+    """The site on such a server."""
+    yield from _job_site(folding, s3_endpoint, tmp_path, monkeypatch)
 
 
 def _job_site(

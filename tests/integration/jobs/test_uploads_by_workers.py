@@ -8,10 +8,22 @@ import pytest
 
 from lcp_backup.database import sections, shared_load
 from lcp_backup.database.policy import Policy
+from lcp_backup.database.session import Session
 from lcp_backup.errors import InvalidRequest
 from lcp_backup.jobs.staged_site import SiteStaging
 from lcp_backup.model import RunState
-from tests.support.foreign_dumps import FOREIGN, IN_ORDER, loaded_by_hand, made, rows, sent, stock
+from tests.support.foreign_dumps import (
+    AMONG_OTHERS,
+    ENDS_WITH_ROWS,
+    FOREIGN,
+    IN_ORDER,
+    loaded_by_hand,
+    made,
+    rows,
+    said_among_others,
+    sent,
+    stock,
+)
 from tests.support.job_site import JobSite
 from tests.support.large_table import ROWS
 from tests.support.restore_machine import RestoreMachine
@@ -66,6 +78,47 @@ def test_what_rows_mean_by_their_place_they_mean_whoever_loads_them(
         assert restore.step("rows", portion=portion) == {"done": True}
     restore.finish()
     assert (rows(by_hand, by_hand.name), made(by_hand, by_hand.name)) == expected
+
+
+def test_rows_that_are_the_end_of_a_dump_are_counted_too(
+    mariadb_site: JobSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup_id = sent(mariadb_site, tmp_path, ENDS_WITH_ROWS)
+    counted = []
+    count = Session.count
+
+    def counting(session: Session, table: str) -> int:
+        counted.append(table)
+        return count(session, table)
+
+    monkeypatch.setattr(Session, "count", counting)
+    mariadb_site.restore(backup_id, only="database")
+    assert sorted(counted) == ["a", "b"]
+
+
+@pytest.mark.parametrize("said", AMONG_OTHERS.values(), ids=AMONG_OTHERS.keys())
+def test_a_part_of_a_dump_means_what_it_does_in_the_whole(
+    by_hand: JobSite, tmp_path: Path, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it is said among the rows of a table that is not asked for."""
+    dump = said_among_others(said)
+    expected = loaded_by_hand(by_hand, dump)["b"]
+    backup_id = sent(by_hand, tmp_path, dump)
+    name = by_hand.name
+    by_hand.server.execute(f"CREATE TABLE `{name}`.a (live INT)")
+    by_hand.restore(backup_id, tables=["b"])
+    assert rows(by_hand, name)["b"] == expected
+    by_hand.server.execute(f"DROP TABLE `{name}`.b")
+    restore = RestoreMachine(by_hand, monkeypatch)
+    restore.begin(backup_id=backup_id, tables=["b"])
+    restore.execute()
+    there = rows(by_hand, name)
+    assert there["b"] == expected
+    assert there["a"] == ("InnoDB", ())
+    assert len(there) > 2, "the site's other tables stay"
+    triggers = f"SHOW TRIGGERS FROM `{name}` WHERE `Table` IN ('a', 'b')"
+    assert [row[0] for row in by_hand.server.execute(triggers)] == ["b"]
+    assert by_hand.schemas() == {name}
 
 
 def test_what_stock_programs_packed_comes_back_by_workers_and_by_none_alone(

@@ -323,6 +323,7 @@ def segment_tables(store: Store) -> list[str | None]:
     return [it.table for it, _ in store.segments() if it.section is Section.DEFINITION]
 
 
+_MORE = b"INSERT INTO `Company` VALUES (3,'');\n"
 _SECOND = b"CREATE TABLE `u` (`id` int);\nINSERT INTO `u` VALUES (1);\n"
 _OF_OTHER_PROGRAMS = {
     "HeidiSQL": (
@@ -374,11 +375,26 @@ def test_a_transaction_that_is_one_of_many_proves_nothing() -> None:
         ),
         (b"START TRANSACTION;\n" + TABLES, "never commits it"),
         (TABLES.removesuffix(b"UNLOCK TABLES;\n"), "never unlocks it"),
+        (b"SET AUTOCOMMIT=0;\n" + TABLES + b"COMMIT;\n" + _MORE, "never commits its last rows"),
+        (b"SET autocommit='OFF';\nCOMMIT;\n" + TABLES + _MORE, "never commits its last rows"),
     ],
 )
 def test_a_dump_that_does_not_end_what_it_began_was_cut_short(dump: bytes, said: str) -> None:
     with pytest.raises(ArchiveDamaged, match=f"cut short: .*{said}"):
         take(dump + TRAILER)
+
+
+def test_rows_are_committed_also_by_what_does_not_say_so() -> None:
+    off = b"SET AUTOCOMMIT=0;\n" + TABLES + b"COMMIT;\n" + _MORE
+    for commits in (b"COMMIT;\n", b"SET AUTOCOMMIT=1;\n", b"DROP TABLE IF EXISTS `w`;\n"):
+        take(off + commits + TRAILER)
+
+
+def test_a_schema_is_not_dropped_once_it_has_tables() -> None:
+    drop = b"DROP DATABASE IF EXISTS `lportal`;\n"
+    take(HEAD + drop + TABLES + TRAILER)
+    with pytest.raises(ArchiveRefused, match="drops the schema in which tables were created"):
+        take(HEAD + TABLES + drop + TABLES + TRAILER)
 
 
 def test_a_dump_that_says_nowhere_that_it_is_whole_is_refused_with_a_way_out() -> None:
