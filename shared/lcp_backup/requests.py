@@ -20,7 +20,7 @@ from pydantic import (
 
 from lcp_backup.errors import InvalidRequest
 from lcp_backup.invalid import first_problem
-from lcp_backup.model import ArchiveKind, BackupId, BackupType, RunId, RunKind
+from lcp_backup.model import ArchiveKind, BackupId, BackupType, Manifest, RunId, RunKind
 from lcp_backup.setting_values import MAX_WORKERS
 from lcp_backup.volume.paths import checked_paths, path_text
 
@@ -212,6 +212,26 @@ class RestoreRequest(Request):
         if self.only is not None:
             return self.only is ArchiveKind.VOLUME
         return bool(self.paths) or not self.tables
+
+    def why_by_one(self, manifest: Manifest | None) -> str | None:
+        """What keeps several functions from restoring this of a backup; None when nothing does.
+
+        As far as is known without the backup, where that is None.
+        """
+        if self.paths:
+            return "they unpack a whole volume, not some paths of it: leave workers out"
+        if (
+            self.wants_volume
+            and manifest is not None
+            and manifest.type is BackupType.UPLOADED
+            and not manifest.volume_facts.in_any_order
+        ):
+            return (
+                f"the volume of {manifest.id} was uploaded with hard links, with several members of"
+                " one name, or with folders that are no members, and so has to be unpacked in its"
+                " order, by one function: leave workers out, or restore the database alone by them"
+            )
+        return None
 
     def check_can_keep(self, *, restores_overwrite: bool) -> None:
         """Raises InvalidRequest when previous data is to be kept of which nothing will be left."""

@@ -11,7 +11,7 @@ from lcp_backup.errors import BackupDamaged, InvalidRequest
 from lcp_backup.invalid import first_problem
 from lcp_backup.jobs.contents import require_tables
 from lcp_backup.jobs.queued_run import queued
-from lcp_backup.model import ArchiveKind, BackupId, Pause, RunKind
+from lcp_backup.model import ArchiveKind, BackupId, Manifest, Pause, RunKind
 from lcp_backup.requests import LATEST, MOST_SELECTED, RestoreRequest, check_workers
 from lcp_backup.setting_values import MAX_WORKERS
 from lcp_backup.volume.paths import checked_paths
@@ -86,6 +86,7 @@ def restore_backup(
                 catalog.backups.latest() if backup_id == LATEST else catalog.backups.get(backup_id)
             )
             backup_id, made_by = known.id, known.run_id
+            _check_workers_can(RestoreRequest.model_validate(event), known)
             if body and body.tables:
                 # A damaged index is the run's to tell: it says which archive it is of.
                 with suppress(BackupDamaged):
@@ -102,6 +103,15 @@ def restore_backup(
     return Started(run_id=run.id, state=run.state, backup_id=backup_id)
 
 
+def _check_workers_can(wanted: RestoreRequest, manifest: Manifest | None) -> None:
+    """Raises InvalidRequest where workers are asked for, and one function has to restore it.
+
+    The run would end with that, a moment after it was promised.
+    """
+    if (wanted.workers or 1) > 1 and (reason := wanted.why_by_one(manifest)) is not None:
+        raise InvalidRequest(f"workers: {wanted.workers} are asked for, and {reason}")
+
+
 def _event(
     backup_id: str, fields: dict[str, object], *, restores_overwrite: bool
 ) -> dict[str, object]:
@@ -115,12 +125,7 @@ def _event(
         where, message, _ = first_problem(error)
         raise InvalidRequest(f"{where}: {message}" if where else message) from None
     checked_paths(request.paths)
-    if request.paths and (request.workers or 1) > 1:
-        # The run would end with that, a moment after it was promised.
-        raise InvalidRequest(
-            "workers: several functions unpack a whole volume, not some paths of it: leave"
-            " workers out"
-        )
+    _check_workers_can(request, None)
     request.check_can_keep(restores_overwrite=restores_overwrite)
     request.check_can_run_scripts(restores_overwrite=restores_overwrite)
     return event

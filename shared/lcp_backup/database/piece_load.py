@@ -236,8 +236,10 @@ class PieceLoad:
         """
         for name, table in self.tables.items():
             check()
-            if table.counted:
-                table.check_count(name, session.count(name))
+            if table.counted or table.inserted:
+                there = session.count(name)
+                table.check_count(name, there)
+                table.inserted = there  # of rows that replace others the server counts both
 
     def _define(self, ruling: Ruling, *, apart: bool) -> Definition:
         aside = apart and self._sets_aside(ruling.name)

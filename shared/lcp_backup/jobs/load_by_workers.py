@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import KW_ONLY, dataclass
 from itertools import accumulate, pairwise
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from lcp_backup.catalog import Clock
 from lcp_backup.catalog.work import RunWork
@@ -67,6 +67,14 @@ class LoadedBeside(Document):
     format: Literal[1] = 1
     loaded: Loaded
     read_bytes: int
+
+
+class Finished[T](NamedTuple):
+    """What the last step has made of a database."""
+
+    what: T
+    bytes_by_others: int
+    """Of the archive, that the others have read."""
 
 
 class Loading(Protocol):
@@ -140,7 +148,7 @@ class DatabaseSteps:
         shared = self._shared()
         portions = shared.portions
         check_portion(number, max(len(portions), 1))
-        if shared.load is None or not portions or self.is_in_order():
+        if shared.load is None or not portions or self._is_in_order():
             return True
         with AtWork(self.work, self.now, self.check, stage=ROWS) as at_work:
             try:
@@ -150,14 +158,14 @@ class DatabaseSteps:
                     wanted = shared.load.rows(loader.dump)[first : portions[number]]
                     return loader.load_rows(wanted, end_of_stretch(self.run))
             except OrderMattersError:
-                self.say_in_order()
+                self._say_in_order()
                 return True
 
     def build_indexes(self, site: Loading, number: int) -> None:
         """Builds the indexes of a group of tables, once all rows are there."""
         shared = self._shared()
         check_portion(number, max(len(shared.groups), 1))
-        if shared.load is None or not shared.groups or self.is_in_order():
+        if shared.load is None or not shared.groups or self._is_in_order():
             return
         if self._is_indexed(number):
             return
@@ -168,7 +176,7 @@ class DatabaseSteps:
                     loader = site.shared_loader(shared.load, 1, at_work.check)
                     loader.build_indexes(shared.groups[number])
             except OrderMattersError:
-                self.say_in_order()
+                self._say_in_order()
                 return
             self.work.put(_indexed(number), b"")
 
@@ -190,36 +198,52 @@ class DatabaseSteps:
         if self.work.find(_LOADED) is not None:
             return True
         load = self.take_over(shares=shares)
-        if load is None and self.needs_task:
-            return False
         with (
             AtWork(self.work, self.now, self.check, stage=LOAD) as at_work,
             ExitStack() as undo,
         ):
-            staged, by_others = None, 0
-            in_order = self.is_in_order()
-            if load is not None:
-                try:
-                    staged = site.complete(load, at_work.check)
-                    by_others = bytes_by_others(load, site.dump())
-                except OrderMattersError:  # of what is left of the dump
-                    in_order = True
-                    if self.needs_task:
-                        self.say_in_order()
-                        return False
-            if staged is None:
-                staged = site.load(at_work.check, as_written=in_order)
-            undo.callback(staged.discard)
-            told = LoadedBeside(loaded=staged.loaded, read_bytes=site.backup.read_bytes + by_others)
+            finished = self.finish(
+                site,
+                load,
+                complete=lambda it: site.complete(it, at_work.check),
+                load_alone=lambda as_written: site.load(at_work.check, as_written=as_written),
+            )
+            if finished is None:
+                return False
+            undo.callback(finished.what.discard)
+            read_bytes = site.backup.read_bytes + finished.bytes_by_others
+            told = LoadedBeside(loaded=finished.what.loaded, read_bytes=read_bytes)
             at_work.check()
             self.work.put(_LOADED, told.model_dump_json().encode())
             undo.pop_all()
         return True
 
+    def finish[T](
+        self,
+        site: Loading,
+        load: SharedLoad | None,
+        *,
+        complete: Callable[[SharedLoad], T],
+        load_alone: Callable[[bool], T],
+    ) -> Finished[T] | None:
+        """Does what is left: completes what the others have loaded, or loads all of it.
+
+        None, with nothing done, where that is left to a task.
+
+        Arguments: `load` as `take_over` answers it; `load_alone` is told whether it is known that
+        the dump has to be loaded as it was written. Raises what these raise.
+        """
+        if load is not None:
+            try:
+                return Finished(complete(load), _bytes_by_others(load, site.dump()))
+            except OrderMattersError:  # of what is left of the dump
+                self._say_in_order()
+        return None if self.needs_task else Finished(load_alone(self._is_in_order()), 0)
+
     def _filled(self) -> SharedLoad | None:
         """What the others have filled; None where one function has to load all of it."""
         shared = self._shared()
-        if shared.load is None or self.is_in_order():
+        if shared.load is None or self._is_in_order():
             return None
         if not all(map(self._is_indexed, range(len(shared.groups)))):
             raise LoadFailed("the indexes of some tables were not built")
@@ -228,11 +252,11 @@ class DatabaseSteps:
     def _shared(self) -> _SharedRows:
         return read_document(_SharedRows, self.work.get(_SHARED), "a database that is shared out")
 
-    def is_in_order(self) -> bool:
+    def _is_in_order(self) -> bool:
         """Whether it has turned out that one function has to load the dump as it was written."""
         return self.work.find(_IN_ORDER) is not None
 
-    def say_in_order(self) -> None:
+    def _say_in_order(self) -> None:
         """From now on it is one process's to load the dump as it was written."""
         self.work.put(_IN_ORDER, b"")
 
@@ -250,7 +274,7 @@ class DatabaseSteps:
             raise Conflict(f"another invocation does the step {stage} of run {self.run.id} already")
 
 
-def bytes_by_others(load: SharedLoad, dump: IndexedDump) -> int:
+def _bytes_by_others(load: SharedLoad, dump: IndexedDump) -> int:
     """What of the archive the others have read."""
     return sum(segment.size for _, segment in load.rows(dump))
 

@@ -18,7 +18,7 @@ from lcp_backup.jobs.portion_slices import SharedOut, leave_slices
 from lcp_backup.jobs.staged_site import check_restorable, loads_beside
 from lcp_backup.jobs.staged_volume import volume_folder
 from lcp_backup.jobs.stored_backup import StoredBackup, StoredVolume
-from lcp_backup.model import BackupType, Manifest
+from lcp_backup.model import Manifest
 from lcp_backup.requests import RestoreRequest, check_workers
 from lcp_backup.settings import Settings
 from lcp_backup.volume import portions, staging, swap
@@ -66,15 +66,7 @@ def workers_for(
     """
     most = settings.backup_workers if settings.restore_machine else ALONE
     check_workers(request.workers, most)
-    reason = None
-    if request.paths:
-        reason = "they unpack a whole volume, not some paths of it: leave workers out"
-    elif request.wants_volume and not _is_in_any_order(manifest):
-        reason = (
-            f"the volume of {manifest.id} was uploaded with hard links, with several members of one"
-            " name, or with folders that are no members, and so has to be unpacked in its order, by"
-            " one function: leave workers out, or restore the database alone by them"
-        )
+    reason = request.why_by_one(manifest)
     if request.workers is not None:
         if request.workers > ALONE and reason is not None:
             raise InvalidRequest(f"workers: {request.workers} are asked for, and {reason}")
@@ -88,10 +80,6 @@ def workers_for(
         seconds_to_load(manifest) if loads_beside(request, settings) and not request.tables else 0,
     )
     return ALONE if longest < seconds else most
-
-
-def _is_in_any_order(manifest: Manifest) -> bool:
-    return manifest.type is not BackupType.UPLOADED or manifest.volume_facts.in_any_order
 
 
 def hand_out(

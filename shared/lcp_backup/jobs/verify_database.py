@@ -14,7 +14,6 @@ from typing import Final
 
 from lcp_backup.catalog import Catalog
 from lcp_backup.database import scratch_schemas
-from lcp_backup.database.dump_order import OrderMattersError
 from lcp_backup.database.endpoint import DatabaseEndpoint
 from lcp_backup.database.shared_load import SharedLoad
 from lcp_backup.errors import BackupError
@@ -24,7 +23,7 @@ from lcp_backup.jobs.consistency import ConsistencyReport
 from lcp_backup.jobs.database_proof import DatabaseProof, other_under_way
 from lcp_backup.jobs.failure import describe
 from lcp_backup.jobs.giving_way import GivesWay
-from lcp_backup.jobs.load_by_workers import INDEXES, ROWS, TABLES, DatabaseSteps, bytes_by_others
+from lcp_backup.jobs.load_by_workers import INDEXES, ROWS, TABLES, DatabaseSteps
 from lcp_backup.jobs.load_fan_out import connections_of_worker
 from lcp_backup.jobs.load_task import needs_task
 from lcp_backup.jobs.stored_backup import StoredBackup
@@ -109,23 +108,19 @@ class DatabaseHalf:
         if shares:
             load = self._steps.take_over(shares=True)
             proof.began_at = work.load_began_at
-        if load is None and self._steps.needs_task:
-            return False
         with AtWork(work.run_work, self.catalog.now, self._gives_way, stage=_DATABASE) as at_work:
-            proved, by_others = None, 0
             with self._judged(None), self.backup.volume() as volume:
-                in_order = self._steps.is_in_order()
-                if load is not None:
-                    try:
-                        proved = proof.complete(load, volume, at_work.check)
-                        by_others = bytes_by_others(load, proof.dump())
-                    except OrderMattersError:  # of what is left of the dump
-                        in_order = True
-                        if self._steps.needs_task:
-                            self._steps.say_in_order()
-                            return False
-                if proved is None:
-                    proved = proof.prove(volume, at_work.check, as_written=in_order)
+                finished = self._steps.finish(
+                    proof,
+                    load,
+                    complete=lambda it: proof.complete(it, volume, at_work.check),
+                    load_alone=lambda as_written: proof.prove(
+                        volume, at_work.check, as_written=as_written
+                    ),
+                )
+            if finished is None:
+                return False
+            proved = finished.what
             run.add_notices(left_behind(proved))
             if self._consistency.report is not None:
                 work.put_reported(self._consistency.report, self._consistency.listed)
@@ -134,7 +129,7 @@ class DatabaseHalf:
                 rows=proved.rows,
                 tables_counted=proved.tables_counted,
                 statements=proved.statements,
-                read_bytes=self.backup.read_bytes + by_others,
+                read_bytes=self.backup.read_bytes + finished.bytes_by_others,
                 load_seconds=proof.load.seconds,
             )
             at_work.check()

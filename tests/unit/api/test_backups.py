@@ -489,6 +489,21 @@ def test_several_workers_may_be_asked_for_where_there_are_any(
     assert call("POST", "/backup/create", body={"workers": 0}).status == 400
 
 
+def test_workers_are_not_promised_for_a_volume_that_one_function_has_to_unpack(
+    with_settings: Callable[..., Client], catalog: Catalog, clock: SettableClock
+) -> None:
+    """The run would end with that a moment later."""
+    call = with_settings(LCP_BACKUP_WORKERS="4")
+    manifest = a_manifest(clock())
+    facts = manifest.volume_facts.model_copy(update={"in_any_order": False})
+    uploaded = {"type": BackupType.UPLOADED, "volume_facts": facts}
+    catalog.backups.publish(manifest.model_copy(update=uploaded))
+    place = f"/backup/restore/{ID}"
+    answer = call("POST", place, body={"workers": 3})
+    assert (answer.status, "hard links" in answer.json()["detail"]) == (400, True)
+    assert call("POST", place, body={"workers": 3, "only": "database"}).status == 202
+
+
 @pytest.mark.parametrize("named", ["latest", ID])
 def test_a_queued_restore_knows_which_backup_of_that_id_is_meant(
     call: Client, catalog: Catalog, clock: SettableClock, named: str
@@ -658,7 +673,7 @@ def test_workers_for_some_paths_are_refused_before_anything_starts(
     publish(catalog, catalog.now())
     answer = call("POST", "/backup/restore/latest", body={"paths": ["a"], "workers": 2})
     assert answer.status == 400
-    assert "workers: several functions unpack a whole volume" in answer.json()["detail"]
+    assert "they unpack a whole volume, not some paths of it" in answer.json()["detail"]
     assert started == []
     one = call("POST", "/backup/restore/latest", body={"paths": ["a"], "workers": 1})
     assert one.status == 202
