@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -161,7 +162,11 @@ class _Step:
         self._shared = _asked_for(work)
         manifest = published(source, self._shared.backup_id, self._shared.backup_run_id)
         self._backup = StoredBackup(source, manifest)
-        self._folder = volume_folder(self._shared.request, settings)
+
+    @cached_property
+    def _folder(self) -> Path:
+        # (Not asked for by a task, where no file system is mounted.)
+        return volume_folder(self._shared.request, self._settings)
 
     def unpack(self, number: int) -> bool:
         """Goes on with a portion; whether it is done."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lcp_backup.errors import BackupError, TaskFailed
-from lcp_backup.jobs import load_fan_out
+from lcp_backup.jobs import load_fan_out, restore_by_workers
 from lcp_backup.jobs.load_by_workers import find_loaded
 from lcp_backup.model import RunState
 from tests.support.foreign_dumps import IN_ORDER, loaded_by_hand, made, rows, sent, stock
@@ -207,6 +207,22 @@ def test_why_a_tasks_load_failed_stands_in_the_record_and_the_site_is_as_it_was(
     assert "(DUP_ENTRY)" in error.message
     assert before.differences(slow.fingerprint()) == []
     assert slow.schemas() == {slow.name}
+
+
+def test_a_task_asks_for_no_folder_for_no_file_system_is_mounted_there(
+    slow: JobSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = RestoreMachine(slow, monkeypatch)
+    machine.begin(backup_id=sent(slow, tmp_path, REPEATED), only="database")
+    handed(machine)
+
+    def ask(*_: object) -> None:
+        raise AssertionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(restore_by_workers, "volume_folder", ask)
+        machine.run_task()
+    assert machine.step("loaded", error={"Error": "", "Cause": ""}) == {}
 
 
 def test_a_second_task_of_a_run_loads_nothing(
