@@ -11,7 +11,16 @@ from lcp_backup.errors import BackupError, TaskFailed
 from lcp_backup.jobs import load_fan_out, restore_by_workers
 from lcp_backup.jobs.load_by_workers import find_loaded
 from lcp_backup.model import RunState
-from tests.support.foreign_dumps import IN_ORDER, loaded_by_hand, made, rows, sent, stock
+from tests.support.foreign_dumps import (
+    AMONG_OTHERS,
+    IN_ORDER,
+    loaded_by_hand,
+    made,
+    rows,
+    said_among_others,
+    sent,
+    stock,
+)
 from tests.support.job_site import JobSite
 from tests.support.restore_machine import RestoreMachine
 from tests.support.verify_machine import VerifyMachine
@@ -207,6 +216,21 @@ def test_why_a_tasks_load_failed_stands_in_the_record_and_the_site_is_as_it_was(
     assert "(DUP_ENTRY)" in error.message
     assert before.differences(slow.fingerprint()) == []
     assert slow.schemas() == {slow.name}
+
+
+def test_some_tables_of_a_large_upload_are_restored_by_a_task_where_workers_are_asked_for(
+    slow: JobSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dump = said_among_others(AMONG_OTHERS["the time zone"])
+    expected = loaded_by_hand(slow, dump)["b"]
+    machine = RestoreMachine(slow, monkeypatch)
+    machine.begin(backup_id=sent(slow, tmp_path, dump), tables=["b"])
+    handed(machine)
+    machine.run_task()
+    assert machine.step("loaded", error={"Error": "", "Cause": ""}) == {}
+    machine.unpack()
+    machine.step("swap")
+    assert rows(slow, slow.name)["b"] == expected
 
 
 def test_a_task_asks_for_no_folder_for_no_file_system_is_mounted_there(
