@@ -46,6 +46,14 @@ def slow(mariadb_site: JobSite, monkeypatch: pytest.MonkeyPatch) -> Iterator[Job
     mariadb_site.server.execute(drop)
 
 
+@pytest.fixture
+def restore(slow: JobSite, monkeypatch: pytest.MonkeyPatch) -> Iterator[RestoreMachine]:
+    """A restore that leaves nothing on the server, wherever the test leaves it."""
+    machine = RestoreMachine(slow, monkeypatch)
+    yield machine
+    machine.end()
+
+
 def hurry(site: JobSite, monkeypatch: pytest.MonkeyPatch) -> None:
     site.env["LCP_DUMP_TASK_SUBNET_IDS"] = "subnet-0123456789abcdef0"
     monkeypatch.setattr(load_fan_out, "_SQL_A_SECOND", 0.001)
@@ -136,15 +144,14 @@ def test_where_there_is_no_task_the_function_loads_it(
 
 
 def test_a_run_waits_for_its_task_with_its_lease_longer_than_a_step_leaves_it(
-    slow: JobSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    slow: JobSite, restore: RestoreMachine, tmp_path: Path
 ) -> None:
     """While Fargate starts it none renews it, and who finds it expired takes it over."""
-    machine = RestoreMachine(slow, monkeypatch)
-    machine.begin(backup_id=sent(slow, tmp_path, LATE), only="database")
-    handed(machine)
+    restore.begin(backup_id=sent(slow, tmp_path, LATE), only="database")
+    handed(restore)
     holder = slow.catalog.lease.holder()
     assert holder is not None
-    assert holder.run_id == machine.record.id
+    assert holder.run_id == restore.record.id
     assert (holder.expires_at - slow.catalog.now()).total_seconds() > 15 * 60
 
 
@@ -219,49 +226,46 @@ def test_why_a_tasks_load_failed_stands_in_the_record_and_the_site_is_as_it_was(
 
 
 def test_some_tables_of_a_large_upload_are_restored_by_a_task_where_workers_are_asked_for(
-    slow: JobSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    slow: JobSite, restore: RestoreMachine, tmp_path: Path
 ) -> None:
     dump = said_among_others(AMONG_OTHERS["the time zone"])
     expected = loaded_by_hand(slow, dump)["b"]
-    machine = RestoreMachine(slow, monkeypatch)
-    machine.begin(backup_id=sent(slow, tmp_path, dump), tables=["b"])
-    handed(machine)
-    machine.run_task()
-    assert machine.step("loaded", error={"Error": "", "Cause": ""}) == {}
-    machine.unpack()
-    machine.step("swap")
+    restore.begin(backup_id=sent(slow, tmp_path, dump), tables=["b"])
+    handed(restore)
+    restore.run_task()
+    assert restore.step("loaded", error={"Error": "", "Cause": ""}) == {}
+    restore.unpack()
+    restore.step("swap")
     assert rows(slow, slow.name)["b"] == expected
 
 
 def test_a_task_asks_for_no_folder_for_no_file_system_is_mounted_there(
-    slow: JobSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    slow: JobSite, restore: RestoreMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine = RestoreMachine(slow, monkeypatch)
-    machine.begin(backup_id=sent(slow, tmp_path, REPEATED), only="database")
-    handed(machine)
+    restore.begin(backup_id=sent(slow, tmp_path, REPEATED), only="database")
+    handed(restore)
 
     def ask(*_: object) -> None:
         raise AssertionError
 
     with monkeypatch.context() as patched:
         patched.setattr(restore_by_workers, "volume_folder", ask)
-        machine.run_task()
-    assert machine.step("loaded", error={"Error": "", "Cause": ""}) == {}
+        restore.run_task()
+    assert restore.step("loaded", error={"Error": "", "Cause": ""}) == {}
 
 
 def test_a_second_task_of_a_run_loads_nothing(
-    slow: JobSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    slow: JobSite, restore: RestoreMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a RunTask that was repeated because its answer was lost."""
-    machine = RestoreMachine(slow, monkeypatch)
-    machine.begin(backup_id=sent(slow, tmp_path, REPEATED), only="database")
-    handed(machine)
-    work = slow.catalog.work.of(machine.record.id)
+    restore.begin(backup_id=sent(slow, tmp_path, REPEATED), only="database")
+    handed(restore)
+    work = slow.catalog.work.of(restore.record.id)
     loads: list[Any] = []
     monkeypatch.setattr(
         "lcp_backup.jobs.staged_site.SiteStaging.load", lambda *_, **__: loads.append(1)
     )
     assert work.claim("begun-load-by-task")  # by the first one
     with pytest.raises(BackupError, match="another invocation"):
-        machine.run_task()
+        restore.run_task()
     assert loads == []
