@@ -1,16 +1,24 @@
 """A dump that has to be loaded in its order, by a task where a function has not the time for it."""
 
 import json
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lcp_backup.errors import BackupError, TaskFailed
-from lcp_backup.jobs import load_fan_out, restore_by_workers
+from lcp_backup.errors import BackupError, LeaseHeld, RunIsOver, TaskFailed
+from lcp_backup.jobs import at_work, load_fan_out, restore_by_workers
 from lcp_backup.jobs.load_by_workers import find_loaded
-from lcp_backup.model import RunState
+from lcp_backup.jobs.staged_site import SiteStaging
+from lcp_backup.model import RunKind, RunState
+from lcp_backup.service import deadline
+from lcp_backup.steps import RestoreStepRequest
 from tests.support.foreign_dumps import (
     AMONG_OTHERS,
     IN_ORDER,
@@ -23,6 +31,7 @@ from tests.support.foreign_dumps import (
 )
 from tests.support.job_site import JobSite
 from tests.support.restore_machine import RestoreMachine
+from tests.support.shared_work import wait_until
 from tests.support.verify_machine import VerifyMachine
 
 REPEATED = IN_ORDER["the last row of a key"]
@@ -269,3 +278,124 @@ def test_a_second_task_of_a_run_loads_nothing(
     with pytest.raises(BackupError, match="another invocation"):
         restore.run_task()
     assert loads == []
+
+
+def test_a_task_that_starts_after_the_run_was_given_up_changes_nothing(
+    slow: JobSite, restore: RestoreMachine, tmp_path: Path
+) -> None:
+    restore.begin(backup_id=sent(slow, tmp_path, REPEATED), only="database")
+    before = slow.fingerprint()
+    handed(restore)
+    restore.step("abort", error={"Error": "States.Timeout", "Cause": ""})
+    ended = restore.record
+    assert ended.state is RunState.FAILED
+    with pytest.raises(RunIsOver):
+        restore.run_task()
+    assert restore.record == ended
+    assert before.differences(slow.fingerprint()) == []
+    assert slow.schemas() == {slow.name}
+
+
+def test_a_task_that_loads_while_the_run_is_given_up_stops_and_leaves_nothing(
+    slow: JobSite, restore: RestoreMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of which the machine lost sight: the abort waits for it, a minute at most, and less here."""
+    restore.begin(backup_id=sent(slow, tmp_path, REPEATED), only="database")
+    before = slow.fingerprint()
+    handed(restore)
+    monkeypatch.setattr(at_work, "TERM", timedelta(seconds=5))
+    monkeypatch.setattr(at_work, "_RENEWED", timedelta(seconds=1))
+    load = SiteStaging.load
+    is_loading, may_go_on = threading.Event(), threading.Event()
+
+    def loading(site: SiteStaging, check: Any, **how: Any) -> Any:
+        is_loading.set()
+        may_go_on.wait(60)
+        return load(site, check, **how)
+
+    monkeypatch.setattr(SiteStaging, "load", loading)
+    event = {"run_id": restore.record.id, "step": "load"}
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            request = RestoreStepRequest.read(event)
+            slow.service().restore_step(request, deadline(43_200_000), is_task=True)
+        except BackupError as error:
+            failed.append(error)
+
+    task = threading.Thread(target=run)
+    task.start()
+    assert is_loading.wait(30)
+    aborting = threading.Thread(
+        target=restore.step,
+        args=("abort",),
+        kwargs={"error": {"Error": "States.Timeout", "Cause": ""}},
+    )
+    aborting.start()
+    work = slow.catalog.work.of(restore.record.id)
+    wait_until(lambda: work.find("closed-load") is not None)
+    may_go_on.set()
+    task.join(120)
+    aborting.join(120)
+    assert restore.record.state is RunState.FAILED
+    assert before.differences(slow.fingerprint()) == []
+    assert slow.schemas() == {slow.name}
+
+
+def test_a_task_that_was_killed_once_it_had_loaded_has_done_what_it_was_to(
+    slow: JobSite, restore: RestoreMachine, tmp_path: Path
+) -> None:
+    expected = loaded_by_hand(slow, REPEATED)
+    restore.begin(backup_id=sent(slow, tmp_path, REPEATED), only="database")
+    handed(restore)
+    restore.run_task()
+    for _ in range(2):
+        assert restore.step("loaded", error={"Error": "States.TaskFailed", "Cause": KILLED}) == {}
+    restore.unpack()
+    restore.step("swap")
+    assert rows(slow, slow.name) == expected
+
+
+def test_an_execution_that_is_stopped_while_its_task_loads_is_ended_by_cleanup(
+    slow: JobSite, restore: RestoreMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup_id = sent(slow, tmp_path, REPEATED)
+    restore.begin(backup_id=backup_id, only="database")
+    before = slow.fingerprint()
+    handed(restore)
+
+    def stop(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SiteStaging, "load", stop)
+        with pytest.raises(TaskFailed, match="stopped"):
+            restore.run_task()
+    slow.expire_lease()
+    slow.cleanup()
+    assert restore.record.state is RunState.FAILED
+    assert list(slow.catalog.work.of(restore.record.id).names()) == []
+    assert before.differences(slow.fingerprint()) == []
+    slow.restore(backup_id, only="database", workers=1)
+    assert slow.schemas() == {slow.name}
+
+
+def test_a_proof_by_a_task_gives_way_to_a_restore_and_that_is_nobodys_fault(
+    slow: JobSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = VerifyMachine(slow, monkeypatch)
+    machine.begin(backup_id=sent(slow, tmp_path, REPEATED))
+    handed(machine)
+    lease = slow.catalog.lease
+    lease.acquire("another", RunKind.RESTORE, None, timedelta(minutes=2))
+    with pytest.raises(LeaseHeld):
+        machine.run_task()
+    with pytest.raises(TaskFailed):
+        machine.step("loaded", error={"Error": "States.TaskFailed", "Cause": KILLED})
+    told = machine.step("abort", error={"Error": "TaskFailed", "Cause": ""})
+    assert told == {"gave_way": True}
+    assert machine.record.error is not None
+    assert machine.record.error.code == "lease-held"
+    assert slow.schemas() == {slow.name}
