@@ -13,7 +13,7 @@ from aws_lambda_powertools import Logger
 from lcp_backup.catalog.work import ERROR, RunWork
 from lcp_backup.errors import DumpFailed, TableChangedDuringDump
 from lcp_backup.jobs.failure import describe, log_failure
-from lcp_backup.jobs.task_end import in_words, reason_left
+from lcp_backup.jobs.task_end import STARTS_WITHIN, failure_of, reason_left
 from lcp_backup.model import RunError
 
 SNAPSHOT: Final = "snapshot"
@@ -26,9 +26,6 @@ _WAITING: Final = "waiting"
 """Since when the dump's snapshot is waited for."""
 DUMP_ERROR: Final = "dump-error"
 """How the dump failed, in its own words."""
-_STARTS_WITHIN: Final = timedelta(minutes=20)
-"""Fargate takes about a minute to start a task, and gives up some minutes later. A function is
-tried again for 17 minutes where too many run (create.asl.json)."""
 _TASK: Final = "the task that dumps the database"
 
 
@@ -44,8 +41,8 @@ def dump_has_to_begin(work: RunWork, now: Callable[[], datetime]) -> Callable[[]
         work.put(_WAITING, since.isoformat().encode())
 
     def check() -> None:
-        if now() - since > _STARTS_WITHIN and work.find(DUMPING) is None:
-            minutes = _STARTS_WITHIN // timedelta(minutes=1)
+        if now() - since > STARTS_WITHIN and work.find(DUMPING) is None:
+            minutes = STARTS_WITHIN // timedelta(minutes=1)
             raise DumpFailed(
                 f"nobody began to dump within {minutes} minutes",
                 public=f"nobody began to dump the database within {minutes} minutes: too many"
@@ -67,8 +64,7 @@ def check_dumped(work: RunWork, told: Mapping[str, str], log: Logger) -> None:
     if reason is not None:
         kind = TableChangedDuringDump if _is_altered(reason) else DumpFailed
         raise kind(reason.message, public=reason.message)
-    name, cause = told.get("Error", ""), told.get("Cause", "")
-    error = DumpFailed(f"{name or 'no error'}: {cause[:2000]}", public=in_words(_TASK, name, cause))
+    error = failure_of(DumpFailed, _TASK, told)
     log_failure(log, "the dump's task failed", work.run_id, error)
     work.put(ERROR, describe(error, work.run_id).model_dump_json().encode())
     raise error

@@ -16,12 +16,10 @@ from lcp_backup.errors import TaskFailed
 from lcp_backup.jobs.active_run import ActiveRun
 from lcp_backup.jobs.failure import describe, log_failure
 from lcp_backup.jobs.load_fan_out import seconds_to_load
-from lcp_backup.jobs.task_end import LONGEST, in_words, reason_left
+from lcp_backup.jobs.task_end import LONGEST, STARTS_WITHIN, failure_of, reason_left
 from lcp_backup.model import Manifest
 from lcp_backup.settings import Settings
 
-_STARTS_WITHIN: Final = timedelta(minutes=20)
-"""For so long a run waits for its task: Fargate takes about a minute, and gives up after some."""
 LOAD_ERROR: Final = "load-error"
 """How a task's load failed, in its own words."""
 TASKS_TIME: Final = (
@@ -45,7 +43,7 @@ def leave_run(run: ActiveRun, *, to_task: bool) -> None:
     """Leaves a run to its next step, or first to the task; raises what `hand_over` raises."""
     if to_task:
         run.step("waiting for the task to start that loads the database")
-        run.hand_over(_STARTS_WITHIN)
+        run.hand_over(STARTS_WITHIN)
     else:
         run.hand_over()
 
@@ -59,9 +57,7 @@ def check_loaded(work: RunWork, told: Mapping[str, str], log: Logger, *, is_load
     """
     if is_loaded:
         return
-    name, cause = told.get("Error", ""), told.get("Cause", "")
-    words = in_words(_TASK, name, cause)
-    error = TaskFailed(f"{words}: {name or 'no error'} {cause[:2000]}", public=words)
+    error = failure_of(TaskFailed, _TASK, told)
     log_failure(log, "the task that loads failed", work.run_id, error)
     reason = reason_left(work, LOAD_ERROR) or describe(error, work.run_id)
     work.put(ERROR, reason.model_dump_json().encode())

@@ -1,18 +1,21 @@
 """How long a task of ECS may last, and what became of one that left no word of its own."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, Final
 
 from lcp_backup.catalog.work import RunWork
-from lcp_backup.errors import StorageError
+from lcp_backup.errors import BackupError, StorageError
 from lcp_backup.jobs.failure import describe
 from lcp_backup.model import RunError
 
 LONGEST: Final = timedelta(hours=12)
 """How long one may work; the state machines wait for a little longer (the `*.asl.json` files)."""
+STARTS_WITHIN: Final = timedelta(minutes=20)
+"""For so long a task is waited for: Fargate takes about a minute to start one, and gives up some
+minutes later. A function is tried again for 17 minutes where too many run (create.asl.json)."""
 _KILLED: Final = 137
 """The exit code of a process that was killed: 128 and the signal's number."""
 
@@ -33,6 +36,18 @@ def reason_left(work: RunWork, name: str) -> RunError | None:
     """How a task ended by its own word; None when it left none. Raises StorageError."""
     left = work.find(name)
     return None if left is None else RunError.model_validate_json(left)
+
+
+def failure_of[Failure: BackupError](
+    kind: type[Failure], task: str, told: Mapping[str, str]
+) -> Failure:
+    """The error of a task that left no word of its own.
+
+    Arguments: `task` is what a sentence calls it; `told` is the error that the state machine
+    caught, if any.
+    """
+    name, cause = told.get("Error", ""), told.get("Cause", "")
+    return kind(f"{name or 'no error'}: {cause[:2000]}", public=in_words(task, name, cause))
 
 
 def in_words(task: str, error: str, cause: str) -> str:

@@ -16,7 +16,7 @@ from lcp_backup.errors import BackupError, LeaseHeld, RunIsOver, TaskFailed
 from lcp_backup.jobs import at_work, load_fan_out, restore_by_workers
 from lcp_backup.jobs.load_by_workers import find_loaded
 from lcp_backup.jobs.staged_site import SiteStaging
-from lcp_backup.model import RunKind, RunState
+from lcp_backup.model import RunError, RunKind, RunState
 from lcp_backup.service import deadline
 from lcp_backup.steps import RestoreStepRequest
 from tests.support.foreign_dumps import (
@@ -74,6 +74,17 @@ def handed(machine: RestoreMachine | VerifyMachine) -> None:
     machine.build_indexes()
     step = "load" if isinstance(machine, RestoreMachine) else "database"
     assert machine.step(step) == LEFT
+
+
+def given_up(machine: RestoreMachine | VerifyMachine, told: dict[str, str]) -> RunError:
+    """What follows a task that has not loaded it; why the run failed."""
+    with pytest.raises(TaskFailed):
+        machine.step("loaded", error=told)
+    machine.step("abort", error={"Error": "TaskFailed", "Cause": ""})
+    run = machine.record
+    assert run.state is RunState.FAILED
+    assert run.error is not None
+    return run.error
 
 
 @pytest.mark.parametrize("dump", [REPEATED, LATE, IN_ORDER["a sequence"]])
@@ -196,14 +207,9 @@ def test_a_task_that_left_no_word_ends_the_run_in_those_of_ecs(
     machine = kind(slow, monkeypatch)
     machine.begin(backup_id=backup_id, **OF[kind])
     handed(machine)
-    with pytest.raises(TaskFailed):
-        machine.step("loaded", error=told)
-    machine.step("abort", error={"Error": "TaskFailed", "Cause": ""})
-    run = machine.record
-    assert run.state is RunState.FAILED
-    assert run.error is not None
-    assert run.error.code == "task-failed"
-    assert said in run.error.message
+    error = given_up(machine, told)
+    assert error.code == "task-failed"
+    assert said in error.message
     assert before.differences(slow.fingerprint()) == []
     assert slow.schemas() == {slow.name}
 
@@ -223,11 +229,7 @@ def test_why_a_tasks_load_failed_stands_in_the_record_and_the_site_is_as_it_was(
     with pytest.raises(BackupError):
         machine.run_task()
     told = {"Error": "States.TaskFailed", "Cause": json.dumps({"Containers": [{"ExitCode": 1}]})}
-    with pytest.raises(TaskFailed):
-        machine.step("loaded", error=told)
-    machine.step("abort", error={"Error": "TaskFailed", "Cause": ""})
-    error = machine.record.error
-    assert error is not None
+    error = given_up(machine, told)
     assert error.code == "load-failed"
     assert "(DUP_ENTRY)" in error.message
     assert before.differences(slow.fingerprint()) == []
