@@ -55,10 +55,12 @@ def check_loaded(work: RunWork, told: Mapping[str, str], log: Logger, *, is_load
 
     Arguments: `told` is the error that the state machine caught, if any.
     """
-    if is_loaded:
+    left = reason_left(work, LOAD_ERROR)
+    # (Who failed has thrown away what was loaded, though S3 may have kept the word that it was.)
+    if is_loaded and left is None:
         return
     error = failure_of(TaskFailed, _TASK, told)
     log_failure(log, "the task that loads failed", work.run_id, error)
-    reason = reason_left(work, LOAD_ERROR) or describe(error, work.run_id)
+    reason = left or describe(error, work.run_id)
     work.put(ERROR, reason.model_dump_json().encode())
     raise error

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from lcp_backup.errors import BackupError, LeaseHeld, RunIsOver, TaskFailed
+from lcp_backup.catalog.work import RunWork
+from lcp_backup.errors import BackupError, LeaseHeld, RunIsOver, StorageError, TaskFailed
 from lcp_backup.jobs import at_work, load_fan_out, restore_by_workers
 from lcp_backup.jobs.load_by_workers import find_loaded
 from lcp_backup.jobs.staged_site import SiteStaging
@@ -400,4 +401,29 @@ def test_a_proof_by_a_task_gives_way_to_a_restore_and_that_is_nobodys_fault(
     assert told == {"gave_way": True}
     assert machine.record.error is not None
     assert machine.record.error.code == "lease-held"
+    assert slow.schemas() == {slow.name}
+
+
+def test_of_a_task_whose_last_word_was_kept_though_s3_said_it_was_not_the_run_tells_why(
+    slow: JobSite, restore: RestoreMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has thrown away what it loaded: nothing may be swapped in that is not there."""
+    restore.begin(backup_id=sent(slow, tmp_path, REPEATED), only="database")
+    before = slow.fingerprint()
+    handed(restore)
+    put = RunWork.put
+
+    def kept_and_failed(work: RunWork, name: str, body: bytes) -> None:
+        put(work, name, body)
+        if name == "loaded":
+            raise StorageError("S3 said no, and had kept it")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunWork, "put", kept_and_failed)
+        with pytest.raises(StorageError):
+            restore.run_task()
+    assert slow.schemas() == {slow.name}
+    error = given_up(restore, {"Error": "States.TaskFailed", "Cause": KILLED})
+    assert error.code == StorageError.code
+    assert before.differences(slow.fingerprint()) == []
     assert slow.schemas() == {slow.name}
