@@ -78,6 +78,10 @@ class RunWork:
         start = self._key("")
         return (entry.key.removeprefix(start) for entry in self._store.entries(start))
 
+    def remove(self, name: str) -> None:
+        """Deletes one, whether it is there or not."""
+        self._store.delete([self._key(name)])
+
     def delete(self, *, but: Collection[str] = ()) -> None:
         """Deletes all; the request last, by which those are found that a kill leaves."""
         names = [name for name in self.names() if name not in but]

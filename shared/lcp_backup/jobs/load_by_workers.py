@@ -210,7 +210,7 @@ class DatabaseSteps:
             )
             if finished is None:
                 return False
-            undo.callback(finished.what.discard)
+            undo.callback(self._take_back, finished.what.discard)
             read_bytes = site.backup.read_bytes + finished.bytes_by_others
             told = LoadedBeside(loaded=finished.what.loaded, read_bytes=read_bytes)
             at_work.check()
@@ -239,6 +239,15 @@ class DatabaseSteps:
             except OrderMattersError:  # of what is left of the dump
                 self._say_in_order()
         return None if self.needs_task else Finished(load_alone(self._is_in_order()), 0)
+
+    def _take_back(self, discard: Callable[[], None]) -> None:
+        """Discards what was loaded, once nothing says any more that it is there.
+
+        (S3 may have kept what it did not answer. Where it cannot be asked, all of it is left to the
+        end of the run.)
+        """
+        self.work.remove(_LOADED)
+        discard()
 
     def _filled(self) -> SharedLoad | None:
         """What the others have filled; None where one function has to load all of it."""
