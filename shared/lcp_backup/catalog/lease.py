@@ -124,7 +124,8 @@ class HeldLease:
     def renew(self, term: timedelta | None = None) -> None:
         """Moves the expiry ahead, by its own term or this one; raises LeaseLost.
 
-        That is when another run has taken it over, or a process of the run has given it back.
+        That is when another run has taken it over, or a process of the run has given it back. It is
+        never moved back: another process may have asked for longer, for one that starts slowly.
         """
         with self._lock:
             self._move_expiry(self._term if term is None else term)
@@ -151,6 +152,8 @@ class HeldLease:
     def _move_expiry(self, ahead: timedelta) -> None:
         while True:
             expires_at = self._stored.now() + ahead
+            if ahead:
+                expires_at = max(expires_at, self._lease.expires_at)
             lease = self._lease.model_copy(update={"expires_at": expires_at})
             try:
                 self._etag = self._stored.replace(lease, self._etag)
@@ -158,6 +161,7 @@ class HeldLease:
                 if not self._was_renewed_elsewhere():
                     raise _lost_by(self._lease.run_id) from error
             else:
+                self._lease = lease
                 return
 
     def _was_renewed_elsewhere(self) -> bool:
@@ -170,7 +174,7 @@ class HeldLease:
         # One that ended was given back: the run is over, and must not come to life again.
         if not taken or lease.expires_at <= self._stored.now():
             return False
-        self._etag = etag
+        self._lease, self._etag = lease, etag
         return True
 
 

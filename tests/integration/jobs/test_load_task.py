@@ -10,10 +10,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pymysql
 import pytest
 
 from lcp_backup.catalog.work import RunWork
-from lcp_backup.errors import BackupError, LeaseHeld, RunIsOver, StorageError, TaskFailed
+from lcp_backup.errors import (
+    BackupError,
+    LeaseHeld,
+    RunIsOver,
+    StorageError,
+    TaskFailed,
+)
 from lcp_backup.jobs import at_work, load_fan_out, restore_by_workers
 from lcp_backup.jobs.load_by_workers import find_loaded
 from lcp_backup.jobs.staged_site import SiteStaging
@@ -32,6 +39,7 @@ from tests.support.foreign_dumps import (
 )
 from tests.support.job_site import JobSite
 from tests.support.restore_machine import RestoreMachine
+from tests.support.sender import Sender
 from tests.support.shared_work import wait_until
 from tests.support.verify_machine import VerifyMachine
 
@@ -67,6 +75,13 @@ def restore(slow: JobSite, monkeypatch: pytest.MonkeyPatch) -> Iterator[RestoreM
 def hurry(site: JobSite, monkeypatch: pytest.MonkeyPatch) -> None:
     site.env["LCP_DUMP_TASK_SUBNET_IDS"] = "subnet-0123456789abcdef0"
     monkeypatch.setattr(load_fan_out, "_SQL_A_SECOND", 0.001)
+
+
+def whole(site: JobSite, folder: Path, dump: str) -> str:
+    """Such a dump, taken in with a volume that several workers may unpack."""
+    sender = Sender(site, folder)
+    text = f"-- MariaDB dump 10.19\n{dump}-- Dump completed\n"
+    return sender.take_in(sender.send(text.encode(), sender.packed("document_library")))
 
 
 def handed(machine: RestoreMachine | VerifyMachine) -> None:
@@ -426,4 +441,137 @@ def test_of_a_task_whose_last_word_was_kept_though_s3_said_it_was_not_the_run_te
     error = given_up(restore, {"Error": "States.TaskFailed", "Cause": KILLED})
     assert error.code == StorageError.code
     assert before.differences(slow.fingerprint()) == []
+    assert slow.schemas() == {slow.name}
+
+
+@pytest.mark.parametrize("kind", [RestoreMachine, VerifyMachine])
+def test_where_s3_does_not_take_a_tasks_last_word_nothing_is_left_and_the_run_tells_why(
+    slow: JobSite,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[RestoreMachine | VerifyMachine],
+) -> None:
+    backup_id = sent(slow, tmp_path, REPEATED)
+    before = slow.fingerprint()
+    machine = kind(slow, monkeypatch)
+    machine.begin(backup_id=backup_id, **OF[kind])
+    handed(machine)
+    put = RunWork.put
+
+    def refused(work: RunWork, name: str, body: bytes) -> None:
+        if name in {"loaded", "proved"}:
+            raise StorageError("S3 said no")
+        put(work, name, body)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunWork, "put", refused)
+        with pytest.raises(StorageError):
+            machine.run_task()
+    assert slow.schemas() == {slow.name}
+    error = given_up(machine, {"Error": "States.TaskFailed", "Cause": KILLED})
+    assert error.code == StorageError.code
+    assert before.differences(slow.fingerprint()) == []
+    assert slow.schemas() == {slow.name}
+
+
+def test_a_worker_of_the_volume_leaves_the_lease_as_long_as_the_task_needs_to_start(
+    slow: JobSite, restore: RestoreMachine, tmp_path: Path
+) -> None:
+    restore.begin(backup_id=whole(slow, tmp_path, LATE))
+    handed(restore)
+    restore.unpack()
+    holder = slow.catalog.lease.holder()
+    assert holder is not None
+    assert (holder.expires_at - slow.catalog.now()).total_seconds() > 15 * 60
+
+
+def test_a_task_loads_into_another_database_and_the_site_is_as_it_was(
+    slow: JobSite, restore: RestoreMachine, tmp_path: Path
+) -> None:
+    expected = loaded_by_hand(slow, REPEATED)
+    backup_id = sent(slow, tmp_path, REPEATED)
+    before = slow.fingerprint()
+    drop = "DROP DATABASE by_hand"
+    slow.server.execute(drop)
+    restore.begin(backup_id=backup_id, only="database", into_database="by_hand")
+    handed(restore)
+    restore.run_task()
+    assert restore.step("loaded", error={"Error": "", "Cause": ""}) == {}
+    restore.unpack()
+    restore.step("swap")
+    assert rows(slow, "by_hand") == expected
+    assert before.differences(slow.fingerprint()) == []
+
+
+def test_a_whole_site_is_unpacked_while_a_task_loads(
+    slow: JobSite, restore: RestoreMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = loaded_by_hand(slow, REPEATED)
+    restore.begin(backup_id=whole(slow, tmp_path, REPEATED))
+    handed(restore)
+    load = SiteStaging.load
+
+    def loading(site: SiteStaging, check: Any, **how: Any) -> Any:
+        restore.unpack()
+        return load(site, check, **how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SiteStaging, "load", loading)
+        restore.run_task()
+    assert restore.step("loaded", error={"Error": "", "Cause": ""}) == {}
+    restore.step("swap")
+    assert restore.record.state is RunState.SUCCEEDED
+    assert rows(slow, slow.name) == expected
+
+
+@pytest.mark.parametrize("kind", [RestoreMachine, VerifyMachine])
+def test_what_one_function_was_to_load_alone_is_left_to_a_task_where_it_has_not_the_time(
+    slow: JobSite,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[RestoreMachine | VerifyMachine],
+) -> None:
+    backup_id = sent(slow, tmp_path, REPEATED)
+    machine = kind(slow, monkeypatch)
+    machine.load_alone()
+    machine.begin(backup_id=backup_id, **OF[kind])
+    assert machine.told["loads"] == "alone"
+    step = "load" if isinstance(machine, RestoreMachine) else "database"
+    assert machine.step(step) == LEFT
+    machine.run_task()
+    assert machine.step("loaded", error={"Error": "", "Cause": ""}) == {}
+    if isinstance(machine, RestoreMachine):
+        machine.unpack()
+        machine.step("swap")
+    else:
+        machine.read()
+        machine.step("conclude")
+    assert machine.record.state is RunState.SUCCEEDED
+    assert slow.schemas() == {slow.name}
+
+
+def test_a_proofs_task_that_is_stopped_between_statements_has_found_nothing_bad(
+    slow: JobSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = VerifyMachine(slow, monkeypatch)
+    machine.begin(backup_id=sent(slow, tmp_path, REPEATED))
+    handed(machine)
+    query = pymysql.connections.Connection.query
+    seen: list[str] = []
+
+    def stopped(connection: Any, sql: Any, *more: Any) -> Any:
+        answer = query(connection, sql, *more)
+        text = sql if isinstance(sql, str) else bytes(sql).decode(errors="replace")
+        seen.append(text)
+        if "INTO" in text and "VALUES" in text:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return answer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pymysql.connections.Connection, "query", stopped)
+        with pytest.raises(TaskFailed, match="stopped"):
+            machine.run_task()
+    error = given_up(machine, {"Error": "States.TaskFailed", "Cause": KILLED})
+    assert error.code == "task-failed"
+    assert "was stopped" in error.message
     assert slow.schemas() == {slow.name}

@@ -311,6 +311,21 @@ def test_processes_of_one_run_renew_its_lease_side_by_side(
     catalog.lease.acquire("other", RunKind.CREATE, None, TERM)
 
 
+def test_no_process_of_a_run_shortens_a_lease_that_another_has_asked_for(
+    catalog: Catalog, clock: SettableClock
+) -> None:
+    first = catalog.lease.acquire("long", RunKind.RESTORE, None, TERM)
+    second = catalog.lease.take_up("long", TERM)
+    first.renew(3 * TERM)  # for one that starts slowly
+    second.renew()
+    catalog.lease.take_up("long", TERM).renew()
+    clock.pass_by(2 * TERM)
+    with pytest.raises(LeaseHeld, match="long"):
+        catalog.lease.check_is_free()
+    second.release()
+    catalog.lease.check_is_free()
+
+
 def test_a_lease_is_taken_up_by_its_own_run_only_and_late_only_if_nobody_had_it_since(
     catalog: Catalog, clock: SettableClock
 ) -> None:
